@@ -1,0 +1,1 @@
+"""Runs function_app.py on a laptop through the real Azure Functions Python runtime."""

@@ -1,0 +1,335 @@
+"""The documents of the directory: their ids, and models for those that Muster itself defines.
+
+Users and groups are stored as SCIM resources (`resource`, canonical JSON) with their comparable
+form (`search`), see `scim.representation`. Everything else is a model here. Ids that carry a
+client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from directory.store import Document
+
+TENANT_ID = "tenant"
+
+type MemberType = Literal["User", "Group"]
+type Reason = Literal[
+    "inactive",
+    "userNameMissing",
+    "givenNameMissing",
+    "familyNameMissing",
+    "workEmailMissing",
+    "noGroup",
+]
+"""Why a user is disabled (product, section 5)."""
+
+REASONS: tuple[Reason, ...] = Reason.__value__.__args__
+
+
+def user_id(resource_id: str) -> str:
+    """Document id of a user."""
+    return f"user:{resource_id}"
+
+
+def group_id(resource_id: str) -> str:
+    """Document id of a group."""
+    return f"group:{resource_id}"
+
+
+def membership_id(group: str, member: str) -> str:
+    """Document id of the edge from a group to one direct member (both SCIM ids)."""
+    return f"member:{group}:{member}"
+
+
+def mapping_id(group: str) -> str:
+    """Document id of the mapping of a group."""
+    return f"mapping:{group}"
+
+
+def access_id(user: str) -> str:
+    """Document id of a user's effective access."""
+    return f"access:{user}"
+
+
+def event_id(ulid: str) -> str:
+    """Document id of an event."""
+    return f"event:{ulid}"
+
+
+def key_id(resource_type: str, attribute: str, value: str) -> str:
+    """Document id of the reservation of a unique value, already in its comparable form."""
+    return f"key:{resource_type}:{attribute}:{_digest(value)}"
+
+
+def entitlement_id(kind: str, key: str) -> str:
+    """Document id of a catalog entry."""
+    return f"entitlement:{kind}:{_digest(key)}"
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Model(BaseModel):
+    """A camelCase JSON object; unknown members are dropped, so that an older version can read
+    what a newer one wrote."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+    )
+
+
+class StoredModel(Model):
+    """A model that is a document of its own."""
+
+    document_type: ClassVar[str]
+
+    tenant_id: str
+
+    @property
+    def document_id(self) -> str:
+        """Where it is stored."""
+        raise NotImplementedError
+
+    def to_document(self) -> Document:
+        """As it is stored; members that are None are left out."""
+        body = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return body | {"id": self.document_id, "type": self.document_type}
+
+    @classmethod
+    def from_document(cls, document: Document) -> Self:
+        """Read back what `to_document` wrote."""
+        return cls.model_validate(document)
+
+
+class Token(Model):
+    """A secret token issued by Muster. Only its digest is kept."""
+
+    token_id: str
+    digest: str
+    created: datetime
+    expires: datetime | None = None
+    note: str = ""
+
+
+class Connection(Model):
+    """One Enterprise Application of the tenant: a source that provisions."""
+
+    connection_id: str
+    name: str
+    tokens: tuple[Token, ...] = ()
+
+
+class Policy(Model):
+    """What a tenant chose. The defaults are the product's."""
+
+    strict: bool = False
+    """Unknown attributes and unknown members are a 400 instead of being ignored."""
+    accept_incomplete_users: bool = False
+    """Users that lack a required attribute are created (and are disabled) instead of refused."""
+    disable_when: tuple[Reason, ...] = REASONS
+    """Which rules disable a user."""
+    cost_center_from_attribute: bool = False
+    """The enterprise attribute `costCenter` grants the catalog entry of that key."""
+
+
+class Tenant(StoredModel):
+    """A customer organisation."""
+
+    document_type = "Tenant"
+
+    name: str
+    region: str = "eu"
+    directory_id: str | None = None
+    """The Entra ID directory (`tid`)."""
+    provisioning: Literal["disabled", "enabled"] = "disabled"
+    policy: Policy = Policy()
+    connections: tuple[Connection, ...] = ()
+    access_tokens: tuple[Token, ...] = ()
+    """Tokens of the application that reads the access API."""
+
+    @property
+    def document_id(self) -> str:
+        return TENANT_ID
+
+
+class Key(StoredModel):
+    """A reservation: makes a value unique in the tenant and finds its owner with one read."""
+
+    document_type = "Key"
+
+    resource_type: str
+    attribute: str
+    digest: str
+    resource_id: str
+
+    @property
+    def document_id(self) -> str:
+        return f"key:{self.resource_type}:{self.attribute}:{self.digest}"
+
+    @classmethod
+    def reserve(
+        cls, tenant_id: str, resource_type: str, attribute: str, value: str, resource_id: str
+    ) -> "Key":
+        """The reservation of a value in its comparable form."""
+        return cls(
+            tenant_id=tenant_id,
+            resource_type=resource_type,
+            attribute=attribute,
+            digest=_digest(value),
+            resource_id=resource_id,
+        )
+
+
+class Membership(StoredModel):
+    """One edge: a user or a group is a direct member of a group. It counts for nothing while
+    either end does not exist."""
+
+    document_type = "Membership"
+
+    group_id: str
+    member_id: str
+    member_type: MemberType
+    since: datetime
+    event_id: str
+    """The event that brought the member."""
+
+    @property
+    def document_id(self) -> str:
+        return membership_id(self.group_id, self.member_id)
+
+
+class Entitlement(StoredModel):
+    """A catalog entry: something that can be granted."""
+
+    document_type = "Entitlement"
+
+    kind: str
+    key: str
+    display_name: str
+
+    @property
+    def document_id(self) -> str:
+        return entitlement_id(self.kind, self.key)
+
+
+class EntitlementKey(Model):
+    """Names a catalog entry."""
+
+    kind: str
+    key: str
+
+
+class Mapping(StoredModel):
+    """Which entitlements the members of a group get. Written by administrators only; the
+    reconciler updates `applied_version` and `progress`."""
+
+    document_type = "Mapping"
+
+    group_id: str
+    version: int = 1
+    entitlements: tuple[EntitlementKey, ...] = ()
+    applied_version: int = 0
+    changed_at: datetime
+    event_id: str
+
+    @property
+    def document_id(self) -> str:
+        return mapping_id(self.group_id)
+
+
+class GrantSource(Model):
+    """One path that gives a grant."""
+
+    type: Literal["group", "costCenter", "manual"]
+    group_id: str | None = None
+    """The mapped group."""
+    mapping_version: int | None = None
+    path: tuple[str, ...] = ()
+    """Group ids from the one that the user is a direct member of to the mapped one."""
+
+
+class Grant(Model):
+    """An entitlement that a user holds, and every path that gives it."""
+
+    kind: str
+    key: str
+    sources: tuple[GrantSource, ...]
+
+
+class Access(StoredModel):
+    """The effective access of one user, written by the reconciler only."""
+
+    document_type = "Access"
+
+    user_id: str
+    enabled: bool
+    reasons: tuple[Reason, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    version: int = 1
+    """Moves with every recomputation, even one that changes nothing (docs/architecture.md)."""
+    changed_at: datetime
+    """When `enabled`, `reasons` or `grants` last changed."""
+    event_id: str
+    """The event whose reconciliation last changed it."""
+
+    @property
+    def document_id(self) -> str:
+        return access_id(self.user_id)
+
+
+class Actor(Model):
+    """Who made a change: a connection of the tenant, or an operator at the command line."""
+
+    type: Literal["connection", "operator"]
+    id: str
+
+
+class MembershipChange(Model):
+    """Members that came and went with one event, and how much of it is written.
+
+    The event of a change that does not fit one batch is also its intent: the group document names
+    it in `intent` until all of it is applied, and whoever finds it there finishes it.
+    """
+
+    added: tuple[str, ...] = ()
+    """Document ids (`user:…`, `group:…`) of the new members."""
+    removed: tuple[str, ...] = ()
+    applied: int = 0
+    """How many of `added + removed` are written."""
+
+
+class Event(StoredModel):
+    """One accepted write: provisioning log entry, outbox row and unit of reconciliation."""
+
+    document_type = "Event"
+
+    event_id: str
+    state: Literal["pending", "done", "failed"] = "pending"
+    at: datetime
+    actor: Actor
+    request_id: str
+    operation: Literal["create", "replace", "patch", "delete", "mapping", "policy", "catalog"]
+    resource_type: Literal["User", "Group", "Tenant"]
+    resource_id: str
+    attributes: tuple[str, ...] = ()
+    """Names (never values) of the attributes that changed."""
+    ignored: tuple[str, ...] = ()
+    """What the request carried and Muster did not take, by name."""
+    scope: Literal["none", "user", "members", "group", "tenant"]
+    """Whose access it may change: nobody's, the user `resource_id`, the members in `membership`,
+    everybody in the group `resource_id`, everybody in the tenant."""
+    membership: MembershipChange | None = None
+    reason: str | None = None
+    """Why it failed."""
+    done_at: datetime | None = None
+    ttl: int | None = Field(default=None)
+    """Seconds until it expires; set only when it is done."""
+
+    @property
+    def document_id(self) -> str:
+        return event_id(self.event_id)

@@ -1,0 +1,27 @@
+"""Which paths are indexed: one source for SQLite's indexes and Cosmos DB's indexing policy.
+
+Indexed is what a hot path or a match asks for; everything else is right without an index, but
+reads the tenant's documents of that type.
+"""
+
+from directory.condition import Path
+
+SCALAR_INDEXES: dict[str, tuple[Path, ...]] = {
+    "User": (
+        ("search", "userName"),
+        ("search", "externalId"),
+        ("search", "displayName"),
+    ),
+    "Group": (
+        ("search", "displayName"),
+        ("search", "externalId"),
+    ),
+    "Membership": (("groupId",), ("memberId",)),
+    "Event": (("state",), ("resourceId",)),
+}
+"""Document type → paths to scalars."""
+
+ELEMENT_INDEXES: dict[str, tuple[tuple[Path, Path], ...]] = {
+    "User": ((("search", "emails"), ("value",)),),
+}
+"""Document type → (path to an array, path inside its elements)."""

@@ -1,0 +1,244 @@
+"""The store port: what the rest of Muster may ask of a database.
+
+Its semantics are those of Azure Cosmos DB for NoSQL, limits included, so that what runs on a
+laptop is what runs in a region: one logical partition per tenant, point reads, transactional
+batches inside one partition, ETags, items and requests of at most 2 MB
+(https://learn.microsoft.com/azure/cosmos-db/concepts-limits).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from directory.condition import EVERYTHING, Condition, Path, Scalar
+
+type Document = dict[str, Any]
+"""A JSON object with the strings `id`, `tenantId` and `type`; `ttl` (seconds from the last write)
+lets it expire. `id` has at most 1,023 bytes and none of `/ \\ ? #`."""
+
+BATCH_OPERATIONS = 100
+DOCUMENT_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 2 * 1024 * 1024
+READ_MANY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as it was read, with the opaque ETag of that version."""
+
+    document: Document
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Insert; Conflict where the id exists."""
+
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Overwrite an existing document; NotFound where it is gone, PreconditionFailed where its
+    ETag is no longer `etag`."""
+
+    document: Document
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Insert or overwrite."""
+
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Set the value at `path` (its parent must exist)."""
+
+    path: Path
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """Add to the number at `path`; a missing one counts as zero."""
+
+    path: Path
+    by: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """Remove `path`, which must exist (PreconditionFailed otherwise, and nothing is written)."""
+
+    path: Path
+
+
+type Change = Assign | Increment | Unset
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Partial update of at most 10 changes; NotFound where the document is gone,
+    PreconditionFailed where `etag` is given and no longer right."""
+
+    id: str
+    changes: tuple[Change, ...]
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove; NotFound where it is gone, PreconditionFailed where `etag` is no longer right."""
+
+    id: str
+    etag: str | None = None
+
+
+type Operation = Create | Replace | Upsert | Update | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Sort by the scalar at `path`. Documents without a value sort last when ascending and first
+    when descending."""
+
+    path: Path
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The documents of one `type` that satisfy `where`.
+
+    Ordered by `order` and then by `id`. `fields` projects to these top-level keys (None: the
+    whole document; `id` always comes along). Index paging uses `offset`; `continuation`, taken
+    from the page before, resumes after it at a cost that does not grow with the page number.
+    """
+
+    type: str
+    where: Condition = EVERYTHING
+    order: tuple[Order, ...] = ()
+    fields: tuple[str, ...] | None = None
+    limit: int = 100
+    offset: int = 0
+    continuation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Documents in order; `continuation` is None where there are no more."""
+
+    items: tuple[Stored, ...]
+    continuation: str | None = None
+
+
+class StoreError(Exception):
+    """Base of everything a store raises on purpose."""
+
+
+class _OperationError(StoreError):
+    """One operation of a batch decided that none of it was written."""
+
+    def __init__(self, document_id: str, index: int = 0) -> None:
+        super().__init__(f"{type(self).__name__}: {document_id}")
+        self.document_id = document_id
+        self.index = index
+
+
+class NotFound(_OperationError):
+    """The document does not exist (or has expired)."""
+
+
+class Conflict(_OperationError):
+    """A document with this id exists."""
+
+
+class PreconditionFailed(_OperationError):
+    """The document changed since it was read, or a partial update does not fit it."""
+
+
+class TooLarge(StoreError):
+    """A document or a batch is over the limits of Cosmos DB."""
+
+
+class Throttled(StoreError):
+    """The store asks for patience, after all retries of its own."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"Throttled: retry after {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class Unavailable(StoreError):
+    """The store did not answer, or answered with a fault of its own, after all retries."""
+
+
+class Store(Protocol):
+    """What every store does. All calls stay inside one tenant's partition, but for
+    `query_every_tenant`."""
+
+    async def read(self, tenant_id: str, document_id: str) -> Stored:
+        """Point read. Raises NotFound."""
+        ...
+
+    async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
+        """Up to READ_MANY documents by id in one round trip; missing ones are left out."""
+        ...
+
+    async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
+        """All or nothing, in order, at most BATCH_OPERATIONS and BATCH_BYTES; returns the new ETag
+        per operation (None for a Delete). Raises NotFound, Conflict, PreconditionFailed (with the
+        id and index of the first operation that failed), TooLarge, ValueError."""
+        ...
+
+    async def query(self, tenant_id: str, query: Query) -> Page:
+        """One page. Raises ValueError for a continuation that is not of this query's store."""
+        ...
+
+    async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
+        """How many documents satisfy the condition."""
+        ...
+
+    async def query_every_tenant(self, query: Query) -> Page:
+        """One page over all tenants, for the relay and the operator; no client's request reaches
+        this. Each document carries its `tenantId`."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; the store is not used after it."""
+        ...
+
+
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_OPERATIONS",
+    "DOCUMENT_BYTES",
+    "READ_MANY",
+    "Assign",
+    "Change",
+    "Conflict",
+    "Create",
+    "Delete",
+    "Document",
+    "Increment",
+    "NotFound",
+    "Operation",
+    "Order",
+    "Page",
+    "PreconditionFailed",
+    "Query",
+    "Replace",
+    "Scalar",
+    "Store",
+    "StoreError",
+    "Stored",
+    "Throttled",
+    "TooLarge",
+    "Unavailable",
+    "Unset",
+    "Update",
+    "Upsert",
+]

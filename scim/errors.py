@@ -1,0 +1,157 @@
+"""SCIM errors: one class per scimType of RFC 7644 section 3.12, and the plain statuses.
+
+    ScimError
+      ├─ InvalidFilter · TooMany · Uniqueness · MutabilityViolation · InvalidSyntax
+      ├─ InvalidPath · NoTarget · InvalidValue · InvalidVersion · Sensitive
+      └─ Unauthorized · Forbidden · ResourceNotFound · MethodNotAllowed · PreconditionUnmet
+         · PayloadTooLarge · TooManyRequests · NotImplementedHere · Unexpected
+
+`detail` is written for the administrator who reads it in Entra ID's provisioning log: what was
+wrong, where, and what to do.
+"""
+
+from typing import Any, ClassVar
+
+ERROR_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
+
+
+class ScimError(Exception):
+    """A request that is answered with a SCIM error body."""
+
+    status: ClassVar[int] = 400
+    scim_type: ClassVar[str | None] = None
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, Any]:
+        """The error as RFC 7644 section 3.12 shows it; `status` is a string."""
+        body: dict[str, Any] = {"schemas": [ERROR_SCHEMA], "status": str(self.status)}
+        if self.scim_type:
+            body["scimType"] = self.scim_type
+        body["detail"] = self.detail
+        return body
+
+
+class InvalidFilter(ScimError):
+    """The filter's syntax is wrong, or the attribute does not know the comparison."""
+
+    scim_type = "invalidFilter"
+
+
+class TooMany(ScimError):
+    """The filter yields more than the server is willing to answer."""
+
+    scim_type = "tooMany"
+
+
+class Uniqueness(ScimError):
+    """An attribute that must be unique is taken by another resource."""
+
+    status = 409
+    scim_type = "uniqueness"
+
+
+class MutabilityViolation(ScimError):
+    """The attribute cannot be changed, or not in this way."""
+
+    scim_type = "mutability"
+
+
+class InvalidSyntax(ScimError):
+    """The request's body is not what the schema of the request says."""
+
+    scim_type = "invalidSyntax"
+
+
+class InvalidPath(ScimError):
+    """The path of a PATCH operation is malformed or unknown."""
+
+    scim_type = "invalidPath"
+
+
+class NoTarget(ScimError):
+    """The path of a PATCH operation yields nothing that could be operated on."""
+
+    scim_type = "noTarget"
+
+
+class InvalidValue(ScimError):
+    """A required value is missing, or a value does not fit its attribute."""
+
+    scim_type = "invalidValue"
+
+
+class InvalidVersion(ScimError):
+    """The SCIM protocol version is not supported."""
+
+    scim_type = "invalidVers"
+
+
+class Sensitive(ScimError):
+    """The request would carry personal data where it could be logged (a URI)."""
+
+    status = 403
+    scim_type = "sensitive"
+
+
+class Unauthorized(ScimError):
+    """No proven caller."""
+
+    status = 401
+
+
+class Forbidden(ScimError):
+    """The caller is known and may not do this."""
+
+    status = 403
+
+
+class ResourceNotFound(ScimError):
+    """There is no such resource in this tenant."""
+
+    status = 404
+
+
+class MethodNotAllowed(ScimError):
+    """The endpoint exists and does not know the method."""
+
+    status = 405
+
+
+class PreconditionUnmet(ScimError):
+    """If-Match names another version than the current one, or a race was lost too often."""
+
+    status = 412
+
+
+class PayloadTooLarge(ScimError):
+    """The body, or what it asks for, is over the limit."""
+
+    status = 413
+
+
+class TooManyRequests(ScimError):
+    """The tenant or the store asks for patience; carries Retry-After."""
+
+    status = 429
+
+
+class NotImplementedHere(ScimError):
+    """The operation is defined by RFC 7644 and not offered."""
+
+    status = 501
+
+
+class Unexpected(ScimError):
+    """A fault of ours; the detail names the request id to look for."""
+
+    status = 500
+
+
+class TemporarilyUnavailable(ScimError):
+    """A dependency did not answer; carries Retry-After."""
+
+    status = 503
