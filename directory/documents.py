@@ -6,11 +6,13 @@ client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 """
 
 import hashlib
+import re
 from datetime import datetime
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from ulid import ULID
 
 from directory.store import Document
 
@@ -28,6 +30,20 @@ type Reason = Literal[
 """Why a user is disabled (product, section 5)."""
 
 REASONS: tuple[Reason, ...] = Reason.__value__.__args__
+
+
+_RESOURCE_ID = re.compile(r"[0-9a-z]{26}")
+
+
+def new_resource_id() -> str:
+    """A new SCIM id. Ids sort by time of creation, so that index paging never skips a resource
+    because another one was created meanwhile."""
+    return str(ULID()).lower()
+
+
+def is_resource_id(text: str) -> bool:
+    """Whether this can be an id that Muster gave; anything else exists nowhere."""
+    return _RESOURCE_ID.fullmatch(text) is not None
 
 
 def user_id(resource_id: str) -> str:

@@ -1,0 +1,43 @@
+# Muster. `make run` and `make test` need nothing but make and Python 3.13.
+ENVIRONMENT := .venv
+PYTHON := $(ENVIRONMENT)/bin/python
+READY := $(ENVIRONMENT)/.ready
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench requirements clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+run: $(READY) ## run all of Muster on this machine: SCIM, access API, queue and timer on one SQLite file
+	@$(PYTHON) -m devhost
+
+test: check ## check the code, then run every test
+	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
+
+check: $(READY) ## lint, format, types and the dependency rule, without running anything
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(ENVIRONMENT)/bin/lint-imports
+
+bench: $(READY) ## measure the hot paths against a baseline in the same run
+	$(PYTHON) -m bench
+
+requirements: $(READY) ## pin requirements*.txt anew from pyproject.toml (needs uv)
+	uv pip compile -q pyproject.toml --python-version 3.13 --no-emit-index-url --no-header --annotation-style line -o requirements.txt
+	uv pip compile -q pyproject.toml --group dev -c requirements.txt --python-version 3.13 --no-emit-index-url --no-header --annotation-style line -o requirements-dev.txt
+
+clean: ## remove the environment and what tests left; never the state in .muster
+	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
+
+# uv where it is installed, else Python's own venv and pip.
+$(READY): requirements-dev.txt
+	@echo "Preparing the environment in $(ENVIRONMENT) ..."
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv -q --clear --python 3.13 $(ENVIRONMENT) && uv pip install -q --python $(PYTHON) -r requirements-dev.txt; \
+	else \
+		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -q --disable-pip-version-check -r requirements-dev.txt; \
+	fi
+	@touch $@

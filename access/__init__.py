@@ -1,0 +1,1 @@
+"""What the application asks: may this user do something, and what."""

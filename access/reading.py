@@ -1,0 +1,93 @@
+"""Reading the effective access of a user as it is at this moment."""
+
+from typing import Any
+
+from directory.documents import (
+    Access,
+    Entitlement,
+    Key,
+    Tenant,
+    access_id,
+    entitlement_id,
+    is_resource_id,
+    user_id,
+)
+from directory.reading import read_all
+from directory.store import NotFound, Store
+from reconciler.access import EffectiveAccess, current_access
+from scim.representation import comparable
+from scim.schema import ResourceType
+
+
+class AccessReader:
+    """Answers "what may this user do?" for the application."""
+
+    def __init__(self, store: Store, user_type: ResourceType) -> None:
+        self._store = store
+        self._user_type = user_type
+
+    async def of_user(self, tenant: Tenant, user: str) -> dict[str, Any] | None:
+        """The access of a user by SCIM id, as the access API shows it; None where there is no
+        such user. The user's own document is read with the record, so that a deactivation shows
+        from the moment it was answered (product, section 5)."""
+        if not is_resource_id(user):
+            return None
+        found = await self._store.read_many(tenant.tenant_id, [user_id(user), access_id(user)])
+        if user_id(user) not in found:
+            return None
+        document = found[user_id(user)].document
+        record = found.get(access_id(user))
+        stored = Access.from_document(record.document) if record else None
+        access = current_access(stored, document, tenant.policy)
+        return await self._shown(tenant.tenant_id, document, stored, access) if access else None
+
+    async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
+        """The access of the user who holds a `userName` (in any case) or an `externalId`."""
+        location = self._user_type.locate(None, attribute)
+        if location is None:
+            return None
+        key = Key.reserve(
+            tenant.tenant_id, "User", attribute, str(comparable(location.attribute, value)), ""
+        )
+        try:
+            stored = await self._store.read(tenant.tenant_id, key.document_id)
+        except NotFound:
+            return None
+        return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
+
+    async def _shown(
+        self,
+        tenant_id: str,
+        user: dict[str, Any],
+        stored: Access | None,
+        access: EffectiveAccess,
+    ) -> dict[str, Any]:
+        ids = [entitlement_id(grant.kind, grant.key) for grant in access.grants]
+        catalog = await read_all(self._store, tenant_id, ids) if ids else {}
+        names = {
+            document_id: Entitlement.from_document(entry.document).display_name
+            for document_id, entry in catalog.items()
+        }
+        resource = user["resource"]
+        return {
+            "id": resource["id"],
+            "userName": resource.get("userName"),
+            "externalId": resource.get("externalId"),
+            "enabled": access.enabled,
+            "reasons": list(access.reasons),
+            "pending": access.pending,
+            "grants": [
+                {
+                    "kind": grant.kind,
+                    "key": grant.key,
+                    "displayName": names.get(entitlement_id(grant.kind, grant.key), grant.key),
+                    "sources": [
+                        source.model_dump(mode="json", by_alias=True, exclude_none=True)
+                        for source in grant.sources
+                    ],
+                }
+                for grant in access.grants
+            ],
+            "version": stored.version if stored else 0,
+            "changedAt": stored.model_dump(mode="json")["changed_at"] if stored else None,
+        }

@@ -1,0 +1,1 @@
+"""What administrators and operators do: tenants, tokens, the catalog and the mappings."""

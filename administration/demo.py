@@ -1,0 +1,60 @@
+"""The demo tenant of a laptop: made on the first start, found again on every later one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from administration.catalog import default_catalog, load_catalog
+from administration.tenants import change_tenant, create_tenant, create_token
+from directory.documents import TENANT_ID
+from directory.store import NotFound, Store
+
+TENANT = "demo"
+FILE = "demo.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The demo tenant and its tokens. They are kept in a file that only its owner can read, which
+    no real tenant's ever are."""
+
+    tenant: str
+    scim_token: str
+    access_token: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "Demo | None":
+        """What an earlier start left in the data folder, if anything."""
+        try:
+            return cls(**json.loads((folder / FILE).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+
+async def prepare_demo(
+    store: Store, folder: Path, region: Literal["eu", "us"], now: Callable[[], datetime]
+) -> Demo:
+    """The demo tenant, created with the default catalog and enabled where there is none."""
+    try:
+        await store.read(TENANT, TENANT_ID)
+        known = Demo.read(folder)
+        if known:
+            return known
+    except NotFound:
+        await create_tenant(store, TENANT, "Demo organisation", region)
+        await load_catalog(store, TENANT, default_catalog())
+        await change_tenant(
+            store, TENANT, lambda t: t.model_copy(update={"provisioning": "enabled"})
+        )
+    demo = Demo(
+        TENANT,
+        await create_token(store, TENANT, "scim", now(), "demo"),
+        await create_token(store, TENANT, "access", now(), "demo"),
+    )
+    file = folder / FILE
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(asdict(demo), indent=2))
+    return demo

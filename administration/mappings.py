@@ -1,0 +1,190 @@
+"""Mappings: which entitlements the members of a group get.
+
+Saving a mapping changes nobody at once: it stores the mapping and an event in one batch, and the
+reconciler applies it to the members.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from ulid import ULID
+
+from administration.catalog import places, unknown_entitlements
+from administration.tenants import AdministrationError
+from directory.condition import Compare
+from directory.documents import (
+    Actor,
+    EntitlementKey,
+    Event,
+    Key,
+    Mapping,
+    Model,
+    group_id,
+    is_resource_id,
+    mapping_id,
+)
+from directory.reading import every, read_all
+from directory.store import Conflict, Create, NotFound, PreconditionFailed, Query, Replace, Store
+
+ATTEMPTS = 5
+
+
+class MappingEntry(Model):
+    """One group of a mapping file, named by one of `groupId`, `externalId`, `displayName`."""
+
+    group_id: str | None = None
+    external_id: str | None = None
+    display_name: str | None = None
+    entitlements: tuple[EntitlementKey, ...]
+
+
+class MappingFile(Model):
+    """A mapping file: `{"mappings": [{"displayName": "…", "entitlements": [{"kind", "key"}]}]}`."""
+
+    mappings: tuple[MappingEntry, ...]
+
+
+def parse_mappings(content: bytes) -> MappingFile:
+    """Read a mapping file. Raises AdministrationError that names the place."""
+    try:
+        return MappingFile.model_validate_json(content)
+    except ValidationError as error:
+        raise AdministrationError(f"The mappings cannot be read: {places(error)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """The mappings of one tenant. `submit(tenant_id, event_id)` hands an event to the relay."""
+
+    store: Store
+    tenant_id: str
+    submit: Callable[[str, str], None]
+    now: Callable[[], datetime]
+
+    async def load(self, file: MappingFile) -> list[Mapping]:
+        """Save all mappings of a file. Groups and entitlements are looked up first, so that a
+        mistake in one entry changes nothing. Raises AdministrationError."""
+        groups = [await self._group(entry) for entry in file.mappings]
+        wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
+        unknown = await unknown_entitlements(self.store, self.tenant_id, wanted)
+        if unknown:
+            names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
+            raise AdministrationError(
+                f"The catalog of {self.tenant_id} does not have: {names}. Load them first with "
+                f"'manage.py catalog load {self.tenant_id} FILE'."
+            )
+        return [
+            await self.save(group, entry.entitlements)
+            for group, entry in zip(groups, file.mappings, strict=True)
+        ]
+
+    async def save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
+        """Give the members of a group (SCIM id) exactly these entitlements, as a new version."""
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._save(group, entitlements)
+            except (Conflict, PreconditionFailed):
+                continue
+        raise AdministrationError("Somebody else keeps changing this mapping. Try again.")
+
+    async def _save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
+        now = self.now()
+        event = Event(
+            tenant_id=self.tenant_id,
+            event_id=str(ULID()).lower(),
+            at=now,
+            actor=Actor(type="operator", id="manage.py"),
+            request_id=str(ULID()).lower(),
+            operation="mapping",
+            resource_type="Group",
+            resource_id=group,
+            attributes=("entitlements",),
+            scope="group",
+        )
+        mapping = Mapping(
+            tenant_id=self.tenant_id,
+            group_id=group,
+            entitlements=entitlements,
+            changed_at=now,
+            event_id=event.event_id,
+        )
+        write: Create | Replace = Create(mapping.to_document())
+        try:
+            stored = await self.store.read(self.tenant_id, mapping_id(group))
+        except NotFound:
+            pass
+        else:
+            old = Mapping.from_document(stored.document)
+            mapping = mapping.model_copy(
+                update={"version": old.version + 1, "applied_version": old.applied_version}
+            )
+            write = Replace(mapping.to_document(), stored.etag)
+        await self.store.batch(self.tenant_id, [write, Create(event.to_document())])
+        self.submit(self.tenant_id, event.event_id)
+        return mapping
+
+    async def _group(self, entry: MappingEntry) -> str:
+        """The SCIM id of the group that an entry names. Raises AdministrationError."""
+        if entry.group_id is not None:
+            found = await self._by_id(entry.group_id)
+        elif entry.external_id is not None:
+            found = await self._by_external_id(entry.external_id)
+        elif entry.display_name is not None:
+            found = await self._by_display_name(entry.display_name)
+        else:
+            raise AdministrationError(
+                "Every mapping names its group by groupId, externalId or displayName."
+            )
+        named = entry.group_id or entry.external_id or entry.display_name
+        if not found:
+            raise AdministrationError(
+                f"{self.tenant_id} has no group {named!r}. Entra ID creates groups when it "
+                "provisions them: assign the group to the Enterprise Application first."
+            )
+        if len(found) > 1:
+            raise AdministrationError(
+                f"{self.tenant_id} has {len(found)} groups named {named!r}; name one by groupId: "
+                + ", ".join(found)
+            )
+        return found[0]
+
+    async def _by_id(self, group: str) -> list[str]:
+        if not is_resource_id(group):
+            return []
+        found = await self.store.read_many(self.tenant_id, [group_id(group)])
+        return [group] if found else []
+
+    async def _by_external_id(self, value: str) -> list[str]:
+        key = Key.reserve(self.tenant_id, "Group", "externalId", value, "")
+        found = await self.store.read_many(self.tenant_id, [key.document_id])
+        return [Key.from_document(stored.document).resource_id for stored in found.values()]
+
+    async def _by_display_name(self, value: str) -> list[str]:
+        named = Compare(("search", "displayName"), "eq", value.casefold())
+        page = await self.store.query(self.tenant_id, Query("Group", named))
+        return [stored.document["resource"]["id"] for stored in page.items]
+
+
+async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
+    """All mappings of a tenant, with their groups' names, as a table shows them."""
+    found = [
+        Mapping.from_document(item.document)
+        async for item in every(store, tenant_id, Query("Mapping", limit=1000))
+    ]
+    groups = await read_all(store, tenant_id, [group_id(m.group_id) for m in found])
+    rows = []
+    for mapping in found:
+        group = groups.get(group_id(mapping.group_id))
+        rows.append(
+            {
+                "group": group.document["resource"]["displayName"] if group else "(deleted)",
+                "groupId": mapping.group_id,
+                "version": mapping.version,
+                "appliedVersion": mapping.applied_version,
+                "entitlements": ", ".join(f"{e.kind} {e.key}" for e in mapping.entitlements),
+            }
+        )
+    return sorted(rows, key=lambda row: str(row["group"]).casefold())

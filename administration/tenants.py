@@ -1,0 +1,105 @@
+"""Tenants and their tokens, as an operator manages them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+from directory.documents import TENANT_ID, Connection, Tenant, Token
+from directory.reading import every_tenant
+from directory.store import Conflict, Create, NotFound, PreconditionFailed, Query, Replace, Store
+from scim.auth import TENANT_ID_PATTERN, TokenKind, issue_token
+
+DEFAULT_CONNECTION = "entra"
+ATTEMPTS = 5
+
+
+class AdministrationError(Exception):
+    """What was asked cannot be done; the text says why and what to do instead."""
+
+
+async def create_tenant(
+    store: Store,
+    tenant_id: str,
+    name: str,
+    region: Literal["eu", "us"],
+    directory_id: str | None = None,
+) -> Tenant:
+    """A new tenant with one connection, provisioning not enabled. Raises AdministrationError."""
+    if not TENANT_ID_PATTERN.fullmatch(tenant_id):
+        raise AdministrationError(
+            f"{tenant_id!r} cannot be a tenant id: lower-case letters, digits and hyphens, at most "
+            "63, beginning with a letter or digit."
+        )
+    tenant = Tenant(
+        tenant_id=tenant_id,
+        name=name,
+        region=region,
+        directory_id=directory_id,
+        connections=(Connection(connection_id=DEFAULT_CONNECTION, name="Microsoft Entra ID"),),
+    )
+    try:
+        await store.batch(tenant_id, [Create(tenant.to_document())])
+    except Conflict:
+        raise AdministrationError(
+            f"A tenant {tenant_id} exists already: 'manage.py tenant show {tenant_id}'."
+        ) from None
+    return tenant
+
+
+async def read_tenant(store: Store, tenant_id: str) -> Tenant:
+    """Raises AdministrationError where there is none."""
+    try:
+        return Tenant.from_document((await store.read(tenant_id, TENANT_ID)).document)
+    except (NotFound, ValueError):
+        raise AdministrationError(
+            f"There is no tenant {tenant_id}: 'manage.py tenant list' shows all."
+        ) from None
+
+
+async def list_tenants(store: Store) -> list[Tenant]:
+    """All tenants of the deployment, by id."""
+    found = [
+        Tenant.from_document(item.document) async for item in every_tenant(store, Query("Tenant"))
+    ]
+    return sorted(found, key=lambda tenant: tenant.tenant_id)
+
+
+async def change_tenant(store: Store, tenant_id: str, change: Callable[[Tenant], Tenant]) -> Tenant:
+    """Apply a change to a tenant, again where somebody else changed it meanwhile."""
+    for _ in range(ATTEMPTS):
+        try:
+            stored = await store.read(tenant_id, TENANT_ID)
+        except (NotFound, ValueError):
+            raise AdministrationError(
+                f"There is no tenant {tenant_id}: 'manage.py tenant list' shows all."
+            ) from None
+        tenant = change(Tenant.from_document(stored.document))
+        try:
+            await store.batch(tenant_id, [Replace(tenant.to_document(), stored.etag)])
+        except PreconditionFailed:
+            continue
+        return tenant
+    raise AdministrationError(f"Somebody else keeps changing tenant {tenant_id}. Try again.")
+
+
+async def create_token(
+    store: Store, tenant_id: str, kind: TokenKind, now: datetime, note: str = ""
+) -> str:
+    """A new token of the tenant's connection, or of its application (`access`). The answer is the
+    only copy of its text."""
+    text, token = issue_token(kind, tenant_id, now, note)
+
+    def add(tenant: Tenant) -> Tenant:
+        if kind == "access":
+            return tenant.model_copy(update={"access_tokens": (*tenant.access_tokens, token)})
+        return tenant.model_copy(update={"connections": _with_token(tenant.connections, token)})
+
+    await change_tenant(store, tenant_id, add)
+    return text
+
+
+def _with_token(connections: tuple[Connection, ...], token: Token) -> tuple[Connection, ...]:
+    if not connections:
+        raise AdministrationError("The tenant has no connection to create a token for.")
+    first, *others = connections
+    return (first.model_copy(update={"tokens": (*first.tokens, token)}), *others)

@@ -1,0 +1,42 @@
+"""What `make run` says when everything runs."""
+
+import sys
+
+from administration.demo import prepare_demo
+from wiring import Application, utc_now
+
+_TEXT = """
+  Muster is running. State: {folder}
+
+    Tenant URL    {url}/scim
+    Secret Token  {scim}
+
+  Try next, in a second terminal in this folder:
+
+    .venv/bin/python manage.py simulate       a whole Entra ID cycle, ending in who got what
+    .venv/bin/python manage.py tenant list    the operator's command line
+    curl -H "Authorization: Bearer {scim}" {url}/scim/Users
+
+  The application asks with a token of its own:
+
+    curl -H "Authorization: Bearer {access}" \\
+         "{url}/access/v1/users?userName=..."
+
+  Ctrl+C stops it; the next start finds everything again.
+"""
+
+
+async def welcome(application: Application, url: str) -> None:
+    """Prepare the demo tenant and tell the person at the terminal what to do with it (`url`:
+    scheme, host and port)."""
+    settings = application.settings
+    demo = await prepare_demo(application.store, settings.data, settings.region, utc_now)
+    sys.stdout.write(
+        _TEXT.format(
+            folder=settings.data.resolve(),
+            url=url,
+            scim=demo.scim_token,
+            access=demo.access_token,
+        )
+    )
+    sys.stdout.flush()

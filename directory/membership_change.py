@@ -1,0 +1,107 @@
+"""Rolling forward a membership change that is larger than one batch.
+
+Its event is its intent: the event lists the members and how many of them are written, and the
+group names the event in `intent` until all are. Whoever finds an intent finishes it (the request
+that made it, a later writer to the group, the reconciler), so a crash between two batches loses
+nothing.
+"""
+
+from collections.abc import Sequence
+
+from directory.documents import Event, Membership, MemberType, event_id, group_id, membership_id
+from directory.store import (
+    BATCH_OPERATIONS,
+    Assign,
+    Delete,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Store,
+    Stored,
+    Unset,
+    Update,
+    Upsert,
+)
+
+CHUNK = BATCH_OPERATIONS - 2
+"""Edges per batch; the event and the group take one operation each."""
+
+
+async def finish(store: Store, tenant_id: str, event: str) -> None:
+    """Write what is left of an event's membership change; `event` is its ULID.
+
+    Each batch advances the event under its ETag, so of two finishers only one writes a chunk and
+    the other goes on from what it finds. Each batch also updates the group, which proves that the
+    group still exists: a change to a deleted group is dropped, and a deletion never misses edges
+    that were written after it. Safe to call again, when nothing is left, and for an event that
+    is gone. Raises StoreError.
+    """
+    while True:
+        try:
+            stored = await store.read(tenant_id, event_id(event))
+            await _write(store, stored)
+        except NotFound as missing:
+            if not missing.document_id.startswith("member:"):
+                return  # the event expired, or the group was deleted
+        except PreconditionFailed as lost:
+            if lost.document_id != event_id(event):
+                raise  # the group does not name the event: not a race
+        else:
+            return
+
+
+async def _write(store: Store, stored: Stored) -> None:
+    event = Event.from_document(stored.document)
+    change = event.membership
+    if change is None:
+        return
+    members = (*change.added, *change.removed)
+    etag: str | None = stored.etag
+    for start in range(change.applied, len(members), CHUNK):
+        end = min(start + CHUNK, len(members))
+        edges = await _edges(store, event, members[start:end], len(change.added) - start)
+        intent = Unset(("intent",)) if end == len(members) else Assign(("intent",), event.event_id)
+        etag, *_ = await store.batch(
+            event.tenant_id,
+            [
+                Update(event.document_id, (Assign(("membership", "applied"), end),), etag),
+                Update(group_id(event.resource_id), (intent,)),
+                *edges,
+            ],
+        )
+
+
+async def _edges(store: Store, event: Event, members: Sequence[str], added: int) -> list[Operation]:
+    """What makes the edges of one chunk true; its first `added` members come, the others go."""
+    coming = members[: max(added, 0)]
+    edge_ids = [membership_id(event.resource_id, _split(member)[1]) for member in members]
+    found = await store.read_many(event.tenant_id, [*edge_ids, *coming])
+    present = {edge for edge in edge_ids if edge in found}
+    operations: list[Operation] = []
+    for index, (member, edge) in enumerate(zip(members, edge_ids, strict=True)):
+        if index >= len(coming):
+            if edge in present:
+                operations.append(Delete(edge))
+                present.remove(edge)
+        elif member in found and edge not in present:
+            operations.append(Upsert(_membership(event, member)))
+            present.add(edge)
+    return operations
+
+
+def _membership(event: Event, member: str) -> dict[str, object]:
+    member_type, member_id = _split(member)
+    return Membership(
+        tenant_id=event.tenant_id,
+        group_id=event.resource_id,
+        member_id=member_id,
+        member_type=member_type,
+        since=event.at,
+        event_id=event.event_id,
+    ).to_document()
+
+
+def _split(member: str) -> tuple[MemberType, str]:
+    """`user:…` or `group:…` → type and SCIM id."""
+    prefix, _, member_id = member.partition(":")
+    return ("User" if prefix == "user" else "Group"), member_id

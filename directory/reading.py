@@ -1,0 +1,36 @@
+"""Reading more than one page or one round trip holds."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from directory.store import READ_MANY, Query, Store, Stored
+
+
+async def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
+    """All documents of a query, page by page; `query.limit` is the size of a page."""
+    while True:
+        page = await store.query(tenant_id, query)
+        for item in page.items:
+            yield item
+        if page.continuation is None:
+            return
+        query = replace(query, continuation=page.continuation, offset=0)
+
+
+async def read_all(store: Store, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
+    """Any number of documents by id; missing ones are left out."""
+    found: dict[str, Stored] = {}
+    for start in range(0, len(ids), READ_MANY):
+        found |= await store.read_many(tenant_id, ids[start : start + READ_MANY])
+    return found
+
+
+async def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
+    """All documents of a query in every tenant's partition; for operators and the relay only."""
+    while True:
+        page = await store.query_every_tenant(query)
+        for item in page.items:
+            yield item
+        if page.continuation is None:
+            return
+        query = replace(query, continuation=page.continuation, offset=0)

@@ -1,0 +1,211 @@
+"""Transactional batches in SQLite: checked first, on the caller's side, then executed."""
+
+import math
+import re
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from directory.changes import apply_changes
+from directory.sqlite_json import dump, load, stored_text
+from directory.store import (
+    BATCH_BYTES,
+    BATCH_OPERATIONS,
+    DOCUMENT_BYTES,
+    Assign,
+    Conflict,
+    Create,
+    Delete,
+    Document,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Replace,
+    TooLarge,
+    Update,
+    Upsert,
+)
+
+ID_BYTES = 1023
+UPDATE_CHANGES = 10
+_FORBIDDEN = re.compile(r"[/\\?#]")
+
+_CREATE = """
+INSERT INTO documents (tenant, id, type, body, expires, etag) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (tenant, id) DO UPDATE
+SET type = excluded.type, body = excluded.body, expires = excluded.expires, etag = excluded.etag
+WHERE documents.expires <= ?7
+"""
+_UPSERT = _CREATE.replace("WHERE documents.expires <= ?7", "")
+_REPLACE = """
+UPDATE documents SET type = ?3, body = ?4, expires = ?5, etag = ?6
+WHERE tenant = ?1 AND id = ?2 AND expires > ?7 AND etag = ifnull(?8, etag)
+"""
+_DELETE = """
+DELETE FROM documents
+WHERE tenant = ?1 AND id = ?2 AND expires > ?3 AND etag = ifnull(?4, etag)
+"""
+_PURGE = """
+DELETE FROM documents WHERE number IN (
+    SELECT number FROM documents WHERE expires < 9e999 AND expires <= ? LIMIT 1000
+)
+"""
+_READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document as columns; `ttl` in seconds, infinite where it never expires."""
+
+    tenant: str
+    id: str
+    type: str
+    body: bytes
+    ttl: float
+
+    @classmethod
+    def of(cls, tenant_id: str, document: Document) -> "Row":
+        """Raises ValueError for what is no document of the tenant, TooLarge."""
+        id, type, ttl = document.get("id"), document.get("type"), document.get("ttl")
+        if not isinstance(id, str) or not _is_id(id):
+            raise ValueError(f"An id has 1 to {ID_BYTES} bytes and none of / \\ ? #, not {id!r}.")
+        if document.get("tenantId") != tenant_id:
+            raise ValueError(f"{id}: tenantId is not that of the batch.")
+        if not isinstance(type, str):
+            raise ValueError(f"{id}: type must be a string.")
+        if ttl is not None and not _is_ttl(ttl):
+            raise ValueError(f"{id}: ttl must be a positive whole number of seconds, or -1.")
+        body = dump(document)
+        if len(body) > DOCUMENT_BYTES:
+            raise TooLarge(f"{id} has {len(body)} bytes; at most {DOCUMENT_BYTES} are stored.")
+        lifetime = math.inf if ttl is None or ttl == -1 else float(ttl)
+        return cls(stored_text(tenant_id), stored_text(id), stored_text(type), body, lifetime)
+
+    def columns(self, now: float, etag: str) -> tuple[str, str, str, str, float, str, float]:
+        """Parameters 1 to 7 of the statements that write it."""
+        expires = now + self.ttl
+        return self.tenant, self.id, self.type, self.body.decode(), expires, etag, now
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Operations that were checked; each with its row where it brings a whole document."""
+
+    tenant_id: str
+    steps: tuple[tuple[Operation, Row | None], ...]
+
+    @classmethod
+    def of(cls, tenant_id: str, operations: Sequence[Operation]) -> "Batch":
+        """Raises ValueError, TooLarge. Holds on to nothing that the caller may change later."""
+        if len(operations) > BATCH_OPERATIONS:
+            raise TooLarge(
+                f"A batch of {len(operations)} operations; at most {BATCH_OPERATIONS} are taken."
+            )
+        steps: list[tuple[Operation, Row | None]] = []
+        size = 0
+        for operation in operations:
+            match operation:
+                case Create(document) | Replace(document) | Upsert(document):
+                    row = Row.of(tenant_id, document)
+                    size += len(row.body)
+                    steps.append((operation, row))
+                case Update():
+                    update, length = _checked(operation)
+                    size += length
+                    steps.append((update, None))
+                case Delete():
+                    steps.append((operation, None))
+        if size > BATCH_BYTES:
+            raise TooLarge(f"A batch of {size} bytes; at most {BATCH_BYTES} are taken.")
+        return cls(tenant_id, tuple(steps))
+
+
+def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[str | None]:
+    """Write the batch inside the transaction that is open; returns an ETag per operation. Raises
+    NotFound, Conflict, PreconditionFailed, ValueError, TooLarge; the caller then rolls back."""
+    version = secrets.token_hex(8)
+    etags: list[str | None] = []
+    for index, (operation, row) in enumerate(batch.steps):
+        etag = f"{version}-{index}"
+        match operation:
+            case Create(document) if row is not None:
+                written = connection.execute(_CREATE, row.columns(now, etag))
+                if not written.rowcount:
+                    raise Conflict(document["id"], index)
+            case Upsert() if row is not None:
+                connection.execute(_UPSERT, row.columns(now, etag)[:6])
+            case Replace(document, expected) if row is not None:
+                written = connection.execute(_REPLACE, (*row.columns(now, etag), expected))
+                if not written.rowcount:
+                    raise _reason(connection, batch.tenant_id, document["id"], index, now)
+            case Update():
+                _update(connection, batch.tenant_id, operation, index, now, etag)
+            case Delete(id, expected):
+                key = (stored_text(batch.tenant_id), stored_text(id), now, expected)
+                if not connection.execute(_DELETE, key).rowcount:
+                    raise _reason(connection, batch.tenant_id, id, index, now)
+        etags.append(None if isinstance(operation, Delete) else etag)
+    return etags
+
+
+def purge(connection: sqlite3.Connection, now: float) -> None:
+    """Remove some of what has expired."""
+    connection.execute(_PURGE, (now,))
+
+
+def _update(
+    connection: sqlite3.Connection,
+    tenant_id: str,
+    update: Update,
+    index: int,
+    now: float,
+    etag: str,
+) -> None:
+    key = (stored_text(tenant_id), stored_text(update.id), now)
+    found = connection.execute(_READ, key).fetchone()
+    if found is None:
+        raise NotFound(update.id, index)
+    body, current = found
+    document = load(body)
+    if update.etag not in (None, current) or not apply_changes(document, update.changes):
+        raise PreconditionFailed(update.id, index)
+    row = Row.of(tenant_id, document)
+    connection.execute(_REPLACE, (*row.columns(now, etag), None))
+
+
+def _reason(
+    connection: sqlite3.Connection, tenant_id: str, id: str, index: int, now: float
+) -> NotFound | PreconditionFailed:
+    """Why a Replace or a Delete touched nothing."""
+    key = (stored_text(tenant_id), stored_text(id), now)
+    found = connection.execute(_READ, key).fetchone()
+    return NotFound(id, index) if found is None else PreconditionFailed(id, index)
+
+
+def _checked(update: Update) -> tuple[Update, int]:
+    """The update with copies of its values, and their size in bytes. Raises ValueError."""
+    if not 1 <= len(update.changes) <= UPDATE_CHANGES:
+        raise ValueError(f"{update.id}: an update has 1 to {UPDATE_CHANGES} changes.")
+    for change in update.changes:
+        if not change.path or change.path[0] in ("id", "tenantId"):
+            raise ValueError(f"{update.id}: {'.'.join(change.path)!r} cannot be changed.")
+    values = dump([c.value if isinstance(c, Assign) else None for c in update.changes])
+    changes = tuple(
+        replace(change, value=value) if isinstance(change, Assign) else change
+        for change, value in zip(update.changes, load(values.decode()), strict=True)
+    )
+    return replace(update, changes=changes), len(values)
+
+
+def _is_id(text: str) -> bool:
+    if not text or _FORBIDDEN.search(text):
+        return False
+    try:
+        return len(text.encode()) <= ID_BYTES
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _is_ttl(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1)

@@ -1,0 +1,120 @@
+"""Every trigger of the Function App, and nothing else.
+
+One HTTP function per surface hands its requests to an ASGI app; the Service Bus trigger hands an
+event to the reconciler; the timer sends again what was never confirmed. What they work with is
+built by `wiring` on first use: Azure imports this module to find the functions, on every instance,
+before it knows which of them will run there.
+"""
+
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import azure.functions as func
+
+import wiring
+from queues.port import DIRECTORY_EVENTS
+from queues.relay import parse
+from scim.errors import InvalidSyntax, ScimError, Unexpected
+
+type Asgi = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+
+log = logging.getLogger("muster.functions")
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.function_name("scim")
+@app.route("scim/{*path}")
+async def scim(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The SCIM service provider, under /scim and /scim/v2."""
+    return await _serve(lambda application: application.scim, req, context)
+
+
+@app.function_name("access")
+@app.route("access/{*path}")
+async def access(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The access API of the application."""
+    return await _serve(lambda application: application.access, req, context)
+
+
+@app.function_name("reconcile")
+@app.service_bus_queue_trigger(
+    arg_name="message",
+    connection="ServiceBusConnection",
+    queue_name=DIRECTORY_EVENTS,
+    cardinality=func.Cardinality.ONE,
+)
+async def reconcile(message: func.ServiceBusMessage) -> None:
+    """Apply one event. Returning completes the message; an exception abandons it, and after its
+    last delivery the queue dead-letters it."""
+    application = await wiring.application()
+    event = parse(message.get_body())
+    deliveries = message.delivery_count or 1
+    await application.reconciler.handle(
+        event.tenant_id,
+        event.event_id,
+        event.cursor,
+        last_attempt=deliveries >= application.settings.max_delivery_count,
+    )
+
+
+@app.function_name("relay")
+@app.timer_trigger(
+    arg_name="timer",
+    schedule="*/30 * * * * *",
+    run_on_startup=False,
+    use_monitor=False,  # every run sends all that is due: there is nothing to catch up with
+)
+async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
+    """Send the events that are committed and were never confirmed."""
+    application = await wiring.application()
+    await application.relay.resend_pending(application.settings.relay_after_seconds)
+
+
+async def _serve(
+    surface: Callable[[wiring.Application], Asgi], req: func.HttpRequest, context: func.Context
+) -> func.HttpResponse:
+    """Hand a request to one of the application's ASGI apps. Whatever happens is answered with a
+    SCIM error, because the host makes an empty 500 of an exception."""
+    reached = False
+
+    async def asgi(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        nonlocal reached
+        reached = True
+        application = await wiring.application()
+        await surface(application)(scope, receive, send)
+
+    try:
+        middleware = func.AsgiMiddleware(asgi)  # type: ignore[no-untyped-call]
+        response: func.HttpResponse = await middleware.handle_async(req, context)
+    except Exception as error:  # noqa: BLE001 (nothing may leave as an empty 500)
+        request_id = context.invocation_id
+        if isinstance(error, ValueError) and not reached:  # no ASGI scope can be made of it
+            return _answer(InvalidSyntax(_UNREADABLE), request_id)
+        # Without the exception's text, which may hold a person's data.
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        log.error("Request %s failed: %s\n%s", request_id, type(error).__name__, stack)
+        return _answer(Unexpected(_FAULT.format(request_id)), request_id)
+    return response
+
+
+_UNREADABLE = (
+    "The request's URL cannot be read: its path must be percent-encoded UTF-8, and its host and "
+    "port must be valid."
+)
+_FAULT = (
+    "Muster failed to answer; the request is not at fault. Repeat it, and if it fails again tell "
+    "the operator the request id {}."
+)
+
+
+def _answer(error: ScimError, request_id: str) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps(error.body()),
+        status_code=error.status,
+        headers={"x-request-id": request_id},
+        mimetype="application/scim+json",
+    )

@@ -1,0 +1,223 @@
+"""The relay: hands committed events to the queue, and sends again what was never confirmed.
+
+An event is written in the same transaction as the change it tells of; the relay only says that it
+is there (transactional outbox). What it drops, or loses with its process, is still `pending` in
+the store, and the timer's `resend_pending` finds it. Sending an event twice is harmless: the
+queue drops the second message of an id, and reconciling is idempotent.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from directory.condition import All, Compare
+from directory.store import Query, Store
+from queues.port import Message, QueueError, QueueSender
+
+BATCH_MESSAGES = 100
+"""Messages per send; bodies of ids only, so far below what a Service Bus batch may weigh."""
+WAITING_SUBMISSIONS = 10_000
+"""How much waits in memory while the queue does not answer; more is left to the timer."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EventMessage:
+    """What a message says: reconcile this event, from `cursor` on (None: from its start)."""
+
+    tenant_id: str
+    event_id: str
+    cursor: dict[str, Any] | None = None
+
+
+def message_for(tenant_id: str, event_id: str, cursor: Mapping[str, Any] | None = None) -> Message:
+    """The message of an event. Its id depends on the event and on what the cursor says, so that
+    the queue recognises a repetition. Raises TypeError for a cursor that is not JSON."""
+    body: dict[str, Any] = {"tenantId": tenant_id, "eventId": event_id}
+    if cursor is None:
+        return Message(event_id, orjson.dumps(body))
+    canonical = orjson.dumps(cursor, option=orjson.OPT_SORT_KEYS)
+    body["cursor"] = cursor
+    digest = hashlib.sha256(canonical).hexdigest()[:32]
+    return Message(f"{event_id}:{digest}", orjson.dumps(body))
+
+
+def parse(body: bytes) -> EventMessage:
+    """Read back what `message_for` wrote. Raises ValueError for anything else."""
+    content = orjson.loads(body)
+    if not isinstance(content, dict):
+        raise ValueError("The message is not a JSON object.")
+    tenant_id, event_id = content.get("tenantId"), content.get("eventId")
+    if not (isinstance(tenant_id, str) and tenant_id and isinstance(event_id, str) and event_id):
+        raise ValueError("The message needs the strings tenantId and eventId.")
+    cursor = content.get("cursor")
+    if cursor is not None and not isinstance(cursor, dict):
+        raise ValueError("The message's cursor is not a JSON object.")
+    return EventMessage(tenant_id, event_id, cursor)
+
+
+@dataclass(slots=True)
+class _Submission:
+    messages: list[Message]
+    sent: asyncio.Future[bool] | None = None
+    """For somebody who waits to hear whether they were."""
+
+    def settle(self, sent: bool) -> None:
+        if self.sent is not None and not self.sent.done():
+            self.sent.set_result(sent)
+
+
+class Relay:
+    """Sends events in batches, off the path of the request that made them.
+
+    One task uses the sender, whatever the number of callers: senders are not safe for concurrent
+    sends. It starts with the first submission, on the loop that is running then, sends whatever
+    gathered during the send before, and ends when nothing is left. Each send is tried `attempts`
+    times, `backoff` seconds apart, doubling. The sender is its maker's to close.
+    """
+
+    def __init__(
+        self,
+        sender: QueueSender,
+        store: Store,
+        now: Callable[[], float] = time.time,
+        *,
+        attempts: int = 4,
+        backoff: float = 0.25,
+    ) -> None:
+        self._sender = sender
+        self._store = store
+        self._now = now
+        self._attempts = attempts
+        self._backoff = backoff
+        self._waiting: deque[_Submission] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def submit(
+        self, tenant_id: str, event_id: str, cursor: Mapping[str, Any] | None = None
+    ) -> None:
+        """Send this event soon. Call it after the commit; it neither blocks nor raises."""
+        if self._closed or len(self._waiting) >= WAITING_SUBMISSIONS:
+            _logger.warning("event %s is left to the timer", event_id)
+            return
+        try:
+            message = message_for(tenant_id, event_id, cursor)
+            self._enqueue(_Submission([message]))
+        except Exception:
+            _logger.exception("event %s is left to the timer", event_id)
+
+    async def send(self, tenant_id: str, event_id: str, cursor: Mapping[str, Any]) -> None:
+        """Send this event's next piece and wait until the queue has it. Raises QueueError."""
+        if not await self._settled([message_for(tenant_id, event_id, cursor)]):
+            raise QueueError(f"the next piece of event {event_id} could not be sent")
+
+    async def drain(self) -> None:
+        """Wait until everything submitted so far was sent or given up."""
+        await self._settled([])
+
+    async def resend_pending(self, older_than_seconds: float) -> int:
+        """Send every pending event of every tenant that is older than this (to the second);
+        returns how many. Stops early where the queue does not take them. Raises StoreError."""
+        # `at` is ISO 8601 in UTC, with a fraction of a second or without. Against whole seconds
+        # without the Z, text compares as time does: the first 19 characters decide, or else the
+        # event is of that very second and its longer text is not less.
+        cutoff = datetime.fromtimestamp(self._now() - older_than_seconds, UTC)
+        pending = Compare(("state",), "eq", "pending")
+        older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
+        fields = ("tenantId", "eventId")
+        sent, continuation = 0, None
+        while True:
+            query = Query(
+                "Event",
+                All((pending, older)),
+                fields=fields,
+                limit=BATCH_MESSAGES,
+                continuation=continuation,
+            )
+            page = await self._store.query_every_tenant(query)
+            documents = [stored.document for stored in page.items]
+            messages = [message_for(d["tenantId"], d["eventId"]) for d in documents]
+            if not await self._settled(messages):
+                return sent
+            sent += len(messages)
+            continuation = page.continuation
+            if continuation is None:
+                return sent
+
+    async def close(self, wait_seconds: float = 5.0) -> None:
+        """Send what is left, for at most about `wait_seconds`; what remains is the timer's."""
+        self._closed = True
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=wait_seconds)
+            if self._task.cancel():
+                _logger.warning("closed during a send: what was not sent is left to the timer")
+                await asyncio.wait({self._task}, timeout=1.0)
+        while self._waiting:
+            self._waiting.popleft().settle(sent=False)
+
+    async def _settled(self, messages: list[Message]) -> bool:
+        """Whether these, and so everything that was submitted before them, were sent."""
+        if self._closed:
+            return False
+        sent: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Submission(messages, sent))
+        return await sent
+
+    def _enqueue(self, submission: _Submission) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting.append(submission)
+        if self._task is None or self._task.done():
+            # In a context of its own: the task outlives the request that happened to start it.
+            self._task = loop.create_task(self._send_all(), context=Context())
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch = self._next_batch()
+            sent = False
+            try:
+                sent = await self._send([m for submission in batch for m in submission.messages])
+            finally:
+                for submission in batch:
+                    submission.settle(sent)
+
+    def _next_batch(self) -> list[_Submission]:
+        batch: list[_Submission] = []
+        size = 0
+        while self._waiting and size < BATCH_MESSAGES:
+            submission = self._waiting.popleft()
+            batch.append(submission)
+            size += len(submission.messages)
+        return batch
+
+    async def _send(self, messages: list[Message]) -> bool:
+        if not messages:
+            return True
+        for attempt in range(self._attempts):
+            if attempt:
+                await asyncio.sleep(self._backoff * 2 ** (attempt - 1))
+            try:
+                await self._sender.send(messages)
+            except QueueError as error:
+                problem = error
+            except Exception:
+                _logger.exception("the sender failed; %s", _left_to_the_timer(messages))
+                return False
+            else:
+                return True
+        _logger.warning("%s; %s", problem, _left_to_the_timer(messages))
+        return False
+
+
+def _left_to_the_timer(messages: list[Message]) -> str:
+    return "left to the timer: " + ", ".join(message.id for message in messages)

@@ -1,0 +1,444 @@
+"""The embedded queue: an Azure Service Bus queue in the application's SQLite file.
+
+Same semantics, so that what runs on a laptop is what runs in a region: peek-lock with a lock that
+expires, delivery count, dead-letter queue, scheduled messages, duplicate detection by message id
+(https://learn.microsoft.com/azure/service-bus-messaging/message-transfers-locks-settlement).
+Any number of processes may send to and receive from one file.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from queues.port import DIRECTORY_EVENTS, Message, QueueError
+
+ID_CHARACTERS = 128
+BODY_BYTES = 256 * 1024
+MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
+BUSY_SECONDS = 10.0
+"""How long to wait for another process's write before giving up."""
+
+# `enqueued_at` is a message's place in the order; it lies in the future while it is scheduled.
+# Everything else is available whose `locked_until` has passed.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS queue_message (
+    sequence_number INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    enqueued_at REAL NOT NULL,
+    delivery_count INTEGER NOT NULL DEFAULT 0,
+    lock_token TEXT,
+    locked_until REAL NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS queue_message_order ON queue_message (queue, enqueued_at);
+CREATE INDEX IF NOT EXISTS queue_message_locked ON queue_message (queue, locked_until)
+    WHERE lock_token IS NOT NULL;
+CREATE TABLE IF NOT EXISTS queue_recent_id (
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (queue, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS queue_recent_id_expiry ON queue_recent_id (queue, expires_at);
+CREATE TABLE IF NOT EXISTS queue_dead_letter (
+    sequence_number INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    enqueued_at REAL NOT NULL,
+    delivery_count INTEGER NOT NULL,
+    dead_lettered_at REAL NOT NULL,
+    reason TEXT NOT NULL,
+    description TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS queue_dead_letter_id ON queue_dead_letter (queue, id);
+"""
+
+_EXHAUSTED = """
+SELECT sequence_number FROM queue_message
+WHERE queue = :queue AND lock_token IS NOT NULL AND locked_until <= :now
+    AND delivery_count >= :max_delivery_count
+"""
+_AVAILABLE = """
+SELECT sequence_number FROM queue_message
+WHERE queue = :queue AND enqueued_at <= :now AND locked_until <= :now
+    AND delivery_count < :max_delivery_count
+ORDER BY enqueued_at, sequence_number LIMIT :limit
+"""
+_LOCK = f"""
+UPDATE queue_message
+SET delivery_count = delivery_count + 1, lock_token = hex(randomblob(16)), locked_until = :until
+WHERE sequence_number IN ({_AVAILABLE})
+RETURNING sequence_number, id, body, enqueued_at, delivery_count, lock_token, locked_until
+"""  # noqa: S608 - of constants
+_HELD = """
+SELECT 1 FROM queue_message WHERE sequence_number = ? AND lock_token = ? AND locked_until > ?
+"""
+_BURY = """
+INSERT INTO queue_dead_letter
+    (queue, id, body, enqueued_at, delivery_count, dead_lettered_at, reason, description)
+SELECT queue, id, body, enqueued_at, delivery_count, ?, ?, ?
+FROM queue_message WHERE sequence_number = ?
+"""
+_DEAD_LETTERS = """
+SELECT sequence_number, id, body, enqueued_at, delivery_count, dead_lettered_at, reason, description
+FROM queue_dead_letter WHERE queue = ? AND sequence_number > ? ORDER BY sequence_number LIMIT ?
+"""
+_RESUBMIT = """
+INSERT INTO queue_message (queue, id, body, enqueued_at)
+SELECT queue, id, body, ? FROM queue_dead_letter WHERE queue = ? AND id = ?
+ORDER BY sequence_number
+"""
+_COUNTS = """
+SELECT
+    (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at <= :now),
+    (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at > :now),
+    (SELECT count(*) FROM queue_dead_letter WHERE queue = :queue)
+"""
+
+
+class LockLost(Exception):
+    """The message is no longer this receiver's: its lock expired, or it was settled before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message under a lock; `delivery_count` is 1 the first time it is delivered."""
+
+    id: str
+    body: bytes
+    sequence_number: int
+    enqueued_at: datetime
+    delivery_count: int
+    lock_token: str
+    locked_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message in the dead-letter queue. `sequence_number` is its place there."""
+
+    id: str
+    body: bytes
+    sequence_number: int
+    enqueued_at: datetime
+    delivery_count: int
+    dead_lettered_at: datetime
+    reason: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many messages there are. Locked ones are active, as Azure counts them."""
+
+    active: int
+    scheduled: int
+    dead_lettered: int
+
+
+class SqliteQueue:
+    """One named queue in the SQLite file `path`, which may hold other things.
+
+    The parameters are the queue properties of Service Bus with their defaults, in seconds.
+    Receivers of the same object wake as soon as something is sent through it; other processes'
+    messages are found within `poll_interval`. Every method raises QueueError where SQLite
+    reports an error (the file is gone, the disk is full, another process would not let go).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str = DIRECTORY_EVENTS,
+        now: Callable[[], float] = time.time,
+        *,
+        lock_duration: float = 60.0,
+        max_delivery_count: int = 10,
+        duplicate_detection_window: float = 600.0,
+        poll_interval: float = 0.5,
+    ) -> None:
+        self._path = path
+        self._name = name
+        self._now = now
+        self._lock_duration = lock_duration
+        self._max_delivery_count = max_delivery_count
+        self._duplicate_detection_window = duplicate_detection_window
+        self._poll_interval = poll_interval
+        # The connection lives in a thread of its own: a write may have to wait for another
+        # process, and the event loop must not wait with it.
+        self._thread = ThreadPoolExecutor(1, f"queue {name}")
+        self._connection: sqlite3.Connection | None = None
+        self._arrival = asyncio.Event()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send all or none, in order. A message whose id was sent inside the window of duplicate
+        detection is dropped. Raises ValueError for a message that Service Bus would refuse."""
+        for message in messages:
+            _check(message)
+        await self._run(partial(self._send, messages))
+        self._wake()
+
+    async def receive(
+        self, max_messages: int = 1, wait_seconds: float = 0.0
+    ) -> list[ReceivedMessage]:
+        """Lock and return up to `max_messages`, oldest first, as soon as there is one; an empty
+        list after `wait_seconds` without any. What a cancelled call locked comes back when the
+        lock expires."""
+        if max_messages < 1:
+            raise ValueError("max_messages must be at least 1")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        while True:
+            arrival = self._arrival  # of whatever is sent from here on
+            messages = await self._run(partial(self._lock, max_messages))
+            remaining = deadline - loop.time()
+            if messages or remaining <= 0:
+                return messages
+            try:
+                async with asyncio.timeout(min(remaining, self._poll_interval)):
+                    await arrival.wait()
+            except TimeoutError:
+                continue
+
+    async def complete(self, message: ReceivedMessage) -> None:
+        """The work is done: remove the message. Raises LockLost."""
+        await self._under_lock(message, self._delete)
+
+    async def abandon(self, message: ReceivedMessage) -> None:
+        """Give the message back, to be delivered again at once, or dead-lettered where this was
+        its last delivery. Raises LockLost."""
+        last = message.delivery_count >= self._max_delivery_count
+        await self._under_lock(message, self._bury_exhausted if last else self._unlock)
+        self._wake()
+
+    async def renew(self, message: ReceivedMessage) -> datetime:
+        """Hold the message for another lock duration; returns until when. Raises LockLost."""
+        return await self._under_lock(message, self._extend)
+
+    async def dead_letter(
+        self, message: ReceivedMessage, reason: str, description: str = ""
+    ) -> None:
+        """Move the message to the dead-letter queue. Raises LockLost."""
+        await self._under_lock(message, partial(self._bury, reason, description))
+
+    async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        """Dead letters in the order in which they arrived there, from behind the sequence number
+        `after`."""
+        return await self._run(partial(self._list_dead_letters, limit, after))
+
+    async def resubmit(self, ids: Collection[str] | None = None) -> int:
+        """Send the dead letters with these message ids (None: all of them) once more, as new
+        messages; returns how many."""
+        count = await self._run(partial(self._resubmit, ids))
+        self._wake()
+        return count
+
+    async def counts(self) -> Counts:
+        """How many messages there are now."""
+        return await self._run(self._count)
+
+    async def close(self) -> None:
+        """Release the connection and its thread; the queue is not used after it."""
+        await self._run(sqlite3.Connection.close)
+        self._thread.shutdown()
+
+    def _wake(self) -> None:
+        self._arrival.set()
+        self._arrival = asyncio.Event()
+
+    async def _under_lock[T](
+        self, message: ReceivedMessage, action: Callable[[int, sqlite3.Connection], T]
+    ) -> T:
+        return await self._run(partial(self._act_under_lock, message, action))
+
+    async def _run[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._call, job)
+        except sqlite3.Error as error:
+            raise QueueError(f"Queue {self._name} in {self._path}: {error}") from error
+
+    # From here on, everything runs in the thread.
+
+    def _call[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = _connect(self._path)
+        return job(self._connection)
+
+    def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
+        with _writing(db):
+            now = self._now()
+            db.execute(
+                "DELETE FROM queue_recent_id WHERE queue = ? AND expires_at <= ?", (self._name, now)
+            )
+            for message in messages:
+                if self._remember(message.id, now, db):
+                    db.execute(
+                        "INSERT INTO queue_message (queue, id, body, enqueued_at)"
+                        " VALUES (?, ?, ?, ?)",
+                        (self._name, message.id, message.body, now + message.delay),
+                    )
+
+    def _remember(self, id: str, now: float, db: sqlite3.Connection) -> bool:
+        """False where the id was sent inside the window."""
+        inserted = db.execute(
+            "INSERT INTO queue_recent_id VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (self._name, id, now + self._duplicate_detection_window),
+        )
+        return inserted.rowcount == 1
+
+    def _lock(self, max_messages: int, db: sqlite3.Connection) -> list[ReceivedMessage]:
+        self._bury_expired(db)
+        if db.execute(_AVAILABLE, self._parameters(limit=1)).fetchone() is None:
+            return []  # an idle receiver does not stand in the way of writers
+        with _writing(db):
+            parameters = self._parameters(limit=max_messages)
+            parameters["until"] = self._now() + self._lock_duration
+            rows = db.execute(_LOCK, parameters).fetchall()
+        rows.sort(key=lambda row: (row[3], row[0]))  # RETURNING has no order
+        return [
+            ReceivedMessage(id, body, number, _time(enqueued), count, token, _time(until))
+            for number, id, body, enqueued, count, token, until in rows
+        ]
+
+    def _act_under_lock[T](
+        self,
+        message: ReceivedMessage,
+        action: Callable[[int, sqlite3.Connection], T],
+        db: sqlite3.Connection,
+    ) -> T:
+        with _writing(db):
+            held = (message.sequence_number, message.lock_token, self._now())
+            if db.execute(_HELD, held).fetchone() is None:
+                raise LockLost(f"The lock on message {message.id} expired or was given up.")
+            return action(message.sequence_number, db)
+
+    def _delete(self, sequence_number: int, db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM queue_message WHERE sequence_number = ?", (sequence_number,))
+
+    def _unlock(self, sequence_number: int, db: sqlite3.Connection) -> None:
+        db.execute(
+            "UPDATE queue_message SET lock_token = NULL, locked_until = 0"
+            " WHERE sequence_number = ?",
+            (sequence_number,),
+        )
+
+    def _extend(self, sequence_number: int, db: sqlite3.Connection) -> datetime:
+        until = self._now() + self._lock_duration
+        db.execute(
+            "UPDATE queue_message SET locked_until = ? WHERE sequence_number = ?",
+            (until, sequence_number),
+        )
+        return _time(until)
+
+    def _bury(
+        self, reason: str, description: str, sequence_number: int, db: sqlite3.Connection
+    ) -> None:
+        db.execute(_BURY, (self._now(), reason, description, sequence_number))
+        self._delete(sequence_number, db)
+
+    def _bury_exhausted(self, sequence_number: int, db: sqlite3.Connection) -> None:
+        description = f"Message could not be consumed after {self._max_delivery_count} deliveries."
+        self._bury(MAX_DELIVERY_COUNT_EXCEEDED, description, sequence_number, db)
+
+    def _bury_expired(self, db: sqlite3.Connection) -> None:
+        """Messages whose last delivery ended with the lock: nobody is left to say so."""
+        if db.execute(_EXHAUSTED, self._parameters()).fetchone() is None:
+            return
+        with _writing(db):
+            for (sequence_number,) in db.execute(_EXHAUSTED, self._parameters()).fetchall():
+                self._bury_exhausted(sequence_number, db)
+
+    def _list_dead_letters(
+        self, limit: int, after: int, db: sqlite3.Connection
+    ) -> list[DeadLetter]:
+        self._bury_expired(db)
+        return [
+            DeadLetter(id, body, number, _time(enqueued), count, _time(dead), reason, description)
+            for number, id, body, enqueued, count, dead, reason, description in db.execute(
+                _DEAD_LETTERS, (self._name, after, limit)
+            )
+        ]
+
+    def _resubmit(self, ids: Collection[str] | None, db: sqlite3.Connection) -> int:
+        self._bury_expired(db)
+        with _writing(db):
+            now = self._now()
+            if ids is None:
+                everything = "SELECT id FROM queue_dead_letter WHERE queue = ?"
+                ids = [id for (id,) in db.execute(everything, (self._name,))]
+            count = 0
+            for id in ids:
+                count += db.execute(_RESUBMIT, (now, self._name, id)).rowcount
+                db.execute(
+                    "DELETE FROM queue_dead_letter WHERE queue = ? AND id = ?", (self._name, id)
+                )
+        return count
+
+    def _count(self, db: sqlite3.Connection) -> Counts:
+        self._bury_expired(db)
+        return Counts(*db.execute(_COUNTS, self._parameters()).fetchone())
+
+    def _parameters(self, limit: int = -1) -> dict[str, str | float]:
+        return {
+            "queue": self._name,
+            "now": self._now(),
+            "max_delivery_count": self._max_delivery_count,
+            "limit": limit,
+        }
+
+
+def _check(message: Message) -> None:
+    if not 1 <= len(message.id) <= ID_CHARACTERS:
+        raise ValueError(f"A message id has 1 to {ID_CHARACTERS} characters.")
+    if len(message.body) > BODY_BYTES:
+        raise ValueError(f"Message {message.id} is over {BODY_BYTES} bytes.")
+    if message.delay < 0:
+        raise ValueError(f"Message {message.id} has a negative delay.")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        _switch_to_wal(db)
+        # With WAL and NORMAL, what was committed survives the death of the process.
+        db.executescript(f"PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """SQLite does not wait by itself where several processes do this to a new file at once."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def _writing(db: sqlite3.Connection) -> Iterator[None]:
+    """One write transaction, begun with the write lock so that it cannot fail half-way."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,146 @@
+"""Effective access: what a user may do, as a pure function of what is stored (product, section 5).
+
+The same function serves the reconciler, which stores its answer, and whoever wants to know what
+it would answer on other facts: `dataclasses.replace` a mapping or a membership in `Facts`.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from directory.completeness import missing
+from directory.documents import REASONS, Access, Grant, GrantSource, Policy, Reason
+from directory.documents import Mapping as GroupMapping
+from directory.store import Document
+
+ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+COST_CENTER = "costCenterMembership"
+"""The kind of entitlement that the enterprise attribute `costCenter` can grant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What access follows from, beside the user's own document."""
+
+    groups_of: Mapping[str, Sequence[str]]
+    """SCIM id of a user or group → ids of the existing groups that it is a direct member of."""
+    mappings: Mapping[str, GroupMapping]
+    """Group id → its mapping, at least of every group that `groups_of` leads to."""
+    policy: Policy
+    cost_centers: frozenset[str]
+    """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveAccess:
+    """Whether a user is enabled, every reason why not, and what the user holds."""
+
+    enabled: bool
+    reasons: tuple[Reason, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    pending: bool = False
+    """The stored record is not there yet, or does not say yet what the user's document says."""
+
+
+def effective_access(user: Document, facts: Facts) -> EffectiveAccess:
+    """The access of a stored user; equal input gives an equal answer, order included.
+
+    Users made by hand (source `manual`) are left alone until Entra ID adopts them: enabled, and
+    groups and cost center give them nothing.
+    """
+    if user["source"] == "manual":
+        return EffectiveAccess(enabled=True)
+    groups = facts.groups_of.get(user["resource"]["id"], ())
+    applicable = set(user_reasons(user, facts.policy))
+    if not groups and "noGroup" in facts.policy.disable_when:
+        applicable.add("noGroup")
+    if applicable:
+        return EffectiveAccess(enabled=False, reasons=_in_order(applicable))
+    return EffectiveAccess(enabled=True, grants=_grants(user, groups, facts))
+
+
+def user_reasons(user: Document, policy: Policy) -> tuple[Reason, ...]:
+    """The reasons to disable a user that follow from the user's document alone."""
+    if user["source"] == "manual":
+        return ()
+    resource = user["resource"]
+    applicable: set[Reason] = {required.reason for required in missing(resource)}
+    if resource.get("active") is False:
+        applicable.add("inactive")
+    return _in_order(applicable.intersection(policy.disable_when))
+
+
+def current_access(
+    access: Access | None, user: Document | None, policy: Policy
+) -> EffectiveAccess | None:
+    """What a read of a user's access says at this moment; None where there is no such user.
+
+    The record may lag behind the user's document, so the document decides on what it knows: it
+    disables at once (deactivation is never eventual), while enabling waits for the record. A user
+    whose access was not computed yet is not enabled; `pending` tells it from a user who is
+    disabled for a reason.
+    """
+    if user is None:
+        return None
+    applicable: set[Reason] = set(user_reasons(user, policy))
+    if access is None:
+        return EffectiveAccess(enabled=False, reasons=_in_order(applicable), pending=True)
+    managed = user["source"] != "manual"
+    if managed and "noGroup" in access.reasons and "noGroup" in policy.disable_when:
+        applicable.add("noGroup")
+    reasons = _in_order(applicable)
+    enabled = access.enabled and not reasons
+    return EffectiveAccess(
+        enabled=enabled,
+        reasons=reasons,
+        grants=access.grants if enabled else (),
+        pending=reasons != access.reasons,
+    )
+
+
+def cost_center(user: Document, policy: Policy) -> str | None:
+    """The key that the enterprise attribute `costCenter` (RFC 7643 section 4.3) of a stored user
+    names, where the policy lets it grant anything."""
+    if not policy.cost_center_from_attribute:
+        return None
+    value = user["resource"].get(ENTERPRISE_USER, {}).get("costCenter")
+    return value if isinstance(value, str) else None
+
+
+def _in_order(reasons: set[Reason]) -> tuple[Reason, ...]:
+    return tuple(reason for reason in REASONS if reason in reasons)
+
+
+def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
+    sources: dict[tuple[str, str], list[GrantSource]] = {}
+    for group in sorted(groups):
+        for path in _paths(group, facts.groups_of):
+            mapping = facts.mappings.get(path[-1])
+            if mapping is None or not mapping.entitlements:
+                continue
+            source = GrantSource(
+                type="group", group_id=path[-1], mapping_version=mapping.version, path=path
+            )
+            for entitlement in dict.fromkeys(mapping.entitlements):
+                sources.setdefault((entitlement.kind, entitlement.key), []).append(source)
+    key = cost_center(user, facts.policy)
+    if key is not None and key in facts.cost_centers:
+        sources.setdefault((COST_CENTER, key), []).append(GrantSource(type="costCenter"))
+    return tuple(
+        Grant(kind=kind, key=key, sources=tuple(found))
+        for (kind, key), found in sorted(sources.items())
+    )
+
+
+def _paths(group: str, groups_of: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """The shortest path from a group to each group that it is in, itself first; the smallest one
+    among several. All paths would be exponentially many where groups share ancestors."""
+    paths: dict[str, tuple[str, ...]] = {group: (group,)}
+    waiting = deque([group])
+    while waiting:
+        member = waiting.popleft()
+        for parent in sorted(groups_of.get(member, ())):
+            if parent not in paths:
+                paths[parent] = (*paths[member], parent)
+                waiting.append(parent)
+    return list(paths.values())

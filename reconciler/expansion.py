@@ -1,0 +1,156 @@
+"""Nested groups in both directions, in bounded reads.
+
+Upwards: the groups that a page of users is in, which is what their access follows from. Downwards:
+the users that an event touches, page by page with a cursor, so that a group of any size is walked
+in pieces. Loops end because no group is visited twice; an edge from or to something that does not
+exist counts for nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from directory.condition import Compare, OneOf
+from directory.documents import Event, MemberType, Model, group_id
+from directory.reading import every, read_all
+from directory.store import Query, Store
+
+EDGE_PAGE = 1000
+MEMBERS_PER_QUERY = 100
+"""Ids in one `OneOf` over edges: each has few groups, so the answer stays within a page or two."""
+
+
+async def groups_above(
+    store: Store, tenant_id: str, members: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """SCIM id → sorted ids of the existing groups that contain it directly, for the members and
+    for every group above them. One level of nesting costs two round trips per 100 ids."""
+    above: dict[str, tuple[str, ...]] = {}
+    existing: dict[str, bool] = {}
+    level = list(dict.fromkeys(members))
+    while level:
+        edges: dict[str, set[str]] = {member: set() for member in level}
+        for start in range(0, len(level), MEMBERS_PER_QUERY):
+            some = tuple(level[start : start + MEMBERS_PER_QUERY])
+            query = Query(
+                "Membership",
+                OneOf(("memberId",), some),
+                fields=("groupId", "memberId"),
+                limit=EDGE_PAGE,
+            )
+            async for edge in every(store, tenant_id, query):
+                edges[edge.document["memberId"]].add(edge.document["groupId"])
+        unknown = sorted(set().union(*edges.values()) - existing.keys())
+        found = await read_all(store, tenant_id, [group_id(group) for group in unknown])
+        existing |= {group: group_id(group) in found for group in unknown}
+        for member, groups in edges.items():
+            above[member] = tuple(sorted(group for group in groups if existing[group]))
+        level = [group for group in unknown if existing[group] and group not in above]
+    return above
+
+
+class Cursor(Model):
+    """How far the work of an event is; what the next message carries. JSON object of ids."""
+
+    position: int = 0
+    """How many of the members that the event names are done."""
+    walk: tuple[str, ...] = ()
+    """Groups still to walk; the first is being walked."""
+    seen: tuple[str, ...] = ()
+    """Groups that are or were in `walk`."""
+    after: str | None = None
+    """Continuation inside the first group of `walk`, or among the users of the tenant."""
+    exhausted: bool = False
+    """Everybody is recomputed."""
+    swept: int = 0
+    """How many edges that lead nowhere are removed since."""
+    done: int = 0
+    """Users recomputed so far (one who is reached twice counts twice)."""
+    total: int = 0
+    """Users to recompute, as far as is known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What a message carries; `Cursor.model_validate` reads it back."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+END: Mapping[str, Any] = {"exhausted": True}
+
+
+def first_cursor(event: Event) -> Cursor:
+    """Where the work of an event begins."""
+    if event.scope == "group":
+        return Cursor(walk=(event.resource_id,), seen=(event.resource_id,))
+    if event.scope == "members":
+        groups = changed_groups(event)
+        return Cursor(walk=groups, seen=groups)
+    return Cursor()
+
+
+def changed(event: Event) -> tuple[str, ...]:
+    """Document ids of the members that came and went with an event, in the order in which they
+    are applied."""
+    change = event.membership
+    return (*change.added, *change.removed) if change else ()
+
+
+def changed_groups(event: Event) -> tuple[str, ...]:
+    """SCIM ids of the groups among them."""
+    return tuple(dict.fromkeys(_of_type("Group", changed(event))))
+
+
+def _of_type(type: MemberType, members: Sequence[str]) -> list[str]:
+    prefix = f"{type.lower()}:"
+    return [id.removeprefix(prefix) for id in members if id.startswith(prefix)]
+
+
+async def touched(
+    store: Store, event: Event, cursor: Cursor, limit: int
+) -> tuple[list[str], Cursor]:
+    """The next users (at most `limit`, none on some pages) whose access the event may change, and
+    the cursor after them. At most one query."""
+    match event.scope:
+        case "none":
+            users, change = [], END
+        case "user":
+            users, change = [event.resource_id], END
+        case "tenant":
+            users, change = await _everybody(store, event.tenant_id, cursor, limit)
+        case "members" if cursor.position < len(members := changed(event)):
+            end = cursor.position + limit
+            users = _of_type("User", members[cursor.position : end])
+            change = {"position": end} if end < len(members) or cursor.walk else END
+        case _:
+            users, change = await _walk(store, event.tenant_id, cursor, limit)
+    return users, cursor.model_copy(update={**change, "done": cursor.done + len(users)})
+
+
+async def _everybody(
+    store: Store, tenant_id: str, cursor: Cursor, limit: int
+) -> tuple[list[str], Mapping[str, Any]]:
+    query = Query("User", fields=(), limit=limit, continuation=cursor.after)
+    page = await store.query(tenant_id, query)
+    users = [item.document["id"].removeprefix("user:") for item in page.items]
+    return users, {"after": page.continuation} if page.continuation else END
+
+
+async def _walk(
+    store: Store, tenant_id: str, cursor: Cursor, limit: int
+) -> tuple[list[str], Mapping[str, Any]]:
+    if not cursor.walk:
+        return [], END
+    query = Query(
+        "Membership",
+        Compare(("groupId",), "eq", cursor.walk[0]),
+        fields=("memberId", "memberType"),
+        limit=limit,
+        continuation=cursor.after,
+    )
+    page = await store.query(tenant_id, query)
+    members: dict[str, list[str]] = {"User": [], "Group": []}
+    for edge in page.items:
+        members[edge.document["memberType"]].append(edge.document["memberId"])
+    new = tuple(group for group in members["Group"] if group not in cursor.seen)
+    walk = (*(cursor.walk if page.continuation else cursor.walk[1:]), *new)
+    seen = (*cursor.seen, *new)
+    change = {"walk": walk, "seen": seen, "after": page.continuation, "exhausted": not walk}
+    return members["User"], change

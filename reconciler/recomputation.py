@@ -1,0 +1,197 @@
+"""Users → their access records, computed from what is true now.
+
+The order is what makes it right without locks: the access record is read first and the truth
+after it, and the record is written under its ETag even when nothing changed. Whoever computed
+from an older truth then fails that ETag and computes again.
+"""
+
+import asyncio
+import random
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
+
+from directory.condition import Compare, Condition
+from directory.documents import (
+    TENANT_ID,
+    Access,
+    Policy,
+    access_id,
+    entitlement_id,
+    mapping_id,
+    user_id,
+)
+from directory.documents import Mapping as GroupMapping
+from directory.reading import read_all
+from directory.store import (
+    BATCH_OPERATIONS,
+    Conflict,
+    Create,
+    Delete,
+    Document,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Query,
+    Replace,
+    Store,
+    Stored,
+    StoreError,
+    TooLarge,
+)
+from reconciler.access import COST_CENTER, Facts, cost_center, effective_access
+from reconciler.expansion import groups_above
+
+PAGE = 50
+"""Users whose records are written in one batch."""
+ATTEMPTS = 4
+"""How often a page is tried before its halves are tried on their own."""
+BACKOFF = 0.01
+"""Seconds; doubles per attempt."""
+
+
+async def read_facts(
+    store: Store, tenant_id: str, users: Sequence[Document], policy: Policy
+) -> Facts:
+    """What the access of these stored users follows from: one level of nested groups costs two
+    round trips, everything else one."""
+    groups_of = await groups_above(store, tenant_id, [user["resource"]["id"] for user in users])
+    mappings = {mapping_id(group): group for group in set().union(*groups_of.values())}
+    keys = {key for user in users if (key := cost_center(user, policy))}
+    entries = {entitlement_id(COST_CENTER, key): key for key in keys}
+    found = await read_all(store, tenant_id, [*mappings, *entries])
+    return Facts(
+        groups_of=groups_of,
+        mappings={
+            group: GroupMapping.from_document(found[id].document)
+            for id, group in mappings.items()
+            if id in found
+        },
+        policy=policy,
+        cost_centers=frozenset(key for id, key in entries.items() if id in found),
+    )
+
+
+async def remove_edges(store: Store, tenant_id: str, where: Condition, at_most: int) -> int:
+    """Delete edges that satisfy a condition, batch by batch, and say how many; fewer than
+    `at_most` means that none is left."""
+    removed = 0
+    while removed < at_most:
+        limit = min(BATCH_OPERATIONS, at_most - removed)
+        page = await store.query(tenant_id, Query("Membership", where, fields=(), limit=limit))
+        if not page.items:
+            break
+        try:
+            await store.batch(tenant_id, [Delete(edge.document["id"]) for edge in page.items])
+        except NotFound:
+            continue  # somebody else removed one of them
+        removed += len(page.items)
+    return removed
+
+
+class AccessRecords:
+    """The access records, kept up to what is true. `now` answers an aware UTC time."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+
+    async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
+        """Bring the records of these users (SCIM ids) up to what is true now.
+
+        A user who does not exist loses the record and every edge. Each page of users is one
+        batch, done again where somebody else wrote one of its records meanwhile. Raises what the
+        store raises, a lost race among it when there is no end to them; to call again is safe.
+        """
+        for page in batched(dict.fromkeys(user_ids), PAGE, strict=False):
+            await self._settle(tenant_id, page, cause_event_id)
+
+    async def _settle(self, tenant_id: str, users: tuple[str, ...], cause: str) -> None:
+        """Write a page; where it keeps failing, its halves on their own, down to one user."""
+        failure: StoreError
+        for attempt in range(ATTEMPTS):
+            reading = await self._read(tenant_id, users)
+            try:
+                if operations := self._operations(reading, cause):
+                    await self._store.batch(tenant_id, operations)
+            except (PreconditionFailed, Conflict, NotFound) as lost:
+                failure = lost
+                await asyncio.sleep(BACKOFF * 2**attempt * random.random())  # noqa: S311
+            except TooLarge as too_large:
+                failure = too_large
+                break
+            else:
+                await self._clear(reading, cause)
+                return
+        if len(users) == 1:
+            raise failure
+        middle = len(users) // 2
+        await self._settle(tenant_id, users[:middle], cause)
+        await self._settle(tenant_id, users[middle:], cause)
+
+    async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
+        records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
+        found = await self._store.read_many(tenant_id, [TENANT_ID, *(user_id(id) for id in ids)])
+        policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
+        users = {id: found[user_id(id)].document for id in ids if user_id(id) in found}
+        facts = await read_facts(self._store, tenant_id, list(users.values()), policy)
+        return _Reading(tenant_id, ids, records, users, facts)
+
+    def _operations(self, reading: "_Reading", cause: str) -> list[Operation]:
+        operations: list[Operation] = []
+        for id in reading.ids:
+            record = reading.records.get(access_id(id))
+            user = reading.users.get(id)
+            if user is not None:
+                access = self._record(reading, user, record, cause)
+                operations.append(Replace(access, record.etag) if record else Create(access))
+            elif record is not None:
+                operations.append(Delete(access_id(id), record.etag))
+        return operations
+
+    def _record(
+        self, reading: "_Reading", user: Document, record: Stored | None, cause: str
+    ) -> Document:
+        effective = effective_access(user, reading.facts)
+        old = record.document if record else None
+        new = Access(
+            tenant_id=reading.tenant_id,
+            user_id=user["resource"]["id"],
+            enabled=effective.enabled,
+            reasons=effective.reasons,
+            grants=effective.grants,
+            version=old["version"] + 1 if old else 1,
+            changed_at=self._now(),
+            event_id=cause,
+        ).to_document()
+        if old and all(old.get(key) == new[key] for key in ("enabled", "reasons", "grants")):
+            new |= {"changedAt": old["changedAt"], "eventId": old["eventId"]}
+        return new
+
+    async def _clear(self, reading: "_Reading", cause: str) -> None:
+        """What must follow the batch: nobody's edges, and the record of a user who was deleted
+        while it was created (a deletion that found no record had no ETag to fail it with)."""
+        tenant_id = reading.tenant_id
+        for id in reading.ids:
+            if id not in reading.users:
+                where = Compare(("memberId",), "eq", id)
+                await remove_edges(self._store, tenant_id, where, at_most=sys.maxsize)
+        created = [id for id in reading.users if access_id(id) not in reading.records]
+        if created:
+            found = await self._store.read_many(tenant_id, [user_id(id) for id in created])
+            gone = tuple(id for id in created if user_id(id) not in found)
+            if gone:
+                await self._settle(tenant_id, gone, cause)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A page of users as they were read: `records` first, then everything else."""
+
+    tenant_id: str
+    ids: tuple[str, ...]
+    records: dict[str, Stored]
+    users: dict[str, Document]
+    facts: Facts

@@ -1,0 +1,228 @@
+"""The reconciler: what an event does to access.
+
+Level-triggered: an event only says whose access may have changed; the access itself is computed
+from what is true when the message is handled. So a message may come twice, late, or in any order,
+and a crash at any point means that a redelivery does the same again.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from directory import membership_change
+from directory.condition import All, Compare, Condition, Either, OneOf
+from directory.documents import Event, Mapping, event_id, group_id, mapping_id
+from directory.reading import read_all
+from directory.store import (
+    Assign,
+    Change,
+    NotFound,
+    PreconditionFailed,
+    Store,
+    Stored,
+    StoreError,
+    Throttled,
+    Unavailable,
+    Unset,
+    Update,
+)
+from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
+from reconciler.recomputation import PAGE, AccessRecords, remove_edges
+
+RETENTION = 400 * 24 * 3600
+"""Seconds that an event is kept once it is done."""
+PAGES_PER_MESSAGE = 10
+"""Pages of users per message: what a tenant's big event does before others get their turn."""
+EDGES_PER_MESSAGE = 5_000
+"""Edges of a deleted group that one message removes."""
+
+type Submit = Callable[[str, str, dict[str, Any]], Awaitable[None]]
+"""Sends tenant id, event id and cursor as the next message, behind what is queued already."""
+
+
+class Reconciler:
+    """Handles messages from the queue of directory events.
+
+    `now` answers an aware UTC time; `retention` is in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        submit: Submit,
+        now: Callable[[], datetime],
+        *,
+        retention: int = RETENTION,
+    ) -> None:
+        self._store = store
+        self._submit = submit
+        self._now = now
+        self._retention = retention
+        self._records = AccessRecords(store, now)
+
+    async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
+        """Bring these users' access records up to what is true now (`AccessRecords`)."""
+        await self._records.recompute(tenant_id, user_ids, cause_event_id)
+
+    async def handle(
+        self,
+        tenant_id: str,
+        event: str,
+        cursor: dict[str, Any] | None = None,
+        *,
+        last_attempt: bool = False,
+    ) -> None:
+        """Do the work of an event (its ULID), or the next piece of it from `cursor` on.
+
+        An event that is done or gone costs one read. Whatever this raises, the message must be
+        delivered again. On the last attempt the event is marked `failed` with a reason first,
+        unless the store asked for patience: that is no fault of the event, which stays pending
+        and is sent again by the relay.
+        """
+        try:
+            rest = await self._work(tenant_id, event, cursor)
+        except (Throttled, Unavailable):
+            raise
+        except Exception as error:
+            if last_attempt:
+                await self._fail(tenant_id, event, error)
+            raise
+        if rest is not None:
+            await self._submit(tenant_id, event, rest.to_json())
+
+    async def _work(
+        self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None
+    ) -> Cursor | None:
+        """One message's share; where to go on, or None when the event is done."""
+        stored = await self._open(tenant_id, ulid)
+        if stored is None:
+            return None
+        event = Event.from_document(stored.document)
+        if cursor is None:
+            await self._finish_memberships(event)
+        start = first_cursor(event) if cursor is None else Cursor.model_validate(cursor)
+        rest = await self._recompute_pages(event, start)
+        if rest.exhausted:
+            swept = await self._sweep(event)
+            if swept < EDGES_PER_MESSAGE:
+                await self._complete(event)
+                return None
+            rest = rest.model_copy(update={"swept": rest.swept + swept})
+        rest = await self._measured(event, rest, () if cursor is None else start.seen)
+        await self._report(event, rest)
+        return rest
+
+    async def _open(self, tenant_id: str, ulid: str) -> Stored | None:
+        """The event, unless there is nothing left to do for it."""
+        try:
+            stored = await self._store.read(tenant_id, event_id(ulid))
+        except NotFound:
+            return None
+        return None if stored.document.get("state") == "done" else stored
+
+    async def _finish_memberships(self, event: Event) -> None:
+        """Bring the edges up to what was accepted: this event's, and those of an event that the
+        group still waits for."""
+        if event.resource_type != "Group":
+            return
+        if event.membership and event.membership.applied < len(changed(event)):
+            await membership_change.finish(self._store, event.tenant_id, event.event_id)
+        try:
+            group = await self._store.read(event.tenant_id, group_id(event.resource_id))
+        except NotFound:
+            return
+        intent = group.document.get("intent")
+        if intent is not None and intent != event.event_id:
+            await membership_change.finish(self._store, event.tenant_id, intent)
+
+    async def _recompute_pages(self, event: Event, cursor: Cursor) -> Cursor:
+        for _ in range(PAGES_PER_MESSAGE):
+            if cursor.exhausted:
+                break
+            users, cursor = await touched(self._store, event, cursor, PAGE)
+            await self.recompute(event.tenant_id, users, event.event_id)
+        return cursor
+
+    async def _sweep(self, event: Event) -> int:
+        """Remove edges that lead nowhere, now that nobody is left to be found along them."""
+        where = await self._dangling(event)
+        if where is None:
+            return 0
+        return await remove_edges(self._store, event.tenant_id, where, EDGES_PER_MESSAGE)
+
+    async def _dangling(self, event: Event) -> Condition | None:
+        if event.operation == "delete" and event.resource_type == "Group":
+            ends = ("groupId",), ("memberId",)
+            return Either(tuple(Compare(end, "eq", event.resource_id) for end in ends))
+        groups = changed_groups(event)
+        found = await read_all(self._store, event.tenant_id, [group_id(id) for id in groups])
+        gone = tuple(id for id in groups if group_id(id) not in found)
+        return OneOf(("memberId",), gone) if gone else None
+
+    async def _measured(self, event: Event, cursor: Cursor, seen: tuple[str, ...]) -> Cursor:
+        """The cursor with what was discovered since `seen` counted into `total`."""
+        total = cursor.total
+        if event.scope == "tenant" and not total:
+            total = await self._store.count(event.tenant_id, "User")
+        if event.scope == "members" and not total:
+            total = len(changed(event))
+        new = tuple(group for group in cursor.seen if group not in seen)
+        if new:
+            of_users = Compare(("memberType",), "eq", "User")
+            where = All((OneOf(("groupId",), new), of_users))
+            total += await self._store.count(event.tenant_id, "Membership", where)
+        return cursor.model_copy(update={"total": total})
+
+    async def _report(self, event: Event, cursor: Cursor) -> None:
+        """Show on the event how far it is."""
+        progress = Assign(("progress",), {"done": cursor.done, "total": cursor.total})
+        with suppress(NotFound):
+            await self._store.batch(event.tenant_id, [Update(event.document_id, (progress,))])
+
+    async def _complete(self, event: Event) -> None:
+        """Mark the event done, and with it the version of the mapping that it brought."""
+        while True:
+            changes: tuple[Change, ...] = (
+                Assign(("state",), "done"),
+                Assign(("doneAt",), _timestamp(self._now())),
+                Assign(("ttl",), self._retention),
+                *((Unset(("reason",)),) if event.reason is not None else ()),
+            )
+            applied = await self._applied(event) if event.operation == "mapping" else ()
+            try:
+                operations = [Update(event.document_id, changes), *applied]
+                await self._store.batch(event.tenant_id, operations)
+            except (NotFound, PreconditionFailed):
+                stored = await self._open(event.tenant_id, event.event_id)
+                if stored is None:
+                    return
+                event = Event.from_document(stored.document)
+            else:
+                return
+
+    async def _applied(self, event: Event) -> tuple[Update, ...]:
+        try:
+            stored = await self._store.read(event.tenant_id, mapping_id(event.resource_id))
+        except NotFound:
+            return ()
+        mapping = Mapping.from_document(stored.document)
+        if mapping.event_id != event.event_id or mapping.applied_version == mapping.version:
+            return ()  # a later save applies itself
+        version = Assign(("appliedVersion",), mapping.version)
+        return (Update(mapping.document_id, (version,), stored.etag),)
+
+    async def _fail(self, tenant_id: str, ulid: str, error: Exception) -> None:
+        """Mark the event failed, unless another delivery of it got done."""
+        reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+        changes = (Assign(("state",), "failed"), Assign(("reason",), reason))
+        while (stored := await self._open(tenant_id, ulid)) is not None:
+            try:
+                await self._store.batch(tenant_id, [Update(event_id(ulid), changes, stored.etag)])
+            except (NotFound, PreconditionFailed):
+                continue
+            return
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

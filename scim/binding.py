@@ -1,0 +1,372 @@
+"""Filters bound to a resource type: names and literals become conditions on stored documents.
+
+A path leads into the document's `search`, and a literal takes the comparable form of its
+attribute there (`scim.representation`), so that a binary comparison is the one RFC 7644
+section 3.4.2.2 asks for. What that section leaves open:
+
+- `ne` on a multi-valued attribute holds where there is no value or some element differs; `ne` on
+  any other attribute holds where there is no value, too. `eq null` is `not (… pr)`.
+- A complex attribute without a sub-attribute stands for its `value` (`emails co "@example.com"`,
+  `manager eq "…"`); one that has no `value` is refused.
+- An attribute of an extension needs no URN where no core attribute has its name, because Entra
+  ID asks for `manager` without one.
+- URNs in `schemas` compare without case (`eq` and `ne`).
+- Booleans take `"True"` and `"False"` in quotes, as Entra ID writes them.
+- Memberships are documents of their own. A condition on a group's `members` or a user's `groups`
+  (the direct ones) is bound to `Related`: look up the memberships, then `resolve`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from directory.condition import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    AnyElement,
+    Compare,
+    Condition,
+    Either,
+    Negated,
+    Operator,
+    Path,
+    Present,
+    Scalar,
+    matches,
+)
+from directory.documents import group_id, user_id
+from scim.errors import InvalidFilter, InvalidPath, InvalidValue
+from scim.filter import (
+    And,
+    AttributePath,
+    Comparison,
+    Filter,
+    Not,
+    Or,
+    Presence,
+    ValuePath,
+    parse_path,
+)
+from scim.representation import comparable
+from scim.scalars import SCALARS
+from scim.schema import Attribute, AttributeType, ResourceType
+from scim.scope import (
+    ElementScope,
+    Field,
+    ResourceScope,
+    Scope,
+    Unknown,
+    single_value,
+    unknown_attribute,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """The resource has a membership that satisfies `condition`, whose paths are the fields of
+    `directory.documents.Membership`."""
+
+    attribute: Literal["members", "groups"]
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """`build` of the operands' conditions, where some of them are still to be looked up."""
+
+    build: Callable[[tuple[Condition, ...]], Condition]
+    operands: tuple["BoundFilter", ...]
+
+
+type BoundFilter = Condition | Related | Combined
+
+_SHOWN_CHARACTERS = 60
+
+
+def bind(
+    resource_type: ResourceType, filter: Filter, *, unknown: Unknown = "refuse"
+) -> BoundFilter:
+    """The filter as a condition on stored users or groups.
+
+    Raises InvalidFilter where an attribute is unknown (see `unknown`), is never shown, or does
+    not know the comparison.
+    """
+    scope = ResourceScope(resource_type, unknown)
+    return _outside_search(resource_type, _condition(filter, scope, ("search",)))
+
+
+def bind_element(attribute: Attribute, filter: Filter) -> Condition:
+    """The filter of a PATCH value path (`emails[filter]`) as a condition on one element in its
+    comparable form, for `element_matches`. Raises InvalidFilter."""
+    return _condition(filter, ElementScope(attribute, "refuse"), ())
+
+
+def element_matches(attribute: Attribute, condition: Condition, element: Any) -> bool:
+    """Whether an element of the canonical resource satisfies a condition of `bind_element`."""
+    return matches(condition, _comparable(attribute, element))
+
+
+def related(bound: BoundFilter) -> list[Related]:
+    """What is to be looked up before `resolve`, each once."""
+    return list(dict.fromkeys(_related(bound)))
+
+
+def resolve(bound: BoundFilter, found: Mapping[Related, Condition]) -> Condition:
+    """The condition, with what was found in place of every `Related`."""
+    match bound:
+        case Related():
+            return found[bound]
+        case Combined(build, operands):
+            return build(tuple(resolve(operand, found) for operand in operands))
+        case _:
+            return bound
+
+
+def sort_path(resource_type: ResourceType, sort_by: str) -> Path:
+    """Where the value of `sortBy` is stored, in its comparable form.
+
+    Only single values can be sorted by; a complex attribute stands for its `value`. Raises
+    InvalidValue.
+    """
+    scope = ResourceScope(resource_type, "refuse")
+    try:
+        path = parse_path(sort_by)
+        field = scope.find(path.attribute)
+        if field is None:
+            raise unknown_attribute(scope, path.attribute)
+        field = single_value(field)
+        stored: Path = ("search", *(key for key, _ in field.steps))
+        _check_meta(stored)
+    except (InvalidFilter, InvalidPath) as error:
+        raise InvalidValue(f"sortBy: {error.detail}") from None
+    if path.filter is not None or any(array for _, array in field.steps):
+        raise InvalidValue(
+            f"sortBy: {sort_by[:100]} may have several values; sort by an attribute with one."
+        )
+    return stored
+
+
+def _condition(filter: Filter, scope: Scope, prefix: Path) -> Condition:
+    match filter:
+        case And(filters):
+            return All(tuple(_condition(inner, scope, prefix) for inner in filters))
+        case Or(filters):
+            return Either(tuple(_condition(inner, scope, prefix) for inner in filters))
+        case Not(inner):
+            return Negated(_condition(inner, scope, prefix))
+        case _:
+            return _leaf(filter, scope, prefix)
+
+
+def _leaf(filter: Comparison | Presence | ValuePath, scope: Scope, prefix: Path) -> Condition:
+    field = scope.find(filter.path)
+    if field is None:
+        if scope.unknown == "refuse":
+            raise unknown_attribute(scope, filter.path)
+        return _without_value(filter)
+    match filter:
+        case Presence():
+            return _present(field, prefix)
+        case ValuePath(_, inner):
+            return _value_path(field, inner, scope, prefix)
+        case Comparison(path, operator, value):
+            if value is not None:
+                return _comparison(single_value(field), path, operator, value, prefix)
+            _check_null(operator)
+            present = _present(field, prefix)
+            return Negated(present) if operator == "eq" else present
+
+
+def _without_value(filter: Comparison | Presence | ValuePath) -> Condition:
+    """What the filter is for every resource that has no such attribute."""
+    match filter:
+        case Comparison(_, operator, None):
+            _check_null(operator)
+            return EVERYTHING if operator == "eq" else NOTHING
+        case Comparison(_, "ne", _):
+            return EVERYTHING
+        case _:
+            return NOTHING
+
+
+def _check_null(operator: Operator) -> None:
+    if operator not in ("eq", "ne"):
+        raise InvalidFilter(f"null can be compared with eq and ne only, not with {operator}.")
+
+
+def _reach(
+    prefix: Path, steps: tuple[tuple[str, bool], ...], leaf: Callable[[Path], Condition]
+) -> Condition:
+    """`leaf` at the end of the way, for some element of every array on it."""
+    path = prefix
+    for index, (key, array) in enumerate(steps):
+        path = (*path, key)
+        if array:
+            return AnyElement(path, _reach((), steps[index + 1 :], leaf))
+    return leaf(path)
+
+
+def _present(field: Field, prefix: Path) -> Condition:
+    # What is empty is not stored: an array that is there has an element.
+    way = field.steps[:-1]
+    keys = tuple(key for key, _ in field.steps[-1:])
+    return _reach(prefix, way, lambda path: Present((*path, *keys)))
+
+
+def _value_path(field: Field, inner: Filter, scope: Scope, prefix: Path) -> Condition:
+    attribute = field.attribute
+    if attribute.type != "complex" and not attribute.multi_valued:
+        raise InvalidFilter(f"{attribute.name} is a single value and knows no brackets.")
+    elements = ElementScope(attribute, scope.unknown)
+
+    def leaf(path: Path) -> Condition:
+        condition = _condition(inner, elements, path)
+        return condition if attribute.multi_valued else All((Present(path), condition))
+
+    return _reach(prefix, field.steps, leaf)
+
+
+def _comparison(
+    field: Field, path: AttributePath, operator: Operator, value: Scalar, prefix: Path
+) -> Condition:
+    literal = _literal(path, field.attribute, operator, value)
+    condition = _reach(prefix, field.steps, lambda path: Compare(path, operator, literal))
+    if isinstance(condition, AnyElement) and operator == "ne":
+        return Either((Negated(Present(condition.path)), condition))
+    return condition
+
+
+_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "gt", "ge", "lt", "le", "co", "sw", "ew")
+_COMPARED: Mapping[AttributeType, tuple[tuple[Operator, ...], str]] = {
+    "string": (_OPERATORS, "a text in double quotes"),
+    "reference": (_OPERATORS, "a URI in double quotes"),
+    "binary": (_OPERATORS[:2], "base64 in double quotes"),
+    "boolean": (_OPERATORS[:2], "true or false"),
+    "integer": (_OPERATORS[:6], "a whole number"),
+    "decimal": (_OPERATORS[:6], "a number"),
+    "dateTime": (_OPERATORS[:6], 'a date and time such as "2026-01-31T08:00:00Z"'),
+}
+"""By type of an attribute: the operators that it knows, and what it is compared with."""
+
+
+def _literal(
+    path: AttributePath, attribute: Attribute, operator: Operator, value: Scalar
+) -> Scalar:
+    """The literal in the comparable form of the attribute."""
+    operators, expected = _COMPARED[attribute.type]
+    if operator not in operators:
+        raise InvalidFilter(
+            f"{path} is of type {attribute.type} and cannot be compared with {operator};"
+            f" it knows {', '.join(operators)} and pr."
+        )
+    try:
+        return comparable(attribute, SCALARS[attribute.type](value, str(path)))
+    except InvalidValue:
+        written = json.dumps(value, ensure_ascii=False)
+        if len(written) > _SHOWN_CHARACTERS:
+            written = written[:_SHOWN_CHARACTERS] + "…"
+        raise InvalidFilter(
+            f"{path} is of type {attribute.type}: compare it with {expected}, not with {written}."
+        ) from None
+
+
+def _comparable(attribute: Attribute, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_comparable(attribute, element) for element in value]
+    if isinstance(value, Mapping):
+        subs = attribute.sub_attributes
+        return {name: _comparable(subs[name.lower()], item) for name, item in value.items()}
+    return comparable(attribute, value)
+
+
+_STORED_META = ("resourceType", "created", "lastModified")
+_MEMBERSHIPS: Mapping[str, Literal["members", "groups"]] = {"Group": "members", "User": "groups"}
+_OTHER_END = {"members": "memberId", "groups": "groupId"}
+_MEMBER_TYPES = ("User", "Group")
+_UNKNOWN_OF_MEMBERSHIP = {
+    "members": "Groups can be filtered by members.value (the id of a member) and members.type"
+    " (User or Group) only. Look up the member's id first, then filter by members.value.",
+    "groups": "Users can be filtered by groups.value (the id of a group) only. Look up the group's"
+    ' id first, such as with /Groups?filter=displayName eq "…", then filter by groups.value.',
+}
+_DOCUMENT_IDS = {"User": user_id, "Group": group_id}
+
+
+def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundFilter:
+    """The condition with what `search` does not answer led to where the answer is: an id to the
+    document's own, memberships to their documents."""
+    membership = _MEMBERSHIPS[resource_type.name]
+    match condition:
+        case Compare(("search", "id"), "eq", str(value)):
+            return Compare(("id",), "eq", _DOCUMENT_IDS[resource_type.name](value))
+        case Compare(("search", "meta", _) as path) | Present(("search", "meta", _) as path):
+            _check_meta(path)
+        case AnyElement(("search", "schemas"), Compare((), operator, str(value))):
+            urns = {schema.id.lower(): schema.id for schema in resource_type.schemas}
+            urn = urns.get(value.lower(), value)
+            return AnyElement(("search", "schemas"), Compare((), operator, urn))
+        case AnyElement(("search", name), inner) if name == membership:
+            return Related(membership, _of_membership(membership, inner))
+        case Present(("search", name)) if name == membership:
+            return Related(membership, EVERYTHING)
+        case All(conditions):
+            return _combine(All, [_outside_search(resource_type, c) for c in conditions])
+        case Either(conditions):
+            return _combine(Either, [_outside_search(resource_type, c) for c in conditions])
+        case Negated(inner):
+            return _combine(_negated, [_outside_search(resource_type, inner)])
+    return condition
+
+
+def _check_meta(path: Path) -> None:
+    """What is made for the answer (`meta.location`, `meta.version`) cannot be asked for."""
+    if path[1] == "meta" and path[2:] and path[2] not in _STORED_META:
+        raise InvalidFilter(
+            f"meta.{path[2]} can be neither filtered nor sorted by; use one of "
+            f"{', '.join(f'meta.{name}' for name in _STORED_META)}."
+        )
+
+
+def _of_membership(attribute: Literal["members", "groups"], condition: Condition) -> Condition:
+    """A condition on an element of `members` or `groups` as one on the membership's document,
+    which has every id in lower case and the type in its own case."""
+    match condition:
+        case All(conditions):
+            return All(tuple(_of_membership(attribute, c) for c in conditions))
+        case Either(conditions):
+            return Either(tuple(_of_membership(attribute, c) for c in conditions))
+        case Negated(inner):
+            return Negated(_of_membership(attribute, inner))
+        case Compare(("value",), operator, value):
+            return Compare((_OTHER_END[attribute],), operator, value)
+        case Compare(("type",)) if attribute == "members":
+            compared = Compare((), condition.operator, condition.value)
+            types = [type for type in _MEMBER_TYPES if matches(compared, type.casefold())]
+            return Either(tuple(Compare(("memberType",), "eq", type) for type in types))
+        case Present(("value",)):
+            return EVERYTHING
+        case Present(("type",)) if attribute == "members":
+            return EVERYTHING
+    raise InvalidFilter(_UNKNOWN_OF_MEMBERSHIP[attribute])
+
+
+def _combine(
+    build: Callable[[tuple[Condition, ...]], Condition], operands: Sequence[BoundFilter]
+) -> BoundFilter:
+    conditions = tuple(o for o in operands if not isinstance(o, Related | Combined))
+    return build(conditions) if len(conditions) == len(operands) else Combined(build, (*operands,))
+
+
+def _negated(conditions: tuple[Condition, ...]) -> Condition:
+    (condition,) = conditions
+    return Negated(condition)
+
+
+def _related(bound: BoundFilter) -> Iterator[Related]:
+    if isinstance(bound, Related):
+        yield bound
+    elif isinstance(bound, Combined):
+        for operand in bound.operands:
+            yield from _related(operand)

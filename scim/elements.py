@@ -1,0 +1,129 @@
+"""Complex values, and the elements of a multi-valued attribute: which are the same, what completes
+them, what leaves. Values are canonical; what comes in is never changed.
+
+Two elements are the same where they have the same `value` and the same `type` (RFC 7643
+section 2.4: that combination should not be there twice), or, without a `value`, where everything
+they say is the same. Texts compare without case unless their attribute is caseExact. All of it is
+linear in the number of elements.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from scim.schema import Attribute
+
+_DESCRIBING = frozenset({"type", "primary", "display", "$ref"})
+"""Sub-attributes that describe a value and are none (RFC 7643 section 2.4)."""
+
+type _Names = tuple[str, ...]
+type _Key = tuple[str, ...]
+
+
+def named(attribute: Attribute, value: Mapping[str, Any]) -> set[str]:
+    """Canonical names of the sub-attributes that a client's value speaks of and may write."""
+    subs = (attribute.sub_attributes.get(key.lower()) for key in value)
+    return {sub.name for sub in subs if sub is not None and sub.mutability != "readOnly"}
+
+
+def completed(
+    attribute: Attribute, element: Mapping[str, Any], named: set[str], normal: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """A complex value in which the named sub-attributes are as in `normal`, or gone where that
+    has none; None where no value is left."""
+    cleared = named - normal.keys()
+    result = {key: value for key, value in element.items() if key not in cleared}
+    result.update(normal)
+    if "$ref" not in named and result.get("value") != element.get("value"):
+        result.pop("$ref", None)  # it led to the former value
+    has_value = attribute.multi_valued or "value" in attribute.sub_attributes
+    if has_value and cleared - _DESCRIBING and not result.keys() - _DESCRIBING:
+        return None
+    return result or None
+
+
+def appended(
+    attribute: Attribute, elements: Sequence[Any], added: Iterable[Any]
+) -> tuple[list[Any], list[int]]:
+    """`elements` and then those of `added` that are new; one that is the same as an element, and
+    not equal to any, completes it. With it, the positions that `added` marks primary."""
+    result = list(elements)
+    equal = set(map(_whole, result))
+    places: dict[tuple[_Names, _Key], int] = {}
+    for place, element in enumerate(result):
+        places.setdefault(_identity(attribute, element), place)
+    marked: list[int] = []
+    for element in added:
+        if _whole(element) in equal:
+            continue
+        place = places.setdefault(_identity(attribute, element), len(result))
+        if place == len(result):
+            result.append(element)
+        elif isinstance(element, dict):
+            result[place] = result[place] | element
+        if is_primary(element):
+            marked.append(place)
+    return result, marked
+
+
+def without(attribute: Attribute, elements: Sequence[Any], removed: Iterable[Any]) -> list[Any]:
+    """The elements that none of `removed` means. An element of `removed` with a `value` means
+    all that have this value (and this type, where it says one)."""
+    wanted: dict[_Names, set[_Key]] = {}
+    for element in removed:
+        names = _telling(element)
+        wanted.setdefault(names, set()).add(_key(attribute, element, names))
+    return [
+        element
+        for element in elements
+        if not any(_key(attribute, element, names) in keys for names, keys in wanted.items())
+    ]
+
+
+def settled(elements: Iterable[Any], marked: Collection[int] = ()) -> list[Any]:
+    """The elements, equal ones once, and none primary beside the one at the `marked` position
+    (RFC 7644 section 3.5.2: setting `primary` makes it false elsewhere)."""
+    result: dict[Any, Any] = {}
+    for place, element in enumerate(elements):
+        if marked and place not in marked and is_primary(element):
+            element = {**element, "primary": False}
+        result.setdefault(_whole(element), element)
+    return list(result.values())
+
+
+def is_primary(element: Any) -> bool:
+    """Whether it is the preferred element of its attribute."""
+    return isinstance(element, dict) and element.get("primary") is True
+
+
+def _whole(element: Any) -> Any:
+    if not isinstance(element, dict):
+        return element
+    return frozenset((name, repr(value)) for name, value in element.items())
+
+
+def _identity(attribute: Attribute, element: Any) -> tuple[_Names, _Key]:
+    names = _telling(element)
+    return names, _key(attribute, element, names)
+
+
+def _telling(element: Any) -> _Names:
+    """Names of the sub-attributes that tell an element from others."""
+    if not isinstance(element, dict):
+        return ()
+    if "value" in element:
+        return ("value", "type") if "type" in element else ("value",)
+    return tuple(sorted(element))
+
+
+def _key(attribute: Attribute, element: Any, names: _Names) -> _Key:
+    if not isinstance(element, dict):
+        return (_comparable(attribute, element),)
+    subs = attribute.sub_attributes
+    return tuple(_comparable(subs.get(name.lower()), element.get(name)) for name in names)
+
+
+def _comparable(attribute: Attribute | None, value: Any) -> str:
+    if not isinstance(value, str):
+        return repr(value)
+    exact = attribute is None or attribute.case_exact
+    return "=" + (value if exact else value.casefold())

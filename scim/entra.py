@@ -1,0 +1,238 @@
+"""What Microsoft Entra ID sends, in the terms of RFC 7644.
+
+Only the shape of requests is changed here; no schema is consulted. Known shapes:
+
+    "op": "Add" | "REPLACE"                          → "add" | "replace"
+    no path, {"name.givenName": …, "urn:…": {…}}     → one operation per key
+    roles [{"value": "{\\"value\\": \\"Admin\\", …}"}]      → {"value": "Admin", "display": …}
+    roles [{"displayName": "Admin", …}]              → {"display": "Admin", …}
+
+Sources: Microsoft's "Develop and plan provisioning for a SCIM endpoint", its SCIM compatibility
+article and its list of attribute mapping functions.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from scim.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
+
+PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+MAXIMUM_OPERATIONS = 1_000
+"""Operations in one PATCH; Entra ID sends one per attribute, or one per removed member."""
+
+type Verb = Literal["add", "replace", "remove"]
+
+_VERBS: Mapping[str, Verb] = {"add": "add", "replace": "replace", "remove": "remove"}
+_SERVER_CHOSEN = frozenset({"id", "meta", "schemas"})
+_ROLES = re.compile(
+    r"(?P<attribute>(?:urn:ietf:params:scim:schemas:core:2\.0:User:)?roles(?:\[.*\])?)"
+    r"(?:\.(?P<sub>\w+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_URN_ATTRIBUTE = re.compile(r"(?P<urn>urn:.+:\d+(?:\.\d+)+:[^:.]+):(?P<name>[^:]+)", re.IGNORECASE)
+_CORE = "urn:ietf:params:scim:schemas:core:2.0:"
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One PATCH operation with a path (RFC 7644 section 3.5.2).
+
+    `value` is None where the client sent null or, for `remove`, nothing. `position` is the index
+    in the client's `Operations`, for error details.
+    """
+
+    op: Verb
+    path: str
+    value: Any = None
+    position: int = 0
+
+    def blamed(self, error: ScimError) -> ScimError:
+        """The error with a detail that names this operation."""
+        return type(error)(f"Operations[{self.position}] ({self.op}): {error.detail}")
+
+
+def operations(body: object) -> list[Operation]:
+    """The operations of a PATCH body, in the order in which they apply.
+
+    A path-less `add` or `replace` becomes one operation per key of its value; what only the
+    server chooses (`id`, `meta`, `schemas`) is left out of it.
+
+    Raises InvalidSyntax when the body is not a PatchOp message, InvalidValue when an operation
+    lacks its value, NoTarget for a `remove` without a path, PayloadTooLarge beyond
+    MAXIMUM_OPERATIONS.
+    """
+    if not isinstance(body, dict):
+        raise InvalidSyntax("The body of a PATCH must be a JSON object with `Operations`.")
+    _check_schemas(_member(body, "schemas"))
+    items = _member(body, "Operations")
+    if not isinstance(items, list) or not items:
+        raise InvalidSyntax("`Operations` must be an array of at least one operation.")
+    if len(items) > MAXIMUM_OPERATIONS:
+        raise PayloadTooLarge(
+            f"`Operations` holds {len(items)} operations; at most {MAXIMUM_OPERATIONS} are taken in"
+            " one PATCH. Send the rest in further requests."
+        )
+    return [
+        operation for position, item in enumerate(items) for operation in _operation(item, position)
+    ]
+
+
+def resource(body: object) -> dict[str, Any]:
+    """The resource in the body of a POST or PUT, nested as RFC 7643 has it.
+
+    Dotted keys (`"name.givenName"`) and URN keys of one attribute go where they belong, roles
+    are rewritten. The body itself stays as it is. Raises InvalidSyntax when it is no object,
+    InvalidValue when a dotted key leads into something that is no object.
+    """
+    if not isinstance(body, dict):
+        raise InvalidSyntax("The body must be a JSON object: the resource.")
+    result: dict[str, Any] = {}
+    nested: list[tuple[tuple[str, ...], Any]] = []
+    for key, value in body.items():
+        keys = _keys(key)
+        if len(keys) > 1:
+            nested.append((keys, value))
+        elif keys[0].lower() == "roles":
+            result[keys[0]] = _roles(value)
+        else:
+            result[keys[0]] = value
+    for keys, value in nested:
+        _place(result, keys, value)
+    return result
+
+
+def _operation(item: object, position: int) -> Iterator[Operation]:
+    where = f"Operations[{position}]"
+    if not isinstance(item, dict):
+        raise InvalidSyntax(f"{where} must be an object with `op`, `path` and `value`.")
+    op = _member(item, "op")
+    verb = _VERBS.get(op.lower()) if isinstance(op, str) else None
+    if verb is None:
+        sent = "missing" if op is _ABSENT else f"{_shown(op)}"
+        raise InvalidSyntax(f"{where}.op is {sent}; it must be add, replace or remove.")
+    path = _member(item, "path")
+    if not (path is _ABSENT or path is None or isinstance(path, str)):
+        raise InvalidSyntax(f"{where}.path must be a string.")
+    value = _member(item, "value")
+    if verb == "remove":
+        if not isinstance(path, str) or not path.strip():
+            raise NoTarget(f"{where} removes without a `path`; name the attribute to remove.")
+        value = None if value is _ABSENT else value
+    elif value is _ABSENT:
+        raise InvalidValue(f"{where} has no `value`; {verb} needs one (null clears).")
+    if isinstance(path, str) and path.strip():
+        yield _with_roles(Operation(verb, path.strip(), value, position))
+    else:
+        yield from _per_key(verb, value, position)
+
+
+def _per_key(verb: Verb, value: Any, position: int) -> Iterator[Operation]:
+    """One operation per key of the value of a path-less `add` or `replace`."""
+    if not isinstance(value, dict):
+        raise InvalidValue(
+            f"Operations[{position}] has no `path`, so its `value` must be an object of attributes."
+        )
+    for key, one in value.items():
+        if key.partition(".")[0].lower() not in _SERVER_CHOSEN:
+            yield _with_roles(Operation(verb, key, one, position))
+
+
+def _check_schemas(schemas: object) -> None:
+    if schemas is _ABSENT or schemas is None:
+        return
+    if isinstance(schemas, list) and any(
+        isinstance(urn, str) and urn.lower() == PATCH_OP.lower() for urn in schemas
+    ):
+        return
+    raise InvalidSyntax(f"`schemas` of a PATCH must be an array that contains {PATCH_OP}.")
+
+
+def _member(item: Mapping[str, Any], name: str) -> Any:
+    """The member of that name in any case, or `_ABSENT`."""
+    if name in item:
+        return item[name]
+    folded = name.lower()
+    return next((value for key, value in item.items() if key.lower() == folded), _ABSENT)
+
+
+def _shown(value: object) -> str:
+    """A value of the envelope as an error may quote it: short, and only if it is a string."""
+    return f'"{value[:20]}"' if isinstance(value, str) else "no string"
+
+
+def _with_roles(operation: Operation) -> Operation:
+    """The operation with its roles as RFC 7643 has them, if it is about roles."""
+    target = _ROLES.fullmatch(operation.path)
+    if target is None:
+        return operation
+    path, value = operation.path, operation.value
+    if target["sub"] is None:
+        value = _roles(value)
+    elif target["sub"].lower() == "displayname":
+        path = f"{target['attribute']}.display"
+    return Operation(operation.op, path, value, operation.position)
+
+
+def _roles(value: Any) -> Any:
+    return [_role(role) for role in value] if isinstance(value, list) else _role(value)
+
+
+def _role(role: Any) -> Any:
+    """A role whose `value` may be an app role assignment as JSON text, and whose display name may
+    be called `displayName`."""
+    if not isinstance(role, dict):
+        return role
+    names = {key.lower(): key for key in role}
+    result = {key: value for key, value in role.items() if key.lower() != "displayname"}
+    display = role.get(names.get("displayname", "displayName"))
+    assignment = _json_object(role.get(names.get("value", "value")))
+    # The role that every new application has, `User`, carries no value but a name.
+    if value := assignment.get("value") or assignment.get("displayName"):
+        result[names["value"]] = value
+        display = assignment.get("displayName") or display
+    if display is not None and result.get(names.get("display", "display")) is None:
+        result[names.get("display", "display")] = display
+    return result
+
+
+def _json_object(text: Any) -> dict[str, Any]:
+    """The object in a JSON text; empty where there is none."""
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
+        return {}
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _keys(key: str) -> tuple[str, ...]:
+    """Where a top-level key of a resource belongs: `("name", "givenName")`."""
+    if key[:4].lower() != "urn:":
+        head, dot, sub = key.partition(".")
+        return (head, sub) if dot and head and sub else (key,)
+    attribute = _URN_ATTRIBUTE.fullmatch(key)
+    if attribute is None:
+        return (key,)
+    keys = _keys(attribute["name"])
+    is_core = attribute["urn"].lower().startswith(_CORE.lower())
+    return keys if is_core else (attribute["urn"], *keys)
+
+
+def _place(result: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    """Set the value in nested objects, copying those that the client's body shares."""
+    head, *rest = keys
+    head = next((key for key in result if key.lower() == head.lower()), head)
+    if not rest:
+        result[head] = value
+        return
+    inner = result.get(head)
+    if inner is not None and not isinstance(inner, dict):
+        raise InvalidValue(f"`{head}` must be an object, because `{'.'.join(keys)}` is set too.")
+    result[head] = dict(inner or {})
+    _place(result[head], tuple(rest), value)

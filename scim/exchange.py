@@ -1,0 +1,50 @@
+"""A SCIM request as the use cases see it, and their answer: no HTTP library in sight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from directory.documents import Tenant
+from scim.auth import Caller
+from scim.errors import Forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a proven caller.
+
+    `base_url` is the SCIM base that the client used, without a trailing slash. `parameters` are
+    the query's, the last of equal names. `body` is parsed JSON, None where there is none.
+    """
+
+    caller: Caller
+    request_id: str
+    base_url: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    if_match: str | None = None
+    if_none_match: str | None = None
+    body: Any = None
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant of the verified token."""
+        return self.caller.tenant
+
+    def require_provisioning(self) -> None:
+        """Raises Forbidden while the tenant has not enabled provisioning; reads need none."""
+        if self.tenant.provisioning != "enabled":
+            raise Forbidden(
+                "Provisioning is not enabled for this organisation in Muster, so nothing was "
+                "written. An administrator enables it in Muster's console under Overview, or with "
+                f"'manage.py tenant enable {self.tenant.tenant_id}'. Test Connection works "
+                "without it."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, JSON body (None: no body) and headers beyond the content type."""
+
+    status: int
+    body: dict[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

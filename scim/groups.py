@@ -1,0 +1,323 @@
+"""/Groups: the use cases (RFC 7644 sections 3.3 to 3.6).
+
+A group document holds no members. A membership is an edge of its own, so that adding one costs
+the same in a group of ten and in a group of 100,000; only a request that asks for the members, or
+replaces all of them, reads them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from directory import membership_change
+from directory.condition import Compare, Condition, OneOf
+from directory.documents import (
+    Event,
+    Membership,
+    MembershipChange,
+    group_id,
+    membership_id,
+    new_resource_id,
+)
+from directory.reading import every, read_all
+from directory.store import (
+    Assign,
+    Create,
+    Delete,
+    Document,
+    Operation,
+    Query,
+    Replace,
+    Stored,
+    Update,
+)
+from scim import entra, patch
+from scim.binding import Related, related, resolve
+from scim.errors import Forbidden, InvalidValue, PayloadTooLarge
+from scim.exchange import Answer, Request
+from scim.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
+from scim.membership import PAGE, Delta, delta
+from scim.representation import Projection
+from scim.reservations import reserve
+from scim.resources import Resources
+from scim.selection import Selection
+from scim.validation import Changed, normalise, replacement
+
+BATCH_EDGES = 90
+"""More changed memberships than this do not go in one batch beside the group, its reservations
+and the event (100 operations)."""
+MEMBERS_LIMIT = 50_000
+"""The most memberships that one request may change: the event that lists them is one document of
+at most 2 MB."""
+
+
+class Groups(Resources):
+    """What a client can do with groups."""
+
+    scope_of_delete = "group"
+
+    async def create(self, request: Request) -> Answer:
+        """Create a group (RFC 7644 section 3.3), with the members that the body names."""
+        request.require_provisioning()
+        projection = self.projection(request)
+        body, members = members_of(entra.resource(request.body))
+        normal = normalise(self.type, body)
+        tenant_id = request.tenant.tenant_id
+        resource_id = new_resource_id()
+        resource = {**normal.resource, "id": resource_id}
+        base = {
+            "tenantId": tenant_id,
+            "source": "scim",
+            "connectionId": request.caller.connection_id,
+        }
+        document = self.document(base, resource, self.stamp())
+
+        async def attempt() -> Answer:
+            steps = [AddMembers(tuple(members or ()))]
+            changes = await delta(self.service.store, tenant_id, resource_id, steps)
+            names = [name for name in resource if name not in ("schemas", "id")]
+            event = self._event(request, "create", resource_id, names, normal.ignored, changes)
+            stored = await self._write(request, None, document, event, changes)
+            (answer,) = await self.present(request, [stored], projection)
+            return Answer(201, answer, self.headers(request, stored))
+
+        return await self.retrying(attempt)
+
+    async def replace(self, request: Request, resource_id: str) -> Answer:
+        """Replace a group (RFC 7644 section 3.5.1): what the body leaves out, members included,
+        is cleared. Answers the group."""
+        request.require_provisioning()
+        projection = self.projection(request)
+        body, members = members_of(entra.resource(request.body))
+        normal = normalise(self.type, body)
+        steps = [ReplaceMembers(tuple(members or ()))]
+
+        def change(resource: dict[str, Any]) -> Changed:
+            return replacement(self.type, resource, normal)
+
+        stored = await self._change(request, resource_id, "replace", change, steps)
+        (answer,) = await self.present(request, [stored], projection)
+        return Answer(200, answer, self.headers(request, stored))
+
+    async def patch(self, request: Request, resource_id: str) -> Answer:
+        """Change a group (RFC 7644 section 3.5.2), all operations or none. Answers 204, or the
+        group where the request asks for `attributes`."""
+        request.require_provisioning()
+        projection = self.projection(request)
+        others, steps = split(self.type, entra.operations(request.body))
+
+        def change(resource: dict[str, Any]) -> Changed:
+            return patch.apply(self.type, resource, others)
+
+        stored = await self._change(request, resource_id, "patch", change, steps)
+        if "attributes" not in request.parameters:
+            return Answer(204, None, self.headers(request, stored))
+        (answer,) = await self.present(request, [stored], projection)
+        return Answer(200, answer, self.headers(request, stored))
+
+    def check_owner(self, request: Request, stored: Stored) -> None:
+        """A group belongs to the connection that provisioned it first (product, section 2)."""
+        owner = stored.document.get("connectionId")
+        if owner and owner != request.caller.connection_id:
+            names = {c.connection_id: c.name for c in request.tenant.connections}
+            raise Forbidden(
+                f'This group belongs to the connection "{names.get(owner, owner)}", which '
+                "provisioned it first. Change it there, or unassign it there and let that "
+                "connection delete it before this one takes it over."
+            )
+
+    async def _change(
+        self,
+        request: Request,
+        resource_id: str,
+        operation: Literal["replace", "patch"],
+        change: Callable[[dict[str, Any]], Changed],
+        steps: Sequence[MemberStep],
+    ) -> Stored:
+        tenant_id = request.tenant.tenant_id
+
+        async def attempt() -> Stored:
+            stored = await self._settled(request, resource_id)
+            self.check_owner(request, stored)
+            self.check_version(request, stored)
+            patched = change(stored.document["resource"])
+            changes = await delta(self.service.store, tenant_id, resource_id, steps)
+            event = self._event(
+                request, operation, resource_id, patched.changed, patched.ignored, changes
+            )
+            if not event.attributes:
+                await self.commit(request, [], event)
+                return stored
+            document = self.document(stored.document, patched.resource, self.stamp())
+            return await self._write(request, stored, document, event, changes)
+
+        return await self.retrying(attempt)
+
+    async def _settled(self, request: Request, resource_id: str) -> Stored:
+        """The group, after any large membership change that an earlier request left unfinished."""
+        stored = await self.read(request, resource_id)
+        while unfinished := stored.document.get("intent"):
+            await membership_change.finish(self.service.store, request.tenant.tenant_id, unfinished)
+            stored = await self.read(request, resource_id)
+        return stored
+
+    def _event(
+        self,
+        request: Request,
+        operation: Literal["create", "replace", "patch"],
+        resource_id: str,
+        changed: Sequence[str],
+        ignored: Sequence[str],
+        changes: Delta,
+    ) -> Event:
+        """The event of a write to a group, which refuses what the tenant's policy refuses."""
+        if changes.unknown and request.tenant.policy.strict:
+            raise InvalidValue(
+                f"members: no user or group has the id {changes.unknown[0][:100]}"
+                + (f" (and {len(changes.unknown) - 1} more)" if len(changes.unknown) > 1 else "")
+                + ". Nothing was changed. It may have been deleted; provision it first."
+            )
+        if changes.size > MEMBERS_LIMIT:
+            raise PayloadTooLarge(
+                f"The request changes {changes.size:,} memberships; at most {MEMBERS_LIMIT:,} "
+                "fit one request. Send them in several."
+            )
+        self.refuse_ignored(request, ignored)
+        unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
+        whole = changes.size <= BATCH_EDGES
+        membership = MembershipChange(
+            added=changes.added, removed=changes.removed, applied=changes.size if whole else 0
+        )
+        return self.event(
+            request,
+            operation,
+            resource_id,
+            scope="members" if changes.size else "none",
+            attributes=[*changed, *(["members"] if changes.size else [])],
+            ignored=[*ignored, *unknown],
+            membership=membership if changes.size else None,
+        )
+
+    async def _write(
+        self,
+        request: Request,
+        stored: Stored | None,
+        document: Document,
+        event: Event,
+        changes: Delta,
+    ) -> Stored:
+        """Commit the group, its memberships and the event; answers the group as it is then.
+
+        A change too big for one batch commits the event with the list of members first, and the
+        group names it as its `intent`; then it is carried out before the answer. Should the
+        process die on the way, the reconciler or the next writer finishes it.
+        """
+        tenant_id = request.tenant.tenant_id
+        old = stored.document["resource"] if stored else {}
+        reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
+        if changes.size <= BATCH_EDGES:
+            write = _write_of(stored, document, event, conditional=bool(request.if_match))
+            operations = [write, *reservations, *_edges(event, changes)]
+            etags = await self.commit(request, operations, event)
+            return Stored(document, etags[0] or "")
+        document = {**document, "intent": event.event_id}
+        write = _write_of(stored, document, event, conditional=True)
+        await self.commit(request, [write, *reservations], event)
+        await membership_change.finish(self.service.store, tenant_id, event.event_id)
+        return await self.read(request, event.resource_id)
+
+    async def present(
+        self, request: Request, items: Sequence[Stored], projection: Projection
+    ) -> list[dict[str, Any]]:
+        """Groups, with their members unless the request leaves them out."""
+        resources = [self.rendered(request, stored, projection) for stored in items]
+        if resources and projection.wants("members"):
+            for stored, resource in zip(items, resources, strict=True):
+                members = await self._members_of(request, stored.document["resource"]["id"])
+                if members:
+                    resource["members"] = members
+        return resources
+
+    async def _members_of(self, request: Request, group: str) -> list[dict[str, Any]]:
+        """The members as RFC 7643 section 4.2 shows them, in order of their ids; a membership
+        whose user or group is gone is none."""
+        store, tenant_id = self.service.store, request.tenant.tenant_id
+        edges = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
+        members = []
+        page = [edge.document async for edge in every(store, tenant_id, edges)]
+        ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
+        found = await read_all(store, tenant_id, ids)
+        for edge, document_id in zip(page, ids, strict=True):
+            if document_id in found:
+                resource = found[document_id].document["resource"]
+                members.append(_member(request.base_url, edge, resource))
+        return members
+
+    async def related(self, tenant_id: str, selection: Selection) -> Condition:
+        """Conditions on `members` become the ids of the groups that have such a member."""
+        answers: dict[Related, Condition] = {}
+        for question in related(selection.filter):
+            edges = [
+                edge.document
+                async for edge in every(
+                    self.service.store,
+                    tenant_id,
+                    Query("Membership", question.condition, limit=PAGE),
+                )
+            ]
+            ids = {f"{edge['memberType'].lower()}:{edge['memberId']}": None for edge in edges}
+            found = await read_all(self.service.store, tenant_id, list(ids))
+            groups = {
+                group_id(edge["groupId"])
+                for edge in edges
+                if f"{edge['memberType'].lower()}:{edge['memberId']}" in found
+            }
+            answers[question] = OneOf(("id",), tuple(sorted(groups)))
+        return resolve(selection.filter, answers)
+
+
+def _write_of(
+    stored: Stored | None, document: Document, event: Event, *, conditional: bool
+) -> Operation:
+    """How the group's document is written. A change of memberships alone moves its version
+    without a condition, so that parallel ones do not fight; that fails where the group is gone."""
+    if stored is None:
+        return Create(document)
+    if set(event.attributes) != {"members"}:
+        return Replace(document, stored.etag)
+    changes = [
+        Assign(("modified",), document["modified"]),
+        Assign(("search", "meta", "lastModified"), document["search"]["meta"]["lastModified"]),
+    ]
+    if "intent" in document:
+        changes.append(Assign(("intent",), document["intent"]))
+    return Update(document["id"], tuple(changes), stored.etag if conditional else None)
+
+
+def _edges(event: Event, changes: Delta) -> list[Operation]:
+    operations: list[Operation] = []
+    for document_id in changes.added:
+        kind, _, member = document_id.partition(":")
+        edge = Membership(
+            tenant_id=event.tenant_id,
+            group_id=event.resource_id,
+            member_id=member,
+            member_type="User" if kind == "user" else "Group",
+            since=event.at,
+            event_id=event.event_id,
+        )
+        operations.append(Create(edge.to_document()))
+    for document_id in changes.removed:
+        member = document_id.partition(":")[2]
+        operations.append(Delete(membership_id(event.resource_id, member)))
+    return operations
+
+
+def _member(base_url: str, edge: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
+    kind = edge["memberType"]
+    member = {
+        "value": edge["memberId"],
+        "$ref": f"{base_url}/{kind}s/{edge['memberId']}",
+        "type": kind,
+    }
+    display = resource.get("displayName") or resource.get("userName")
+    return member | ({"display": display} if display else {})

@@ -1,0 +1,304 @@
+"""The SCIM surface over HTTP: routes, bodies, errors (RFC 7644 sections 3.1 and 3.12).
+
+Every answer has the media type `application/scim+json`, errors included, and nothing redirects.
+"""
+
+import logging
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from ulid import ULID
+
+from directory.store import StoreError, Throttled, TooLarge, Unavailable
+from scim.auth import Authenticator
+from scim.errors import (
+    InvalidSyntax,
+    MethodNotAllowed,
+    NotImplementedHere,
+    PayloadTooLarge,
+    ResourceNotFound,
+    ScimError,
+    TemporarilyUnavailable,
+    TooManyRequests,
+    Unexpected,
+)
+from scim.exchange import Answer, Request
+from scim.groups import Groups
+from scim.resources import Service
+from scim.service_provider import ServiceProvider
+from scim.users import Users
+
+MEDIA_TYPE = "application/scim+json"
+BODY_BYTES = 4 * 1024 * 1024
+"""The largest body that is read."""
+BASES = ("/scim/v2", "/scim")
+
+log = logging.getLogger("muster.scim")
+
+type Parameters = Mapping[str, str]
+"""A path's parameters by name."""
+type UseCase = Callable[[Request, Parameters], Awaitable[Answer]]
+
+
+class ScimApplication:
+    """The ASGI application for `/scim` and `/scim/v2`, which are the same API.
+
+    `public_url` (scheme and host) is what resources' locations begin with; empty: the host that
+    the client addressed.
+    """
+
+    def __init__(
+        self, service: Service, authenticator: Authenticator, public_url: str = ""
+    ) -> None:
+        self._authenticator = authenticator
+        self._public_url = public_url.rstrip("/")
+        self._router = Starlette(
+            routes=[self._route(path, methods) for path, methods in _routes(service).items()],
+            exception_handlers={HTTPException: _no_route},
+        )
+        self._router.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; a trailing slash means nothing."""
+        path = scope["path"]
+        base = next((b for b in BASES if path == b or path.startswith(b + "/")), "")
+        rest = path[len(base) :].rstrip("/") or "/"
+        await self._router({**scope, "path": rest, "muster.base": base}, receive, send)
+
+    def _route(self, path: str, methods: Mapping[str, UseCase]) -> Route:
+        async def endpoint(http: HttpRequest) -> Response:
+            use_case = methods["GET" if http.method == "HEAD" else http.method]
+            return await self._serve(http, path, use_case)
+
+        return Route(path, endpoint, methods=list(methods))
+
+    async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:
+        """Run a use case; whatever it raises becomes a SCIM error."""
+        started = time.perf_counter()
+        request_id = _request_id(http)
+        tenant_id = "-"
+        try:
+            caller = await self._authenticator.caller(http.headers.get("authorization"), "scim")
+            tenant_id = caller.tenant.tenant_id
+            request = Request(
+                caller=caller,
+                request_id=request_id,
+                base_url=self._base_url(http),
+                parameters=dict(http.query_params),
+                if_match=http.headers.get("if-match"),
+                if_none_match=http.headers.get("if-none-match"),
+                body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
+            )
+            answer = await use_case(request, http.path_params)
+        except ScimError as error:
+            answer = _error(error)
+        except StoreError as error:
+            answer = _error(_of_store(error))
+        except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
+            log.error("request %s failed: %s", request_id, _trace(error))
+            answer = _error(_unexpected(request_id))
+        log.info(
+            "%s %s %d %.1f ms tenant=%s request=%s",
+            http.method,
+            path,
+            answer.status,
+            (time.perf_counter() - started) * 1000,
+            tenant_id,
+            request_id,
+        )
+        return _response(answer, request_id)
+
+    def _base_url(self, http: HttpRequest) -> str:
+        host = self._public_url
+        if not host:
+            netloc = http.headers.get("host") or str(http.url.netloc)
+            host = f"{http.url.scheme}://{netloc}"
+        return host + str(http.scope["muster.base"])
+
+
+def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
+    provider = ServiceProvider(service.resource_types)
+    routes: dict[str, dict[str, UseCase]] = {
+        "/ServiceProviderConfig": {"GET": provider.configuration},
+        "/ResourceTypes": {"GET": provider.all_resource_types},
+        "/ResourceTypes/{name}": {"GET": provider.one_resource_type},
+        "/Schemas": {"GET": provider.all_schemas},
+        "/Schemas/{urn}": {"GET": provider.one_schema},
+        "/Me": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _no_me),
+        "/Bulk": {"POST": _no_bulk},
+    }
+    users = Users(service, service.resource_types["User"])
+    groups = Groups(service, service.resource_types["Group"])
+    return routes | _resource_routes("/Users", users) | _resource_routes("/Groups", groups)
+
+
+def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str, UseCase]]:
+    return {
+        path: {
+            "GET": lambda request, _: resources.search(request),
+            "POST": lambda request, _: resources.create(request),
+        },
+        f"{path}/.search": {
+            "POST": lambda request, _: resources.search(_from_search_request(request)),
+        },
+        f"{path}/{{id}}": {
+            "GET": lambda request, at: resources.get(request, at["id"]),
+            "PUT": lambda request, at: resources.replace(request, at["id"]),
+            "PATCH": lambda request, at: resources.patch(request, at["id"]),
+            "DELETE": lambda request, at: resources.delete(request, at["id"]),
+        },
+    }
+
+
+SEARCH_REQUEST = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
+
+
+def _from_search_request(request: Request) -> Request:
+    """A query sent as a body (RFC 7644 section 3.4.3), as if it had come in the URL."""
+    body = request.body
+    if not isinstance(body, dict) or body.get("schemas", [SEARCH_REQUEST]) != [SEARCH_REQUEST]:
+        raise InvalidSyntax(f'The body must be a JSON object with "schemas": ["{SEARCH_REQUEST}"].')
+    parameters = {}
+    for name, value in body.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            parameters[name] = ",".join(value)
+        elif isinstance(value, str | int) and not isinstance(value, bool):
+            parameters[name] = str(value)
+    return replace(request, parameters=parameters)
+
+
+async def _no_me(request: Request, at: Parameters) -> Answer:
+    raise NotImplementedHere(
+        "/Me is not offered: a token of an Enterprise Application is no user (RFC 7644 section "
+        "3.11). Ask for /Users with a filter."
+    )
+
+
+async def _no_bulk(request: Request, at: Parameters) -> Answer:
+    raise NotImplementedHere(
+        "/Bulk is not offered; /ServiceProviderConfig says so. Send the operations one by one."
+    )
+
+
+async def _body(http: HttpRequest) -> Any:
+    """The body as JSON. Raises PayloadTooLarge, InvalidSyntax."""
+    length = http.headers.get("content-length", "")
+    if length.isdigit() and int(length) > BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    async for chunk in http.stream():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise _too_large()
+    if not body.strip():
+        raise InvalidSyntax(
+            "The request has no body. Send a JSON object with a Content-Length header; a body in "
+            "chunks without a length does not arrive."
+        )
+    try:
+        return orjson.loads(bytes(body))
+    except orjson.JSONDecodeError as error:
+        raise InvalidSyntax(
+            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column "
+            f"{error.colno}. Send UTF-8 JSON as RFC 7644 section 3.8 says."
+        ) from None
+
+
+def _too_large() -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The body is larger than {BODY_BYTES // 1024 // 1024} MB. Split the request; members can "
+        "be added to a group in several PATCH requests."
+    )
+
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def _request_id(http: HttpRequest) -> str:
+    """The client's request id where it sent a harmless one, else a new one."""
+    for name in ("x-request-id", "client-request-id"):
+        if _REQUEST_ID.fullmatch(http.headers.get(name, "")):
+            return http.headers[name]
+    return str(ULID()).lower()
+
+
+def _error(error: ScimError) -> Answer:
+    return Answer(error.status, error.body(), error.headers)
+
+
+def _of_store(error: StoreError) -> ScimError:
+    match error:
+        case Throttled(retry_after=seconds):
+            return TooManyRequests(
+                "The directory is busy; nothing was written. Repeat the request after the time "
+                "that Retry-After names.",
+                headers={"Retry-After": str(max(1, round(seconds)))},
+            )
+        case TooLarge():
+            return PayloadTooLarge(
+                "The resource would be larger than 2 MB. Leave out what is not needed in the "
+                "attribute mapping."
+            )
+        case Unavailable():
+            return TemporarilyUnavailable(
+                "The directory did not answer in time. Repeat the request.",
+                headers={"Retry-After": "5"},
+            )
+    raise error
+
+
+def _unexpected(request_id: str) -> Unexpected:
+    return Unexpected(
+        "Muster could not answer this request because of a fault of its own; nothing was half "
+        f"written. Repeat it, and if it happens again tell the operator the request id "
+        f"{request_id}."
+    )
+
+
+def _trace(error: BaseException) -> str:
+    """Where an exception came from, without its text, which may hold a person's data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames[-8:]))
+    return f"{type(error).__name__} in {places}"
+
+
+async def _no_route(http: HttpRequest, error: Exception) -> Response:
+    request_id = _request_id(http)
+    answer = _error(
+        ResourceNotFound(
+            "There is no such SCIM endpoint. The Tenant URL in the Enterprise Application must "
+            "end in /scim, with nothing behind it but a flag such as ?aadOptscim062020."
+        )
+    )
+    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
+        allowed = (error.headers or {}).get("Allow", "")
+        answer = _error(
+            MethodNotAllowed(
+                f"This endpoint does not know {http.method}; it knows {allowed}.",
+                headers={"Allow": allowed},
+            )
+        )
+    return _response(answer, request_id)
+
+
+def _response(answer: Answer, request_id: str) -> Response:
+    headers = {
+        "x-request-id": request_id,
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        **answer.headers,
+    }
+    if answer.body is None:
+        return Response(None, answer.status, headers)
+    return Response(orjson.dumps(answer.body), answer.status, headers, media_type=MEDIA_TYPE)

@@ -1,0 +1,125 @@
+"""What a request about members changes: from steps to the memberships that come and go."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from directory.condition import Compare, matches
+from directory.documents import (
+    MemberType,
+    group_id,
+    is_resource_id,
+    membership_id,
+    user_id,
+)
+from directory.reading import every, read_all
+from directory.store import Query, Store
+from scim.members import (
+    AddMembers,
+    MemberStep,
+    RemoveMembers,
+    RemoveMembersWhere,
+    ReplaceMembers,
+)
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Memberships that come and go, as document ids of the members (`user:…`, `group:…`), and the
+    ids that no resource of the tenant has."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many memberships change."""
+        return len(self.added) + len(self.removed)
+
+
+async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[MemberStep]) -> Delta:
+    """What the steps, in order, change in a group.
+
+    Reads the memberships and members that the steps name, in one round trip; all memberships of
+    the group only where a step speaks of all of them.
+    """
+    named = list(dict.fromkeys(_named(steps)))
+    if not named and not any(isinstance(s, ReplaceMembers | RemoveMembersWhere) for s in steps):
+        return Delta()
+    types, current = await _look_up(store, tenant_id, group, named)
+    if any(isinstance(step, ReplaceMembers | RemoveMembersWhere) for step in steps):
+        current = await _all_members(store, tenant_id, group)
+    types = {**types, **current}
+    wanted = _play(steps, dict.fromkeys(current), types)
+    return Delta(
+        added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
+        removed=tuple(_document(m, current[m]) for m in current if m not in wanted),
+        unknown=tuple(m for m in wanted if m not in types),
+    )
+
+
+def _named(steps: Sequence[MemberStep]) -> Iterable[str]:
+    for step in steps:
+        if isinstance(step, AddMembers | RemoveMembers | ReplaceMembers):
+            yield from step.ids
+
+
+async def _look_up(
+    store: Store, tenant_id: str, group: str, named: Sequence[str]
+) -> tuple[dict[str, MemberType], dict[str, MemberType]]:
+    """The types of the named ids that exist, and of those that are members now."""
+    ids = [m for m in named if is_resource_id(m)]
+    wanted = [f(m) for m in ids for f in (user_id, group_id)]
+    found = await read_all(store, tenant_id, wanted + [membership_id(group, m) for m in ids])
+    types: dict[str, MemberType] = {}
+    current: dict[str, MemberType] = {}
+    for member in ids:
+        if user_id(member) in found:
+            types[member] = "User"
+        elif group_id(member) in found:
+            types[member] = "Group"
+        edge = found.get(membership_id(group, member))
+        if edge:
+            current[member] = edge.document["memberType"]
+    return types, current
+
+
+async def _all_members(store: Store, tenant_id: str, group: str) -> dict[str, MemberType]:
+    query = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
+    return {
+        edge.document["memberId"]: edge.document["memberType"]
+        async for edge in every(store, tenant_id, query)
+    }
+
+
+def _play(
+    steps: Sequence[MemberStep], wanted: dict[str, None], types: dict[str, MemberType]
+) -> dict[str, None]:
+    """The members after the steps, in order of arrival; the values of the dict mean nothing."""
+    for step in steps:
+        match step:
+            case AddMembers(ids):
+                wanted |= dict.fromkeys(ids)
+            case RemoveMembers(ids):
+                for member in ids:
+                    wanted.pop(member, None)
+            case ReplaceMembers(ids):
+                wanted = dict.fromkeys(ids)
+            case RemoveMembersWhere(condition):
+                wanted = {
+                    member: None
+                    for member in wanted
+                    if not matches(condition, _comparable(member, types))
+                }
+    return wanted
+
+
+def _document(member: str, member_type: MemberType) -> str:
+    return user_id(member) if member_type == "User" else group_id(member)
+
+
+def _comparable(member: str, types: dict[str, MemberType]) -> dict[str, str]:
+    """A member as conditions on `members` see it."""
+    return {"value": member, "type": types[member].casefold() if member in types else ""}

@@ -1,0 +1,315 @@
+"""What users and groups share: reading, finding, and committing a change with its event.
+
+A write is one transactional batch: resource, reservations, memberships and event. Where a race
+was lost (somebody else wrote in between) it is read and computed again, a bounded number of
+times; nothing is ever half written.
+"""
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from directory.condition import Compare, Condition
+from directory.documents import (
+    Actor,
+    Event,
+    Key,
+    MembershipChange,
+    is_resource_id,
+    new_resource_id,
+)
+from directory.store import (
+    Conflict,
+    Create,
+    Delete,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Store,
+    Stored,
+)
+from scim.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
+from scim.exchange import Answer, Request
+from scim.representation import (
+    Projection,
+    etag_matches,
+    list_response,
+    render,
+    searchable,
+    weak,
+)
+from scim.reservations import reserve, taken
+from scim.schema import ResourceType
+from scim.selection import Selection
+
+ATTEMPTS = 12
+"""How often a write is computed anew after a lost race before it is a 412."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the use cases need from outside.
+
+    `submit(tenant_id, event_id)` hands a committed event to the relay and never fails.
+    `retention` is how long (seconds) an event that is done is kept.
+    """
+
+    store: Store
+    submit: Callable[[str, str], None]
+    now: Callable[[], datetime]
+    resource_types: Mapping[str, ResourceType]
+    retention: int = 400 * 86_400
+
+
+class LostRace(Exception):  # noqa: N818 - it is an outcome, not a fault
+    """Another write came between reading and committing."""
+
+
+class Resources(ABC):
+    """The use cases of one resource type that do not depend on which it is."""
+
+    scope_of_delete: Literal["user", "group"]
+
+    def __init__(self, service: Service, resource_type: ResourceType) -> None:
+        self.service = service
+        self.type = resource_type
+
+    def document_id(self, resource_id: str) -> str:
+        """Where the resource is stored."""
+        return f"{self.type.name.lower()}:{resource_id}"
+
+    def location(self, request: Request, resource_id: str) -> str:
+        """The resource's URL under the base that the client uses."""
+        return f"{request.base_url}{self.type.endpoint}/{resource_id}"
+
+    @abstractmethod
+    async def present(
+        self, request: Request, items: Sequence[Stored], projection: Projection
+    ) -> list[dict[str, Any]]:
+        """The resources as this request shall see them."""
+
+    @abstractmethod
+    async def related(self, tenant_id: str, selection: Selection) -> Condition:
+        """The selection's condition with everything about memberships looked up."""
+
+    async def read(self, request: Request, resource_id: str) -> Stored:
+        """The stored resource. Raises ResourceNotFound."""
+        if not is_resource_id(resource_id):
+            raise self.unknown(resource_id)
+        try:
+            return await self.service.store.read(
+                request.tenant.tenant_id, self.document_id(resource_id)
+            )
+        except NotFound:
+            raise self.unknown(resource_id) from None
+
+    def unknown(self, resource_id: str) -> ResourceNotFound:
+        """The 404 for an id that this tenant does not have."""
+        return ResourceNotFound(
+            f"There is no {self.type.name.lower()} with id {resource_id[:100]} in this "
+            "organisation. It may have been deleted; Entra ID matches again and re-creates it."
+        )
+
+    async def get(self, request: Request, resource_id: str) -> Answer:
+        """One resource (RFC 7644 section 3.4.1); 304 where If-None-Match names its version."""
+        projection = self.projection(request)
+        stored = await self.read(request, resource_id)
+        if request.if_none_match and etag_matches(request.if_none_match, stored.etag):
+            return Answer(304, None, {"ETag": weak(stored.etag)})
+        (body,) = await self.present(request, [stored], projection)
+        return Answer(200, body, self.headers(request, stored))
+
+    async def search(self, request: Request) -> Answer:
+        """The resources that a filter selects, a page of them (RFC 7644 section 3.4.2)."""
+        projection = self.projection(request)
+        selection = Selection.parse(self.type, request.parameters)
+        tenant_id = request.tenant.tenant_id
+        condition = await self.related(tenant_id, selection)
+        unique = self._unique_match(condition)
+        if unique:
+            found = await self._owner(tenant_id, *unique)
+            total, items = len(found), found if selection.includes_first else []
+        else:
+            total, items = await self._page(tenant_id, condition, selection)
+        resources = await self.present(request, items, projection)
+        return Answer(200, list_response(resources, total, selection.start_index))
+
+    async def delete(self, request: Request, resource_id: str) -> Answer:
+        """Remove the resource (RFC 7644 section 3.6). Its memberships count for nothing from then
+        on; the reconciler takes them away and applies what that means for access."""
+        request.require_provisioning()
+
+        async def attempt() -> Answer:
+            stored = await self.read(request, resource_id)
+            self.check_version(request, stored)
+            self.check_owner(request, stored)
+            event = self.event(request, "delete", resource_id, scope=self.scope_of_delete)
+            tenant_id = request.tenant.tenant_id
+            operations: list[Operation] = [
+                Delete(self.document_id(resource_id), stored.etag),
+                *reserve(tenant_id, self.type, resource_id, stored.document["resource"], {}),
+            ]
+            await self.commit(request, operations, event)
+            return Answer(204)
+
+        return await self.retrying(attempt)
+
+    def check_owner(self, request: Request, stored: Stored) -> None:
+        """Raises Forbidden where another connection owns the resource; users have no owner."""
+
+    def check_version(self, request: Request, stored: Stored) -> None:
+        """Raises PreconditionUnmet where If-Match names another version (RFC 7644 section 3.14)."""
+        if request.if_match and not etag_matches(request.if_match, stored.etag):
+            raise PreconditionUnmet(
+                f"If-Match names a version of this {self.type.name.lower()} that is not the "
+                f"current one ({weak(stored.etag)}). Read it again and repeat the change."
+            )
+
+    def projection(self, request: Request) -> Projection:
+        """Which attributes this request wants to see."""
+        return Projection.parse(
+            self.type,
+            request.parameters.get("attributes"),
+            request.parameters.get("excludedAttributes"),
+        )
+
+    def rendered(self, request: Request, stored: Stored, projection: Projection) -> dict[str, Any]:
+        """The resource itself, projected, without anything that is kept elsewhere."""
+        location = self.location(request, stored.document["resource"]["id"])
+        return projection.apply(render(self.type, stored.document, stored.etag, location))
+
+    def headers(self, request: Request, stored: Stored) -> dict[str, str]:
+        """ETag and Location of a single resource's answer."""
+        location = self.location(request, stored.document["resource"]["id"])
+        return {"ETag": weak(stored.etag), "Location": location}
+
+    def stamp(self) -> str:
+        """Now, as documents keep it."""
+        now = self.service.now().astimezone(UTC)
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def document(
+        self, old: Mapping[str, Any], resource: dict[str, Any], modified: str
+    ) -> dict[str, Any]:
+        """The stored form of a resource; `old` keeps what the resource does not say."""
+        created = old.get("created", modified)
+        return {
+            **old,
+            "id": self.document_id(resource["id"]),
+            "type": self.type.name,
+            "resource": resource,
+            "search": searchable(self.type, resource, created, modified),
+            "created": created,
+            "modified": modified,
+        }
+
+    def refuse_ignored(self, request: Request, ignored: Sequence[str]) -> None:
+        """Raises InvalidValue in a strict tenant where the request carries unknown attributes."""
+        if ignored and request.tenant.policy.strict:
+            names = ", ".join(sorted(ignored)[:10])
+            raise InvalidValue(
+                f"This organisation's policy is strict, and Muster does not know: {names}. Remove "
+                "them from the attribute mapping in Entra ID, or switch strict off in Muster."
+            )
+
+    def event(
+        self,
+        request: Request,
+        operation: Literal["create", "replace", "patch", "delete"],
+        resource_id: str,
+        *,
+        scope: Literal["none", "user", "members", "group"],
+        attributes: Sequence[str] = (),
+        ignored: Sequence[str] = (),
+        membership: MembershipChange | None = None,
+    ) -> Event:
+        """The event of a write. One that can change nobody's access is done from the start."""
+        now = self.service.now()
+        done = scope == "none"
+        return Event(
+            tenant_id=request.tenant.tenant_id,
+            event_id=new_resource_id(),
+            state="done" if done else "pending",
+            at=now,
+            actor=Actor(type="connection", id=request.caller.connection_id),
+            request_id=request.request_id,
+            operation=operation,
+            resource_type="User" if self.type.name == "User" else "Group",
+            resource_id=resource_id,
+            attributes=tuple(attributes),
+            ignored=tuple(ignored)[:100],
+            scope=scope,
+            membership=membership,
+            done_at=now if done else None,
+            ttl=self.service.retention if done else None,
+        )
+
+    async def commit(
+        self, request: Request, operations: Sequence[Operation], event: Event
+    ) -> list[str | None]:
+        """Write everything and the event in one batch, then hand the event to the relay.
+
+        Raises LostRace where it is worth computing again, Uniqueness where a reserved value is
+        taken, ResourceNotFound where the resource is gone.
+        """
+        tenant_id = request.tenant.tenant_id
+        batch = [*operations, Create(event.to_document())]
+        try:
+            etags = await self.service.store.batch(tenant_id, batch)
+        except Conflict as conflict:
+            if conflict.document_id.startswith("key:"):
+                error = await taken(self.service.store, tenant_id, conflict.document_id)
+                if error:
+                    raise error from None
+            raise LostRace from conflict
+        except (PreconditionFailed, NotFound) as lost:
+            raise LostRace from lost
+        if event.state == "pending":
+            self.service.submit(tenant_id, event.event_id)
+        return etags
+
+    async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Run an attempt until it does not lose a race, at most ATTEMPTS times."""
+        for tries in range(ATTEMPTS):
+            try:
+                return await attempt()
+            except LostRace:
+                await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(tries, 6)))  # noqa: S311
+        raise PreconditionUnmet(
+            "Too many requests changed this resource at the same time; nothing was written. "
+            "Repeat the request.",
+            headers={"Retry-After": "1"},
+        )
+
+    def _unique_match(self, condition: Condition) -> tuple[str, str] | None:
+        """Attribute and value, where the condition asks for one reserved value."""
+        match condition:
+            case Compare(("search", name), "eq", str(value)) if name in ("userName", "externalId"):
+                return name, value
+        return None
+
+    async def _owner(self, tenant_id: str, attribute: str, value: str) -> list[Stored]:
+        """The resource that holds a reserved value: two point reads, whatever the tenant's size."""
+        key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
+        try:
+            reserved = await self.service.store.read(tenant_id, key.document_id)
+            owner = Key.from_document(reserved.document).resource_id
+            return [await self.service.store.read(tenant_id, self.document_id(owner))]
+        except NotFound:
+            return []
+
+    async def _page(
+        self, tenant_id: str, condition: Condition, selection: Selection
+    ) -> tuple[int, list[Stored]]:
+        store = self.service.store
+        query = selection.query(self.type.name, condition)
+        items: list[Stored] = []
+        if query.limit:
+            items = list((await store.query(tenant_id, query)).items)
+        if items and len(items) < query.limit:
+            return query.offset + len(items), items
+        return await store.count(tenant_id, self.type.name, condition), items

@@ -1,0 +1,168 @@
+"""Values of simple attributes: what a client may send for each type, and the canonical form.
+
+Every reader takes a JSON value and the attribute's path (for errors) and returns the value to
+store, or raises InvalidValue (RFC 7643 section 2.3).
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from scim.errors import InvalidValue
+from scim.schema import AttributeType
+
+type Scalar = str | bool | int | float
+
+_EXACT = 2**53 - 1
+"""Beyond it, JSON numbers are not exact in every store and client (RFC 8259 section 6)."""
+
+
+def string(value: Any, path: str) -> str:
+    """Unicode text without U+0000, as every store can keep it."""
+    if not isinstance(value, str):
+        refuse(path, "a string", value)
+    if "\0" in value:
+        raise InvalidValue(f"'{path}' holds the character U+0000; remove it at its source.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidValue(
+                f"'{path}' is no valid Unicode text: it holds half of a surrogate pair."
+            ) from None
+    return value
+
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def boolean(value: Any, path: str) -> bool:
+    """true, false, or either as a string in any case, as Entra ID sends it."""
+    if isinstance(value, bool):
+        return value
+    known = _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
+    if known is None:
+        refuse(path, "true or false", value)
+    return known
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,16}")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,4})?")
+
+
+def integer(value: Any, path: str) -> int:
+    """A whole number, or a string that holds one."""
+    if isinstance(value, str):
+        whole = _INTEGER.fullmatch(value) is not None
+    else:
+        whole = isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
+    if not whole:
+        refuse(path, "a whole number", value)
+    number = int(value)
+    if abs(number) > _EXACT:
+        raise InvalidValue(f"'{path}' must be between -{_EXACT} and {_EXACT}.")
+    return number
+
+
+def decimal(value: Any, path: str) -> int | float:
+    """A number, or a string that holds one."""
+    number = value
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        number = float(value)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        refuse(path, "a number", value)
+    if isinstance(number, int) and abs(number) <= _EXACT:
+        return number
+    try:
+        number = float(number)
+    except OverflowError:
+        number = float("inf")
+    if not abs(number) < float("inf"):
+        raise InvalidValue(f"'{path}' must be a number that fits 64 bits (IEEE 754).")
+    return number
+
+
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+
+
+def utc(text: str) -> str:
+    """An xsd:dateTime as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, whose binary order is the order of time.
+
+    Without a zone it is taken as UTC; fractions beyond microseconds are cut off. Raises ValueError
+    where it is none, or lies outside the years 1 to 9999.
+    """
+    if not _DATE_TIME.fullmatch(text):
+        raise ValueError("not an xsd:dateTime")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("outside the years 1 to 9999") from None
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def date_time(value: Any, path: str) -> str:
+    """A date with a time, kept as it was sent."""
+    if not isinstance(value, str):
+        refuse(path, "a string with a date and time", value)
+    try:
+        utc(value)
+    except ValueError:
+        raise InvalidValue(
+            f"'{path}' must be a date and time such as 2026-01-31T08:00:00Z; the request holds "
+            f"{value[:60]!r}. In Entra ID, map it with FormatDateTime and the output format "
+            "yyyy-MM-ddTHH:mm:ssZ."
+        ) from None
+    return value
+
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+
+
+def binary(value: Any, path: str) -> str:
+    """Base64, kept as it was sent; padding may be left out, but not be wrong."""
+    if not isinstance(value, str):
+        refuse(path, "a string in base64", value)
+    digits = value.rstrip("=")
+    padded = len(digits) == len(value) or len(value) % 4 == 0
+    if not (_BASE64.fullmatch(value) and padded and len(digits) % 4 != 1):
+        raise InvalidValue(f"'{path}' must be base64 (RFC 4648) without line breaks.")
+    return value
+
+
+SCALARS: dict[AttributeType, Callable[[Any, str], Scalar]] = {
+    "string": string,
+    "boolean": boolean,
+    "integer": integer,
+    "decimal": decimal,
+    "dateTime": date_time,
+    "binary": binary,
+    "reference": string,
+}
+"""The reader of each simple type."""
+
+
+def refuse(path: str, expected: str, value: Any) -> NoReturn:
+    """Raises InvalidValue for a value of the wrong JSON type."""
+    raise InvalidValue(
+        f"'{path}' must be {expected}; the request holds {json_type(value)}. Correct the "
+        "attribute mapping in Entra ID."
+    )
+
+
+_JSON_TYPES = {
+    bool: "a boolean",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def json_type(value: Any) -> str:
+    """What a JSON value is, with its article."""
+    return _JSON_TYPES.get(type(value), "a number")

@@ -1,0 +1,148 @@
+"""Where the paths of a filter lead: from a resource type, or from one element of an attribute."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from scim.errors import InvalidFilter
+from scim.filter import AttributePath
+from scim.schema import Attribute, Location, ResourceType
+
+type Unknown = Literal["refuse", "nothing"]
+"""What an attribute that the resource type lacks does: an error, or it is taken to have no value,
+as a search over several resource types wants it (RFC 7644 section 3.4.2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """An attribute and the way to it: each key, and whether an array is there."""
+
+    attribute: Attribute
+    steps: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceScope:
+    """Paths from a resource's root.
+
+    A name without URN that the core schema lacks is looked up in the extensions, and taken where
+    exactly one has it (Entra ID asks for `manager`).
+    """
+
+    resource_type: ResourceType
+    unknown: Unknown
+
+    def find(self, path: AttributePath) -> Field | None:
+        """None where there is no such attribute; raises InvalidFilter for one never shown."""
+        whole = self.resource_type.attributes.get(str(path).lower()) if path.urn else None
+        if whole:  # the URN of an extension alone: the object with all of its attributes
+            return Field(whole, ((whole.name, False),))
+        location = self._locate(path)
+        if location is None:
+            return None
+        arrays = [False] * (len(location.keys) - 1) + [location.attribute.multi_valued]
+        if location.parent:
+            arrays[-2] = _disclosed(location.parent).multi_valued
+        steps = tuple(zip(location.keys, arrays, strict=True))
+        return Field(_disclosed(location.attribute), steps)
+
+    def _locate(self, path: AttributePath) -> Location | None:
+        location = self.resource_type.locate(path.urn, path.name, path.sub)
+        if location or path.urn:
+            return location
+        found = [
+            extended
+            for urn in self.resource_type.extensions
+            if (extended := self.resource_type.locate(urn, path.name, path.sub))
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Every path there is, without its URN and with it."""
+        for attribute in self.resource_type.attributes.values():
+            if ":" not in attribute.name:
+                yield from ((name, name) for name in _paths((attribute,)))
+                continue
+            for name in _paths(attribute.sub_attributes.values()):
+                yield name, f"{attribute.name}:{name}"
+
+    def __str__(self) -> str:
+        return self.resource_type.name
+
+
+@dataclass(frozen=True, slots=True)
+class ElementScope:
+    """Paths from one value of a complex or multi-valued attribute; an element that is no object
+    is its own `value`."""
+
+    attribute: Attribute
+    unknown: Unknown
+
+    def find(self, path: AttributePath) -> Field | None:
+        """As in `ResourceScope`."""
+        if self.attribute.type != "complex":
+            return Field(self.attribute, ()) if str(path).lower() == "value" else None
+        attribute = self.attribute.sub_attributes.get(path.name.lower())
+        if path.urn or attribute is None:
+            return None
+        field = Field(_disclosed(attribute), ((attribute.name, attribute.multi_valued),))
+        return _below(field, path.sub) if path.sub else field
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """As in `ResourceScope`."""
+        if self.attribute.type != "complex":
+            yield "value", "value"
+        for name in _paths(self.attribute.sub_attributes.values()):
+            yield name, name
+
+    def __str__(self) -> str:
+        return self.attribute.name
+
+
+type Scope = ResourceScope | ElementScope
+
+
+def _paths(attributes: Iterable[Attribute]) -> Iterator[str]:
+    for attribute in attributes:
+        yield attribute.name
+        yield from (f"{attribute.name}.{sub.name}" for sub in attribute.sub_attributes.values())
+
+
+def _below(field: Field, name: str) -> Field | None:
+    sub = field.attribute.sub_attributes.get(name.lower())
+    if sub is None:
+        return None
+    return Field(_disclosed(sub), (*field.steps, (sub.name, sub.multi_valued)))
+
+
+def _disclosed(attribute: Attribute) -> Attribute:
+    if attribute.returned == "never" or attribute.mutability == "writeOnly":
+        raise InvalidFilter(
+            f"{attribute.name} is never shown, so nothing can be filtered or sorted by it."
+        )
+    return attribute
+
+
+def unknown_attribute(scope: Scope, path: AttributePath) -> InvalidFilter:
+    """The error for a path that leads nowhere; it suggests what may have been meant."""
+    names = [(name.lower(), full) for name, full in scope.names()]
+    written = str(AttributePath(None, path.name, path.sub)).lower()
+    close = difflib.get_close_matches(written, {name for name, _ in names}, n=2)
+    meant = [full for found in close for name, full in names if name == found]
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    return InvalidFilter(f"{scope} has no attribute '{str(path)[:100]}'.{hint}")
+
+
+def single_value(field: Field) -> Field:
+    """A complex attribute stands for its `value`. Raises InvalidFilter where it has none."""
+    attribute = field.attribute
+    if attribute.type != "complex":
+        return field
+    value = _below(field, "value")
+    if value is None:
+        names = ", ".join(sub.name for sub in attribute.sub_attributes.values())
+        raise InvalidFilter(
+            f"{attribute.name} has no value of its own; compare one of its attributes: {names}."
+        )
+    return value

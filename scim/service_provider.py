@@ -1,0 +1,61 @@
+"""/ServiceProviderConfig, /ResourceTypes and /Schemas as use cases (RFC 7644 section 4)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from directory.completeness import REQUIRED
+from scim import discovery
+from scim.errors import Forbidden
+from scim.exchange import Answer, Request
+from scim.schema import ResourceType
+from scim.selection import PAGE_DEFAULT, PAGE_LIMIT
+
+OFFER = discovery.Offer(default_page_size=PAGE_DEFAULT, max_page_size=PAGE_LIMIT)
+
+
+class ServiceProvider:
+    """What the service says about itself; a filter on it is refused, as the RFC wants."""
+
+    def __init__(self, resource_types: Mapping[str, ResourceType]) -> None:
+        self._resource_types = resource_types
+
+    async def configuration(self, request: Request, _: Mapping[str, str]) -> Answer:
+        """/ServiceProviderConfig."""
+        return _answer(request, discovery.service_provider_config(OFFER, request.base_url))
+
+    async def all_resource_types(self, request: Request, _: Mapping[str, str]) -> Answer:
+        """/ResourceTypes."""
+        body = discovery.resource_types_list(self._resource_types, request.base_url)
+        return _answer(request, body)
+
+    async def one_resource_type(self, request: Request, at: Mapping[str, str]) -> Answer:
+        """/ResourceTypes/{name}."""
+        body = discovery.resource_type_named(self._resource_types, at["name"], request.base_url)
+        return _answer(request, body)
+
+    async def all_schemas(self, request: Request, _: Mapping[str, str]) -> Answer:
+        """/Schemas."""
+        body = discovery.schemas_for(self._resource_types, _required(request), request.base_url)
+        return _answer(request, body)
+
+    async def one_schema(self, request: Request, at: Mapping[str, str]) -> Answer:
+        """/Schemas/{urn}."""
+        body = discovery.schema_with_urn(
+            self._resource_types, _required(request), request.base_url, at["urn"]
+        )
+        return _answer(request, body)
+
+
+def _required(request: Request) -> list[tuple[str, ...]]:
+    """What this tenant requires of a user beyond the schema."""
+    if request.tenant.policy.accept_incomplete_users:
+        return []
+    return [required.path for required in REQUIRED]
+
+
+def _answer(request: Request, body: dict[str, Any]) -> Answer:
+    if "filter" in request.parameters:
+        raise Forbidden(
+            "This endpoint cannot be filtered (RFC 7644 section 4); ask without `filter`."
+        )
+    return Answer(200, body)

@@ -1,0 +1,136 @@
+"""Where the path of a PATCH operation leads, as the schemas of a resource type know it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from directory.condition import Condition
+from scim.binding import bind_element
+from scim.errors import InvalidPath
+from scim.filter import And, AttributePath, Comparison, Filter, parse_path
+from scim.schema import Attribute, Location, ResourceType, Schema, attribute_path
+from scim.validation import normalise_value
+
+_CACHED_CHARACTERS = 200
+"""Longer paths are rare, and would fill the memory that the cache takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An attribute, or sub-attributes or elements of it.
+
+    `keys` lead to the attribute's whole value in the canonical resource. `sub` is the
+    sub-attribute that is meant, `condition` (for `element_matches`) selects the elements that are
+    meant. `implied` holds what every element selected by a conjunction of `eq` has, in canonical
+    form; it is None where there is no filter, or another one.
+    """
+
+    keys: tuple[str, ...]
+    attribute: Attribute
+    sub: Attribute | None = None
+    condition: Condition | None = None
+    implied: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The attribute as the provisioning log names it: `emails`, `urn:…:User:department`."""
+        return attribute_path(self.keys)
+
+    @property
+    def path(self) -> str:
+        """The same with the sub-attribute, as errors name it."""
+        return f"{self.name}.{self.sub.name}" if self.sub else self.name
+
+    @property
+    def selects(self) -> bool:
+        """Whether elements of a multi-valued attribute are meant, rather than all of it."""
+        return self.attribute.multi_valued and not (self.condition is None and self.sub is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A path to nothing that the schemas know; `name` is printable and holds no filter."""
+
+    name: str
+
+
+def locate(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
+    """Where a path leads; a schema where it is a schema's URN alone.
+
+    A name without URN that the core schema lacks is looked up in the extensions and taken where
+    exactly one has it. Raises InvalidPath, and InvalidFilter for what is in brackets.
+    """
+    if len(text) > _CACHED_CHARACTERS:
+        return _located(resource_type, text)
+    return _cached(resource_type, text)
+
+
+def _located(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
+    folded = text.lower()
+    if folded == resource_type.schema.id.lower():
+        return resource_type.schema
+    if folded in resource_type.extensions:
+        return resource_type.extensions[folded]
+    path = parse_path(text)
+    location = _location(resource_type, path.attribute)
+    if location is None:
+        return Unknown(_printable(str(path.attribute)))
+    if path.filter is None:
+        return _plain(location)
+    return _filtered(location, path.filter, path.sub)
+
+
+def _printable(name: str) -> str:
+    return (name if name.isprintable() else ascii(name)[1:-1])[:_CACHED_CHARACTERS]
+
+
+_cached = lru_cache(maxsize=1024)(_located)
+
+
+def _location(resource_type: ResourceType, path: AttributePath) -> Location | None:
+    location = resource_type.locate(path.urn, path.name, path.sub)
+    if location or path.urn:
+        return location
+    found = [
+        extended
+        for urn in resource_type.extensions
+        if (extended := resource_type.locate(urn, path.name, path.sub))
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(location: Location) -> Target:
+    if location.parent is None:
+        return Target(location.keys, location.attribute)
+    return Target(location.keys[:-1], location.parent, sub=location.attribute)
+
+
+def _filtered(location: Location, filter: Filter, sub_name: str | None) -> Target | Unknown:
+    attribute = location.attribute
+    name = attribute_path(location.keys)
+    if location.parent is not None or not attribute.multi_valued:
+        raise InvalidPath(f"{name} has no elements, so its path takes no filter in brackets.")
+    sub = None
+    if sub_name is not None:
+        sub = attribute.sub_attributes.get(sub_name.lower())
+        if sub is None:
+            return Unknown(f"{name}.{sub_name}")
+    condition = bind_element(attribute, filter)
+    return Target(location.keys, attribute, sub, condition, _implied(attribute, filter))
+
+
+def _implied(attribute: Attribute, filter: Filter) -> Mapping[str, Any] | None:
+    """What a conjunction of `eq` says of an element; None for any other filter."""
+    comparisons = filter.filters if isinstance(filter, And) else (filter,)
+    implied: dict[str, Any] = {}
+    for comparison in comparisons:
+        if not isinstance(comparison, Comparison) or comparison.operator != "eq":
+            return None
+        sub = attribute.sub_attributes.get(comparison.path.name.lower())
+        if sub is None or comparison.path.sub is not None:
+            return None
+        value = normalise_value(sub, comparison.value, f"{attribute.name}.{sub.name}", [])
+        if value is not None:
+            implied[sub.name] = value
+    return implied

@@ -1,0 +1,204 @@
+"""/Users: the use cases (RFC 7644 sections 3.3 to 3.6)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from directory.completeness import missing
+from directory.condition import Condition, OneOf
+from directory.documents import Event, group_id, new_resource_id
+from directory.reading import every, read_all
+from directory.store import Create, Operation, Query, Replace, Stored
+from scim import entra, patch
+from scim.binding import Related, related, resolve
+from scim.errors import InvalidValue
+from scim.exchange import Answer, Request
+from scim.representation import Projection
+from scim.reservations import reserve
+from scim.resources import Resources
+from scim.selection import Selection
+from scim.validation import Changed, normalise, replacement
+
+
+class Users(Resources):
+    """What a client can do with users."""
+
+    scope_of_delete = "user"
+
+    async def create(self, request: Request) -> Answer:
+        """Create a user (RFC 7644 section 3.3)."""
+        request.require_provisioning()
+        projection = self.projection(request)
+        normal = normalise(self.type, entra.resource(request.body))
+        self.refuse_ignored(request, normal.ignored)
+        self._require_complete(request, normal.resource)
+        resource_id = new_resource_id()
+        resource = {**normal.resource, "id": resource_id}
+        tenant_id = request.tenant.tenant_id
+        document = self.document(
+            {
+                "tenantId": tenant_id,
+                "source": "scim",
+                "connectionId": request.caller.connection_id,
+            },
+            resource,
+            self.stamp(),
+        )
+        event = self.event(
+            request,
+            "create",
+            resource_id,
+            scope="user",
+            attributes=_attribute_names(resource),
+            ignored=normal.ignored,
+        )
+
+        async def attempt() -> Answer:
+            operations: list[Operation] = [
+                Create(document),
+                *reserve(tenant_id, self.type, resource_id, {}, resource),
+            ]
+            etags = await self.commit(request, operations, event)
+            stored = Stored(document, etags[0] or "")
+            (body,) = await self.present(request, [stored], projection)
+            return Answer(201, body, self.headers(request, stored))
+
+        return await self.retrying(attempt)
+
+    async def replace(self, request: Request, resource_id: str) -> Answer:
+        """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
+        request.require_provisioning()
+        normal = normalise(self.type, entra.resource(request.body))
+
+        def change(resource: dict[str, Any]) -> Changed:
+            return replacement(self.type, resource, normal)
+
+        return await self._change(request, resource_id, "replace", change)
+
+    async def patch(self, request: Request, resource_id: str) -> Answer:
+        """Change a user (RFC 7644 section 3.5.2), all operations or none; answers the resource."""
+        request.require_provisioning()
+        operations = entra.operations(request.body)
+
+        def change(resource: dict[str, Any]) -> Changed:
+            return patch.apply(self.type, resource, operations)
+
+        return await self._change(request, resource_id, "patch", change)
+
+    async def _change(
+        self,
+        request: Request,
+        resource_id: str,
+        operation: Literal["replace", "patch"],
+        change: Callable[[dict[str, Any]], Changed],
+    ) -> Answer:
+        projection = self.projection(request)
+
+        async def attempt() -> Answer:
+            stored = await self.read(request, resource_id)
+            self.check_version(request, stored)
+            patched = change(stored.document["resource"])
+            self.refuse_ignored(request, patched.ignored)
+            event = self.event(
+                request,
+                operation,
+                resource_id,
+                scope="user" if patched.changed else "none",
+                attributes=patched.changed,
+                ignored=patched.ignored,
+            )
+            stored = await self._store(request, stored, patched.resource, event)
+            (body,) = await self.present(request, [stored], projection)
+            return Answer(200, body, self.headers(request, stored))
+
+        return await self.retrying(attempt)
+
+    async def _store(
+        self, request: Request, stored: Stored, resource: dict[str, Any], event: Event
+    ) -> Stored:
+        """Commit a changed resource; one that did not change leaves only the log entry."""
+        if not event.attributes:
+            await self.commit(request, [], event)
+            return stored
+        old = stored.document
+        document = self.document(old, resource, self.stamp())
+        if "externalId" in event.attributes and resource.get("externalId"):
+            document["source"] = "scim"  # Entra ID adopts a user that was made by hand
+        operations: list[Operation] = [
+            Replace(document, stored.etag),
+            *reserve(
+                request.tenant.tenant_id, self.type, resource["id"], old["resource"], resource
+            ),
+        ]
+        etags = await self.commit(request, operations, event)
+        return Stored(document, etags[0] or "")
+
+    async def present(
+        self, request: Request, items: Sequence[Stored], projection: Projection
+    ) -> list[dict[str, Any]]:
+        """Users, with their `groups` where the request asks for them."""
+        resources = [self.rendered(request, stored, projection) for stored in items]
+        if resources and projection.wants("groups"):
+            groups = await self._groups_of(request, [s.document["resource"]["id"] for s in items])
+            for stored, resource in zip(items, resources, strict=True):
+                direct = groups.get(stored.document["resource"]["id"])
+                if direct:
+                    resource["groups"] = direct
+        return resources
+
+    async def _groups_of(
+        self, request: Request, user_ids: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """User id → the groups that the user is a direct member of."""
+        store, tenant_id = self.service.store, request.tenant.tenant_id
+        edges = [
+            edge.document
+            async for edge in every(
+                store, tenant_id, Query("Membership", OneOf(("memberId",), tuple(user_ids)))
+            )
+        ]
+        ids = list(dict.fromkeys(group_id(edge["groupId"]) for edge in edges))
+        found = await read_all(store, tenant_id, ids)
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for edge in edges:
+            group = found.get(group_id(edge["groupId"]))
+            if group:
+                groups.setdefault(edge["memberId"], []).append(
+                    {
+                        "value": edge["groupId"],
+                        "$ref": f"{request.base_url}/Groups/{edge['groupId']}",
+                        "display": group.document["resource"]["displayName"],
+                        "type": "direct",
+                    }
+                )
+        return groups
+
+    async def related(self, tenant_id: str, selection: Selection) -> Condition:
+        """Conditions on `groups` become the ids of the users that have such a membership."""
+        answers: dict[Related, Condition] = {}
+        for question in related(selection.filter):
+            members = {
+                edge.document["memberId"]
+                async for edge in every(
+                    self.service.store, tenant_id, Query("Membership", question.condition)
+                )
+            }
+            answers[question] = OneOf(("id",), tuple(self.document_id(m) for m in sorted(members)))
+        return resolve(selection.filter, answers)
+
+    def _require_complete(self, request: Request, resource: dict[str, Any]) -> None:
+        """Refuse a new user who could be granted nothing, unless the tenant accepts them."""
+        lacking = missing(resource)
+        if lacking and not request.tenant.policy.accept_incomplete_users:
+            raise InvalidValue(
+                "The user was not created, because required attributes are missing: "
+                + "; ".join(
+                    f"{required.shown} (fill in {required.advice} in Entra ID)"
+                    for required in lacking
+                )
+                + ". Entra ID tries again in its next cycle. If the value is there, check the "
+                "attribute mapping of the Enterprise Application."
+            )
+
+
+def _attribute_names(resource: dict[str, Any]) -> list[str]:
+    return [name for name in resource if name not in ("schemas", "id")]

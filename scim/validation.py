@@ -1,0 +1,292 @@
+"""A client's values → canonical values, or an error that says what to mend.
+
+The canonical resource is a plain dict: attribute names as the schema writes them, extension
+attributes below their URN, unassigned values (null, [], {}, "") left out (RFC 7643 section 2.5),
+`schemas` computed. What the server alone decides (readOnly) is dropped, what no schema knows is
+dropped and reported by name. Muster keeps no secrets: writeOnly attributes (`password`) are
+reported as not taken, too.
+
+Entra ID's dialect of values is understood: booleans and numbers as strings, a bare string for a
+complex attribute that has a `value` (`manager`), one-element arrays for singular attributes, and
+`{"value": x}` for x. canonicalValues are suggestions (RFC 7643 section 7) and refuse nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from scim.errors import InvalidSyntax, InvalidValue, MutabilityViolation
+from scim.scalars import SCALARS, json_type, refuse
+from scim.schema import Attribute, ResourceType, attribute_path
+
+Ignored = list[str]
+"""Names of what was not taken, each once: at most 100 names, each shortened to 200 characters."""
+
+_MOST_IGNORED = 100
+_LONGEST_NAME = 200
+
+
+class Normalised(NamedTuple):
+    """A canonical resource, and the names of what was not taken."""
+
+    resource: dict[str, Any]
+    ignored: tuple[str, ...]
+
+
+class Changed(NamedTuple):
+    """A resource after a change: `changed` names the attributes that differ from before
+    (`emails`, `urn:…:User:department`), `ignored` what the request carried and nobody knows."""
+
+    resource: dict[str, Any]
+    changed: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def normalise(resource_type: ResourceType, payload: object) -> Normalised:
+    """The canonical resource in the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
+
+    `id` and everything else that is readOnly is left to the caller. Raises InvalidSyntax where
+    the body is no resource of this type, InvalidValue where a value does not fit its attribute or
+    a required one is missing.
+    """
+    if not isinstance(payload, dict):
+        raise InvalidSyntax(
+            f"The body must be a JSON object that holds a {resource_type.name}; it is "
+            f"{json_type(payload)}."
+        )
+    ignored: Ignored = []
+    for key, value in payload.items():
+        if key.lower() == "schemas":
+            _check_schemas(resource_type, value)
+    values = _object(resource_type.attributes, payload, "", ignored)
+    resource = {"schemas": schemas_of(resource_type, values), **values}
+    check_required(resource_type, resource)
+    return Normalised(resource, tuple(ignored))
+
+
+def schemas_of(resource_type: ResourceType, resource: Mapping[str, Any]) -> list[str]:
+    """The canonical `schemas`: the core schema, and the extensions that have values."""
+    extensions = (schema.id for schema in resource_type.extensions.values())
+    return [resource_type.schema.id, *(urn for urn in extensions if urn in resource)]
+
+
+def _check_schemas(resource_type: ResourceType, value: Any) -> None:
+    if _unassigned(value):
+        return
+    if not isinstance(value, list) or not all(isinstance(urn, str) for urn in value):
+        raise InvalidSyntax(f"'schemas' must be an array of strings; it is {json_type(value)}.")
+    core = resource_type.schema.id
+    if core.lower() not in (urn.lower() for urn in value):
+        raise InvalidSyntax(
+            f"'schemas' does not name the schema of a {resource_type.name}: put \"{core}\" there."
+        )
+
+
+def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
+    """The canonical value of an attribute, an array where it is multi-valued; None: unassigned.
+
+    `path` is what errors and `ignored` call the attribute. Equal elements are kept once. Raises
+    InvalidValue.
+    """
+    if not attribute.multi_valued:
+        return normalise_element(attribute, value, path, ignored)
+    elements: list[Any] = []
+    seen: set[Any] = set()
+    for given in value if isinstance(value, list) else (value,):
+        element = normalise_element(attribute, given, path, ignored)
+        if element is None:
+            continue
+        identity = _identity(element)
+        if identity not in seen:
+            seen.add(identity)
+            elements.append(element)
+    if attribute.type == "complex":
+        _check_primary(elements, path)
+    return elements or None
+
+
+def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
+    """The canonical form of one element of a multi-valued attribute, or of a singular value;
+    None: unassigned. Raises InvalidValue."""
+    if isinstance(value, list) and not attribute.multi_valued:
+        value = _only_element(value, path)
+    if _unassigned(value):
+        return None
+    if attribute.mutability == "writeOnly":
+        _ignore(ignored, path)
+        return None
+    if attribute.type == "complex":
+        return _complex(attribute, value, path, ignored)
+    if isinstance(value, dict) and "value" in value:
+        value = value["value"]
+        if _unassigned(value):
+            return None
+    return SCALARS[attribute.type](value, path)
+
+
+def _complex(
+    attribute: Attribute, value: Any, path: str, ignored: Ignored
+) -> dict[str, Any] | None:
+    if isinstance(value, str) and "value" in attribute.sub_attributes:
+        value = {"value": value}
+    if not isinstance(value, dict):
+        refuse(path, "a JSON object", value)
+    separator = ":" if ":" in attribute.name else "."  # an extension is named by its URN
+    return _object(attribute.sub_attributes, value, path + separator, ignored) or None
+
+
+def _object(
+    attributes: Mapping[str, Attribute], values: dict[str, Any], prefix: str, ignored: Ignored
+) -> dict[str, Any]:
+    canonical: dict[str, Any] = {}
+    for key, given in values.items():
+        attribute = attributes.get(key.lower())
+        if attribute is None:
+            _ignore(ignored, prefix + key)
+            continue
+        if attribute.mutability == "readOnly":
+            continue
+        name = attribute.name
+        value = normalise_value(attribute, given, prefix + name, ignored)
+        if value is None:
+            continue
+        if name in canonical:
+            raise InvalidSyntax(
+                f"'{prefix}{name}' is given twice, in different case; send it once."
+            )
+        canonical[name] = value
+    return canonical
+
+
+def _unassigned(value: Any) -> bool:
+    return not value and not isinstance(value, int | float)
+
+
+def _only_element(values: list[Any], path: str) -> Any:
+    if len(values) > 1:
+        raise InvalidValue(f"'{path}' has one value; the request holds an array of {len(values)}.")
+    return values[0] if values else None
+
+
+def _identity(element: Any) -> Any:
+    """Something hashable that is equal for equal elements of one attribute."""
+    if not isinstance(element, dict):
+        return element
+    return frozenset(
+        (name, tuple(map(_identity, value)) if isinstance(value, list) else value)
+        for name, value in element.items()
+    )
+
+
+def _check_primary(elements: list[dict[str, Any]], path: str) -> None:
+    if sum(element.get("primary") is True for element in elements) > 1:
+        raise InvalidValue(
+            f"'{path}' has more than one primary value; mark at most one with \"primary\": true."
+        )
+
+
+def _ignore(ignored: Ignored, name: str) -> None:
+    if len(ignored) >= _MOST_IGNORED:
+        return
+    if not name.isprintable():
+        name = ascii(name)[1:-1]
+    name = name[:_LONGEST_NAME]
+    if name not in ignored:
+        ignored.append(name)
+
+
+# Required and mutability (RFC 7643 section 2.2, RFC 7644 section 3.5.1)
+
+
+def check_required(resource_type: ResourceType, resource: Mapping[str, Any]) -> None:
+    """Raises InvalidValue where a canonical resource lacks what its schemas require.
+
+    What an extension or a complex attribute requires counts once it has a value at all.
+    """
+    for keys in _required(resource_type):
+        if any(keys[-1] not in holder for holder in _holders(resource, keys[:-1])):
+            name = attribute_path(keys)
+            raise InvalidValue(
+                f"'{name}' is required and has no value. In Entra ID, map an attribute to it that "
+                "every assigned object has a value of."
+            )
+
+
+@cache
+def _required(resource_type: ResourceType) -> tuple[tuple[str, ...], ...]:
+    def below(
+        attributes: Mapping[str, Attribute], keys: tuple[str, ...]
+    ) -> Iterator[tuple[str, ...]]:
+        for attribute in attributes.values():
+            if attribute.mutability in ("readOnly", "writeOnly"):
+                continue
+            here = (*keys, attribute.name)
+            if attribute.required:
+                yield here
+            yield from below(attribute.sub_attributes, here)
+
+    return tuple(below(resource_type.attributes, ()))
+
+
+def _holders(resource: Mapping[str, Any], keys: tuple[str, ...]) -> list[Mapping[str, Any]]:
+    holders = [resource]
+    for key in keys:
+        values = [holder[key] for holder in holders if key in holder]
+        holders = []
+        for value in values:
+            holders.extend(value if isinstance(value, list) else [value])
+    return holders
+
+
+def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalised) -> Changed:
+    """What a PUT of `new` makes of the canonical resource `old` (RFC 7644 section 3.5.1).
+
+    What `new` leaves out is cleared; readOnly attributes and `id` stay as they are, and so do
+    immutable ones that `new` leaves out. Raises MutabilityViolation where it sets an immutable
+    attribute to another value.
+    """
+    resource = _kept(resource_type.attributes, old, new.resource, "")
+    resource["schemas"] = schemas_of(resource_type, resource)
+    return Changed(resource, _differences(resource_type, old, resource), new.ignored)
+
+
+def _kept(
+    attributes: Mapping[str, Attribute], old: dict[str, Any], new: dict[str, Any], prefix: str
+) -> dict[str, Any]:
+    """`new` with what a replacement may not touch taken from `old`."""
+    result = dict(new)
+    for name, was in old.items():
+        attribute = attributes.get(name.lower())
+        if attribute is None:  # of an extension that is not served any more
+            continue
+        if attribute.mutability == "readOnly":
+            result[name] = was
+        elif attribute.mutability == "immutable":
+            if result.setdefault(name, was) != was:
+                raise MutabilityViolation(
+                    f"'{prefix}{name}' was set before and cannot be changed. Send its present "
+                    "value, or leave it out."
+                )
+        elif isinstance(was, dict):
+            inside = prefix + name + (":" if ":" in name else ".")
+            kept = _kept(attribute.sub_attributes, was, result.get(name, {}), inside)
+            if kept:
+                result[name] = kept
+    return result
+
+
+def _differences(
+    resource_type: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[str, ...]:
+    extensions = {schema.id for schema in resource_type.extensions.values()}
+    names: list[str] = []
+    for name in _unequal(old, new):
+        if name in extensions:
+            names.extend(f"{name}:{key}" for key in _unequal(old.get(name, {}), new.get(name, {})))
+        elif name != "schemas":
+            names.append(name)
+    return tuple(names)
+
+
+def _unequal(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]

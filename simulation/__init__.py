@@ -1,0 +1,1 @@
+"""Plays a customer's Entra ID against any Muster: the demo, and a deployment's smoke test."""

@@ -1,0 +1,102 @@
+"""A whole Muster in this process, for tests: real store, real queue, real applications."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from administration.catalog import default_catalog, load_catalog
+from administration.mappings import Mappings
+from administration.tenants import change_tenant, create_tenant, create_token
+from directory.documents import Policy
+from queues.relay import parse
+from queues.sqlite import ReceivedMessage, SqliteQueue
+from wiring import Application, Settings, build
+
+TENANT = "acme"
+
+
+@dataclass
+class Environment:
+    """One tenant, `acme`, with provisioning enabled, and its clients."""
+
+    application: Application
+    tenant_id: str
+    token: str
+    client: httpx.AsyncClient
+    """Speaks SCIM; its base URL is `http://muster.test/scim`."""
+    access: httpx.AsyncClient
+    """Speaks the access API; its base URL is `http://muster.test/access/v1`."""
+    queue: SqliteQueue
+
+    @property
+    def mappings(self) -> Mappings:
+        """The tenant's mappings."""
+        return Mappings(self.application.store, self.tenant_id, self.application.relay.submit, _now)
+
+    async def settle(self) -> None:
+        """Reconcile until nothing is left in the queue."""
+        while True:
+            await self.application.relay.drain()
+            received = await self.queue.receive(16, 0)
+            if not received:
+                return
+            await asyncio.gather(*(self._reconcile(message) for message in received))
+
+    async def _reconcile(self, message: ReceivedMessage) -> None:
+        event = parse(message.body)
+        await self.application.reconciler.handle(
+            event.tenant_id, event.event_id, event.cursor, last_attempt=False
+        )
+        await self.queue.complete(message)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, policy: dict[str, Any] | None = None, schemas: Path | None = None
+) -> AsyncIterator[Environment]:
+    """A Muster with all its state in `folder`."""
+    settings = Settings(data=folder, schemas=schemas)
+    application = build(settings)
+    queue = SqliteQueue(settings.database)
+    try:
+        token, access_token = await _tenant(application, Policy.model_validate(policy or {}))
+        async with (
+            client_of(application.scim, "/scim", token) as client,
+            client_of(application.access, "/access/v1", access_token) as access,
+        ):
+            yield Environment(application, TENANT, token, client, access, queue)
+    finally:
+        await application.close()
+        await queue.close()
+
+
+async def _tenant(application: Application, policy: Policy) -> tuple[str, str]:
+    store = application.store
+    await create_tenant(store, TENANT, "Acme Corporation", "eu")
+    await change_tenant(
+        store,
+        TENANT,
+        lambda t: t.model_copy(update={"provisioning": "enabled", "policy": policy}),
+    )
+    await load_catalog(store, TENANT, default_catalog())
+    scim = await create_token(store, TENANT, "scim", _now())
+    return scim, await create_token(store, TENANT, "access", _now())
+
+
+def client_of(app: Any, base: str, token: str) -> httpx.AsyncClient:
+    """A client of an ASGI application that sends a bearer token."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app),
+        base_url=f"http://muster.test{base}",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,196 @@
+"""`python -m devhost` as a person runs it: a process, real HTTP, its queue and its timer."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+
+
+@dataclass
+class Running:
+    """A host, and clients with the demo tenant's tokens."""
+
+    process: subprocess.Popen[str]
+    port: int
+    scim: httpx.Client
+    access: httpx.Client
+
+
+def start(data: Path, port: int = 0) -> subprocess.Popen[str]:
+    """`python -m devhost`, keeping its log beside the data."""
+    environment = {**os.environ, "MUSTER_DATA": str(data), "HOST": "127.0.0.1", "PORT": str(port)}
+    with data.with_suffix(".log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "devhost"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+
+def tenant_url(process: subprocess.Popen[str]) -> re.Match[str] | None:
+    """What the host says when it listens: authority and port; None where it ends instead."""
+    for line in process.stdout or ():
+        if found := re.search(r"http://(\S+:(\d+))/scim", line):
+            return found
+    return None
+
+
+@contextmanager
+def running(data: Path) -> Iterator[Running]:
+    """A host that listens; killed at the end if the test has not stopped it."""
+    with start(data) as process:
+        try:
+            found = tenant_url(process)
+            assert found, data.with_suffix(".log").read_text()
+            demo = json.loads((data / "demo.json").read_text())
+            with (
+                client(f"http://{found[1]}/scim/v2", demo["scim_token"]) as scim,
+                client(f"http://{found[1]}/access/v1", demo["access_token"]) as access,
+            ):
+                yield Running(process, int(found[2]), scim, access)
+        finally:
+            process.kill()
+
+
+def client(base_url: str, token: str) -> httpx.Client:
+    return httpx.Client(base_url=base_url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("devhost") / "data") as host:
+        yield host
+
+
+def user(name: str) -> dict[str, Any]:
+    return {
+        "schemas": [USER],
+        "userName": f"{name}@contoso.example",
+        "name": {"givenName": name, "familyName": "Contoso"},
+        "emails": [{"type": "work", "value": f"{name}@contoso.example"}],
+        "active": True,
+    }
+
+
+def eventually(ask: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> None:
+    """Ask until it holds; what is reconciled from the queue needs its moment."""
+    deadline = time.monotonic() + 30
+    while not holds(answer := ask()):
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.02)
+
+
+def test_a_user_and_a_group_become_access(host: Running) -> None:
+    created = host.scim.post("/Users", json=user("ada"))
+    assert created.status_code == 201
+    id = created.json()["id"]
+    assert created.json()["meta"]["location"] == str(host.scim.base_url.join(f"Users/{id}"))
+
+    def access() -> dict[str, Any]:
+        answer = host.access.get(f"/users/{id}")
+        assert answer.status_code == 200
+        found: dict[str, Any] = answer.json()
+        return found
+
+    eventually(access, lambda found: found["reasons"] == ["noGroup"] and not found["enabled"])
+    group = {"schemas": [GROUP], "displayName": "Everybody", "members": [{"value": id}]}
+    assert host.scim.post("/Groups", json=group).status_code == 201
+    eventually(access, lambda found: found["enabled"] and found["reasons"] == [])
+
+
+@pytest.mark.parametrize("base", ["scim", "scim/v2"])
+def test_queries_arrive_as_they_were_sent(host: Running, base: str) -> None:
+    name = f"o'hara+{base.replace('/', '-')}"
+    assert host.scim.post("/Users", json=user(name)).status_code == 201
+    url = f"http://127.0.0.1:{host.port}/{base}/Users"
+    for query in (
+        f'filter=userName+eq+"{name.replace("+", "%2B")}@contoso.example"',
+        f"filter=userName%20eq%20%22{name.replace('+', '%2B')}%40contoso.example%22",
+    ):
+        found = host.scim.get(f"{url}?{query}").json()
+        assert found["totalResults"] == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_body_in_chunks_without_length_is_a_scim_400(host: Running, method: str) -> None:
+    url = "/Users" if method == "POST" else "/Users/x"
+    answer = host.scim.request(method, url, content=iter([b"{}"]))
+    assert answer.status_code == 400
+    assert answer.json()["schemas"] == [ERROR]
+    assert "Content-Length" in answer.json()["detail"]
+
+
+def test_an_unknown_method_is_the_apps_405_and_an_unknown_route_the_hosts_404(
+    host: Running,
+) -> None:
+    refused = host.scim.delete("/Users")
+    assert refused.status_code == 405
+    assert refused.json()["schemas"] == [ERROR]
+    missing = host.scim.get(f"http://127.0.0.1:{host.port}/elsewhere")
+    assert (missing.status_code, missing.content) == (404, b"")
+
+
+def test_a_head_request_is_answered_without_a_body(host: Running) -> None:
+    answer = host.scim.head("/ServiceProviderConfig")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_path_that_is_not_utf8_is_a_scim_400(host: Running) -> None:
+    answer = host.scim.get("/Users/%ff")
+    assert answer.status_code == 400
+    assert answer.json()["scimType"] == "invalidSyntax"
+
+
+def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as first:
+        id = first.scim.post("/Users", json=user("grace")).json()["id"]
+        first.process.send_signal(signal.SIGTERM)
+        assert first.process.wait(30) == 0
+    with running(tmp_path / "data") as second:
+        assert second.scim.get(f"/Users/{id}").status_code == 200
+        eventually(
+            lambda: second.access.get(f"/users/{id}").json(),
+            lambda found: found["reasons"] == ["noGroup"],
+        )
+        second.process.send_signal(signal.SIGINT)
+        assert second.process.wait(30) == 0
+    assert "Traceback" not in (tmp_path / "data.log").read_text()
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with start(tmp_path / "data", port) as process:
+            assert process.wait(30) == 1
+    log = (tmp_path / "data.log").read_text()
+    assert f"port {port}" in log
+    assert "Traceback" not in log
+
+
+def test_the_settings_that_core_tools_need_are_there() -> None:
+    example = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
+    assert example["FUNCTIONS_WORKER_RUNTIME"] == "python"
+    assert "UseDevelopmentEmulator=true" in example["ServiceBusConnection"]
+    host = json.loads((ROOT / "host.json").read_text())
+    assert host["extensions"]["http"]["routePrefix"] == ""
+    assert host["extensionBundle"]["version"] == "[4.*, 5.0.0)"

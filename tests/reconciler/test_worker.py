@@ -1,0 +1,327 @@
+"""What each kind of event does to access, and how an event ends."""
+
+from typing import Any
+
+import pytest
+
+from directory.documents import Policy, access_id, event_id, group_id, mapping_id, user_id
+from directory.store import (
+    Assign,
+    Delete,
+    NotFound,
+    PreconditionFailed,
+    Throttled,
+    TooLarge,
+    Unavailable,
+    Update,
+)
+from reconciler import recomputation, worker
+from tests.reconciler.world import TENANT, Hooked, World
+
+
+async def staff(world: World, count: int = 3) -> None:
+    """Group `staff` with users `u0` …, mapped to `role:Reader`; everything settled."""
+    await world.put_group("staff")
+    await world.put_mapping("staff", ["role:Reader"])
+    users = [f"u{number}" for number in range(count)]
+    for user in users:
+        await world.put_user(user)
+    await world.intend_members("staff", users)
+    await world.drain()
+    await world.settled()
+
+
+async def test_a_member_gets_what_the_group_is_mapped_to(world: World) -> None:
+    await staff(world, 1)
+    access = await world.access("u0")
+    (grant,) = access.grants
+    assert (access.enabled, grant.kind, grant.key) == (True, "role", "Reader")
+    assert grant.sources[0].model_dump() == {
+        "type": "group",
+        "group_id": "staff",
+        "mapping_version": 1,
+        "path": ("staff",),
+    }
+
+
+async def test_a_leaver_keeps_the_memberships_and_comes_back_to_what_they_say_now(
+    world: World,
+) -> None:
+    await staff(world)
+    await world.put_user("u0", active=False)
+    await world.drain()
+    access = await world.access("u0")
+    assert (access.enabled, access.reasons, access.grants) == (False, ("inactive",), ())
+    await world.put_mapping("staff", ["role:Owner"])
+    await world.put_user("u0", active=True)
+    await world.drain()
+    await world.settled()
+    assert (await world.held())["u0"] == (True, frozenset({"role:Owner"}))
+
+
+async def test_nested_groups_reach_down_to_everybody_and_loops_end(world: World) -> None:
+    await staff(world)
+    for group in ("top", "middle"):
+        await world.put_group(group)
+    await world.change_members("top", ["middle"])
+    await world.change_members("middle", ["staff", "top"])
+    await world.put_mapping("top", ["role:Owner"])
+    await world.drain()
+    await world.settled()
+    assert (await world.held())["u2"] == (True, frozenset({"role:Owner", "role:Reader"}))
+    await world.change_members("middle", removed=["staff"])
+    await world.drain()
+    await world.settled()
+    assert (await world.held())["u2"] == (True, frozenset({"role:Reader"}))
+
+
+async def test_a_deleted_group_takes_its_access_and_its_edges_along(world: World) -> None:
+    await staff(world)
+    await world.put_group("top")
+    await world.change_members("top", ["staff", "u0"])
+    await world.put_mapping("top", ["role:Owner"])
+    await world.drain()
+    await world.delete_group("staff")
+    await world.drain()
+    await world.settled()
+    assert await world.held() == {
+        "u0": (True, frozenset({"role:Owner"})),
+        "u1": (False, frozenset()),
+        "u2": (False, frozenset()),
+    }
+
+
+async def test_a_deleted_user_leaves_neither_record_nor_edges(world: World) -> None:
+    await staff(world)
+    await world.delete_user("u1")
+    await world.drain()
+    await world.settled()
+    assert "u1" not in await world.held()
+
+
+async def test_a_policy_reaches_everybody(world: World) -> None:
+    await staff(world, 1)
+    for number in range(1, 4):
+        await world.put_user(f"u{number}")
+    await world.drain()
+    assert not (await world.access("u3")).enabled
+    await world.put_policy(Policy(disable_when=("inactive",)))
+    await world.drain()
+    assert {id: enabled for id, (enabled, _) in (await world.held()).items()} == dict.fromkeys(
+        ("u0", "u1", "u2", "u3"), True
+    )
+
+
+async def test_a_user_made_by_hand_is_left_alone(world: World) -> None:
+    await staff(world, 1)
+    await world.put_user("u0", active=False, source="manual")
+    await world.drain()
+    access = await world.access("u0")
+    assert (access.enabled, access.reasons, access.grants) == (True, (), ())
+
+
+async def test_recomputing_changes_nothing_but_the_version(world: World) -> None:
+    await staff(world)
+    before = await world.access("u0")
+    await world.reconciler().recompute(TENANT, ["u0", "u0"], "another")
+    after = await world.access("u0")
+    assert after == before.model_copy(update={"version": before.version + 1})
+
+
+async def test_an_event_that_is_done_keeps_for_the_retention_and_costs_one_read(
+    world: World,
+) -> None:
+    await staff(world, 1)
+    event = await world.event("e0000")
+    assert (event["state"], event["ttl"]) == ("done", 400 * 24 * 3600)
+    assert event["doneAt"].endswith("Z")
+
+    calls: list[str] = []
+
+    async def note(method: str, asked: tuple[Any, ...]) -> None:
+        calls.append(method)
+
+    reconciler = world.reconciler(Hooked(world.store, note))
+    await reconciler.handle(TENANT, "e0000")
+    await reconciler.handle(TENANT, "gone")
+    assert calls == ["read", "read"]
+
+
+async def test_a_mapping_is_applied_by_its_own_event_only(world: World) -> None:
+    await staff(world)
+    await world.put_mapping("staff", ["role:Owner"])
+    await world.put_mapping("staff", ["role:Editor"])
+    first, second = world.queue
+    await world.reconciler().handle(TENANT, *first)
+    mapping = (await world.store.read(TENANT, mapping_id("staff"))).document
+    assert (mapping["version"], mapping["appliedVersion"]) == (3, 2)
+    await world.reconciler().handle(TENANT, *second)
+    await world.settled()
+
+
+async def test_big_events_go_on_in_further_messages(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await staff(world, 23)
+    await world.put_group("top")
+    await world.change_members("top", ["staff", "u0", "u1"])
+    await world.drain()
+    monkeypatch.setattr(worker, "PAGE", 3)
+    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 2)
+    monkeypatch.setattr(worker, "EDGES_PER_MESSAGE", 5)
+    await world.put_mapping("top", ["role:Owner"])
+    event = world.queue[0][0]
+    reconciler = world.reconciler()
+    progress = []
+    messages = 0
+    while world.queue:
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+        messages += 1
+        progress.append((await world.event(event))["progress"])
+    # A page of 3 edges of top, then 8 pages of staff; two pages to a message.
+    assert messages == 5
+    assert progress[0] == {"done": 5, "total": 25}
+    assert progress[-1] == {"done": 23, "total": 25}
+    await world.settled()
+
+    await world.delete_group("staff")
+    await world.drain()
+    await world.settled()
+    assert (await world.held())["u0"] == (True, frozenset({"role:Owner"}))
+
+    await world.put_policy(Policy(disable_when=("inactive",)))
+    await world.drain()
+    assert all(enabled for enabled, _ in (await world.held()).values())
+
+
+async def test_a_large_membership_change_is_read_in_pages(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PAGE", 2)
+    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 1)
+    await staff(world, 7)
+    await world.put_group("top")
+    await world.put_mapping("top", ["role:Owner"])
+    await world.change_members("top", ["staff"])
+    await world.change_members("staff", removed=["u0", "u1", "u2"])
+    await world.drain()
+    await world.settled()
+
+
+async def test_an_intent_that_the_group_names_is_finished_too(world: World) -> None:
+    await staff(world, 1)
+    await world.put_user("u1")
+    await world.intend_members("staff", ["u1"])
+    await world.put_mapping("staff", ["role:Owner"])
+    last = world.queue.pop()
+    await world.reconciler().handle(TENANT, *last)
+    group = await world.store.read(TENANT, group_id("staff"))
+    assert "intent" not in group.document
+    assert (await world.held())["u1"] == (True, frozenset({"role:Owner"}))
+
+
+async def test_a_member_group_that_was_deleted_meanwhile_leaves_no_edge(world: World) -> None:
+    await staff(world)
+    await world.put_group("top")
+    await world.delete_group("staff")
+    await world.drain()
+    await world.change_members("top", ["staff"])
+    world.model.members["top"].clear()
+    await world.drain()
+    await world.settled()
+
+
+async def test_a_page_too_large_for_one_batch_is_written_in_halves(world: World) -> None:
+    await staff(world, 5)
+    before = await world.access("u0")
+    sizes: list[int] = []
+
+    async def limit(method: str, asked: tuple[Any, ...]) -> None:
+        if method == "batch":
+            sizes.append(len(asked[1]))
+            if len(asked[1]) > 2:
+                raise TooLarge
+
+    reconciler = world.reconciler(Hooked(world.store, limit))
+    await reconciler.recompute(TENANT, [f"u{number}" for number in range(5)], "e")
+    assert sizes == [5, 2, 3, 1, 2]
+    versions = {(await world.access(f"u{number}")).version for number in range(5)}
+    assert versions == {before.version + 1}
+
+
+async def test_a_race_without_end_is_an_error_of_one_user_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recomputation, "BACKOFF", 0)
+    await staff(world, 3)
+
+    async def interfere(method: str, asked: tuple[Any, ...]) -> None:
+        if method == "batch" and any(op.document["id"] == access_id("u2") for op in asked[1]):
+            await world.store.batch(TENANT, [Update(access_id("u2"), (Assign(("x",), 1),))])
+
+    reconciler = world.reconciler(Hooked(world.store, interfere))
+    with pytest.raises(PreconditionFailed, match=access_id("u2")):
+        await reconciler.recompute(TENANT, ["u0", "u1", "u2"], "e")
+    versions = [(await world.access(f"u{number}")).version for number in range(3)]
+    assert versions[0] == versions[1] == versions[2] + 1
+
+
+async def test_the_last_attempt_marks_the_event_failed_and_a_replay_repairs_it(
+    world: World,
+) -> None:
+    await staff(world, 1)
+    await world.put_user("u0", active=False)
+    ((event, _),) = world.queue
+    tenant = await world.store.read(TENANT, "tenant")
+    await world.store.batch(TENANT, [Update("tenant", (Assign(("policy",), "broken"),))])
+    with pytest.raises(ValueError, match="Policy"):
+        await world.reconciler().handle(TENANT, event)
+    assert (await world.event(event))["state"] == "pending"
+    with pytest.raises(ValueError, match="Policy"):
+        await world.reconciler().handle(TENANT, event, last_attempt=True)
+    failed = await world.event(event)
+    assert (failed["state"], failed["reason"], "ttl" in failed) == (
+        "failed",
+        "ValidationError",
+        False,
+    )
+    policy = Assign(("policy",), tenant.document["policy"])
+    await world.store.batch(TENANT, [Update("tenant", (policy,))])
+    await world.drain()
+    await world.settled()
+    assert "reason" not in await world.event(event)
+
+
+@pytest.mark.parametrize("error", [Throttled(1.0), Unavailable()])
+async def test_a_store_that_asks_for_patience_does_not_fail_the_event(
+    world: World, error: Exception
+) -> None:
+    await world.put_user("u0")
+    ((event, _),) = world.queue
+
+    async def refuse(method: str, asked: tuple[Any, ...]) -> None:
+        if method == "batch":
+            raise error
+
+    with pytest.raises(type(error)):
+        await world.reconciler(Hooked(world.store, refuse)).handle(TENANT, event, last_attempt=True)
+    assert (await world.event(event))["state"] == "pending"
+
+
+async def test_an_event_that_nobody_can_read_fails_with_its_kind(world: World) -> None:
+    await world.put_user("u0")
+    ((event, _),) = world.queue
+    await world.store.batch(TENANT, [Update(event_id(event), (Assign(("scope",), "planet"),))])
+    with pytest.raises(ValueError, match="scope"):
+        await world.reconciler().handle(TENANT, event, last_attempt=True)
+    assert (await world.event(event))["reason"] == "ValidationError"
+
+
+async def test_a_tenant_without_document_is_an_error(world: World) -> None:
+    await world.put_user("u0")
+    await world.store.batch(TENANT, [Delete("tenant")])
+    with pytest.raises(LookupError):
+        await world.drain()
+    with pytest.raises(NotFound):
+        await world.store.read(TENANT, access_id("u0"))
+    assert await world.store.read(TENANT, user_id("u0"))

@@ -1,0 +1,195 @@
+"""What requests say about the members of a group, as steps."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from directory.condition import matches
+from scim import entra
+from scim.errors import InvalidFilter, InvalidPath, InvalidValue, MutabilityViolation, ScimError
+from scim.members import (
+    AddMembers,
+    MemberStep,
+    RemoveMembers,
+    RemoveMembersWhere,
+    ReplaceMembers,
+    members_of,
+    split,
+)
+from tests.unit.payloads import GROUP
+
+URN = "urn:ietf:params:scim:schemas:core:2.0:Group"
+
+
+def steps(*operations: dict[str, Any]) -> list[MemberStep]:
+    others, found = split(GROUP, entra.operations({"Operations": list(operations)}))
+    assert others == []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (
+            {"op": "Add", "path": "members", "value": [{"$ref": None, "value": "U"}]},
+            [AddMembers(("U",))],
+        ),
+        (
+            {"op": "Add", "path": "members", "value": [{"value": f"U{n}"} for n in range(3)]},
+            [AddMembers(("U0", "U1", "U2"))],
+        ),
+        (
+            {"op": "Add", "path": "Members", "value": ["U", "V", {"Value": "U", "type": "User"}]},
+            [AddMembers(("U", "V"))],
+        ),
+        ({"op": "add", "path": "members", "value": {"value": "U"}}, [AddMembers(("U",))]),
+        ({"op": "add", "path": "members", "value": "U"}, [AddMembers(("U",))]),
+        ({"op": "add", "path": f"{URN}:members", "value": "U"}, [AddMembers(("U",))]),
+        ({"op": "add", "value": {"members": [{"value": "U"}]}}, [AddMembers(("U",))]),
+        ({"op": "Add", "path": "members", "value": []}, []),
+        ({"op": "Add", "path": "members", "value": None}, []),
+        (
+            {"op": "Remove", "path": "members", "value": [{"value": "U"}]},
+            [RemoveMembers(("U",))],
+        ),
+        (
+            {"op": "Remove", "path": "members", "value": [{"$ref": None, "value": "U"}]},
+            [RemoveMembers(("U",))],
+        ),
+        ({"op": "Remove", "path": "members", "value": []}, []),
+        ({"op": "remove", "path": "members"}, [ReplaceMembers(())]),
+        (
+            {"op": "remove", "path": 'members[value eq "u"]'},
+            [RemoveMembers(("u",))],
+        ),
+        (
+            {"op": "remove", "path": 'MEMBERS[Value EQ "u" or value eq "v" or value eq "u"]'},
+            [RemoveMembers(("u", "v"))],
+        ),
+        (
+            {"op": "remove", "path": 'members[(value eq "u" or value eq "v") or value eq "w"]'},
+            [RemoveMembers(("u", "v", "w"))],
+        ),
+        (
+            {"op": "replace", "path": "members", "value": [{"value": "U"}, {"value": "V"}]},
+            [ReplaceMembers(("U", "V"))],
+        ),
+        ({"op": "replace", "path": "members", "value": []}, [ReplaceMembers(())]),
+        ({"op": "replace", "path": "members", "value": None}, [ReplaceMembers(())]),
+        ({"op": "replace", "value": {"members": []}}, [ReplaceMembers(())]),
+    ],
+)
+def test_an_operation_on_members_is_a_step(
+    operation: dict[str, Any], expected: list[MemberStep]
+) -> None:
+    assert steps(operation) == expected
+
+
+@pytest.mark.parametrize(
+    ("filter", "gone"),
+    [
+        ('value eq "u1" and type eq "User"', {"u1"}),
+        ('type eq "Group"', {"g1"}),
+        ('value ne "u1"', {"u2", "g1"}),
+        ('not (value eq "u1" or value eq "u2")', {"g1"}),
+        ('value sw "u" or type eq "group"', {"u1", "u2", "g1"}),
+    ],
+)
+def test_other_filters_become_a_condition_on_comparable_elements(
+    filter: str, gone: set[str]
+) -> None:
+    (step,) = steps({"op": "remove", "path": f"members[{filter}]"})
+    assert isinstance(step, RemoveMembersWhere)
+    members = {"u1": "user", "u2": "user", "g1": "group"}
+    removed = {
+        member
+        for member, type in members.items()
+        if matches(step.condition, {"value": member, "type": type})
+    }
+    assert removed == gone
+
+
+def test_steps_and_everything_else_keep_their_order() -> None:
+    operations = entra.operations(
+        {
+            "Operations": [
+                {"op": "Replace", "path": "displayName", "value": "Tours"},
+                {"op": "Add", "path": "members", "value": [{"value": "U"}]},
+                {"op": "replace", "value": {"members": ["V"], "externalId": "e", "nope": 1}},
+                {"op": "remove", "path": 'members[value eq "w"]'},
+            ]
+        }
+    )
+    others, found = split(GROUP, operations)
+    assert [one.path for one in others] == ["displayName", "externalId", "nope"]
+    assert found == [AddMembers(("U",)), ReplaceMembers(("V",)), RemoveMembers(("w",))]
+
+
+@pytest.mark.parametrize(
+    ("operation", "error", "detail"),
+    [
+        ({"op": "add", "path": "members", "value": 7}, InvalidValue, r"members\[0\] must be"),
+        ({"op": "add", "path": "members", "value": ["U", {}]}, InvalidValue, r"members\[1\]"),
+        ({"op": "add", "path": "members", "value": [None]}, InvalidValue, r"members\[0\]"),
+        ({"op": "add", "path": "members", "value": [["U"]]}, InvalidValue, r"members\[0\]"),
+        ({"op": "add", "path": "members", "value": ""}, InvalidValue, r"members\[0\]"),
+        ({"op": "add", "path": "members", "value": [{"value": 7}]}, InvalidValue, r"members\[0\]"),
+        ({"op": "remove", "path": "members", "value": {}}, InvalidValue, r"members\[0\]"),
+        ({"op": "replace", "path": "members", "value": {"$ref": "u"}}, InvalidValue, r"\[0\]"),
+        (
+            {"op": "replace", "path": 'members[value eq "u"].value', "value": "v"},
+            MutabilityViolation,
+            "cannot be changed",
+        ),
+        (
+            {"op": "add", "path": 'members[value eq "u"]', "value": {"value": "u"}},
+            MutabilityViolation,
+            "cannot be changed",
+        ),
+        ({"op": "remove", "path": "members.value"}, MutabilityViolation, "cannot be changed"),
+        (
+            {"op": "remove", "path": 'members[value eq "u"].display'},
+            MutabilityViolation,
+            "cannot be changed",
+        ),
+        ({"op": "remove", "path": 'members[value eq "u"'}, InvalidPath, "path is not valid"),
+        ({"op": "remove", "path": "members[value eq 7]"}, InvalidFilter, "value"),
+        ({"op": "remove", "path": 'members[size eq "u"]'}, InvalidFilter, "size"),
+    ],
+)
+def test_errors_name_the_operation(
+    operation: dict[str, Any], error: type[ScimError], detail: str
+) -> None:
+    first = {"op": "add", "path": "members", "value": "U"}
+    with pytest.raises(error, match=detail) as raised:
+        steps(first, operation)
+    assert raised.value.detail.startswith(f"Operations[1] ({operation['op']}): ")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"displayName": "Sales"}, None),
+        ({"displayName": "Sales", "members": None}, None),
+        ({"displayName": "Sales", "members": []}, ()),
+        ({"displayName": "Sales", "Members": [{"value": "U"}, "V", {"value": "U"}]}, ("U", "V")),
+    ],
+)
+def test_the_members_of_a_body(body: dict[str, Any], expected: tuple[str, ...] | None) -> None:
+    rest, ids = members_of(body)
+    assert rest == {"displayName": "Sales"}
+    assert ids == expected
+
+
+def test_members_in_a_body_are_checked() -> None:
+    with pytest.raises(InvalidValue, match=r"members\[1\] must be"):
+        members_of({"members": [{"value": "U"}, {"display": "Barbara"}]})
+
+
+@given(st.lists(st.text(min_size=1), max_size=6))
+def test_ids_arrive_as_they_were_sent_each_once_and_in_order(ids: list[str]) -> None:
+    value = [{"value": one} for one in ids]
+    expected = [AddMembers(tuple(dict.fromkeys(ids)))] if ids else []
+    assert steps({"op": "Add", "path": "members", "value": value}) == expected

@@ -1,0 +1,212 @@
+"""Schemas as shipped, schemas from files, and where paths lead."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scim2_models import EnterpriseUser, Group, User
+
+from scim.schema import (
+    Attribute,
+    ResourceType,
+    SchemaError,
+    attribute_path,
+    load_resource_types,
+    load_schema,
+)
+from tests.unit.payloads import EXTENSION, STAFF, USER
+
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+TYPES = load_resource_types()
+
+
+def characteristics(attribute: Attribute) -> dict[str, Any]:
+    return {
+        "type": attribute.type,
+        "multiValued": attribute.multi_valued,
+        "mutability": attribute.mutability,
+        "returned": attribute.returned,
+        "sub": sorted(sub.name for sub in attribute.sub_attributes.values()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (TYPES["User"].schema, User),
+        (TYPES["Group"].schema, Group),
+        (TYPES["User"].extensions[ENTERPRISE.lower()], EnterpriseUser),
+    ],
+)
+def test_shipped_schemas_agree_with_an_independent_implementation(ours: Any, theirs: Any) -> None:
+    schema = theirs.to_schema().model_dump(mode="json", by_alias=True)
+    expected = {
+        attribute["name"]: {
+            "type": attribute["type"],
+            "multiValued": attribute["multiValued"],
+            "mutability": attribute["mutability"],
+            "returned": attribute["returned"],
+            "sub": sorted(sub["name"] for sub in attribute.get("subAttributes") or []),
+        }
+        for attribute in schema["attributes"]
+    }
+    if theirs is Group:  # there, `display` is writable; here, the server says it
+        assert ours.attributes["members"].sub_attributes["display"].mutability == "readOnly"
+    assert {a.name: characteristics(a) for a in ours.attributes.values()} == expected
+
+
+def test_what_makes_a_user_unique_and_required() -> None:
+    attributes = TYPES["User"].attributes
+    assert [a.name for a in attributes.values() if a.uniqueness == "server"] == [
+        "id",
+        "externalId",
+        "userName",
+    ]
+    assert attributes["username"].required
+    assert not attributes["username"].case_exact
+    assert attributes["externalid"].case_exact
+    assert TYPES["Group"].attributes["displayname"].required
+
+
+@pytest.mark.parametrize(
+    ("urn", "name", "sub", "keys"),
+    [
+        (None, "USERNAME", None, ("userName",)),
+        (None, "externalid", None, ("externalId",)),
+        (None, "meta", "lastmodified", ("meta", "lastModified")),
+        (None, "Name", "GIVENNAME", ("name", "givenName")),
+        (None, "emails", "Value", ("emails", "value")),
+        (None, "groups", "$REF", ("groups", "$ref")),
+        ("urn:ietf:params:scim:schemas:core:2.0:USER", "userName", None, ("userName",)),
+        (ENTERPRISE.upper(), "department", None, (ENTERPRISE, "department")),
+        (ENTERPRISE, "manager", "value", (ENTERPRISE, "manager", "value")),
+        (STAFF, "startdate", None, (STAFF, "startDate")),
+    ],
+)
+def test_locate(urn: str | None, name: str, sub: str | None, keys: tuple[str, ...]) -> None:
+    location = USER.locate(urn, name, sub)
+    assert location is not None
+    assert location.keys == keys
+    assert location.attribute.name == keys[-1]
+    assert (location.parent.name if location.parent else None) == (keys[-2] if sub else None)
+
+
+@pytest.mark.parametrize(
+    ("urn", "name", "sub"),
+    [
+        (None, "department", None),
+        (None, "userName", "value"),
+        (None, "name", "givenname2"),
+        (None, "name", ""),
+        (None, "", None),
+        (ENTERPRISE, "userName", None),
+        ("urn:ietf:params:scim:schemas:core:2.0:Group", "displayName", None),
+    ],
+)
+def test_locate_nothing(urn: str | None, name: str, sub: str | None) -> None:
+    assert USER.locate(urn, name, sub) is None
+
+
+def test_schemas_core_first() -> None:
+    assert [schema.id for schema in USER.schemas] == [USER.schema.id, ENTERPRISE, STAFF]
+
+
+def test_attribute_path() -> None:
+    assert attribute_path(("name", "givenName")) == "name.givenName"
+    assert attribute_path((ENTERPRISE, "manager", "value")) == ENTERPRISE + ":manager.value"
+    assert attribute_path((ENTERPRISE,)) == ENTERPRISE
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    document: Any = copy.deepcopy(EXTENSION)
+    *steps, last = path.split("/")
+    place = document
+    for step in steps:
+        place = place[int(step) if step.isdigit() else step]
+    place[last] = value
+    return document  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("id", "Staff", "id"),
+        ("attributes", [], "attributes"),
+        ("attributes/0/type", "date", "attributes[0].type"),
+        ("attributes/1/multivalued", True, "attributes[1].multivalued"),
+        ("attributes/2/name", "a b", "attributes[2].name"),
+        ("attributes/2/name", "STARTDATE", "attributes[2] ('STARTDATE')"),
+        ("attributes/3/mutability", "readwrite", "attributes[3].mutability"),
+        ("attributes/3/required", "yes", "attributes[3].required"),
+        ("attributes/0/type", "complex", "attributes[0] ('startDate')"),
+        ("attributes/8/type", "string", "attributes[8] ('desks')"),
+        ("attributes/8/subAttributes/1/type", "complex", "attributes[8].subAttributes[1]"),
+        ("attributes/8/subAttributes/1/name", "VALUE", "attributes[8].subAttributes[1]"),
+    ],
+)
+def test_errors_name_the_file_and_the_place(path: str, value: Any, place: str) -> None:
+    with pytest.raises(SchemaError) as error:
+        load_schema(changed(path, value), "staff.json")
+    assert str(error.value).startswith(f"staff.json: {place}")
+
+
+def test_references_and_binaries_are_case_exact_unless_the_file_says_otherwise() -> None:
+    document: Any = {
+        "id": "urn:x:y",
+        "attributes": [
+            {"name": "a", "type": "reference"},
+            {"name": "b", "type": "reference", "caseExact": False},
+            {"name": "c"},
+        ],
+    }
+    attributes = load_schema(document, "x").attributes
+    assert [attributes[name].case_exact for name in "abc"] == [True, False, False]
+
+
+def written(folder: Path, name: str, document: Any) -> Path:
+    path = folder / name
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def test_extension_files(tmp_path: Path) -> None:
+    group: Any = {
+        "id": "urn:x:Group",
+        "resourceType": "Group",
+        "attributes": [{"name": "purpose"}],
+    }
+    files = [written(tmp_path, "a.json", EXTENSION), written(tmp_path, "b.json", group)]
+    types = load_resource_types(files)
+    assert isinstance(types["User"], ResourceType)
+    assert types["User"].locate(STAFF, "floor")
+    assert types["Group"].locate("urn:X:group", "Purpose")
+    assert not types["User"].locate("urn:x:Group", "purpose")
+
+
+@pytest.mark.parametrize(
+    ("document", "fragment"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "the document"),
+        ({**EXTENSION, "resourceType": "Device"}, "resourceType"),
+        ({**EXTENSION, "id": ENTERPRISE.upper()}, "there is a schema"),
+    ],
+)
+def test_bad_extension_files(tmp_path: Path, document: Any, fragment: str) -> None:
+    path = written(tmp_path, "bad.json", document)
+    with pytest.raises(SchemaError, match=r"bad\.json") as error:
+        load_resource_types([path])
+    assert fragment in str(error.value)
+
+
+def test_an_extension_is_taken_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.json", EXTENSION)
+    with pytest.raises(SchemaError, match="already"):
+        load_resource_types([path, path])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match=r"none\.json"):
+        load_resource_types([tmp_path / "none.json"])

@@ -1,0 +1,110 @@
+"""Settings become a store, a queue and the applications on them: the only place that chooses."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.types import ASGIApp
+
+from access.http import access_application
+from access.reading import AccessReader
+from directory.sqlite import SqliteStore
+from directory.store import Store
+from queues.port import QueueSender
+from queues.relay import Relay
+from queues.sqlite import SqliteQueue
+from reconciler.worker import Reconciler
+from scim.auth import Authenticator
+from scim.http import ScimApplication
+from scim.resources import Service
+from scim.schema import load_resource_types
+
+DATABASE = "muster.sqlite"
+
+
+class Settings(BaseSettings):
+    """What a deployment sets, each as an environment variable `MUSTER_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="MUSTER_", extra="ignore")
+
+    data: Path = Path(".muster")
+    """The folder that holds all state on a laptop."""
+    region: Literal["eu", "us"] = "eu"
+    public_url: str = ""
+    """Scheme and host that clients see; empty: what they address."""
+    schemas: Path | None = None
+    """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
+    relay_after_seconds: float = 60.0
+    """Events still pending after so long are sent again."""
+    retention_days: int = 400
+    """How long events that are done are kept."""
+    max_delivery_count: int = 10
+    """After so many deliveries the queue dead-letters a message; as in the queue's settings."""
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of store and queue."""
+        return self.data / DATABASE
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything a trigger needs, built once per process."""
+
+    settings: Settings
+    store: Store
+    relay: Relay
+    reconciler: Reconciler
+    scim: ASGIApp
+    access: ASGIApp
+
+    async def close(self) -> None:
+        """Send what was submitted, then release store and queue."""
+        await self.relay.close()
+        await self.store.close()
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Application:
+    """Wire an application; nothing is connected before its first request."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(settings.database)
+    sender: QueueSender = SqliteQueue(
+        settings.database, max_delivery_count=settings.max_delivery_count
+    )
+    relay = Relay(sender, store, lambda: now().timestamp())
+    resource_types = load_resource_types(
+        sorted(settings.schemas.glob("*.json")) if settings.schemas else ()
+    )
+    retention = settings.retention_days * 86_400
+    service = Service(store, relay.submit, now, resource_types, retention)
+    authenticator = Authenticator(store, now)
+    return Application(
+        settings=settings,
+        store=store,
+        relay=relay,
+        reconciler=Reconciler(store, relay.send, now, retention=retention),
+        scim=ScimApplication(service, authenticator, settings.public_url),
+        access=access_application(AccessReader(store, resource_types["User"]), authenticator),
+    )
+
+
+_built: Application | None = None
+_building = asyncio.Lock()
+
+
+async def application() -> Application:
+    """The application of this process, built at its first use."""
+    global _built  # noqa: PLW0603 - one per process is the point
+    async with _building:
+        if _built is None:
+            _built = build(Settings())
+        return _built
