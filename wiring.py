@@ -57,6 +57,7 @@ class Application:
 
     settings: Settings
     store: Store
+    sender: QueueSender
     relay: Relay
     reconciler: Reconciler
     scim: ASGIApp
@@ -65,6 +66,7 @@ class Application:
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
         await self.relay.close()
+        await self.sender.close()
         await self.store.close()
 
 
@@ -90,6 +92,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     return Application(
         settings=settings,
         store=store,
+        sender=sender,
         relay=relay,
         reconciler=Reconciler(store, relay.send, now, retention=retention),
         scim=ScimApplication(service, authenticator, settings.public_url),

@@ -22,7 +22,7 @@ from devhost.hostfile import HostFile
 from devhost.http import HttpTriggers
 from devhost.pump import QueuePump
 from devhost.runtime import FunctionApp, IndexingFailed
-from devhost.server import Server, listen
+from devhost.server import Server, listen, url_of
 from devhost.timer import Timer
 from devhost.welcome import welcome
 from queues.sqlite import SqliteQueue
@@ -48,11 +48,10 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve([listener]))
             for pump in pumps:
-                pass
+                tasks.create_task(pump.run(stop))
             for timer in timers:
                 tasks.create_task(timer.run(stop))
-            address, port = listener.getsockname()[:2]
-            await welcome(application, f"http://{address}:{port}")
+            await welcome(application, url_of(listener))
             await stop.wait()
             log.info("Stopping")
             server.should_exit = True

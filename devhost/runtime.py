@@ -76,11 +76,11 @@ class FunctionApp:
         return tuple(each for each in self.functions if each.trigger["type"] == trigger_type)
 
     async def invoke_http(self, function: Function, request: RpcHttp) -> RpcHttp:
-        """Answer a request. Raises InvocationFailed."""
+        """Answer a request. Raises InvocationFailed, for a plain string too, which the host would
+        serve as text: no function of ours returns one."""
         value = await _invoke(function, TypedData(http=request), {})
         if value is None or value.WhichOneof("data") != "http":
-            unfit = f"it returned no HttpResponse but {value and value.WhichOneof('data')}"
-            raise InvocationFailed(function.name, RpcException(unfit))
+            raise InvocationFailed(function.name, RpcException("It returned no HttpResponse."))
         response: RpcHttp = value.http
         return response
 

@@ -37,6 +37,13 @@ class Server(uvicorn.Server):
         yield
 
 
+def url_of(listener: socket.socket) -> str:
+    """Scheme, host and port."""
+    address, port = listener.getsockname()[:2]
+    host = f"[{address}]" if listener.family == socket.AF_INET6 else address
+    return f"http://{host}:{port}"
+
+
 def listen(host: str, port: int) -> socket.socket:
     """The socket to serve; port 0 takes a free one. Raises OSError and OverflowError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

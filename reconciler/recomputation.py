@@ -46,10 +46,12 @@ from reconciler.expansion import groups_above
 
 PAGE = 50
 """Users whose records are written in one batch."""
-ATTEMPTS = 4
+PAGE_ATTEMPTS = 3
 """How often a page is tried before its halves are tried on their own."""
+USER_ATTEMPTS = 12
+"""How often a single user is tried: a mover's forty events may all meet on one record."""
 BACKOFF = 0.01
-"""Seconds; doubles per attempt."""
+"""Seconds at most after the first attempt; doubles with each, six times."""
 
 
 async def read_facts(
@@ -111,14 +113,14 @@ class AccessRecords:
     async def _settle(self, tenant_id: str, users: tuple[str, ...], cause: str) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
         failure: StoreError
-        for attempt in range(ATTEMPTS):
+        for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
             reading = await self._read(tenant_id, users)
             try:
                 if operations := self._operations(reading, cause):
                     await self._store.batch(tenant_id, operations)
             except (PreconditionFailed, Conflict, NotFound) as lost:
                 failure = lost
-                await asyncio.sleep(BACKOFF * 2**attempt * random.random())  # noqa: S311
+                await asyncio.sleep(random.uniform(0, BACKOFF * 2 ** min(attempt, 6)))  # noqa: S311
             except TooLarge as too_large:
                 failure = too_large
                 break

@@ -40,13 +40,13 @@ async def posts(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(req.route_params.get("id", "none"))
 
 
-@app.function_name("b_either")
+@app.function_name("B_either")
 @app.route("either/{name}")
 async def later(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("later")
 
 
-@app.function_name("A_either")
+@app.function_name("a_either")
 @app.route("either/{name}", methods=["GET"])
 async def earlier(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("earlier")
@@ -60,6 +60,8 @@ async def misbehave(req: func.HttpRequest) -> func.HttpResponse:
             raise RuntimeError("on demand")
         case "none":
             return None  # type: ignore[return-value]
+        case "text":
+            return "text"  # type: ignore[return-value]
         case "dict":
             return {"status": 200}  # type: ignore[return-value]
     response = func.HttpResponse(status_code=204)

@@ -33,14 +33,14 @@ class Running:
     access: httpx.Client
 
 
-def start(data: Path, port: int = 0) -> subprocess.Popen[str]:
-    """`python -m devhost`, keeping its log beside the data."""
-    environment = {**os.environ, "MUSTER_DATA": str(data), "HOST": "127.0.0.1", "PORT": str(port)}
+def start(data: Path, **settings: str) -> subprocess.Popen[str]:
+    """`python -m devhost` on a free port, keeping its log beside the data."""
+    environment = {**os.environ, "MUSTER_DATA": str(data), "HOST": "127.0.0.1", "PORT": "0"}
     with data.with_suffix(".log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "devhost"],
             cwd=ROOT,
-            env=environment,
+            env={**environment, **settings},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -179,11 +179,19 @@ def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with start(tmp_path / "data", port) as process:
+        port = str(taken.getsockname()[1])
+        with start(tmp_path / "data", PORT=port) as process:
             assert process.wait(30) == 1
     log = (tmp_path / "data.log").read_text()
     assert f"port {port}" in log
+    assert "Traceback" not in log
+
+
+def test_functions_that_cannot_be_indexed_are_said_without_our_own_stack(tmp_path: Path) -> None:
+    with start(tmp_path / "data", PYTHON_SCRIPT_FILE_NAME="elsewhere.py") as process:
+        assert process.wait(30) == 1
+    log = (tmp_path / "data.log").read_text()
+    assert "The functions could not be loaded" in log
     assert "Traceback" not in log
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from devhost.http import HttpTriggers
 from devhost.runtime import Function, FunctionApp, IndexingFailed
-from devhost.server import listen
+from devhost.server import listen, url_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -159,7 +159,7 @@ async def test_of_two_matching_functions_the_first_in_the_alphabet_answers(
     assert (await client.put("/either/x")).text == "later"
 
 
-@pytest.mark.parametrize("how", ["raise", "none", "dict"])
+@pytest.mark.parametrize("how", ["raise", "none", "dict", "text"])
 async def test_what_is_no_response_becomes_an_empty_500(
     client: httpx.AsyncClient, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,6 +190,18 @@ async def test_answers_do_not_wait_for_acknowledgements() -> None:
         connection, _ = listener.accept()
         with client, connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    ("host", "start"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")]
+)
+async def test_the_url_of_a_listener(host: str, start: str) -> None:
+    try:
+        listener = listen(host, 0)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with listener:
+        assert url_of(listener) == f"{start}{listener.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("route", ["users/{id:int}", "users/{id=7}", "a/b{id}"])

@@ -2,11 +2,8 @@
 
 import asyncio
 import random
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from directory import membership_change
-from directory.sqlite import SqliteStore
+from directory.documents import Policy
 from reconciler import recomputation, worker
-from tests.reconciler.world import TENANT, Hooked, Message, World
+from reconciler.worker import Reconciler
+from tests.reconciler.world import TENANT, Hook, Hooked, Message, World, nothing, tenant
 
 USERS = [f"u{number}" for number in range(5)]
 GROUPS = [f"g{number}" for number in range(4)]
@@ -31,18 +29,8 @@ def small_pieces() -> Iterator[None]:
         patch.setattr(worker, "PAGES_PER_MESSAGE", 2)
         patch.setattr(worker, "EDGES_PER_MESSAGE", 3)
         patch.setattr(recomputation, "PAGE", 2)
-        patch.setattr(recomputation, "BACKOFF", 0.0001)
+        patch.setattr(recomputation, "BACKOFF", 0.002)
         yield
-
-
-@asynccontextmanager
-async def tenant() -> AsyncIterator[World]:
-    with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder) / "directory.db")
-        world = World(store)
-        await world.begin()
-        yield world
-        await store.close()
 
 
 users = st.sampled_from(USERS)
@@ -90,7 +78,7 @@ async def finish_first(world: World, group: str) -> None:
         await membership_change.finish(world.store, TENANT, unfinished)
 
 
-async def handle_some(world: World, reconciler: worker.Reconciler, chance: random.Random) -> None:
+async def handle_some(world: World, reconciler: Reconciler, chance: random.Random) -> None:
     """Some of the waiting messages, in any order, some of them twice, several at a time."""
     chance.shuffle(world.queue)
     some = [world.queue.pop() for _ in range(chance.randint(0, len(world.queue)))]
@@ -137,8 +125,7 @@ class Crash(Exception):
     """The process is gone."""
 
 
-async def eventful(world: World) -> None:
-    """A bit of everything, all of it waiting to be reconciled."""
+async def populate(world: World) -> None:
     for user in USERS:
         await world.put_user(user)
     for group in GROUPS[:3]:
@@ -146,69 +133,63 @@ async def eventful(world: World) -> None:
     await world.put_mapping("g0", ["role:Owner"])
     await world.put_mapping("g1", ["role:Reader"])
     await world.change_members("g1", USERS[:3])
-    await world.change_members("g0", ["g1"])
+    await world.change_members("g0", ["g1", "u4"])
     await world.drain()
-    await world.intend_members("g1", USERS[3:], USERS[:1])
-    await world.put_mapping("g0", ["role:Editor"])
-    await world.change_members("g2", [*USERS[1:], "g0"])
-    await world.delete_user("u1")
-    await world.delete_group("g2")
+    await world.settled()
+
+
+EVENTS: dict[str, Callable[[World], Awaitable[None]]] = {
+    "large membership change": lambda w: w.intend_members("g1", USERS[3:], USERS[:1]),
+    "mapping": lambda w: w.put_mapping("g0", ["role:Editor"]),
+    "nested group removed": lambda w: w.change_members("g0", removed=["g1"]),
+    "first record": lambda w: w.put_user("u9"),
+    "user deleted": lambda w: w.delete_user("u1"),
+    "group deleted": lambda w: w.delete_group("g1"),
+    "policy": lambda w: w.put_policy(Policy()),
+}
 
 
 @pytest.mark.parametrize("committed", [False, True])
-async def test_a_crash_at_any_call_loses_nothing(committed: bool) -> None:
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
+async def test_a_crash_at_any_call_loses_nothing(
+    event: Callable[[World], Awaitable[None]], committed: bool
+) -> None:
     """The process dies at the k-th call to the store or the queue, before the call took effect or
     after it; the message is delivered again to a new process."""
-    for k in count(1):
-        async with tenant() as world:
-            await eventful(world)
-            calls = 0
+    async with tenant() as original:
+        await populate(original)
+        await event(original)
+        for k in count(1):
+            async with original.copy() as world:
+                calls = 0
 
-            async def die(method: str, asked: tuple[Any, ...], at: int = k) -> None:
-                nonlocal calls
-                calls += 1
-                if calls == at:
-                    raise Crash
+                async def die(method: str, asked: tuple[Any, ...], at: int = k) -> None:
+                    nonlocal calls
+                    calls += 1
+                    if calls == at:
+                        raise Crash
 
-            hooked = (
-                Hooked(world.store, after=die) if committed else Hooked(world.store, before=die)
-            )
-            dying = world.reconciler(hooked)
-            crashed = False
-            while world.queue and not crashed:
-                try:
-                    await dying.handle(TENANT, *world.queue[0])
-                except Crash:
-                    crashed = True
-                else:
-                    world.queue.pop(0)
-            await world.drain()
-            await world.settled()
-            if not crashed:
-                break
-    assert k > 60
+                crashed = await handle_until_crash(world, die, committed)
+                await world.drain()
+                await world.settled()
+                if not crashed:
+                    break
+    assert k > 8
 
 
-async def test_a_crash_around_the_submission_of_the_next_piece(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for sent in (False, True):
-        async with tenant() as world:
-            await eventful(world)
-            submit = world.submit
+async def handle_until_crash(world: World, die: Hook, committed: bool) -> bool:
+    before, after = (nothing, die) if committed else (die, nothing)
 
-            async def die(tenant_id: str, event: str, cursor: dict[str, Any]) -> None:
-                if sent:  # noqa: B023 (used within its round)
-                    await submit(tenant_id, event, cursor)  # noqa: B023
-                raise Crash
+    async def submit(*message: Any) -> None:
+        await before("submit", message)
+        await world.submit(*message)
+        await after("submit", message)
 
-            dying = worker.Reconciler(world.store, die, world.now)
-            crashes = 0
-            for message in list(world.queue):
-                try:
-                    await dying.handle(TENANT, *message)
-                except Crash:
-                    crashes += 1
-            assert crashes
-            await world.drain()
-            await world.settled()
+    dying = Reconciler(Hooked(world.store, before, after), submit, world.now)
+    while world.queue:
+        try:
+            await dying.handle(TENANT, *world.queue[0])
+        except Crash:
+            return True
+        world.queue.pop(0)
+    return False

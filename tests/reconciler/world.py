@@ -1,9 +1,14 @@
 """A small tenant to play with: writes as the use cases make them, messages in a list, and a model
 that says in the plainest way what everybody's access must be in the end."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import batched
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from directory.condition import EVERYTHING, Condition
@@ -26,7 +31,9 @@ from directory.documents import (
     user_id,
 )
 from directory.reading import every
+from directory.sqlite import SqliteStore
 from directory.store import (
+    BATCH_OPERATIONS,
     Assign,
     Create,
     Delete,
@@ -96,10 +103,22 @@ class World:
         self.sent: set[str] = set()
         self._events = 0
 
-    async def begin(self, policy: Policy | None = None) -> None:
-        """The tenant itself."""
-        tenant = Tenant(tenant_id=TENANT, name="Contoso", policy=policy or Policy())
-        await self.store.batch(TENANT, [Create(tenant.to_document())])
+    @asynccontextmanager
+    async def copy(self) -> AsyncIterator["World"]:
+        """The same tenant in a store of its own."""
+        async with tenant() as copy:
+            documents = [
+                document
+                for type in ("User", "Group", "Membership", "Mapping", "Access", "Event")
+                for document in await self.documents(type)
+            ]
+            for some in batched(documents, BATCH_OPERATIONS, strict=False):
+                await copy.store.batch(TENANT, [Create(document) for document in some])
+            copy.model = deepcopy(self.model)
+            copy.queue = list(self.queue)
+            copy.sent = set(self.sent)
+            copy._events = self._events
+            yield copy
 
     def reconciler(self, store: Store | None = None) -> Reconciler:
         """A reconciler; in a process of its own where it has a store of its own."""
@@ -287,6 +306,17 @@ class World:
         )
         await self.store.batch(TENANT, [*operations, Create(event.to_document())])
         self.queue.append((ulid, None))
+
+
+@asynccontextmanager
+async def tenant() -> AsyncIterator[World]:
+    """A world of its own, in a file of its own."""
+    with TemporaryDirectory() as folder:
+        store = SqliteStore(Path(folder) / "directory.db")
+        document = Tenant(tenant_id=TENANT, name="Contoso").to_document()
+        await store.batch(TENANT, [Create(document)])
+        yield World(store)
+        await store.close()
 
 
 def group_document(id: str) -> Document:

@@ -35,6 +35,7 @@ from scim.errors import InvalidFilter, InvalidValue
 from scim.filter import parse_filter, parse_path
 from scim.representation import searchable
 from scim.schema import ResourceType, load_resource_types, load_schema
+from scim.scope import ResourceScope
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -706,6 +707,29 @@ def test_operators_of_several_values_ask_for_one_of_them(
     )
     assert holds(f'{name}[value eq "{text}"]', resource) is (folded in values)
     assert holds(f"{name} eq null", resource) is (not values)
+
+
+EVERY_NAME = [name for _, name in ResourceScope(USER, "refuse").names()]
+LITERALS = ['"x"', '""', '"true"', '"2026-01-01T00:00:00Z"', "5", "-1.5", "true", "null"]
+COMPARISONS = st.builds(
+    " ".join,
+    st.tuples(
+        st.sampled_from(EVERY_NAME),
+        st.sampled_from(OPERATORS.split()),
+        st.sampled_from(LITERALS),
+    ),
+) | st.sampled_from([f"{name} pr" for name in EVERY_NAME])
+
+
+@given(COMPARISONS, st.sampled_from([USER, GROUP]))
+def test_every_comparison_is_answered_or_refused(text: str, resource_type: ResourceType) -> None:
+    filter = parse_filter(text)
+    try:
+        bound = bind(resource_type, filter)
+    except InvalidFilter:
+        return
+    resolved = resolve(bound, dict.fromkeys(related(bound), NOTHING))
+    assert matches(resolved, ANNA_STORED) is not matches(Negated(resolved), ANNA_STORED)
 
 
 def test_conditions_are_data_and_shareable() -> None:

@@ -74,8 +74,10 @@ def selections(draw: st.DrawFn) -> tuple[str, Attribute]:
             draw(st.sampled_from([f"{sub.name} {operator} {literal}", f"{sub.name} pr"]))
         )
     filter = draw(st.sampled_from([" and ", " or "])).join(comparisons)
-    sub = draw(st.sampled_from([None, *subs]))
-    return (f"{path}[{filter}].{sub.name}", sub) if sub else (f"{path}[{filter}]", attribute)
+    chosen = draw(st.sampled_from([None, *subs]))
+    return (
+        (f"{path}[{filter}].{chosen.name}", chosen) if chosen else (f"{path}[{filter}]", attribute)
+    )
 
 
 @st.composite

@@ -121,10 +121,10 @@ def test_attribute_path() -> None:
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     document: Any = copy.deepcopy(EXTENSION)
-    *steps, last = path.split("/")
+    *steps, last = [int(step) if step.isdigit() else step for step in path.split("/")]
     place = document
     for step in steps:
-        place = place[int(step) if step.isdigit() else step]
+        place = place[step]
     place[last] = value
     return document  # type: ignore[no-any-return]
 
@@ -142,7 +142,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("attributes/3/required", "yes", "attributes[3].required"),
         ("attributes/0/type", "complex", "attributes[0] ('startDate')"),
         ("attributes/8/type", "string", "attributes[8] ('desks')"),
-        ("attributes/8/subAttributes/1/type", "complex", "attributes[8].subAttributes[1]"),
+        (
+            "attributes/8/subAttributes/1",
+            {"name": "since", "type": "complex", "subAttributes": [{"name": "x"}]},
+            "attributes[8].subAttributes[1] ('since'): a sub-attribute cannot be complex",
+        ),
         ("attributes/8/subAttributes/1/name", "VALUE", "attributes[8].subAttributes[1]"),
     ],
 )
