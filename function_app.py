@@ -53,12 +53,18 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     application = await wiring.application()
     event = parse(message.get_body())
     deliveries = message.delivery_count or 1
-    await application.reconciler.handle(
-        event.tenant_id,
-        event.event_id,
-        event.cursor,
-        last_attempt=deliveries >= application.settings.max_delivery_count,
-    )
+    try:
+        await application.reconciler.handle(
+            event.tenant_id,
+            event.event_id,
+            event.cursor,
+            last_attempt=deliveries >= application.settings.max_delivery_count,
+        )
+    except Exception as error:
+        # The host logs the text of what leaves here, and an exception's may hold a person's data.
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        log.error("Event %s: %s\n%s", event.event_id, type(error).__name__, stack)
+        raise RuntimeError(f"Event {event.event_id} failed: {type(error).__name__}") from None
 
 
 @app.function_name("relay")

@@ -80,7 +80,9 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     settings.data.mkdir(parents=True, exist_ok=True)
     store = SqliteStore(settings.database)
     sender: QueueSender = SqliteQueue(
-        settings.database, max_delivery_count=settings.max_delivery_count
+        settings.database,
+        max_delivery_count=settings.max_delivery_count,
+        poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
     )
     relay = Relay(sender, store, lambda: now().timestamp())
     resource_types = load_resource_types(

@@ -5,6 +5,8 @@ of their own kind; a SCIM token is refused here.
 """
 
 import logging
+import traceback
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -16,21 +18,22 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from access.reading import AccessReader
-from scim.auth import Authenticator
+from directory.store import Throttled, Unavailable
+from scim.auth import Authenticator, Caller
 from scim.errors import Unauthorized
 
 log = logging.getLogger("muster.access")
+
+type Read = Callable[[Request, Caller], Awaitable[Response]]
 
 
 def access_application(reader: AccessReader, authenticator: Authenticator) -> ASGIApp:
     """The ASGI application for `/access`."""
 
-    async def by_id(request: Request) -> Response:
-        caller = await authenticator.caller(request.headers.get("authorization"), "access")
+    async def by_id(request: Request, caller: Caller) -> Response:
         return _answer(await reader.of_user(caller.tenant, request.path_params["id"]))
 
-    async def by_name(request: Request) -> Response:
-        caller = await authenticator.caller(request.headers.get("authorization"), "access")
+    async def by_name(request: Request, caller: Caller) -> Response:
         asked = {
             name: value
             for name, value in request.query_params.items()
@@ -44,16 +47,30 @@ def access_application(reader: AccessReader, authenticator: Authenticator) -> AS
         ((attribute, value),) = asked.items()
         return _answer(await reader.by_unique(caller.tenant, attribute, value))
 
+    def proven(read: Read) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                header = request.headers.get("authorization")
+                return await read(request, await authenticator.caller(header, "access"))
+            except Unauthorized as error:
+                return _unauthorized(error)
+            except Throttled as error:
+                return _busy(429, error.retry_after)
+            except Unavailable:
+                return _busy(503, 5)
+            except Exception as error:  # noqa: BLE001 - its text may hold a person's data
+                stack = "".join(traceback.format_tb(error.__traceback__))
+                log.error("access request failed: %s\n%s", type(error).__name__, stack)
+                return _problem(500, "Muster could not answer because of a fault of its own.")
+
+        return endpoint
+
     application = Starlette(
         routes=[
-            Route("/access/v1/users", by_name, methods=["GET"]),
-            Route("/access/v1/users/{id}", by_id, methods=["GET"]),
+            Route("/access/v1/users", proven(by_name), methods=["GET"]),
+            Route("/access/v1/users/{id}", proven(by_id), methods=["GET"]),
         ],
-        exception_handlers={
-            Unauthorized: _unauthorized,
-            HTTPException: _no_route,
-            Exception: _fault,
-        },
+        exception_handlers={HTTPException: _no_route},
     )
     application.router.redirect_slashes = False
     return application
@@ -65,14 +82,19 @@ def _answer(access: dict[str, Any] | None) -> Response:
     return _json(200, access)
 
 
-async def _unauthorized(_: Request, error: Exception) -> Response:
-    headers = error.headers if isinstance(error, Unauthorized) else {}
+def _unauthorized(error: Unauthorized) -> Response:
     response = _problem(
         401,
         "The bearer token is missing or not valid for the access API. Create one with "
         "'manage.py token create <tenant> --kind access'.",
     )
-    response.headers.update(headers)
+    response.headers.update(error.headers)
+    return response
+
+
+def _busy(status: int, seconds: float) -> Response:
+    response = _problem(status, "The directory is busy. Ask again after Retry-After seconds.")
+    response.headers["Retry-After"] = str(max(1, round(seconds)))
     return response
 
 
@@ -82,11 +104,6 @@ async def _no_route(_: Request, error: Exception) -> Response:
     response = _problem(status, "The access API knows GET /access/v1/users/{id}.")
     response.headers.update(headers)
     return response
-
-
-async def _fault(_: Request, error: Exception) -> Response:
-    log.error("access request failed: %s", type(error).__name__)
-    return _problem(500, "Muster could not answer because of a fault of its own. Try again.")
 
 
 def _problem(status: int, detail: str) -> Response:

@@ -28,7 +28,6 @@ from devhost.welcome import welcome
 from queues.sqlite import SqliteQueue
 
 APP_FOLDER = Path(__file__).parent.parent
-POLL_SECONDS = 0.05
 
 log = logging.getLogger("devhost")
 
@@ -40,9 +39,11 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
     server = Server(HttpTriggers(app, host.route_prefix))
     timers = [Timer(app, function) for function in app.triggered_by("timerTrigger")]
     application = await wiring.application()
-    queue = _queue(application.settings)
+    queue = application.sender
     pumps = [
-        QueuePump(app, function, queue, host) for function in app.triggered_by("serviceBusTrigger")
+        QueuePump(app, function, queue, host)
+        for function in app.triggered_by("serviceBusTrigger")
+        if isinstance(queue, SqliteQueue)  # Service Bus delivers by itself
     ]
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -56,16 +57,7 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
             log.info("Stopping")
             server.should_exit = True
     finally:
-        await queue.close()
         await application.close()
-
-
-def _queue(settings: wiring.Settings) -> SqliteQueue:
-    return SqliteQueue(
-        settings.database,
-        max_delivery_count=settings.max_delivery_count,
-        poll_interval=POLL_SECONDS,
-    )
 
 
 async def run_until_signal(listener: socket.socket) -> None:

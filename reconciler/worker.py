@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from directory import membership_change
-from directory.condition import All, Compare, Condition, Either, OneOf
+from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, Mapping, event_id, group_id, mapping_id
 from directory.reading import read_all
 from directory.store import (
@@ -146,19 +146,19 @@ class Reconciler:
 
     async def _sweep(self, event: Event) -> int:
         """Remove edges that lead nowhere, now that nobody is left to be found along them."""
-        where = await self._dangling(event)
-        if where is None:
-            return 0
-        return await remove_edges(self._store, event.tenant_id, where, EDGES_PER_MESSAGE)
+        removed = 0
+        for where in await self._dangling(event):
+            at_most = EDGES_PER_MESSAGE - removed
+            removed += await remove_edges(self._store, event.tenant_id, where, at_most)
+        return removed
 
-    async def _dangling(self, event: Event) -> Condition | None:
+    async def _dangling(self, event: Event) -> list[Condition]:
         if event.operation == "delete" and event.resource_type == "Group":
             ends = ("groupId",), ("memberId",)
-            return Either(tuple(Compare(end, "eq", event.resource_id) for end in ends))
+            return [Compare(end, "eq", event.resource_id) for end in ends]
         groups = changed_groups(event)
         found = await read_all(self._store, event.tenant_id, [group_id(id) for id in groups])
-        gone = tuple(id for id in groups if group_id(id) not in found)
-        return OneOf(("memberId",), gone) if gone else None
+        return [Compare(("memberId",), "eq", id) for id in groups if group_id(id) not in found]
 
     async def _measured(self, event: Event, cursor: Cursor, seen: tuple[str, ...]) -> Cursor:
         """The cursor with what was discovered since `seen` counted into `total`."""

@@ -70,10 +70,11 @@ class ScimApplication:
         self._router.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a trailing slash means nothing."""
+        """Serve one request. A slash too many means nothing: clients join a Tenant URL that ends
+        in one with `/Users`."""
         path = scope["path"]
         base = next((b for b in BASES if path == b or path.startswith(b + "/")), "")
-        rest = path[len(base) :].rstrip("/") or "/"
+        rest = "/" + path[len(base) :].strip("/")
         await self._router({**scope, "path": rest, "muster.base": base}, receive, send)
 
     def _route(self, path: str, methods: Mapping[str, UseCase]) -> Route:

@@ -110,7 +110,10 @@ def _filtered(location: Location, filter: Filter, sub_name: str | None) -> Targe
     attribute = location.attribute
     name = attribute_path(location.keys)
     if location.parent is not None or not attribute.multi_valued:
-        raise InvalidPath(f"{name} has no elements, so its path takes no filter in brackets.")
+        raise InvalidPath(
+            f"The path of {name} takes no filter in brackets: only a multi-valued attribute has"
+            " elements to select."
+        )
     sub = None
     if sub_name is not None:
         sub = attribute.sub_attributes.get(sub_name.lower())

@@ -174,7 +174,7 @@ async def test_a_crash_at_any_call_loses_nothing(
                 await world.settled()
                 if not crashed:
                     break
-    assert k > 8
+    assert k > 7
 
 
 async def handle_until_crash(world: World, die: Hook, committed: bool) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from directory.documents import Policy, access_id, event_id, group_id, mapping_id, user_id
+from directory.sqlite import SqliteStore
 from directory.store import (
     Assign,
     Delete,
@@ -325,3 +326,41 @@ async def test_a_tenant_without_document_is_an_error(world: World) -> None:
     with pytest.raises(NotFound):
         await world.store.read(TENANT, access_id("u0"))
     assert await world.store.read(TENANT, user_id("u0"))
+
+
+async def test_one_member_more_costs_the_same_in_any_group_and_nothing_is_scanned(
+    world: World,
+) -> None:
+    await staff(world, 3)
+    asked_for: list[tuple[Any, ...]] = []
+    costs: list[list[int]] = []
+
+    async def note(method: str, asked: tuple[Any, ...]) -> None:
+        asked_for.append((method, *asked))
+
+    reconciler = world.reconciler(Hooked(world.store, note))
+    for size in (3, 63):
+        await world.put_user(f"u{size}")
+        await world.change_members("staff", [f"u{size}"])
+        await world.drain()
+        await world.change_members("staff", removed=[f"u{size}"])
+        asked_for.clear()
+        await world.drain(reconciler)
+        costs.append([len(call[2]) for call in asked_for if call[0] in ("batch", "read_many")])
+        crowd = [f"u{number}" for number in range(3, 63)]
+        for user in crowd:
+            await world.put_user(user)
+        await world.change_members("staff", crowd)
+        await world.drain()
+    assert costs[0] == costs[1]
+
+    asked_for.clear()
+    await world.put_group("top")
+    await world.change_members("top", ["staff"])
+    await world.delete_user("u0")
+    await world.delete_group("staff")
+    await world.drain(reconciler)
+    assert isinstance(world.store, SqliteStore)
+    plans = [world.store.explain(TENANT, call[2]) for call in asked_for if call[0] == "query"]
+    assert len(plans) > 10
+    assert all("INDEX Membership." in plan[0] for plan in plans)

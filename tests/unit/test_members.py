@@ -92,6 +92,7 @@ def test_an_operation_on_members_is_a_step(
     [
         ('value eq "u1" and type eq "User"', {"u1"}),
         ('type eq "Group"', {"g1"}),
+        ('value eq "u1" or type eq "Group"', {"u1", "g1"}),
         ('value ne "u1"', {"u2", "g1"}),
         ('not (value eq "u1" or value eq "u2")', {"g1"}),
         ('value sw "u" or type eq "group"', {"u1", "u2", "g1"}),

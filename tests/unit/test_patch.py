@@ -84,6 +84,11 @@ ADD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({}, op("add", "emails", [MAIL]), {}),
     ({}, op("add", "emails", [PLAIN]), {}),
     (
+        emails(PLAIN, PLAIN | {"display": "B"}),
+        op("add", "emails", [PLAIN | {"display": "B"}]),
+        emails(PLAIN, PLAIN | {"display": "B"}),
+    ),
+    (
         {},
         op("add", "emails", [{"type": "WORK", "value": "B@example.com", "display": "B"}]),
         emails({"type": "WORK", "value": "B@example.com", "primary": True, "display": "B"}),
@@ -115,6 +120,7 @@ ADD: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({}, op("add", WORK, {"display": "B"}), emails(MAIL | {"display": "B"})),
     ({}, op("add", WORK, "new@example.com"), emails(MAIL | {"value": "new@example.com"})),
     ({}, op("add", WORK, None), {}),
+    (emails(MAIL | {"display": "B"}), op("add", WORK, {"DISPLAY": ""}), emails(MAIL)),
     ({}, op("add", 'emails[type eq "home"]', HOME["value"]), emails(MAIL, HOME)),
     ({}, op("add", 'emails[type eq "home"]', [{"value": HOME["value"]}]), emails(MAIL, HOME)),
     ({}, op("add", 'emails[type eq "home"].value', HOME["value"]), emails(MAIL, HOME)),
@@ -215,6 +221,21 @@ REPLACE: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (emails(MAIL, HOME), op("replace", WORK, None), emails(HOME)),
     ({}, op("replace", 'emails[type eq "home"].value', HOME["value"]), emails(MAIL, HOME)),
     ({}, op("replace", 'emails[type eq "home"]', HOME), emails(MAIL, HOME)),
+    (
+        {},
+        op("replace", 'emails[type eq "home"]', HOME | {"primary": True}),
+        emails(MAIL | {"primary": False}, HOME | {"primary": True}),
+    ),
+    (
+        {},
+        op("replace", 'emails[type eq "work" and display eq "B"]', MAIL["value"]),
+        emails(MAIL, PLAIN | {"display": "B"}),
+    ),
+    (
+        {},
+        op("replace", 'emails[type eq "work" and display eq "B"].value', MAIL["value"]),
+        emails(MAIL | {"display": "B"}),
+    ),
     ({}, op("replace", 'emails[type eq "home"].value', ""), {}),
     ({}, op("replace", 'emails[type eq "home"]', None), {}),
     (
@@ -325,6 +346,7 @@ REMOVE: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {ENTERPRISE: None},
     ),
     ({}, op("remove", ENTERPRISE), {}),
+    ({STAFF: {"floor": 1}}, op("remove", STAFF), {STAFF: None}),
 ]
 
 
@@ -584,6 +606,12 @@ ENTRA: list[tuple[str, dict[str, Any], list[dict[str, Any]], dict[str, Any]]] = 
         [op("replace", MANAGER, {"$ref": "https://x/Users/m2", "value": "m2"})],
         {ENTERPRISE: {"manager": {"value": "m2", "$ref": "https://x/Users/m2"}}},
     ),
+    (
+        "a manager's name, which only the server says",
+        {ENTERPRISE: {"manager": {"value": "m1", "displayName": "Boss"}}},
+        [op("replace", MANAGER, {"value": "m1", "displayName": None})],
+        {ENTERPRISE: {"manager": {"value": "m1", "displayName": "Boss"}}},
+    ),
     ("no manager", MANAGED, [op("replace", MANAGER, "")], {ENTERPRISE: None}),
     ("no manager in an object", MANAGED, [op("add", MANAGER, {"value": ""})], {ENTERPRISE: None}),
     ("Remove manager", MANAGED, [op("Remove", MANAGER)], {ENTERPRISE: None}),
@@ -659,13 +687,25 @@ CONTRACT = {STAFF: {"contract": {"number": "1", "kind": "a"}}}
         (CONTRACT, op("replace", f"{STAFF}:contract.number", ""), MutabilityViolation, "number"),
         # paths
         ({}, op("add", "emails[", "x"), InvalidPath, "path is not valid"),
-        ({}, op("add", 'name[givenName eq "B"].familyName', "x"), InvalidPath, "no elements"),
-        ({}, op("add", 'title[value eq "x"]', "x"), InvalidPath, "no elements"),
-        ({}, op("add", 'name.givenName[value eq "x"]', "x"), InvalidPath, "no elements"),
+        (
+            {},
+            op("add", 'name[givenName eq "B"].familyName', "x"),
+            InvalidPath,
+            "no filter in brackets",
+        ),
+        ({}, op("add", 'title[value eq "x"]', "x"), InvalidPath, "no filter in brackets"),
+        (
+            {},
+            op("add", f'{STAFF}:desks.keys[value eq "x"]', "x"),
+            InvalidPath,
+            "no filter in brackets",
+        ),
+        ({}, op("add", 'name.givenName[value eq "x"]', "x"), InvalidPath, "no filter in brackets"),
         ({}, op("add", 'emails[nope eq "x"].value', "x"), InvalidFilter, "nope"),
         ({}, op("add", "emails[primary gt true].value", "x"), InvalidFilter, "primary"),
         # no target
         ({}, op("replace", 'emails[type ne "work"].value', "x"), NoTarget, "emails"),
+        ({}, op("replace", 'emails[type sw "home"].value', "x"), NoTarget, "emails"),
         ({}, op("add", 'emails[type eq "a" or type eq "b"].value', "x"), NoTarget, "emails"),
         ({}, op("add", 'emails[not (type eq "work")].value', "x"), NoTarget, "emails"),
         ({}, op("add", 'emails[type eq "home" and value pr].value', "x"), NoTarget, "emails"),
@@ -784,7 +824,7 @@ def test_a_short_name_of_two_extensions_is_nobodys() -> None:
     assert change.changed == (f"{ENTERPRISE}:department",)
 
 
-def test_what_an_extension_or_an_element_requires() -> None:
+def test_what_an_extension_or_an_element_requires_or_keeps() -> None:
     parking = load_schema(
         {
             "id": "urn:example:parking:2.0:User",
@@ -794,7 +834,12 @@ def test_what_an_extension_or_an_element_requires() -> None:
                     "name": "cars",
                     "type": "complex",
                     "multiValued": True,
-                    "subAttributes": [{"name": "plate", "required": True}, {"name": "colour"}],
+                    "subAttributes": [
+                        {"name": "plate", "required": True},
+                        {"name": "colour"},
+                        {"name": "value"},
+                        {"name": "maker", "mutability": "immutable"},
+                    ],
                 },
             ],
         },
@@ -824,6 +869,14 @@ def test_what_an_extension_or_an_element_requires() -> None:
     ):
         with pytest.raises(error, match="required"):
             park(parked, operation)
+    car = {"plate": "A1", "value": "1", "maker": "Saab"}
+    for operation in (
+        op("add", "cars", [car | {"maker": "Volvo"}]),
+        op("add", "cars.maker", "Volvo"),
+        op("replace", 'cars[plate eq "A1"]', car | {"maker": "Volvo"}),
+    ):
+        with pytest.raises(MutabilityViolation, match="maker is set already"):
+            park({"place": "1", "cars": [car]}, operation)
     with pytest.raises(InvalidValue, match="place' is required"):
         park({}, op("add", "cars", [{"plate": "A1"}]))
 

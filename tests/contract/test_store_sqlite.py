@@ -1,0 +1,349 @@
+"""The SQLite store: the contract, and what only an SQLite file can get wrong."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from directory import sqlite as sqlite_store
+from directory.condition import All, AnyElement, Compare, Condition, Negated, OneOf, Present
+from directory.sqlite import SqliteStore
+from directory.sqlite_schema import SCHEMA_VERSION
+from directory.store import (
+    Create,
+    Increment,
+    NotFound,
+    Order,
+    Query,
+    Replace,
+    Unavailable,
+    Update,
+    Upsert,
+)
+from tests.contract.store_contract import Clock, StoreContract
+from tests.contract.store_query_contract import StoreQueryContract, create, document, ids
+
+ROOT = Path(__file__).parents[2]
+EMAILS, VALUE = ("search", "emails"), ("value",)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "muster.sqlite"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path, clock)
+    yield store
+    await store.close()
+
+
+class TestSqliteStore(StoreContract):
+    """The contract."""
+
+
+class TestSqliteStoreWithLongReads(StoreQueryContract):
+    """The part about queries again, when no read may keep the event loop."""
+
+    @pytest.fixture(autouse=True)
+    def _every_read_is_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite_store, "INLINE_SECONDS", -1.0)
+        monkeypatch.setattr(sqlite_store, "_INSTRUCTIONS", 1)
+
+
+def equals(*path: str) -> Condition:
+    return Compare(path, "eq", "x")
+
+
+INDEXED: list[tuple[str, Condition, str]] = [
+    ("User", equals("search", "userName"), "User.search.userName (tenant=? AND <expr>=?)"),
+    ("User", equals("search", "externalId"), "User.search.externalId (tenant=? AND <expr>=?)"),
+    ("User", equals("search", "displayName"), "User.search.displayName (tenant=? AND <expr>=?)"),
+    (
+        "User",
+        All((Compare(("search", "active"), "eq", True), equals("search", "userName"))),
+        "User.search.userName (tenant=? AND <expr>=?)",
+    ),
+    (
+        "User",
+        OneOf(("search", "userName"), ("x", "y")),
+        "User.search.userName (tenant=? AND <expr>=?)",
+    ),
+    ("User", AnyElement(EMAILS, equals("value")), "INTEGER PRIMARY KEY (rowid=?)"),
+    (
+        "User",
+        AnyElement(EMAILS, All((Compare(("type",), "eq", "work"), equals("value")))),
+        "INTEGER PRIMARY KEY (rowid=?)",
+    ),
+    ("User", equals("id"), "sqlite_autoindex_documents_1 (tenant=? AND id=?)"),
+    ("User", OneOf(("id",), ("x", "y")), "(tenant=? AND type=? AND id=? AND expires>?)"),
+    ("Group", equals("search", "displayName"), "Group.search.displayName (tenant=? AND <expr>=?)"),
+    ("Group", equals("search", "externalId"), "Group.search.externalId (tenant=? AND <expr>=?)"),
+    ("Membership", equals("groupId"), "Membership.groupId (tenant=? AND <expr>=?)"),
+    ("Membership", equals("memberId"), "Membership.memberId (tenant=? AND <expr>=?)"),
+    ("Membership", OneOf(("groupId",), ("x",)), "Membership.groupId (tenant=? AND <expr>=?)"),
+    ("Membership", OneOf(("memberId",), ("x",)), "Membership.memberId (tenant=? AND <expr>=?)"),
+    ("Event", equals("state"), "Event.state (tenant=? AND <expr>=?)"),
+    ("Event", equals("resourceId"), "Event.resourceId (tenant=? AND <expr>=?)"),
+    ("Tenant", Present(("x",)), "documents_type (tenant=? AND type=?)"),
+]
+
+
+def reads_of_documents(plan: list[str]) -> list[str]:
+    """The steps of a plan that touch tables; json_each walks one document or one parameter."""
+    return [
+        step for step in plan if step.startswith(("SCAN", "SEARCH")) and "VIRTUAL TABLE" not in step
+    ]
+
+
+@pytest.mark.parametrize(("type", "where", "index"), INDEXED)
+async def test_what_is_indexed_is_answered_from_the_index(
+    store: SqliteStore, type: str, where: Condition, index: str
+) -> None:
+    await create(store, [document("acme", f"{n}", type) for n in range(20)])
+    steps = reads_of_documents(store.explain("acme", Query(type, where)))
+    assert steps[0].endswith(index)
+    assert steps[1:] in (
+        [],
+        ["SEARCH elements USING PRIMARY KEY (path=? AND value=? AND tenant=?)"],
+    )
+
+
+async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
+    await create(store, [document("acme", f"{n}", groupId="x", name="n") for n in range(5)])
+
+    async def plan(query: Query) -> list[str]:
+        page = await store.query("acme", query)
+        assert page.continuation is not None
+        return store.explain("acme", replace(query, continuation=page.continuation))
+
+    await store.batch(
+        "acme",
+        [Upsert(document("acme", f"m{n}", "Membership", groupId="x")) for n in range(5)],
+    )
+    assert await plan(Query("Membership", equals("groupId"), limit=2)) == [
+        "SEARCH documents USING INDEX Membership.groupId (tenant=? AND <expr>=? AND id>?)"
+    ]
+    assert await plan(Query("User", limit=2)) == [
+        "SEARCH documents USING INDEX documents_type (tenant=? AND type=? AND id>?)"
+    ]
+    assert await plan(Query("User", order=(Order(("search", "userName")),), limit=2)) == [
+        "SEARCH documents USING INDEX User.search.userName (tenant=? AND <expr>>?)"
+    ]
+    pending = Query("Event", All((Compare(("state",), "eq", "pending"), Negated(equals("at")))))
+    assert store.explain(None, pending)[0] == (
+        "SEARCH documents USING INDEX Event.state (ANY(tenant) AND <expr>=?)"
+    )
+
+
+async def test_a_long_query_leaves_the_event_loop_alone(store: SqliteStore) -> None:
+    """Other tasks run while it does."""
+    for _ in range(5):
+        await store.batch(
+            "acme",
+            [Upsert(document("acme", f"{n}", tags=["x"] * 2000)) for n in range(100)],
+        )
+    never = AnyElement(("tags",), Compare((), "co", "y"))
+    counting = asyncio.ensure_future(store.count("acme", "User", never))
+    turns = 0
+    while not counting.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await counting == 0
+    assert turns > 10
+
+
+async def test_expired_documents_are_removed_from_the_file(
+    store: SqliteStore, clock: Clock, path: Path
+) -> None:
+    await create(store, [document("acme", "a", ttl=10, search={"emails": [{"value": "x"}]})])
+    clock.advance(100)
+    await create(store, [document("acme", "b")])
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT id FROM documents").fetchall() == [("b",)]
+        assert connection.execute("SELECT * FROM elements").fetchall() == []
+    connection.close()
+
+
+async def test_elements_hold_what_the_documents_hold(store: SqliteStore, path: Path) -> None:
+    def emails(*values: object) -> dict[str, object]:
+        return {"emails": [{"value": value} for value in values]}
+
+    await create(store, [document("acme", "a", search=emails("x", "x", "y", 1, None))])
+    await create(store, [document("acme", "b", search={"emails": ["x", {"value": {}}]})])
+    await create(store, [document("acme", "c", "Group", search=emails("x"))])
+
+    def held() -> list[tuple[str, str, str]]:
+        connection = sqlite3.connect(path)
+        rows = connection.execute(
+            "SELECT value, elements.tenant, id FROM elements JOIN documents ON number = document"
+        ).fetchall()
+        connection.close()
+        return sorted(rows)
+
+    assert held() == [("x", "acme", "a"), ("y", "acme", "a")]
+    await store.batch("acme", [Replace(document("acme", "a", search=emails("y", "z", "\0")))])
+    assert held() == [("\x01\x03", "acme", "a"), ("y", "acme", "a"), ("z", "acme", "a")]
+
+
+async def test_an_index_that_a_file_lacks_is_filled(
+    store: SqliteStore, path: Path, clock: Clock
+) -> None:
+    """As when a later version of Muster indexes more."""
+    search = {"userName": "ada", "emails": [{"value": "x"}]}
+    await create(store, [document("acme", "a", search=search), document("acme", "b", "Group")])
+    await store.close()
+    connection = sqlite3.connect(path)
+    for name in ("insert", "update", "delete"):
+        connection.execute(f'DROP TRIGGER "User.search.emails.value.{name}"')
+    connection.execute("DELETE FROM elements")
+    connection.execute('DROP INDEX "User.search.userName"')
+    connection.commit()
+    connection.close()
+    reopened = SqliteStore(path, clock)
+    query = Query("User", AnyElement(EMAILS, Compare(VALUE, "eq", "x")))
+    assert ids((await reopened.query("acme", query)).items) == ["a"]
+    by_name = Query("User", Compare(("search", "userName"), "eq", "ada"))
+    assert reopened.explain("acme", by_name) == [
+        "SEARCH documents USING INDEX User.search.userName (tenant=? AND <expr>=?)"
+    ]
+    assert ids((await reopened.query("acme", by_name)).items) == ["a"]
+    await reopened.close()
+
+
+async def test_a_file_of_a_newer_version_is_refused(store: SqliteStore, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    with pytest.raises(RuntimeError, match="newer version of Muster"):
+        SqliteStore(path)
+
+
+async def test_a_failed_batch_takes_no_other_with_it(store: SqliteStore) -> None:
+    """They share a transaction."""
+    await create(store, [document("acme", "there")])
+    batches = [[Create(document("acme", f"{n}"))] for n in range(5)]
+    batches[2].append(Create(document("acme", "there")))
+    outcomes = await asyncio.gather(
+        *(store.batch("acme", batch) for batch in batches), return_exceptions=True
+    )
+    assert [isinstance(outcome, Exception) for outcome in outcomes] == [n == 2 for n in range(5)]
+    assert set(await store.read_many("acme", [f"{n}" for n in range(5)])) == {"0", "1", "3", "4"}
+
+
+async def test_another_writer_is_waited_for(store: SqliteStore, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    batch = asyncio.ensure_future(store.batch("acme", [Create(document("acme", "a"))]))
+    await asyncio.sleep(0.05)
+    with pytest.raises(NotFound):  # reading goes on
+        await store.read("acme", "a")
+    assert not batch.done()
+    other.execute("COMMIT")
+    other.close()
+    await batch
+    assert (await store.read("acme", "a")).document == document("acme", "a")
+
+
+async def test_a_writer_that_does_not_let_go_makes_it_unavailable(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "BUSY_SECONDS", 0.01)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    batches = [store.batch("acme", [Create(document("acme", f"{n}"))]) for n in range(3)]
+    outcomes = await asyncio.gather(*batches, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+    other.execute("COMMIT")
+    other.close()
+    await store.batch("acme", [Create(document("acme", "0"))])
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from directory.sqlite import SqliteStore
+from directory.store import Create, Increment, Update, Upsert
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    {body}
+
+asyncio.run(main())
+"""
+
+
+async def started(path: Path, body: str) -> asyncio.subprocess.Process:
+    """A process of its own that has the store open and runs `body`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM.format(body=body.strip().replace("\n", "\n    ")),
+        path,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_two_processes_write_to_one_document(store: SqliteStore, path: Path) -> None:
+    await create(store, [document("acme", "a", n=0)])
+    other = await started(
+        path,
+        """
+for _ in range(50):
+    await store.batch("acme", [Update("a", (Increment(("n",)),))])
+await store.close()
+""",
+    )
+    for _ in range(50):
+        await store.batch("acme", [Update("a", (Increment(("n",)),))])
+    assert await other.wait() == 0
+    assert (await store.read("acme", "a")).document["n"] == 100
+
+
+async def test_processes_that_open_a_new_file_together_all_get_it(path: Path) -> None:
+    body = """
+await store.batch("acme", [Upsert({"id": "a", "tenantId": "acme", "type": "User"})])
+await store.close()
+"""
+    processes = [await started(path, body) for _ in range(4)]
+    assert [await process.wait() for process in processes] == [0] * 4
+
+
+async def test_what_was_answered_survives_a_kill(store: SqliteStore, path: Path) -> None:
+    """Batches come in pairs of documents: both are there or none is."""
+    process = await started(
+        path,
+        """
+async def write(n):
+    pair = [{"id": f"{n}-{half}", "tenantId": "acme", "type": "User"} for half in "ab"]
+    await store.batch("acme", [Create(document) for document in pair])
+    print(n, flush=True)
+
+for start in range(0, 100_000, 8):
+    await asyncio.gather(*(write(n) for n in range(start, start + 8)))
+""",
+    )
+    assert process.stdout is not None
+    answered = [int(await process.stdout.readline()) for _ in range(100)]
+    process.send_signal(signal.SIGKILL)
+    answered += [int(line) for line in (await process.stdout.read()).split(b"\n")[:-1]]
+    await process.wait()
+    for n in answered:
+        assert len(await store.read_many("acme", [f"{n}-a", f"{n}-b"])) == 2
+    written = (await store.query("acme", Query("User", limit=100_000))).items
+    assert len(written) % 2 == 0
+    assert {id.removesuffix("-a") + "-b" for id in ids(written) if id.endswith("-a")} == {
+        id for id in ids(written) if id.endswith("-b")
+    }
