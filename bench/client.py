@@ -7,7 +7,9 @@ line and Content-Length are all it reads of a head.
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit
 
 from bench.process import cpu_seconds
@@ -50,7 +52,8 @@ class Sample:
 
 
 class Client:
-    """One connection to `base` (`http://host:port/path`) that sends a bearer token."""
+    """One connection to `base` (`http://host:port/path`) that sends a bearer token. Open it for one
+    stretch of load: servers close what was idle for seconds."""
 
     def __init__(self, base: str, token: str) -> None:
         parts = urlsplit(base)
@@ -60,12 +63,19 @@ class Client:
             f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n"
             f"Accept: {MEDIA_TYPE}\r\n"
         )
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+    async def __aenter__(self) -> Self:
+        self._streams = await asyncio.open_connection(*self._address, limit=2**16)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._streams[1].close()
+        with suppress(OSError):
+            await self._streams[1].wait_closed()
 
     async def send(self, call: Call) -> bytes:
         """The answer's body. Raises UnexpectedAnswer, OSError, EOFError."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._address, limit=2**24)
         reader, writer = self._streams
         writer.write(self._request(call))
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -85,32 +95,28 @@ class Client:
         head += f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(call.body)}\r\n\r\n"
         return head.encode() + call.body
 
-    async def close(self) -> None:
-        """Release the connection."""
-        if self._streams is not None:
-            self._streams[1].close()
-            await self._streams[1].wait_closed()
-
 
 async def drive(
     clients: Sequence[Client], calls: Sequence[Iterator[Call]], seconds: float, pid: int
 ) -> Sample:
     """Load for so long: each client sends the next of its calls as soon as it has its answer.
-    `pid` is the server's process."""
+    `pid` is the server's process. Raises an ExceptionGroup of what `Client.send` raises."""
     latencies: list[float] = []
-    until = time.perf_counter() + seconds
 
-    async def work(client: Client, mine: Iterator[Call]) -> None:
+    async def work(client: Client, mine: Iterator[Call], until: float) -> None:
         now = time.perf_counter()
         while now < until:
             await client.send(next(mine))
             began, now = now, time.perf_counter()
             latencies.append(now - began)
 
-    cpu, started = cpu_seconds(pid), time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for client, mine in zip(clients, calls, strict=True):
-            tasks.create_task(work(client, mine))
-    elapsed, used = time.perf_counter() - started, cpu_seconds(pid)
+    async with AsyncExitStack() as connections:
+        for client in clients:
+            await connections.enter_async_context(client)
+        cpu, started = cpu_seconds(pid), time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for client, mine in zip(clients, calls, strict=True):
+                tasks.create_task(work(client, mine, started + seconds))
+        elapsed, used = time.perf_counter() - started, cpu_seconds(pid)
     spent = None if cpu is None or used is None else used - cpu
     return Sample(tuple(latencies), elapsed, spent)

@@ -1,10 +1,13 @@
 """The HTTP server under the laptop's host: uvicorn, with uvloop and httptools where installed."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from devhost.http import HttpTriggers
 
@@ -20,6 +23,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 triggers,
+                http=_Protocol,
                 interface="asgi3",
                 lifespan="off",
                 ws="none",
@@ -35,6 +39,38 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+class _Gathering:
+    """A transport that sends what is written in one turn of the event loop at once. uvicorn writes
+    head and body of an answer one by one; each packet would wake the client, and that costs a
+    point read a sixth of its time."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._written.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._written and not self._transport.is_closing():
+            self._transport.write(b"".join(self._written))
+        self._written.clear()
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(_Gathering(transport))
 
 
 def url_of(listener: socket.socket) -> str:

@@ -146,8 +146,8 @@ def _create_element_index(
         )
 
     removed = (
-        f"DELETE FROM elements WHERE path = '{label}' AND tenant = old.tenant"
-        f" AND document = old.number AND value IN (SELECT {scalar} FROM {texts('old.')})"
+        "DELETE FROM elements WHERE (path, value, tenant, document) IN"
+        f" (SELECT '{label}', {scalar}, old.tenant, old.number FROM {texts('old.')})"
     )
     old, new = f"old.type = '{type}'", f"new.type = '{type}'"
     for event, when, actions in (

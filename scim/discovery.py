@@ -45,7 +45,7 @@ def service_provider_config(offer: Offer, base_url: str) -> dict[str, Any]:
         "sort": {"supported": True},
         "etag": {"supported": True},
         "pagination": {
-            "cursor": False,
+            "cursor": True,
             "index": True,
             "defaultPaginationMethod": "index",
             "defaultPageSize": offer.default_page_size,

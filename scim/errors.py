@@ -2,9 +2,9 @@
 
     ScimError
       ├─ InvalidFilter · TooMany · Uniqueness · MutabilityViolation · InvalidSyntax
-      ├─ InvalidPath · NoTarget · InvalidValue · InvalidVersion · Sensitive
-      └─ Unauthorized · Forbidden · ResourceNotFound · MethodNotAllowed · PreconditionUnmet
-         · PayloadTooLarge · TooManyRequests · NotImplementedHere · Unexpected
+      ├─ InvalidPath · NoTarget · InvalidValue · InvalidVersion · InvalidCursor · Sensitive
+      └─ Unauthorized · Forbidden · ResourceNotFound · MethodNotAllowed · UnresolvedReference
+         · PreconditionUnmet · PayloadTooLarge · TooManyRequests · NotImplementedHere · Unexpected
 
 `detail` is written for the administrator who reads it in Entra ID's provisioning log: what was
 wrong, where, and what to do.
@@ -90,6 +90,12 @@ class InvalidVersion(ScimError):
     scim_type = "invalidVers"
 
 
+class InvalidCursor(ScimError):
+    """The cursor of a page is malformed or belongs to another query (RFC 9865 section 2.1)."""
+
+    scim_type = "invalidCursor"
+
+
 class Sensitive(ScimError):
     """The request would carry personal data where it could be logged (a URI)."""
 
@@ -119,6 +125,12 @@ class MethodNotAllowed(ScimError):
     """The endpoint exists and does not know the method."""
 
     status = 405
+
+
+class UnresolvedReference(ScimError):
+    """An operation of a bulk request refers to a resource that another one did not create."""
+
+    status = 409
 
 
 class PreconditionUnmet(ScimError):

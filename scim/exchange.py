@@ -8,6 +8,11 @@ from directory.documents import Tenant
 from scim.auth import Caller
 from scim.errors import Forbidden
 
+BASES = ("/scim/v2", "/scim")
+"""The paths below which SCIM is served; the same API under each."""
+BODY_BYTES = 4 * 1024 * 1024
+"""The largest body that is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -234,7 +234,7 @@ class Groups(Resources):
             for stored, resource in zip(items, resources, strict=True):
                 members = await self._members_of(request, stored.document["resource"]["id"])
                 if members:
-                    resource["members"] = members
+                    resource |= projection.apply({"members": members})
         return resources
 
     async def _members_of(self, request: Request, group: str) -> list[dict[str, Any]]:

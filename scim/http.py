@@ -6,10 +6,10 @@ Every answer has the media type `application/scim+json`, errors included, and no
 import logging
 import re
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.applications import Starlette
@@ -20,7 +20,6 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
-from directory.store import StoreError, Throttled, TooLarge, Unavailable
 from scim.auth import Authenticator
 from scim.errors import (
     InvalidSyntax,
@@ -29,20 +28,16 @@ from scim.errors import (
     PayloadTooLarge,
     ResourceNotFound,
     ScimError,
-    TemporarilyUnavailable,
-    TooManyRequests,
-    Unexpected,
 )
-from scim.exchange import Answer, Request
+from scim.exchange import BASES, BODY_BYTES, Answer, Request
+from scim.failure import failed
 from scim.groups import Groups
 from scim.resources import Service
+from scim.selection import search_parameters
 from scim.service_provider import ServiceProvider
 from scim.users import Users
 
 MEDIA_TYPE = "application/scim+json"
-BODY_BYTES = 4 * 1024 * 1024
-"""The largest body that is read."""
-BASES = ("/scim/v2", "/scim")
 
 log = logging.getLogger("muster.scim")
 
@@ -96,19 +91,14 @@ class ScimApplication:
                 caller=caller,
                 request_id=request_id,
                 base_url=self._base_url(http),
-                parameters=dict(http.query_params),
+                parameters=_parameters(http),
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
                 body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
             )
             answer = await use_case(request, http.path_params)
-        except ScimError as error:
-            answer = _error(error)
-        except StoreError as error:
-            answer = _error(_of_store(error))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-            log.error("request %s failed: %s", request_id, _trace(error))
-            answer = _error(_unexpected(request_id))
+            answer = failed(error, request_id)
         log.info(
             "%s %s %d %.1f ms tenant=%s request=%s",
             http.method,
@@ -123,8 +113,8 @@ class ScimApplication:
     def _base_url(self, http: HttpRequest) -> str:
         host = self._public_url
         if not host:
-            netloc = http.headers.get("host") or str(http.url.netloc)
-            host = f"{http.url.scheme}://{netloc}"
+            netloc = http.headers.get("host") or http.url.netloc
+            host = f"{http.scope['scheme']}://{netloc}"
         return host + str(http.scope["muster.base"])
 
 
@@ -138,10 +128,12 @@ def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
         "/Schemas/{urn}": {"GET": provider.one_schema},
         "/Me": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _no_me),
         "/Bulk": {"POST": _no_bulk},
+        "/.search": {"POST": _no_search},
     }
     users = Users(service, service.resource_types["User"])
     groups = Groups(service, service.resource_types["Group"])
-    return routes | _resource_routes("/Users", users) | _resource_routes("/Groups", groups)
+    # Routes are tried in this order: what is asked for all day comes first.
+    return _resource_routes("/Users", users) | _resource_routes("/Groups", groups) | routes
 
 
 def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str, UseCase]]:
@@ -151,7 +143,9 @@ def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str
             "POST": lambda request, _: resources.create(request),
         },
         f"{path}/.search": {
-            "POST": lambda request, _: resources.search(_from_search_request(request)),
+            "POST": lambda request, _: resources.search(
+                replace(request, parameters=search_parameters(request.body))
+            ),
         },
         f"{path}/{{id}}": {
             "GET": lambda request, at: resources.get(request, at["id"]),
@@ -162,34 +156,29 @@ def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str
     }
 
 
-SEARCH_REQUEST = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
+def _not_offered(detail: str) -> UseCase:
+    async def refuse(_request: Request, _at: Parameters) -> Answer:
+        raise NotImplementedHere(detail)
+
+    return refuse
 
 
-def _from_search_request(request: Request) -> Request:
-    """A query sent as a body (RFC 7644 section 3.4.3), as if it had come in the URL."""
-    body = request.body
-    if not isinstance(body, dict) or body.get("schemas", [SEARCH_REQUEST]) != [SEARCH_REQUEST]:
-        raise InvalidSyntax(f'The body must be a JSON object with "schemas": ["{SEARCH_REQUEST}"].')
-    parameters = {}
-    for name, value in body.items():
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            parameters[name] = ",".join(value)
-        elif isinstance(value, str | int) and not isinstance(value, bool):
-            parameters[name] = str(value)
-    return replace(request, parameters=parameters)
+_no_me = _not_offered(
+    "/Me is not offered: a token of an Enterprise Application is no user (RFC 7644 section 3.11). "
+    "Ask for /Users with a filter."
+)
+_no_bulk = _not_offered(
+    "/Bulk is not offered; /ServiceProviderConfig says so. Send the operations one by one."
+)
+_no_search = _not_offered(
+    "A search of all resource types at once is not offered. Send it to /Users/.search or "
+    "/Groups/.search."
+)
 
 
-async def _no_me(request: Request, at: Parameters) -> Answer:
-    raise NotImplementedHere(
-        "/Me is not offered: a token of an Enterprise Application is no user (RFC 7644 section "
-        "3.11). Ask for /Users with a filter."
-    )
-
-
-async def _no_bulk(request: Request, at: Parameters) -> Answer:
-    raise NotImplementedHere(
-        "/Bulk is not offered; /ServiceProviderConfig says so. Send the operations one by one."
-    )
+def _parameters(http: HttpRequest) -> dict[str, str]:
+    """The query's parameters, the last of equal names."""
+    return dict(parse_qsl(http.scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
 
 async def _body(http: HttpRequest) -> Any:
@@ -236,42 +225,6 @@ def _request_id(http: HttpRequest) -> str:
 
 def _error(error: ScimError) -> Answer:
     return Answer(error.status, error.body(), error.headers)
-
-
-def _of_store(error: StoreError) -> ScimError:
-    match error:
-        case Throttled(retry_after=seconds):
-            return TooManyRequests(
-                "The directory is busy; nothing was written. Repeat the request after the time "
-                "that Retry-After names.",
-                headers={"Retry-After": str(max(1, round(seconds)))},
-            )
-        case TooLarge():
-            return PayloadTooLarge(
-                "The resource would be larger than 2 MB. Leave out what is not needed in the "
-                "attribute mapping."
-            )
-        case Unavailable():
-            return TemporarilyUnavailable(
-                "The directory did not answer in time. Repeat the request.",
-                headers={"Retry-After": "5"},
-            )
-    raise error
-
-
-def _unexpected(request_id: str) -> Unexpected:
-    return Unexpected(
-        "Muster could not answer this request because of a fault of its own; nothing was half "
-        f"written. Repeat it, and if it happens again tell the operator the request id "
-        f"{request_id}."
-    )
-
-
-def _trace(error: BaseException) -> str:
-    """Where an exception came from, without its text, which may hold a person's data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames[-8:]))
-    return f"{type(error).__name__} in {places}"
 
 
 async def _no_route(http: HttpRequest, error: Exception) -> Response:

@@ -256,14 +256,16 @@ def render(
 
 
 def list_response(
-    resources: Sequence[Mapping[str, Any]], total: int, start_index: int = 1
+    resources: Sequence[Mapping[str, Any]], total: int, start_index: int | None = 1
 ) -> dict[str, Any]:
     """A page of a list (RFC 7644 section 3.4.2). `total` counts all pages, `start_index` is that
-    of the first resource here, from 1. Entra ID wants `Resources` even where it is empty."""
+    of the first resource here, from 1, and None where the client pages by cursor. Entra ID wants
+    `Resources` even where it is empty."""
+    start = {} if start_index is None else {"startIndex": start_index}
     return {
         "schemas": [LIST_RESPONSE],
         "totalResults": total,
-        "startIndex": start_index,
+        **start,
         "itemsPerPage": len(resources),
         "Resources": list(resources),
     }

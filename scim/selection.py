@@ -1,12 +1,14 @@
-"""Which resources a query asks for: filter, sorting and index paging (RFC 7644 section 3.4.2)."""
+"""Which resources a query asks for: filter, sorting and paging (RFC 7644 section 3.4.2)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from directory.condition import EVERYTHING, Condition
 from directory.store import Order, Query
 from scim.binding import BoundFilter, bind, sort_path
-from scim.errors import InvalidValue
+from scim.errors import InvalidSyntax, InvalidValue
 from scim.filter import parse_filter
 from scim.schema import ResourceType
 
@@ -14,15 +16,58 @@ PAGE_DEFAULT = 100
 PAGE_LIMIT = 200
 """The most resources in one answer; /ServiceProviderConfig announces it."""
 
+SEARCH_REQUEST = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
+_SEARCH_PARAMETERS: Mapping[str, str] = {
+    "attributes": "an array of strings",
+    "excludedAttributes": "an array of strings",
+    "filter": "a string",
+    "sortBy": "a string",
+    "sortOrder": "a string",
+    "startIndex": "a whole number",
+    "count": "a whole number",
+    "cursor": "a string",
+}
+
+
+def search_parameters(body: Any) -> dict[str, str]:
+    """The parameters in the body of a `.search` (RFC 7644 section 3.4.3), as if they had come in
+    the URL. Raises InvalidSyntax; a parameter left out would widen what is found."""
+    if not isinstance(body, dict) or body.get("schemas", [SEARCH_REQUEST]) != [SEARCH_REQUEST]:
+        raise InvalidSyntax(f'The body must be a JSON object with "schemas": ["{SEARCH_REQUEST}"].')
+    parameters: dict[str, str] = {}
+    for name, expected in _SEARCH_PARAMETERS.items():
+        match body.get(name):
+            case None:
+                continue
+            case list() as value if expected == "an array of strings" and _are_strings(value):
+                parameters[name] = ",".join(value)
+            case str() as value if expected == "a string":
+                parameters[name] = value
+            case int() as value if expected == "a whole number" and not isinstance(value, bool):
+                parameters[name] = str(value)
+            case _:
+                raise InvalidSyntax(f"'{name}' of a SearchRequest must be {expected}.")
+    return parameters
+
+
+def _are_strings(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A parsed query. `start_index` counts from 1; `filter` may still ask about memberships."""
+    """A parsed query. `start_index` counts from 1; `filter` may still ask about memberships.
+
+    `cursor` is None where the client pages by index, and empty where it asks for the first page
+    (RFC 9865). `question` is what a cursor belongs to: filter and sorting as they were sent.
+    """
 
     filter: BoundFilter
     order: tuple[Order, ...]
     start_index: int
     count: int
+    cursor: str | None = None
+    question: str = ""
 
     @classmethod
     def parse(cls, resource_type: ResourceType, parameters: Mapping[str, str]) -> "Selection":
@@ -30,13 +75,15 @@ class Selection:
         text = parameters.get("filter")
         order: tuple[Order, ...] = ()
         if parameters.get("sortBy"):
-            descending = parameters.get("sortOrder", "").lower() == "descending"
-            order = (Order(sort_path(resource_type, parameters["sortBy"]), descending),)
+            path = sort_path(resource_type, parameters["sortBy"])
+            order = (Order(path, _is_descending(parameters.get("sortOrder") or "ascending")),)
         return cls(
             filter=EVERYTHING if text is None else bind(resource_type, parse_filter(text)),
             order=order,
             start_index=max(1, _integer(parameters, "startIndex", 1)),
             count=min(PAGE_LIMIT, max(0, _integer(parameters, "count", PAGE_DEFAULT))),
+            cursor=parameters.get("cursor"),
+            question=repr([parameters.get(name) for name in ("filter", "sortBy", "sortOrder")]),
         )
 
     @property
@@ -55,13 +102,21 @@ class Selection:
         )
 
 
+def _is_descending(sort_order: str) -> bool:
+    if sort_order.lower() not in ("ascending", "descending"):
+        raise InvalidValue("sortOrder must be ascending or descending (RFC 7644 section 3.4.2.3).")
+    return sort_order.lower() == "descending"
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
+
+
 def _integer(parameters: Mapping[str, str], name: str, default: int) -> int:
     text = parameters.get(name)
     if text is None or text == "":
         return default
-    try:
-        return max(-1, min(int(text), 2**53))
-    except ValueError:
+    if not _INTEGER.fullmatch(text):
         raise InvalidValue(
             f"{name} must be a whole number, such as {name}=1 (RFC 7644 section 3.4.2.4)."
-        ) from None
+        )
+    return max(-1, min(int(text), 2**53))

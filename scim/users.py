@@ -84,6 +84,9 @@ class Users(Resources):
 
         return await self._change(request, resource_id, "patch", change)
 
+    def check_owner(self, request: Request, stored: Stored) -> None:
+        """Users have no owner: every connection of the tenant may provision them."""
+
     async def _change(
         self,
         request: Request,
@@ -142,7 +145,7 @@ class Users(Resources):
             for stored, resource in zip(items, resources, strict=True):
                 direct = groups.get(stored.document["resource"]["id"])
                 if direct:
-                    resource["groups"] = direct
+                    resource |= projection.apply({"groups": direct})
         return resources
 
     async def _groups_of(

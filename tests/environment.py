@@ -14,6 +14,7 @@ from administration.catalog import default_catalog, load_catalog
 from administration.mappings import Mappings
 from administration.tenants import change_tenant, create_tenant, create_token
 from directory.documents import Policy
+from directory.store import Store
 from queues.relay import parse
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from wiring import Application, Settings, build
@@ -41,19 +42,7 @@ class Environment:
 
     async def settle(self) -> None:
         """Reconcile until nothing is left in the queue."""
-        while True:
-            await self.application.relay.drain()
-            received = await self.queue.receive(16, 0)
-            if not received:
-                return
-            await asyncio.gather(*(self._reconcile(message) for message in received))
-
-    async def _reconcile(self, message: ReceivedMessage) -> None:
-        event = parse(message.body)
-        await self.application.reconciler.handle(
-            event.tenant_id, event.event_id, event.cursor, last_attempt=False
-        )
-        await self.queue.complete(message)
+        await settle(self.application)
 
 
 @asynccontextmanager
@@ -61,32 +50,62 @@ async def running(
     folder: Path, policy: dict[str, Any] | None = None, schemas: Path | None = None
 ) -> AsyncIterator[Environment]:
     """A Muster with all its state in `folder`."""
-    settings = Settings(data=folder, schemas=schemas)
-    application = build(settings)
-    queue = SqliteQueue(settings.database)
+    application = build(Settings(data=folder, schemas=schemas))
     try:
-        token, access_token = await _tenant(application, Policy.model_validate(policy or {}))
+        token, access_token = await add_tenant(
+            application.store, TENANT, Policy.model_validate(policy or {})
+        )
         async with (
             client_of(application.scim, "/scim", token) as client,
             client_of(application.access, "/access/v1", access_token) as access,
         ):
-            yield Environment(application, TENANT, token, client, access, queue)
+            yield Environment(application, TENANT, token, client, access, queue_of(application))
     finally:
         await application.close()
-        await queue.close()
 
 
-async def _tenant(application: Application, policy: Policy) -> tuple[str, str]:
-    store = application.store
-    await create_tenant(store, TENANT, "Acme Corporation", "eu")
+async def add_tenant(
+    store: Store, tenant_id: str, policy: Policy, *, enabled: bool = True
+) -> tuple[str, str]:
+    """A tenant with the default catalog, and its tokens: for SCIM and for the access API."""
+    await create_tenant(store, tenant_id, tenant_id.title(), "eu")
     await change_tenant(
         store,
-        TENANT,
-        lambda t: t.model_copy(update={"provisioning": "enabled", "policy": policy}),
+        tenant_id,
+        lambda t: t.model_copy(
+            update={"provisioning": "enabled" if enabled else "disabled", "policy": policy}
+        ),
     )
-    await load_catalog(store, TENANT, default_catalog())
-    scim = await create_token(store, TENANT, "scim", _now())
-    return scim, await create_token(store, TENANT, "access", _now())
+    await load_catalog(store, tenant_id, default_catalog())
+    scim = await create_token(store, tenant_id, "scim", _now())
+    return scim, await create_token(store, tenant_id, "access", _now())
+
+
+async def settle(application: Application) -> None:
+    """Reconcile in this process until nothing is left in the queue."""
+    queue = queue_of(application)
+    while True:
+        await application.relay.drain()
+        received = await queue.receive(16, 0)
+        if not received:
+            return
+        await asyncio.gather(*(_reconcile(application, queue, message) for message in received))
+
+
+async def _reconcile(
+    application: Application, queue: SqliteQueue, message: ReceivedMessage
+) -> None:
+    event = parse(message.body)
+    await application.reconciler.handle(
+        event.tenant_id, event.event_id, event.cursor, last_attempt=False
+    )
+    await queue.complete(message)
+
+
+def queue_of(application: Application) -> SqliteQueue:
+    """The application's queue."""
+    assert isinstance(application.sender, SqliteQueue)
+    return application.sender
 
 
 def client_of(app: Any, base: str, token: str) -> httpx.AsyncClient:

@@ -1,17 +1,13 @@
-"""The server that the recorded requests are played against: in this process, through ASGI."""
-
-from collections.abc import AsyncIterator
-from pathlib import Path
+"""The server that the recorded requests are played against, through both transports."""
 
 import httpx
 import pytest
 
-from tests.environment import running
 from tests.recorded.scenario import Scenario
+from tests.transports import Muster
 
 
 @pytest.fixture
-async def scim(tmp_path: Path, scenario: Scenario) -> AsyncIterator[httpx.AsyncClient]:
+async def scim(muster: Muster, scenario: Scenario) -> httpx.AsyncClient:
     """A client of a tenant of its own, with the scenario's policy."""
-    async with running(tmp_path, scenario.policy) as environment:
-        yield environment.client
+    return (await muster.tenant(scenario.policy)).scim

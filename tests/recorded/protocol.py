@@ -56,8 +56,11 @@ def _violations(answer: httpx.Response) -> Iterator[str]:
         yield from _list(body)
     else:
         yield from _resource(body)
-    if status == 201 and answer.headers.get("location") != body.get("meta", {}).get("location"):
-        yield f"Location {answer.headers.get('location')!r} is not meta.location"
+    if status == 201:
+        location, shown = answer.headers.get("location"), body.get("meta", {}).get("location")
+        projected = {"attributes", "excludedAttributes"} & answer.url.params.keys()
+        if location is None or (location != shown and not (shown is None and projected)):
+            yield f"Location {location!r} is not meta.location"
 
 
 def _nulls(value: Any, at: str) -> Iterator[str]:
@@ -118,7 +121,7 @@ def _resource(body: dict[str, Any]) -> Iterator[str]:
     )
     if meta := body.get("meta"):
         name = kind.removeprefix(CORE)
-        if meta.get("resourceType") != name:
-            yield f"meta.resourceType is {meta.get('resourceType')!r}"
-        if not meta.get("location", "").endswith(f"/{name}s/{body['id']}"):
-            yield f"meta.location is {meta.get('location')!r}"
+        if meta.get("resourceType", name) != name:
+            yield f"meta.resourceType is {meta['resourceType']!r}"
+        if not meta.get("location", f"/{name}s/{body['id']}").endswith(f"/{name}s/{body['id']}"):
+            yield f"meta.location is {meta['location']!r}"

@@ -1,0 +1,101 @@
+"""The SCIM requests that are measured, for any server: what Entra ID asks for all day."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, cycle
+from urllib.parse import quote
+from uuid import uuid4
+
+import orjson
+
+from bench import payloads
+from bench.client import Call
+
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A tenant to measure with: Tenant URL, bearer token, and its users' SCIM ids; user `n` is
+    employee `n` of `bench.payloads`."""
+
+    url: str
+    token: str
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An operation: `calls(worker, workers)` is one worker's endless share of the requests."""
+
+    name: str
+    directory: Directory
+    calls: Callable[[int, int], Iterator[Call]]
+
+
+def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
+    """Users: everything but POST leaves the number of users in `fixed` as it is."""
+    return [
+        Case("POST user", growing, lambda worker, workers: _create()),
+        Case("GET user by id", fixed, lambda *share: _get(fixed, *share)),
+        Case("match by userName", fixed, lambda *share: _match(fixed, "userName", *share)),
+        Case("match by externalId", fixed, lambda *share: _match(fixed, "externalId", *share)),
+        Case("PATCH active", fixed, lambda *share: _deactivate(fixed, *share)),
+        Case(f"list {PAGE} users", fixed, lambda *share: _list(fixed, *share)),
+    ]
+
+
+def member_case(name: str, directory: Directory, group: str) -> Case:
+    """Add one member to a group and remove it again, the users from the end of the directory,
+    who are no members otherwise."""
+    return Case(name, directory, lambda *share: _member(directory, group, *share))
+
+
+def _create() -> Iterator[Call]:
+    for number in count():
+        unique = str(uuid4())
+        body = payloads.user(number) | {
+            "externalId": unique,
+            "userName": f"{unique}@contoso.example",
+        }
+        yield Call("POST", "/Users", orjson.dumps(body), 201)
+
+
+def _get(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
+    for id in cycle(directory.users[worker::workers]):
+        yield Call("GET", f"/Users/{id}")
+
+
+def _match(directory: Directory, attribute: str, worker: int, workers: int) -> Iterator[Call]:
+    value = {"userName": payloads.user_name, "externalId": payloads.object_id}[attribute]
+    for number in cycle(range(worker, len(directory.users), workers)):
+        condition = quote(f'{attribute} eq "{value(number)}"')
+        yield Call("GET", f"/Users?filter={condition}")
+
+
+def _deactivate(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
+    bodies = [
+        orjson.dumps(payloads.patch({"op": "Replace", "path": "active", "value": value}))
+        for value in ("False", "True")
+    ]
+    for id in cycle(directory.users[worker::workers]):
+        for body in bodies:
+            yield Call("PATCH", f"/Users/{id}", body)
+
+
+def _list(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
+    for start in cycle(range(1 + worker * PAGE, len(directory.users), workers * PAGE)):
+        yield Call("GET", f"/Users?startIndex={start}&count={PAGE}")
+
+
+def _member(directory: Directory, group: str, worker: int, workers: int) -> Iterator[Call]:
+    add, remove = (
+        orjson.dumps(
+            payloads.patch(
+                {"op": op, "path": "members", "value": [{"value": directory.users[-1 - worker]}]}
+            )
+        )
+        for op in ("Add", "Remove")
+    )
+    for body in cycle((add, remove)):
+        yield Call("PATCH", f"/Groups/{group}", body, 204)

@@ -1,0 +1,126 @@
+"""All of Muster in this process, as something that can die at any await.
+
+A process that is killed leaves what its store and its queue have on disk, and nothing else. So
+death is an exception that nobody catches, raised by the call to either that is the process's last,
+and by every call after it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wiring
+from administration.demo import TENANT, Demo
+from directory.sqlite import SqliteStore
+from queues.port import Message
+from queues.sqlite import ReceivedMessage, SqliteQueue
+from tests.environment import Environment, client_of
+from tests.reconciler.world import Hooked
+
+LATER = timedelta(minutes=2)
+"""After a death: by now the locks on messages have expired, and what is pending is old enough for
+the timer."""
+
+
+class Died(BaseException):
+    """The process is no more."""
+
+
+@dataclass
+class Fate:
+    """When a process dies: when its call number `at` to store or queue is carried out and has not
+    returned yet; before the first one where that is 0."""
+
+    at: float
+    calls: int = 0
+    dead: bool = False
+
+    async def before(self, method: str, asked: tuple[Any, ...]) -> None:
+        """What precedes each call."""
+        self._meet()
+
+    async def after(self, method: str, asked: tuple[Any, ...]) -> None:
+        """What follows each call."""
+        self.calls += 1
+        self._meet()
+
+    def _meet(self) -> None:
+        self.dead = self.dead or self.calls >= self.at
+        if self.dead:
+            raise Died
+
+
+class MortalQueue(SqliteQueue):
+    """The queue of a process that may die."""
+
+    fate: Fate
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        await self._fated("send", partial(super().send, messages))
+
+    async def receive(
+        self, max_messages: int = 1, wait_seconds: float = 0.0
+    ) -> list[ReceivedMessage]:
+        receive = partial(super().receive, max_messages, wait_seconds)
+        return await self._fated("receive", receive)
+
+    async def complete(self, message: ReceivedMessage) -> None:
+        await self._fated("complete", partial(super().complete, message))
+
+    async def _fated[T](self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        await self.fate.before(method, ())
+        answer = await call()
+        await self.fate.after(method, ())
+        return answer
+
+
+@asynccontextmanager
+async def process(
+    folder: Path, fate: Fate | None = None, later: timedelta = timedelta()
+) -> AsyncIterator[Environment]:
+    """A process on the state in `folder`, which holds the demo tenant; `later` than now."""
+    fate = fate or Fate(at=float("inf"))
+
+    def now() -> datetime:
+        return datetime.now(UTC) + later
+
+    def store(path: Path) -> Hooked:
+        return Hooked(SqliteStore(path), fate.before, fate.after)
+
+    def queue(path: Path, **properties: Any) -> SqliteQueue:
+        made = MortalQueue(path, now=lambda: now().timestamp(), **properties)
+        made.fate = fate
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "SqliteStore", store)
+        patch.setattr(wiring, "SqliteQueue", queue)
+        application = wiring.build(wiring.Settings(data=folder), now)
+    demo = Demo.read(folder)
+    assert demo
+    assert isinstance(application.sender, SqliteQueue)
+    try:
+        async with (
+            client_of(application.scim, "/scim", demo.scim_token) as client,
+            client_of(application.access, "/access/v1", demo.access_token) as access,
+        ):
+            yield Environment(
+                application, TENANT, demo.scim_token, client, access, application.sender
+            )
+    finally:
+        fate.dead = True
+        await _bury()
+        await application.close()
+
+
+async def _bury() -> None:
+    """Let every task of the process find out that it is dead."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,170 @@
+"""Who may call: RFC 7644 section 2, RFC 6750 section 3, product section 2."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from administration.tenants import change_tenant, create_tenant, create_token
+from directory.documents import Tenant as StoredTenant
+from directory.documents import Token
+from directory.sqlite import SqliteStore
+from scim.auth import Authenticator
+from scim.errors import Unauthorized
+from tests.scim.messages import NOBODY, create_user, patch, user
+from tests.transports import Muster, Tenant, in_process
+
+SECRET = "0" * 64
+CHANGED_SECRET = str.maketrans("0123456789abcdef", "123456789abcdef0")
+
+
+def tampered(token: str) -> str:
+    """The token with another secret."""
+    name, _, secret = token.rpartition("_")
+    return f"{name}_{secret.translate(CHANGED_SECRET)}"
+
+
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [
+        (None, False),
+        ("", False),
+        ("Bearer", True),
+        ("Basic {token}", True),
+        ("{token}", True),
+        ("Bearer {tampered}", True),
+        ("Bearer {token}x", True),
+        ("Bearer {access_token}", True),
+        (f"Bearer muster_scim_nobody_00000000_{SECRET}", True),
+        (f"Bearer muster_scim_{{tenant}}_00000000_{SECRET}", True),
+        ("Bearer eyJhbGciOiJub25lIn0.e30.", True),
+        ("Bearer {token} {token}", True),
+    ],
+)
+async def test_without_a_valid_token(tenant: Tenant, header: str | None, error: bool) -> None:
+    """RFC 6750 section 3.1: an error code only where something was presented."""
+    client = await tenant.muster.scim(None)
+    headers = {}
+    if header is not None:
+        headers["Authorization"] = header.format(
+            token=tenant.token,
+            tampered=tampered(tenant.token),
+            access_token=tenant.access_token,
+            tenant=tenant.tenant_id,
+        )
+    for method, path in (("GET", "/Users"), ("POST", "/Groups"), ("GET", "/Schemas")):
+        answer = await client.request(method, path, headers=headers)
+        assert answer.status_code == 401
+        challenge = answer.headers["WWW-Authenticate"]
+        assert challenge.startswith("Bearer realm=")
+        assert ('error="invalid_token"' in challenge) is error
+        assert "Secret Token" in answer.json()["detail"]
+        for secret in (tenant.token, tenant.access_token):
+            assert secret not in answer.text
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_is_read_in_any_case(tenant: Tenant, scheme: str) -> None:
+    """RFC 9110 section 11.1."""
+    client = await tenant.muster.scim(None)
+    headers = {"Authorization": f"{scheme} {tenant.token}"}
+    assert (await client.get("/Users", headers=headers)).status_code == 200
+
+
+async def test_a_scim_token_reads_no_access(tenant: Tenant) -> None:
+    """Product section 8: tokens of their own."""
+    async with tenant.muster.connect("/access/v1", tenant.token) as client:
+        answer = await client.get(f"/users/{NOBODY}")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def with_tokens(tenant: StoredTenant, tokens: tuple[Token, ...]) -> StoredTenant:
+    """The tenant with these tokens of its only connection."""
+    (connection,) = tenant.connections
+    return tenant.model_copy(
+        update={"connections": (connection.model_copy(update={"tokens": tokens}),)}
+    )
+
+
+async def test_two_tokens_live_at_once_and_a_revoked_or_expired_one_is_refused(
+    tenant: Tenant,
+) -> None:
+    """Product section 2: rotation."""
+    store, now = tenant.muster.store, datetime.now(UTC)
+    second = await create_token(store, tenant.tenant_id, "scim", now)
+    third = await create_token(store, tenant.tenant_id, "scim", now)
+    fourth = await create_token(store, tenant.tenant_id, "scim", now)
+
+    def rotate(stored: StoredTenant) -> StoredTenant:
+        one, two, _, four = stored.connections[0].tokens
+        past = four.model_copy(update={"expires": now - timedelta(seconds=1)})
+        future = two.model_copy(update={"expires": now + timedelta(days=1)})
+        return with_tokens(stored, (one, future, past))
+
+    await change_tenant(store, tenant.tenant_id, rotate)
+    statuses = []
+    for token in (tenant.token, second, third, fourth):
+        client = await tenant.muster.scim(token)
+        statuses.append((await client.get("/Users")).status_code)
+    assert statuses == [200, 200, 401, 401]
+
+
+async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None:
+    """Product section 2: tenants are remembered for seconds."""
+    store = SqliteStore(tmp_path / "muster.sqlite")
+    now = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    authenticator = Authenticator(store, lambda: now, remember=5)
+    await create_tenant(store, "acme", "Acme", "eu")
+    header = f"Bearer {await create_token(store, 'acme', 'scim', now)}"
+    assert (await authenticator.caller(header, "scim")).connection_id == "entra"
+    await change_tenant(store, "acme", lambda tenant: with_tokens(tenant, ()))
+    now += timedelta(seconds=5)
+    with pytest.raises(Unauthorized):
+        await authenticator.caller(header, "scim")
+    await store.close()
+
+
+async def provisioned(muster: Muster, folder: Path) -> tuple[Tenant, str]:
+    """A tenant with a user, whose provisioning was disabled afterwards, and the user's id."""
+    tenant = await muster.tenant()
+    async with in_process(folder) as beside:  # so that the server has not seen it enabled
+        id = await create_user(await beside.scim(tenant.token), "ada")
+    await change_tenant(
+        muster.store,
+        tenant.tenant_id,
+        lambda stored: stored.model_copy(update={"provisioning": "disabled"}),
+    )
+    return tenant, id
+
+
+async def test_while_provisioning_is_disabled_reads_work_and_writes_do_not(
+    muster: Muster,
+) -> None:
+    """Product section 2."""
+    tenant, id = await provisioned(muster, muster.application.settings.data)
+    for path in ("/Users", f"/Users/{id}", "/Groups", "/Schemas", "/ServiceProviderConfig"):
+        assert (await tenant.scim.get(path)).status_code == 200
+    match = await tenant.scim.get("/Users", params={"filter": 'userName eq "ada@example.com"'})
+    assert match.json()["totalResults"] == 1
+    search = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
+    assert (await tenant.scim.post("/Users/.search", json=search)).status_code == 200
+
+    before = await tenant.contents()
+    change = patch({"op": "replace", "path": "active", "value": False})
+    for method, path, body in (
+        ("POST", "/Users", user("grace")),
+        ("PUT", f"/Users/{id}", user("grace")),
+        ("PATCH", f"/Users/{id}", change),
+        ("DELETE", f"/Users/{id}", None),
+        ("POST", "/Groups", {"displayName": "Sales"}),
+        ("PUT", f"/Groups/{NOBODY}", {"displayName": "Sales"}),
+        ("PATCH", f"/Groups/{NOBODY}", change),
+        ("DELETE", f"/Groups/{NOBODY}", None),
+    ):
+        answer: httpx.Response = await tenant.scim.request(method, path, json=body)
+        assert answer.status_code == 403, (method, path)
+        assert "Overview" in answer.json()["detail"]
+        assert f"tenant enable {tenant.tenant_id}" in answer.json()["detail"]
+    assert await tenant.contents() == before

@@ -1,0 +1,207 @@
+"""Paging and sorting: RFC 7644 sections 3.4.2.3 and 3.4.2.4."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from scim.selection import PAGE_LIMIT
+from tests.scim.messages import (
+    SEARCH_REQUEST,
+    create_group,
+    create_user,
+    create_users,
+    ids,
+    patch,
+    operation,
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "positions"),
+    [
+        ({}, 1, [0, 1, 2, 3, 4]),
+        ({"startIndex": "2", "count": "2"}, 2, [1, 2]),
+        ({"startIndex": "4", "count": "9"}, 4, [3, 4]),
+        ({"startIndex": "5"}, 5, [4]),
+        ({"startIndex": "6"}, 6, []),
+        ({"startIndex": "1000000000000"}, 1_000_000_000_000, []),
+        ({"startIndex": "9" * 40}, 2**53, []),
+        ({"startIndex": "0", "count": "1"}, 1, [0]),
+        ({"startIndex": "-7", "count": "1"}, 1, [0]),
+        ({"startIndex": "", "count": ""}, 1, [0, 1, 2, 3, 4]),
+        ({"count": "0"}, 1, []),
+        ({"count": "-1"}, 1, []),
+        ({"count": "-" + "9" * 40}, 1, []),
+        ({"count": "9" * 40}, 1, [0, 1, 2, 3, 4]),
+    ],
+)
+async def test_a_page(
+    scim: httpx.AsyncClient, query: dict[str, str], start: int, positions: list[int]
+) -> None:
+    """RFC 7644 section 3.4.2.4, table 6: below 1 is 1, a negative count is 0."""
+    known = await create_users(scim, 5)
+    answer = await scim.get("/Users", params=query)
+    assert ids(answer) == [known[position] for position in positions]
+    body = answer.json()
+    assert (body["totalResults"], body["startIndex"]) == (5, start)
+    assert body["itemsPerPage"] == len(positions)
+
+
+@pytest.mark.parametrize("name", ["startIndex", "count"])
+@pytest.mark.parametrize("value", ["x", "1.5", "1e3", "1_0", "٣", "0x1", "1,2", "null", "9" * 5000])
+async def test_what_is_no_whole_number_is_refused(
+    scim: httpx.AsyncClient, name: str, value: str
+) -> None:
+    """RFC 7644 section 3.12 `invalidValue`."""
+    answer = await scim.get("/Groups", params={name: value})
+    assert answer.status_code == 400
+    assert answer.json()["scimType"] == "invalidValue"
+    assert name in answer.json()["detail"]
+
+
+async def test_a_page_is_never_larger_than_announced(scim: httpx.AsyncClient) -> None:
+    """RFC 7644 section 3.4.2.4: no more than asked for, and the server may answer fewer."""
+    known = await create_users(scim, PAGE_LIMIT + 3)
+    first = await scim.get("/Users", params={"count": "1000"})
+    assert ids(first) == known[:PAGE_LIMIT]
+    assert first.json()["totalResults"] == len(known)
+    rest = await scim.get("/Users", params={"count": "1000", "startIndex": str(PAGE_LIMIT + 1)})
+    assert ids(rest) == known[PAGE_LIMIT:]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"filter": "active eq true"},
+        {"sortBy": "active"},
+        {"sortBy": "title"},
+        {"sortBy": "nickName", "sortOrder": "descending", "filter": "id pr"},
+    ],
+)
+async def test_every_user_is_on_exactly_one_page(
+    scim: httpx.AsyncClient, query: dict[str, str]
+) -> None:
+    """RFC 7644 section 3.4.2.4, also where many have the same value or none."""
+    known = await create_users(scim, 7)
+    for position, id in enumerate(known):
+        await scim.patch(f"/Users/{id}", json=patch(operation("add", "title", f"T{position % 3}")))
+    found: list[str] = []
+    for start in (1, 4, 7):
+        page = {"startIndex": str(start), "count": "3"}
+        found += ids(await scim.get("/Users", params=query | page))
+    assert sorted(found) == sorted(known)
+
+
+async def test_who_comes_while_somebody_pages_moves_nobody(scim: httpx.AsyncClient) -> None:
+    """New users come last, so that no page skips an old one."""
+    known = await create_users(scim, 4)
+    first = ids(await scim.get("/Users", params={"count": "2"}))
+    late = await create_users(scim, 1)
+    second = ids(await scim.get("/Users", params={"startIndex": "3", "count": "10"}))
+    assert first + second == known + late
+
+
+@pytest.mark.parametrize(("start", "count", "items"), [(1, 10, 1), (2, 10, 0), (1, 0, 0)])
+async def test_a_match_by_a_unique_value_is_paged_like_any_other(
+    scim: httpx.AsyncClient, start: int, count: int, items: int
+) -> None:
+    """It is looked up without a query, and must not show."""
+    await create_user(scim, "ada")
+    query = {"filter": 'userName eq "ADA@example.com"', "startIndex": start, "count": count}
+    body = (await scim.get("/Users", params=query)).json()
+    assert (body["totalResults"], len(body["Resources"])) == (1, items)
+    assert body["startIndex"] == start
+
+
+NAMES: list[dict[str, Any]] = [
+    {"title": "beta", "name": {"givenName": "A", "familyName": "Zulu"}},
+    {"title": "Alpha", "name": {"givenName": "A", "familyName": "yankee"}},
+    {"name": {"givenName": "A", "familyName": "X-ray"}},
+    {"title": "gamma", "name": {"givenName": "A", "familyName": "Émile"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("by", "order", "positions"),
+    [
+        ("title", None, [1, 0, 3, 2]),
+        ("title", "ascending", [1, 0, 3, 2]),
+        ("title", "Descending", [2, 3, 0, 1]),
+        ("TITLE", "descending", [2, 3, 0, 1]),
+        ("name.familyName", None, [2, 1, 0, 3]),
+        ("urn:ietf:params:scim:schemas:core:2.0:User:name.familyName", None, [2, 1, 0, 3]),
+        ("id", "descending", [3, 2, 1, 0]),
+        ("meta.created", None, [0, 1, 2, 3]),
+        ("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager", None, [0, 1, 2, 3]),
+    ],
+)
+async def test_sorting(
+    scim: httpx.AsyncClient, by: str, order: str | None, positions: list[int]
+) -> None:
+    """RFC 7644 section 3.4.2.3: without case, ascending by default, no value last and, descending,
+    first; a complex attribute by its value."""
+    known = [await create_user(scim, f"user{number}", **more) for number, more in enumerate(NAMES)]
+    query = {"sortBy": by} | ({"sortOrder": order} if order else {})
+    expected = [known[position] for position in positions]
+    assert ids(await scim.get("/Users", params=query)) == expected
+    search = {"schemas": [SEARCH_REQUEST], **query}
+    assert ids(await scim.post("/Users/.search", json=search)) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "named"),
+    [
+        ("User", {"sortBy": "nope"}, "nope"),
+        ("User", {"sortBy": "emails"}, "several values"),
+        ("User", {"sortBy": "emails.value"}, "several values"),
+        ("User", {"sortBy": 'emails[type eq "work"].value'}, "several values"),
+        ("User", {"sortBy": "name"}, "name"),
+        ("User", {"sortBy": "password"}, "never shown"),
+        ("User", {"sortBy": "meta.version"}, "version"),
+        ("User", {"sortBy": "groups"}, "groups"),
+        ("User", {"sortBy": "title", "sortOrder": "sideways"}, "sortOrder"),
+        ("Group", {"sortBy": "members"}, "members"),
+        ("Group", {"sortBy": "userName"}, "userName"),
+    ],
+)
+async def test_what_cannot_be_sorted_by(
+    scim: httpx.AsyncClient, kind: str, query: dict[str, str], named: str
+) -> None:
+    """RFC 7644 section 3.12 `invalidValue`."""
+    answer = await scim.get(f"/{kind}s", params=query)
+    assert answer.status_code == 400
+    assert answer.json()["scimType"] == "invalidValue"
+    assert named in answer.json()["detail"]
+
+
+async def test_groups_are_sorted_and_paged_like_users(scim: httpx.AsyncClient) -> None:
+    """RFC 7644 section 3.4.2."""
+    b, a, c = [await create_group(scim, name) for name in ("beta", "Alpha", "Gamma")]
+    query = {"sortBy": "displayName", "startIndex": "2", "count": "2"}
+    answer = await scim.get("/Groups", params=query)
+    assert ids(answer) == [b, c]
+    assert answer.json()["totalResults"] == 3
+    assert a not in ids(answer)
+
+
+async def test_a_search_in_a_body_finds_what_a_query_finds(scim: httpx.AsyncClient) -> None:
+    """RFC 7644 section 3.4.3."""
+    ada = await create_user(scim, "ada", title="Countess")
+    await create_user(scim, "grace")
+    body = {
+        "schemas": [SEARCH_REQUEST],
+        "filter": 'title sw "count"',
+        "attributes": ["userName", "title"],
+        "startIndex": 1,
+        "count": 10,
+        "sortBy": "userName",
+        "sortOrder": "ascending",
+    }
+    answer = await scim.post("/Users/.search", json=body)
+    assert ids(answer) == [ada]
+    (found,) = answer.json()["Resources"]
+    assert found.keys() == {"schemas", "id", "userName", "title"}
+    query = {**body, "attributes": "userName,title"}
+    assert (await scim.get("/Users", params=query)).json() == answer.json()

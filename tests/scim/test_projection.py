@@ -1,0 +1,202 @@
+"""Which attributes an answer carries: RFC 7644 section 3.9, RFC 7643 section 7 `returned`."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.scim.messages import (
+    ENTERPRISE,
+    GROUP,
+    SEARCH_REQUEST,
+    USER,
+    add,
+    create,
+    create_group,
+    create_user,
+    operation,
+    patch,
+    user,
+)
+
+FULL: dict[str, Any] = user(
+    "ada",
+    schemas=[USER, ENTERPRISE],
+    externalId="A-1",
+    title="Countess",
+    password="correct horse",
+    **{ENTERPRISE: {"department": "Engines", "employeeNumber": "1"}},
+)
+ALWAYS = {"schemas", "id"}
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        (
+            {},
+            {"externalId", "userName", "name", "emails", "active", "title", ENTERPRISE, "meta"},
+        ),
+        ({"attributes": "userName"}, {"userName"}),
+        ({"attributes": "USERNAME, Title"}, {"userName", "title"}),
+        ({"attributes": f"{USER}:userName"}, {"userName"}),
+        ({"attributes": "id"}, set()),
+        ({"attributes": "nope"}, set()),
+        ({"attributes": "password"}, set()),
+        ({"attributes": ENTERPRISE}, {ENTERPRISE}),
+        ({"attributes": "meta.version"}, {"meta"}),
+        (
+            {"attributes": ""},
+            {"externalId", "userName", "name", "emails", "active", "title", ENTERPRISE, "meta"},
+        ),
+        (
+            {"excludedAttributes": f"name,EMAILS,{ENTERPRISE},meta"},
+            {"externalId", "userName", "active", "title"},
+        ),
+        (
+            {"excludedAttributes": "id,schemas,nope,externalId,title,active,meta"},
+            {"userName", "name", "emails", ENTERPRISE},
+        ),
+    ],
+)
+async def test_a_user_shows_what_was_asked_for(
+    scim: httpx.AsyncClient, query: dict[str, str], shown: set[str]
+) -> None:
+    """RFC 7644 section 3.9, of every way to get at a user."""
+    created = await scim.post("/Users", json=FULL, params=query)
+    assert created.status_code == 201
+    id = created.json()["id"]
+    search = {"schemas": [SEARCH_REQUEST]} | {
+        name: value.split(",") for name, value in query.items() if value
+    }
+    change = patch(operation("replace", "title", "Lady"))
+    answers = [
+        created.json(),
+        (await scim.get(f"/Users/{id}", params=query)).json(),
+        (await scim.get("/Users", params=query)).json()["Resources"][0],
+        (await scim.post("/Users/.search", json=search)).json()["Resources"][0],
+        (await scim.patch(f"/Users/{id}", json=change, params=query)).json(),
+        (await scim.put(f"/Users/{id}", json=FULL, params=query)).json(),
+    ]
+    for answer in answers:
+        assert answer.keys() == ALWAYS | shown
+        assert "correct horse" not in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "part"),
+    [
+        ({"attributes": "name.familyName"}, ["name"], {"familyName": "Example"}),
+        ({"attributes": "emails.value"}, ["emails"], [{"value": "ada@example.com"}]),
+        ({"attributes": f"{ENTERPRISE}:department"}, [ENTERPRISE], {"department": "Engines"}),
+        ({"excludedAttributes": "name.familyName"}, ["name"], {"givenName": "Ada"}),
+        (
+            {"excludedAttributes": f"{ENTERPRISE}:department"},
+            [ENTERPRISE],
+            {"employeeNumber": "1"},
+        ),
+    ],
+)
+async def test_parts_of_attributes(
+    scim: httpx.AsyncClient, query: dict[str, str], path: list[str], part: Any
+) -> None:
+    """RFC 7644 section 3.10."""
+    id = (await create(scim, "/Users", FULL))["id"]
+    shown = (await scim.get(f"/Users/{id}", params=query)).json()
+    for name in path:
+        shown = shown[name]
+    assert shown == part
+
+
+async def test_both_parameters_at_once_are_refused(scim: httpx.AsyncClient) -> None:
+    """RFC 7644 section 3.9: they exclude each other."""
+    ada = await create_user(scim, "ada")
+    query = {"attributes": "title", "excludedAttributes": "meta"}
+    body = {"schemas": [SEARCH_REQUEST], "attributes": ["title"], "excludedAttributes": ["meta"]}
+    for answer in (
+        await scim.get("/Users", params=query),
+        await scim.get(f"/Users/{ada}", params=query),
+        await scim.post("/Users/.search", json=body),
+        await scim.post("/Users", json=user("grace"), params=query),
+        await scim.patch(f"/Users/{ada}", json=patch(operation("add", "title", "x")), params=query),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["scimType"] == "invalidValue"
+    assert (await scim.get("/Users")).json()["totalResults"] == 1
+    assert "title" not in (await scim.get(f"/Users/{ada}")).json()
+
+
+async def test_a_users_groups_are_shown_when_asked_for(scim: httpx.AsyncClient) -> None:
+    """RFC 7643 section 4.1.2; not by default, so that a match costs no more reads than it must."""
+    ada, grace = await create_user(scim, "ada"), await create_user(scim, "grace")
+    sales = await create_group(scim, "Sales", [ada])
+    staff = await create_group(scim, "Staff", [sales, grace])
+    base = str(scim.base_url).rstrip("/")
+
+    def membership(id: str, display: str) -> dict[str, str]:
+        return {
+            "value": id,
+            "$ref": f"{base}/Groups/{id}",
+            "display": display,
+            "type": "direct",
+        }
+
+    for path in (f"/Users/{ada}", "/Users"):
+        assert "groups" not in str((await scim.get(path)).json())
+    shown = (await scim.get(f"/Users/{ada}?attributes=groups")).json()
+    assert shown["groups"] == [membership(sales, "Sales")]
+    listed = (await scim.get("/Users?attributes=groups.value,userName")).json()["Resources"]
+    groups = {each["id"]: each["groups"] for each in listed}
+    assert groups == {ada: [{"value": sales}], grace: [{"value": staff}]}
+
+    await scim.patch(f"/Groups/{sales}", json=patch(operation("replace", "displayName", "Sold")))
+    shown = (await scim.get(f"/Users/{ada}?attributes=groups")).json()
+    assert shown["groups"] == [membership(sales, "Sold")]
+    await scim.delete(f"/Groups/{sales}")
+    assert "groups" not in (await scim.get(f"/Users/{ada}?attributes=groups")).json()
+
+
+async def test_members_are_shown_unless_they_are_left_out(scim: httpx.AsyncClient) -> None:
+    """RFC 7643 section 4.2; Entra ID leaves them out."""
+    ada = await create_user(scim, "ada")
+    sales = await create_group(scim, "Sales", [ada])
+    base = str(scim.base_url).rstrip("/")
+    member = {
+        "value": ada,
+        "$ref": f"{base}/Users/{ada}",
+        "type": "User",
+        "display": "ada@example.com",
+    }
+    assert (await scim.get(f"/Groups/{sales}")).json()["members"] == [member]
+    assert (await scim.get("/Groups")).json()["Resources"][0]["members"] == [member]
+    for query in (
+        {"excludedAttributes": "members"},
+        {"excludedAttributes": f"{GROUP}:MEMBERS"},
+        {"attributes": "displayName"},
+    ):
+        for path in (f"/Groups/{sales}", "/Groups"):
+            assert "members" not in (await scim.get(path, params=query)).text
+    shown = (await scim.get(f"/Groups/{sales}?attributes=members.value")).json()
+    assert shown["members"] == [{"value": ada}]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "shown"),
+    [
+        ({}, 204, None),
+        ({"excludedAttributes": "members"}, 204, None),
+        ({"attributes": "displayName"}, 200, ALWAYS | {"displayName"}),
+        ({"attributes": "members,meta"}, 200, ALWAYS | {"members", "meta"}),
+    ],
+)
+async def test_a_group_patch_answers_the_group_where_attributes_are_asked_for(
+    scim: httpx.AsyncClient, query: dict[str, str], status: int, shown: set[str] | None
+) -> None:
+    """RFC 7644 section 3.5.2: 204, but 200 where `attributes` is given."""
+    ada, sales = await create_user(scim, "ada"), await create_group(scim, "Sales")
+    answer = await scim.patch(f"/Groups/{sales}", json=add([ada]), params=query)
+    assert answer.status_code == status
+    current = await scim.get(f"/Groups/{sales}")
+    assert answer.headers["ETag"] == current.headers["ETag"]
+    if shown:
+        assert answer.json() == {name: current.json()[name] for name in shown}

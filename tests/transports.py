@@ -1,0 +1,230 @@
+"""The two ways to a Muster: through ASGI in this process, and through HTTP and the Functions runtime,
+as `python -m devhost` runs it. A test that takes the fixture `muster` runs through both.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from administration.mappings import Mappings
+from directory.condition import Compare
+from directory.documents import Event, Policy, new_resource_id
+from directory.reading import every
+from directory.store import Query, Store
+from tests.environment import add_tenant, client_of, settle
+from tests.recorded.protocol import violations
+from wiring import Application, Settings, build
+
+ROOT = Path(__file__).parents[1]
+
+
+class Muster(ABC):
+    """A server, and an application on its state: to make tenants, and to read what is stored."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self._clients = AsyncExitStack()
+
+    @abstractmethod
+    def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
+        """A client of `/scim` or `/access/v1` that sends this token, if any."""
+
+    @abstractmethod
+    async def settle(self, tenant_id: str) -> None:
+        """Wait until everything that was committed is reconciled."""
+
+    @property
+    def store(self) -> Store:
+        """What the server stores."""
+        return self.application.store
+
+    async def tenant(
+        self, policy: dict[str, Any] | None = None, *, enabled: bool = True
+    ) -> "Tenant":
+        """A tenant that no other test has, with this policy and the default catalog."""
+        tenant_id = f"t-{new_resource_id()}"
+        token, access_token = await add_tenant(
+            self.store, tenant_id, Policy.model_validate(policy or {}), enabled=enabled
+        )
+        return Tenant(
+            self,
+            tenant_id,
+            token,
+            access_token,
+            await self.scim(token),
+            await self._clients.enter_async_context(self.connect("/access/v1", access_token)),
+        )
+
+    async def scim(self, token: str | None) -> httpx.AsyncClient:
+        """A SCIM client whose every answer is held against what all of them owe."""
+        client = self.connect("/scim", token)
+        client.event_hooks = {"response": [_is_scim]}
+        return await self._clients.enter_async_context(client)
+
+    async def close(self) -> None:
+        """Close the clients and the application; the server goes on."""
+        await self._clients.aclose()
+        await self.application.close()
+
+
+async def _is_scim(answer: httpx.Response) -> None:
+    await answer.aread()
+    found = violations(answer)
+    assert not found, f"{answer.request.method} {answer.request.url}: {found}: {answer.text[:1000]}"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """One tenant, with a client of each of its surfaces."""
+
+    muster: Muster
+    tenant_id: str
+    token: str
+    access_token: str
+    scim: httpx.AsyncClient
+    access: httpx.AsyncClient
+
+    @property
+    def mappings(self) -> Mappings:
+        """The tenant's mappings, as an operator changes them."""
+        application = self.muster.application
+        return Mappings(application.store, self.tenant_id, application.relay.submit, _now)
+
+    async def settle(self) -> None:
+        """Wait until everything that was committed is reconciled."""
+        await self.muster.settle(self.tenant_id)
+
+    async def events(self) -> list[Event]:
+        """All events that are stored, in the order in which they were made."""
+        return [Event.from_document(document) for document in await self.documents("Event")]
+
+    async def contents(self) -> dict[str, str]:
+        """What clients write, as it is stored: the ETag of every resource, reservation and
+        membership by document id, and the id of every event."""
+        found: dict[str, str] = {}
+        for type in ("User", "Group", "Key", "Membership", "Event"):
+            query = Query(type, fields=("id",), limit=1000)
+            async for stored in every(self.muster.store, self.tenant_id, query):
+                found[stored.document["id"]] = "" if type == "Event" else stored.etag
+        return found
+
+    async def documents(self, type: str) -> list[dict[str, Any]]:
+        """All documents of a type that are stored, by id."""
+        query = Query(type, limit=1000)
+        return [found.document async for found in every(self.muster.store, self.tenant_id, query)]
+
+
+class InProcess(Muster):
+    """The ASGI applications themselves. Nothing is reconciled before `settle`."""
+
+    def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
+        """See Muster."""
+        app = self.application.scim if surface == "/scim" else self.application.access
+        client = client_of(app, surface, token or "")
+        if token is None:
+            del client.headers["Authorization"]
+        return client
+
+    async def settle(self, tenant_id: str) -> None:
+        """See Muster; of whatever tenant."""
+        assert tenant_id
+        await settle(self.application)
+
+
+class ThroughFunctions(Muster):
+    """A host in a process of its own, which reconciles all the time."""
+
+    def __init__(self, application: Application, host: "Host") -> None:
+        super().__init__(application)
+        self._host = host
+
+    def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
+        """See Muster."""
+        return httpx.AsyncClient(
+            base_url=f"{self._host.url}{surface}",
+            headers={"Authorization": f"Bearer {token}"} if token is not None else {},
+            verify=False,  # noqa: S501 (saves reading certificates for plain HTTP)
+            timeout=30,
+        )
+
+    async def settle(self, tenant_id: str) -> None:
+        """See Muster."""
+        await self.application.relay.drain()
+        pending = Compare(("state",), "eq", "pending")
+        async with asyncio.timeout(60):
+            while await self.store.count(tenant_id, "Event", pending):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Host:
+    """`python -m devhost`, running."""
+
+    url: str
+    folder: Path
+    """Holds its state."""
+    log: Path
+
+
+@contextmanager
+def running_host(folder: Path) -> Iterator[Host]:
+    """Start a host with its state in `folder`, and stop it in the end."""
+    log = folder.with_suffix(".log")
+    environment = {**os.environ, "MUSTER_DATA": str(folder), "HOST": "127.0.0.1", "PORT": "0"}
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "devhost"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as process,
+    ):
+        try:
+            found = (re.search(r"(http://\S+)/scim", line) for line in process.stdout or ())
+            url = next((match[1] for match in found if match), None)
+            assert url, log.read_text()
+            yield Host(url, folder, log)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@asynccontextmanager
+async def in_process(folder: Path) -> AsyncIterator[Muster]:
+    """A Muster in this process with its state in `folder`."""
+    async with _closing(InProcess(build(Settings(data=folder)))) as muster:
+        yield muster
+
+
+@asynccontextmanager
+async def through_functions(host: Host) -> AsyncIterator[Muster]:
+    """The Muster that the host runs."""
+    application = build(Settings(data=host.folder))
+    async with _closing(ThroughFunctions(application, host)) as muster:
+        yield muster
+
+
+@asynccontextmanager
+async def _closing[M: Muster](muster: M) -> AsyncIterator[M]:
+    try:
+        yield muster
+    finally:
+        await muster.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
