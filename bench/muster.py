@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import batched
@@ -46,10 +46,8 @@ class Muster:
     """A running server, and its store as another process sees it."""
 
     pid: int
-    url: str
-    """The Tenant URL."""
+    tenants: Mapping[str, Directory]
     store: Store
-    tenants: tuple[str, ...]
 
     async def settle(self) -> None:
         """Wait until every event is reconciled. Raises TimeoutError."""
@@ -105,20 +103,21 @@ def _stored_user(
     return [Create(document), *reserve(tenant_id, user_type, resource_id, {}, resource)]
 
 
-async def add_group(client: Client, name: str, members: tuple[str, ...]) -> str:
-    """Create a group through the API, with these members (SCIM ids of users); its id."""
-    body = {"schemas": [f"{payloads.CORE}:Group"], "displayName": name}
-    created = await client.send(Call("POST", "/Groups", orjson.dumps(body), 201))
-    group: str = orjson.loads(created)["id"]
-    for some in batched(members, MEMBERS_PER_PATCH, strict=False):
-        value = [{"value": member} for member in some]
-        change = payloads.patch({"op": "Add", "path": "members", "value": value})
-        await client.send(Call("PATCH", f"/Groups/{group}", orjson.dumps(change), 204))
+async def add_group(tenant: Directory, members: int) -> str:
+    """Create a group through the API, whose members are the first users of the tenant; its id."""
+    body = {"schemas": [f"{payloads.CORE}:Group"], "displayName": f"{members} members"}
+    async with Client(tenant.url, tenant.token) as client:
+        created = await client.send(Call("POST", "/Groups", orjson.dumps(body), 201))
+        group: str = orjson.loads(created)["id"]
+        for some in batched(tenant.users[:members], MEMBERS_PER_PATCH, strict=False):
+            value = [{"value": member} for member in some]
+            change = payloads.patch({"op": "Add", "path": "members", "value": value})
+            await client.send(Call("PATCH", f"/Groups/{group}", orjson.dumps(change), 204))
     return group
 
 
 @asynccontextmanager
-async def running(folder: Path, tenants: dict[str, int]) -> AsyncIterator[tuple[Muster, dict[str, Directory]]]:
+async def running(folder: Path, tenants: Mapping[str, int]) -> AsyncIterator[Muster]:
     """A server whose state is in `folder`, with tenants of so many users each. Raises
     StartFailed."""
     application = wiring.build(wiring.Settings(data=folder))
@@ -126,10 +125,10 @@ async def running(folder: Path, tenants: dict[str, int]) -> AsyncIterator[tuple[
         store = application.store
         seeded = {name: await add_tenant(store, name, users) for name, users in tenants.items()}
         async with _serving(folder) as (pid, url):
-            muster = Muster(pid, url, store, tuple(tenants))
-            yield muster, {
+            directories = {
                 name: Directory(url, token, ids) for name, (token, ids) in seeded.items()
             }
+            yield Muster(pid, directories, store)
     finally:
         await application.close()
 

@@ -65,7 +65,7 @@ def update(number: int) -> dict[str, Any]:
         ("Replace", "active", "True"),
         ("Replace", "displayName", f"Employee {number} (Sales)"),
         ("Replace", 'emails[type eq "work"].value', f"sales.{number}@contoso.example"),
-        ("Add", 'phoneNumbers[type eq "fax"].value', "+41 31 555 00 01"),
+        ("Add", 'phoneNumbers[type eq "mobile"].value', "+41 79 555 00 01"),
         ("Replace", f"{ENTERPRISE}:department", "Sales"),
     ]
     return patch(*({"op": op, "path": path, "value": value} for op, path, value in operations))

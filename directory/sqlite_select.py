@@ -104,8 +104,14 @@ def _stored(fields: Sequence[str] | None, tenant_id: str | None, row: Row) -> St
 
 def _continuation(query: Query, tenant_id: str | None, key: Row) -> str:
     """URL-safe text that names the query's order and the values that the last row has in it."""
-    values = [None if isinstance(value, bytes) else value for value in key]
+    values = [_original(value) for value in key]
     return base64.urlsafe_b64encode(orjson.dumps([_order(query, tenant_id), *values])).decode()
+
+
+def _original(value: str | float | bytes) -> str | float | None:
+    if isinstance(value, bytes):  # MISSING
+        return None
+    return original_text(value) if isinstance(value, str) else value
 
 
 def _resume(query: Query, tenant_id: str | None, keys: int) -> list[Any]:

@@ -1,51 +1,13 @@
-"""Nested groups in both directions, in bounded reads.
-
-Upwards: the groups that a page of users is in, which is what their access follows from. Downwards:
-the users that an event touches, page by page with a cursor, so that a group of any size is walked
-in pieces. Loops end because no group is visited twice; an edge from or to something that does not
-exist counts for nothing.
+"""Nested groups downwards: the users that an event touches, page by page with a cursor, so that a
+group of any size is walked in pieces. Loops end because no group is visited twice.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from directory.condition import Compare, OneOf
-from directory.documents import Event, MemberType, Model, group_id
-from directory.reading import every, read_all
+from directory.condition import Compare
+from directory.documents import Event, MemberType, Model
 from directory.store import Query, Store
-
-EDGE_PAGE = 1000
-MEMBERS_PER_QUERY = 100
-"""Ids in one `OneOf` over edges: each has few groups, so the answer stays within a page or two."""
-
-
-async def groups_above(
-    store: Store, tenant_id: str, members: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
-    """SCIM id → sorted ids of the existing groups that contain it directly, for the members and
-    for every group above them. One level of nesting costs two round trips per 100 ids."""
-    above: dict[str, tuple[str, ...]] = {}
-    existing: dict[str, bool] = {}
-    level = list(dict.fromkeys(members))
-    while level:
-        edges: dict[str, set[str]] = {member: set() for member in level}
-        for start in range(0, len(level), MEMBERS_PER_QUERY):
-            some = tuple(level[start : start + MEMBERS_PER_QUERY])
-            query = Query(
-                "Membership",
-                OneOf(("memberId",), some),
-                fields=("groupId", "memberId"),
-                limit=EDGE_PAGE,
-            )
-            async for edge in every(store, tenant_id, query):
-                edges[edge.document["memberId"]].add(edge.document["groupId"])
-        unknown = sorted(set().union(*edges.values()) - existing.keys())
-        found = await read_all(store, tenant_id, [group_id(group) for group in unknown])
-        existing |= {group: group_id(group) in found for group in unknown}
-        for member, groups in edges.items():
-            above[member] = tuple(sorted(group for group in groups if existing[group]))
-        level = [group for group in unknown if existing[group] and group not in above]
-    return above
 
 
 class Cursor(Model):

@@ -24,6 +24,7 @@ from directory.documents import (
     user_id,
 )
 from directory.documents import Mapping as GroupMapping
+from directory.nesting import groups_above
 from directory.reading import read_all
 from directory.store import (
     BATCH_OPERATIONS,
@@ -42,7 +43,6 @@ from directory.store import (
     TooLarge,
 )
 from reconciler.access import COST_CENTER, Facts, cost_center, effective_access
-from reconciler.expansion import groups_above
 
 PAGE = 50
 """Users whose records are written in one batch."""

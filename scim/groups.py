@@ -40,7 +40,7 @@ from scim.representation import Projection
 from scim.reservations import reserve
 from scim.resources import Resources
 from scim.selection import Selection
-from scim.validation import Changed, normalise, replacement
+from scim.validation import Changed, differences, normalise, replacement
 
 BATCH_EDGES = 90
 """More changed memberships than this do not go in one batch beside the group, its reservations
@@ -74,7 +74,7 @@ class Groups(Resources):
         async def attempt() -> Answer:
             steps = [AddMembers(tuple(members or ()))]
             changes = await delta(self.service.store, tenant_id, resource_id, steps)
-            names = [name for name in resource if name not in ("schemas", "id")]
+            names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
             stored = await self._write(request, None, document, event, changes)
             (answer,) = await self.present(request, [stored], projection)

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
 from scim.auth import Authenticator
+from scim.bulk import Bulk
 from scim.errors import (
     InvalidSyntax,
     MethodNotAllowed,
@@ -33,6 +34,7 @@ from scim.exchange import BASES, BODY_BYTES, Answer, Request
 from scim.failure import failed
 from scim.groups import Groups
 from scim.resources import Service
+from scim.search import Root
 from scim.selection import search_parameters
 from scim.service_provider import ServiceProvider
 from scim.users import Users
@@ -119,6 +121,10 @@ class ScimApplication:
 
 
 def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
+    users = Users(service, service.resource_types["User"])
+    groups = Groups(service, service.resource_types["Group"])
+    root = Root([users, groups])
+    bulk = Bulk({"/Users": users, "/Groups": groups})
     provider = ServiceProvider(service.resource_types)
     routes: dict[str, dict[str, UseCase]] = {
         "/ServiceProviderConfig": {"GET": provider.configuration},
@@ -127,11 +133,10 @@ def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
         "/Schemas": {"GET": provider.all_schemas},
         "/Schemas/{urn}": {"GET": provider.one_schema},
         "/Me": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _no_me),
-        "/Bulk": {"POST": _no_bulk},
-        "/.search": {"POST": _no_search},
+        "/Bulk": {"POST": lambda request, _: bulk.process(request)},
+        "/": {"GET": lambda request, _: root.search(request)},
+        "/.search": {"POST": lambda request, _: root.search(_in_body(request))},
     }
-    users = Users(service, service.resource_types["User"])
-    groups = Groups(service, service.resource_types["Group"])
     # Routes are tried in this order: what is asked for all day comes first.
     return _resource_routes("/Users", users) | _resource_routes("/Groups", groups) | routes
 
@@ -143,9 +148,7 @@ def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str
             "POST": lambda request, _: resources.create(request),
         },
         f"{path}/.search": {
-            "POST": lambda request, _: resources.search(
-                replace(request, parameters=search_parameters(request.body))
-            ),
+            "POST": lambda request, _: resources.search(_in_body(request)),
         },
         f"{path}/{{id}}": {
             "GET": lambda request, at: resources.get(request, at["id"]),
@@ -154,6 +157,11 @@ def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str
             "DELETE": lambda request, at: resources.delete(request, at["id"]),
         },
     }
+
+
+def _in_body(request: Request) -> Request:
+    """A query that came as a body (RFC 7644 section 3.4.3), as if it had come in the URL."""
+    return replace(request, parameters=search_parameters(request.body))
 
 
 def _not_offered(detail: str) -> UseCase:
@@ -166,13 +174,6 @@ def _not_offered(detail: str) -> UseCase:
 _no_me = _not_offered(
     "/Me is not offered: a token of an Enterprise Application is no user (RFC 7644 section 3.11). "
     "Ask for /Users with a filter."
-)
-_no_bulk = _not_offered(
-    "/Bulk is not offered; /ServiceProviderConfig says so. Send the operations one by one."
-)
-_no_search = _not_offered(
-    "A search of all resource types at once is not offered. Send it to /Users/.search or "
-    "/Groups/.search."
 )
 
 
@@ -207,8 +208,9 @@ async def _body(http: HttpRequest) -> Any:
 
 def _too_large() -> PayloadTooLarge:
     return PayloadTooLarge(
-        f"The body is larger than {BODY_BYTES // 1024 // 1024} MB. Split the request; members can "
-        "be added to a group in several PATCH requests."
+        f"The body is larger than {BODY_BYTES // 1024 // 1024} MB ({BODY_BYTES} bytes, the "
+        "maxPayloadSize of /Bulk, too). Split the request; members can be added to a group in "
+        "several PATCH requests."
     )
 
 

@@ -11,6 +11,7 @@ from scim.binding import BoundFilter, bind, sort_path
 from scim.errors import InvalidSyntax, InvalidValue
 from scim.filter import parse_filter
 from scim.schema import ResourceType
+from scim.scope import Unknown
 
 PAGE_DEFAULT = 100
 PAGE_LIMIT = 200
@@ -70,15 +71,26 @@ class Selection:
     question: str = ""
 
     @classmethod
-    def parse(cls, resource_type: ResourceType, parameters: Mapping[str, str]) -> "Selection":
-        """From query parameters. Raises InvalidFilter, InvalidValue."""
+    def parse(
+        cls,
+        resource_type: ResourceType,
+        parameters: Mapping[str, str],
+        *,
+        unknown: Unknown = "refuse",
+    ) -> "Selection":
+        """From query parameters; `unknown` is what a filter on an attribute that the type lacks
+        does. Raises InvalidFilter, InvalidValue."""
         text = parameters.get("filter")
         order: tuple[Order, ...] = ()
         if parameters.get("sortBy"):
             path = sort_path(resource_type, parameters["sortBy"])
             order = (Order(path, _is_descending(parameters.get("sortOrder") or "ascending")),)
         return cls(
-            filter=EVERYTHING if text is None else bind(resource_type, parse_filter(text)),
+            filter=(
+                EVERYTHING
+                if text is None
+                else bind(resource_type, parse_filter(text), unknown=unknown)
+            ),
             order=order,
             start_index=max(1, _integer(parameters, "startIndex", 1)),
             count=min(PAGE_LIMIT, max(0, _integer(parameters, "count", PAGE_DEFAULT))),

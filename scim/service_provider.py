@@ -5,12 +5,19 @@ from typing import Any
 
 from directory.completeness import REQUIRED
 from scim import discovery
+from scim.bulk_message import MAXIMUM_OPERATIONS
 from scim.errors import Forbidden
-from scim.exchange import Answer, Request
+from scim.exchange import BODY_BYTES, Answer, Request
 from scim.schema import ResourceType
 from scim.selection import PAGE_DEFAULT, PAGE_LIMIT
 
-OFFER = discovery.Offer(default_page_size=PAGE_DEFAULT, max_page_size=PAGE_LIMIT)
+OFFER = discovery.Offer(
+    default_page_size=PAGE_DEFAULT,
+    max_page_size=PAGE_LIMIT,
+    bulk=True,
+    bulk_max_operations=MAXIMUM_OPERATIONS,
+    bulk_max_payload_size=BODY_BYTES,
+)
 
 
 class ServiceProvider:

@@ -1,13 +1,14 @@
 """/Users: the use cases (RFC 7644 sections 3.3 to 3.6)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
-from directory.reading import every, read_all
-from directory.store import Create, Operation, Query, Replace, Stored
+from directory.nesting import groups_above, users_below
+from directory.reading import read_all
+from directory.store import Create, Operation, Replace, Stored
 from scim import entra, patch
 from scim.binding import Related, related, resolve
 from scim.errors import InvalidValue
@@ -16,7 +17,7 @@ from scim.representation import Projection
 from scim.reservations import reserve
 from scim.resources import Resources
 from scim.selection import Selection
-from scim.validation import Changed, normalise, replacement
+from scim.validation import Changed, differences, normalise, replacement
 
 
 class Users(Resources):
@@ -48,7 +49,7 @@ class Users(Resources):
             "create",
             resource_id,
             scope="user",
-            attributes=_attribute_names(resource),
+            attributes=differences(self.type, {}, normal.resource),
             ignored=normal.ignored,
         )
 
@@ -151,41 +152,37 @@ class Users(Resources):
     async def _groups_of(
         self, request: Request, user_ids: Sequence[str]
     ) -> dict[str, list[dict[str, Any]]]:
-        """User id → the groups that the user is a direct member of."""
+        """User id → the groups that the user is in, directly or through other groups, as RFC 7643
+        section 4.1.2 shows them."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        edges = [
-            edge.document
-            async for edge in every(
-                store, tenant_id, Query("Membership", OneOf(("memberId",), tuple(user_ids)))
-            )
-        ]
-        ids = list(dict.fromkeys(group_id(edge["groupId"]) for edge in edges))
-        found = await read_all(store, tenant_id, ids)
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for edge in edges:
-            group = found.get(group_id(edge["groupId"]))
-            if group:
-                groups.setdefault(edge["memberId"], []).append(
-                    {
-                        "value": edge["groupId"],
-                        "$ref": f"{request.base_url}/Groups/{edge['groupId']}",
-                        "display": group.document["resource"]["displayName"],
-                        "type": "direct",
-                    }
-                )
-        return groups
+        above = await groups_above(store, tenant_id, user_ids)
+        ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
+        found = await read_all(store, tenant_id, [group_id(group) for group in ids])
+        names = {
+            group: found[group_id(group)].document["resource"]["displayName"]
+            for group in ids
+            if group_id(group) in found
+        }
+        return {
+            user: [
+                {
+                    "value": group,
+                    "$ref": f"{request.base_url}/Groups/{group}",
+                    "display": names[group],
+                    "type": "direct" if group in above[user] else "indirect",
+                }
+                for group in _reached(user, above)
+                if group in names
+            ]
+            for user in user_ids
+        }
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `groups` become the ids of the users that have such a membership."""
         answers: dict[Related, Condition] = {}
         for question in related(selection.filter):
-            members = {
-                edge.document["memberId"]
-                async for edge in every(
-                    self.service.store, tenant_id, Query("Membership", question.condition)
-                )
-            }
-            answers[question] = OneOf(("id",), tuple(self.document_id(m) for m in sorted(members)))
+            users = await users_below(self.service.store, tenant_id, question.condition)
+            answers[question] = OneOf(("id",), tuple(self.document_id(u) for u in sorted(users)))
         return resolve(selection.filter, answers)
 
     def _require_complete(self, request: Request, resource: dict[str, Any]) -> None:
@@ -203,5 +200,12 @@ class Users(Resources):
             )
 
 
-def _attribute_names(resource: dict[str, Any]) -> list[str]:
-    return [name for name in resource if name not in ("schemas", "id")]
+def _reached(user: str, above: Mapping[str, Sequence[str]]) -> list[str]:
+    """Every group over a user, the direct ones first; a loop is walked once."""
+    reached = dict.fromkeys(above[user])
+    waiting = list(reached)
+    for group in waiting:
+        new = [parent for parent in above.get(group, ()) if parent not in reached]
+        reached |= dict.fromkeys(new)
+        waiting.extend(new)
+    return waiting

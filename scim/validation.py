@@ -247,7 +247,7 @@ def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalise
     """
     resource = _kept(resource_type.attributes, old, new.resource, "")
     resource["schemas"] = schemas_of(resource_type, resource)
-    return Changed(resource, _differences(resource_type, old, resource), new.ignored)
+    return Changed(resource, differences(resource_type, old, resource), new.ignored)
 
 
 def _kept(
@@ -275,9 +275,10 @@ def _kept(
     return result
 
 
-def _differences(
+def differences(
     resource_type: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> tuple[str, ...]:
+    """Names of the attributes in which two canonical resources differ, as `Changed` has them."""
     extensions = {schema.id for schema in resource_type.extensions.values()}
     names: list[str] = []
     for name in _unequal(old, new):

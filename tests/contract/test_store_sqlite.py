@@ -116,7 +116,7 @@ async def test_what_is_indexed_is_answered_from_the_index(
     assert steps[0].endswith(index)
     assert steps[1:] in (
         [],
-        ["SEARCH elements USING PRIMARY KEY (path=? AND value=? AND tenant=?)"],
+        ["SEARCH elements USING COVERING INDEX elements_value (path=? AND value=? AND tenant=?)"],
     )
 
 

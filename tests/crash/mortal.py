@@ -6,9 +6,10 @@ and by every call after it.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,9 @@ import pytest
 
 import wiring
 from administration.demo import TENANT, Demo
+from directory import sqlite_schema
 from directory.sqlite import SqliteStore
+from directory.sqlite_schema import connect
 from queues.port import Message
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from tests.environment import Environment, client_of
@@ -38,9 +41,9 @@ class Fate:
     """When a process dies: when its call number `at` to store or queue is carried out and has not
     returned yet; before the first one where that is 0."""
 
-    at: float
+    at: float = float("inf")
     calls: int = 0
-    dead: bool = False
+    death: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def before(self, method: str, asked: tuple[Any, ...]) -> None:
         """What precedes each call."""
@@ -52,8 +55,9 @@ class Fate:
         self._meet()
 
     def _meet(self) -> None:
-        self.dead = self.dead or self.calls >= self.at
-        if self.dead:
+        if self.calls >= self.at:
+            self.death.set()
+        if self.death.is_set():
             raise Died
 
 
@@ -86,7 +90,7 @@ async def process(
     folder: Path, fate: Fate | None = None, later: timedelta = timedelta()
 ) -> AsyncIterator[Environment]:
     """A process on the state in `folder`, which holds the demo tenant; `later` than now."""
-    fate = fate or Fate(at=float("inf"))
+    fate = fate or Fate()
 
     def now() -> datetime:
         return datetime.now(UTC) + later
@@ -102,6 +106,7 @@ async def process(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring, "SqliteStore", store)
         patch.setattr(wiring, "SqliteQueue", queue)
+        patch.setattr(sqlite_schema, "connect", _connect_in_haste)
         application = wiring.build(wiring.Settings(data=folder), now)
     demo = Demo.read(folder)
     assert demo
@@ -115,9 +120,16 @@ async def process(
                 application, TENANT, demo.scim_token, client, access, application.sender
             )
     finally:
-        fate.dead = True
+        fate.death.set()
         await _bury()
         await application.close()
+
+
+def _connect_in_haste(path: Path) -> sqlite3.Connection:
+    """Without waiting for the disk: what was committed outlives a process in any case."""
+    connection = connect(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
 
 
 async def _bury() -> None:

@@ -21,12 +21,11 @@ from administration.demo import TENANT, prepare_demo
 from directory import membership_change
 from directory.documents import EntitlementKey
 from directory.store import Store
-from queues.port import QueueError
 from queues.sqlite import Counts
 from reconciler import recomputation, worker
 from scim import groups as groups_module
 from tests.consistency import Directory, assert_consistent
-from tests.crash.mortal import LATER, Died, Fate, process
+from tests.crash.mortal import LATER, Fate, process
 from tests.environment import Environment
 from wiring import Settings, build, utc_now
 
@@ -250,14 +249,20 @@ class Life:
 async def _live(folder: Path, fate: Fate, act: Act) -> Life:
     """Answer the request and reconcile."""
     status = None
+
+    async def live() -> None:
+        nonlocal status
+        status = await act(muster)
+        await muster.settle()
+
     async with process(folder, fate) as muster:
-        try:
-            status = await act(muster)
-            await muster.settle()
-        except (Died, QueueError):  # the latter is how the relay tells of its task's death
-            if not fate.dead:
-                raise
-        return Life(status, not fate.dead)
+        living, dying = asyncio.create_task(live()), asyncio.create_task(fate.death.wait())
+        await asyncio.wait((living, dying), return_when=asyncio.FIRST_COMPLETED)
+        for task in (living, dying):
+            task.cancel()
+        if not fate.death.is_set():
+            await living
+        return Life(status, not fate.death.is_set())
 
 
 async def _recovered(muster: Environment) -> "Picture":

@@ -21,8 +21,9 @@ SCIM_TYPES = {
     "invalidValue",
     "invalidVers",
     "sensitive",
+    "invalidCursor",
 }
-"""RFC 7644 table 9."""
+"""RFC 7644 table 9 and RFC 9865 section 2.1."""
 
 
 def violations(answer: httpx.Response) -> list[str]:

@@ -1,5 +1,7 @@
 """Paging and sorting: RFC 7644 sections 3.4.2.3 and 3.4.2.4."""
 
+import base64
+import json
 from typing import Any
 
 import httpx
@@ -12,9 +14,10 @@ from tests.scim.messages import (
     create_user,
     create_users,
     ids,
-    patch,
     operation,
+    patch,
 )
+from tests.transports import Tenant
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,85 @@ async def test_groups_are_sorted_and_paged_like_users(scim: httpx.AsyncClient) -
     assert ids(answer) == [b, c]
     assert answer.json()["totalResults"] == 3
     assert a not in ids(answer)
+
+
+async def all_pages(scim: httpx.AsyncClient, path: str, query: dict[str, str]) -> list[list[str]]:
+    """The ids of each page, by cursor."""
+    pages, cursor = [], ""
+    while True:
+        answer = await scim.get(path, params=query | {"cursor": cursor})
+        pages.append(ids(answer))
+        body = answer.json()
+        assert "startIndex" not in body
+        assert body["itemsPerPage"] == len(pages[-1])
+        if "nextCursor" not in body:
+            return pages
+        cursor = body["nextCursor"]
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"sortBy": "title", "sortOrder": "descending"}, {"filter": "active eq true"}]
+)
+async def test_pages_by_cursor(scim: httpx.AsyncClient, query: dict[str, str]) -> None:
+    """RFC 9865 section 2: every user once, in the order of index paging."""
+    known = await create_users(scim, 7)
+    for position, id in enumerate(known):
+        await scim.patch(f"/Users/{id}", json=patch(operation("add", "title", f"T{position % 3}")))
+    pages = await all_pages(scim, "/Users", query | {"count": "3"})
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert sum(pages, []) == ids(await scim.get("/Users", params=query))
+    assert await all_pages(scim, "/Users", query | {"count": "7"}) == [sum(pages, [])]
+    assert await all_pages(scim, "/Groups", {}) == [[]]
+
+
+async def test_who_leaves_while_somebody_pages_by_cursor_hides_nobody(
+    scim: httpx.AsyncClient,
+) -> None:
+    """RFC 9865 section 1: what index paging cannot do."""
+    known = await create_users(scim, 5)
+    first = (await scim.get("/Users", params={"cursor": "", "count": "2"})).json()
+    for id in known[:2]:
+        await scim.delete(f"/Users/{id}")
+    rest = {"cursor": first["nextCursor"], "count": "5"}
+    assert ids(await scim.get("/Users", params=rest)) == known[2:]
+
+
+async def test_a_cursor_belongs_to_one_query_of_one_tenant(tenant: Tenant) -> None:
+    """RFC 9865 section 2.1 `invalidCursor`."""
+    scim = tenant.scim
+    await create_users(scim, 3)
+    other = await tenant.muster.tenant()
+    await create_users(other.scim, 3)
+    first = await scim.get("/Users", params={"cursor": "", "count": "1"})
+    cursor = first.json()["nextCursor"]
+    digest, total, continuation = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+
+    def forged(*content: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+
+    assert len(
+        ids(await scim.get("/Users", params={"cursor": forged(digest, total, continuation)}))
+    )
+    for client, path, query in (
+        (other.scim, "/Users", {"cursor": cursor}),
+        (scim, "/Groups", {"cursor": cursor}),
+        (scim, "/Users", {"cursor": cursor, "filter": "active eq true"}),
+        (scim, "/Users", {"cursor": cursor, "sortBy": "title"}),
+        (scim, "/Users", {"cursor": cursor + "A"}),
+        (scim, "/Users", {"cursor": cursor[:-4]}),
+        (scim, "/Users", {"cursor": "x"}),
+        (scim, "/Users", {"cursor": "ä"}),
+        (scim, "/Users", {"cursor": "bnVsbA"}),
+        (scim, "/Users", {"cursor": forged(digest, -1, continuation)}),
+        (scim, "/Users", {"cursor": forged(digest, total, "")}),
+        (scim, "/Users", {"cursor": forged(digest, total, "x")}),
+        (scim, "/Users", {"cursor": forged(digest, total, continuation[:-2])}),
+        (scim, "/Users", {"cursor": forged(digest, total, [continuation])}),
+        (scim, "/Users", {"cursor": forged([], total, continuation)}),
+    ):
+        answer = await client.get(path, params=query)
+        assert answer.status_code == 400, query
+        assert answer.json()["scimType"] == "invalidCursor"
 
 
 async def test_a_search_in_a_body_finds_what_a_query_finds(scim: httpx.AsyncClient) -> None:

@@ -252,7 +252,11 @@ def test_laws(
     expected = {entitlement for group in above for entitlement in mappings.get(group, [])}
     assert set(held(access)) == (expected if access.enabled else set())
 
+    names = [(grant.kind, grant.key) for grant in access.grants]
+    assert names == sorted(names)
     for grant in access.grants:
+        paths = [source.path for source in grant.sources]
+        assert len(paths) == len(set(paths))
         for source in grant.sources:
             chain = ("u", *source.path)
             assert all(b in groups_of[a] for a, b in pairwise(chain))

@@ -1,0 +1,64 @@
+"""Nested groups as a whole: the groups above some members, the users below some memberships.
+
+Loops end because no group is visited twice; an edge of a group that does not exist counts for
+nothing.
+"""
+
+from collections.abc import Sequence
+
+from directory.condition import Condition, OneOf
+from directory.documents import group_id
+from directory.reading import every, read_all
+from directory.store import Query, Store
+
+EDGE_PAGE = 1000
+MEMBERS_PER_QUERY = 100
+"""Ids in one `OneOf` over edges: each has few groups, so the answer stays within a page or two."""
+
+
+async def groups_above(
+    store: Store, tenant_id: str, members: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """SCIM id → sorted ids of the existing groups that contain it directly, for the members and
+    for every group above them. One level of nesting costs two round trips per 100 ids."""
+    above: dict[str, tuple[str, ...]] = {}
+    existing: dict[str, bool] = {}
+    level = list(dict.fromkeys(members))
+    while level:
+        edges: dict[str, set[str]] = {member: set() for member in level}
+        for start in range(0, len(level), MEMBERS_PER_QUERY):
+            some = tuple(level[start : start + MEMBERS_PER_QUERY])
+            query = Query(
+                "Membership",
+                OneOf(("memberId",), some),
+                fields=("groupId", "memberId"),
+                limit=EDGE_PAGE,
+            )
+            async for edge in every(store, tenant_id, query):
+                edges[edge.document["memberId"]].add(edge.document["groupId"])
+        unknown = sorted(set().union(*edges.values()) - existing.keys())
+        found = await read_all(store, tenant_id, [group_id(group) for group in unknown])
+        existing |= {group: group_id(group) in found for group in unknown}
+        for member, groups in edges.items():
+            above[member] = tuple(sorted(group for group in groups if existing[group]))
+        level = [group for group in unknown if existing[group] and group not in above]
+    return above
+
+
+async def users_below(store: Store, tenant_id: str, memberships: Condition) -> set[str]:
+    """SCIM ids of the users in the groups of these memberships, directly or through groups that
+    are members."""
+    users: set[str] = set()
+    walked: set[str] = set()
+    where: Condition | None = memberships
+    while where is not None:
+        query = Query("Membership", where, limit=EDGE_PAGE)
+        edges = [edge.document async for edge in every(store, tenant_id, query)]
+        groups = {group_id(edge["groupId"]) for edge in edges}
+        existing = await read_all(store, tenant_id, sorted(groups))
+        live = [edge for edge in edges if group_id(edge["groupId"]) in existing]
+        users |= {edge["memberId"] for edge in live if edge["memberType"] == "User"}
+        below = {edge["memberId"] for edge in live if edge["memberType"] == "Group"} - walked
+        walked |= below
+        where = OneOf(("groupId",), tuple(sorted(below))) if below else None
+    return users
