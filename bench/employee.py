@@ -4,8 +4,6 @@ exactly what comes; no schemas, no extensions to choose from, no Entra ID."""
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from bench.payloads import ENTERPRISE
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
@@ -62,4 +60,6 @@ class Employee(_Model):
     emails: list[Valued] = []
     phone_numbers: list[Valued] = []
     addresses: list[Address] = []
-    enterprise: Enterprise | None = Field(default=None, alias=ENTERPRISE)
+    enterprise: Enterprise | None = Field(
+        default=None, alias="urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+    )

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import batched
 from pathlib import Path
+from typing import cast
 
 import orjson
 
@@ -35,6 +36,7 @@ from scim.validation import normalise
 ROOT = Path(__file__).parent.parent
 MEMBERS_PER_PATCH = 5_000
 SETTLE_SECONDS = 300.0
+POLL_SECONDS = 0.02
 
 
 class StartFailed(Exception):
@@ -54,8 +56,9 @@ class Muster:
         pending = Compare(("state",), "eq", "pending")
         async with asyncio.timeout(SETTLE_SECONDS):
             for tenant in self.tenants:
-                while await self.store.count(tenant, "Event", pending):
-                    await asyncio.sleep(0.02)
+                # The server is another process: there is nothing to wait on but the store.
+                while await self.store.count(tenant, "Event", pending):  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_SECONDS)
 
 
 async def add_tenant(store: Store, tenant_id: str, users: int) -> tuple[str, tuple[str, ...]]:
@@ -149,12 +152,12 @@ async def _serving(folder: Path) -> AsyncIterator[tuple[int, str]]:
             stderr=errors,
         )
     try:
-        async for line in process.stdout or ():
+        async for line in cast("asyncio.StreamReader", process.stdout):
             if found := re.search(rb"http://\S+/scim\b", line):
-                yield process.pid, found[0].decode()
                 break
         else:
             raise StartFailed(log.read_text()[-2000:])
+        yield process.pid, found[0].decode()
     finally:
         if process.returncode is None:
             process.terminate()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, cycle
 from urllib.parse import quote
-from uuid import uuid4
 
 import orjson
 
@@ -12,6 +11,8 @@ from bench import payloads
 from bench.client import Call
 
 PAGE = 100
+FIRST_NEW = 1_000_000
+"""The first employee who is in no directory before a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Case:
 def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
     """Users: everything but POST leaves the number of users in `fixed` as it is."""
     return [
-        Case("POST user", growing, lambda worker, workers: _create()),
+        Case("POST user", growing, _create),
         Case("GET user by id", fixed, lambda *share: _get(fixed, *share)),
         Case("match by userName", fixed, lambda *share: _match(fixed, "userName", *share)),
         Case("match by externalId", fixed, lambda *share: _match(fixed, "externalId", *share)),
@@ -48,17 +49,12 @@ def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
 def member_case(name: str, directory: Directory, group: str) -> Case:
     """Add one member to a group and remove it again, the users from the end of the directory,
     who are no members otherwise."""
-    return Case(name, directory, lambda *share: _member(directory, group, *share))
+    return Case(name, directory, lambda worker, _: _member(group, directory.users[-1 - worker]))
 
 
-def _create() -> Iterator[Call]:
-    for number in count():
-        unique = str(uuid4())
-        body = payloads.user(number) | {
-            "externalId": unique,
-            "userName": f"{unique}@contoso.example",
-        }
-        yield Call("POST", "/Users", orjson.dumps(body), 201)
+def _create(worker: int, workers: int) -> Iterator[Call]:
+    for number in count(FIRST_NEW + worker, workers):
+        yield Call("POST", "/Users", orjson.dumps(payloads.user(number)), 201)
 
 
 def _get(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
@@ -88,14 +84,10 @@ def _list(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
         yield Call("GET", f"/Users?startIndex={start}&count={PAGE}")
 
 
-def _member(directory: Directory, group: str, worker: int, workers: int) -> Iterator[Call]:
-    add, remove = (
-        orjson.dumps(
-            payloads.patch(
-                {"op": op, "path": "members", "value": [{"value": directory.users[-1 - worker]}]}
-            )
-        )
+def _member(group: str, user: str) -> Iterator[Call]:
+    bodies = [
+        orjson.dumps(payloads.patch({"op": op, "path": "members", "value": [{"value": user}]}))
         for op in ("Add", "Remove")
-    )
-    for body in cycle((add, remove)):
+    ]
+    for body in cycle(bodies):
         yield Call("PATCH", f"/Groups/{group}", body, 204)

@@ -30,8 +30,13 @@ class Table:
 
     def show(self, console: Console) -> None:
         """Print it."""
-        table = RichTable(title=self.title, title_justify="left", caption=self.note or None)
-        table.caption_justify = "left"
+        table = RichTable(
+            title=self.title,
+            title_justify="left",
+            caption=self.note,
+            caption_justify="left",
+            min_width=len(self.title) + 2,
+        )
         for index, column in enumerate(self.columns):
             table.add_column(column, justify="right" if index else "left")
         for row in self.rows:
@@ -91,8 +96,9 @@ def _figures(measured: Measurements, case: str) -> list[str]:
     ]
 
 
-def group_table(measured: Measurements, small: str, large: str) -> Table:
+def group_table(measured: Measurements) -> Table:
     """How much more a large group costs."""
+    large, small = measured.large_group, measured.small_group
     figures = (
         ("time per request", measured.ratio(large, small, lambda s: 1 / s.sample.per_second)),
         ("p50", measured.ratio(large, small, lambda s: s.sample.percentile(0.5))),

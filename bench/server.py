@@ -60,10 +60,12 @@ type Figure = Callable[[Stretch], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """The stretches of every case by its name, one per round, and the server's memory (bytes) at
-    the end."""
+    """The stretches of every case by its name, one per round; which of the cases change a small
+    and a large group; the server's memory (bytes) at the end."""
 
     stretches: dict[str, list[Stretch]]
+    small_group: str
+    large_group: str
     memory: int | None
 
     def median(self, case: str, figure: Figure) -> float | None:
@@ -82,20 +84,18 @@ def _median(figures: Sequence[float | None]) -> float | None:
     return median(known) if known else None
 
 
-async def measure(plan: Plan, progress: Callable[[str], None]) -> tuple[Measurements, str, str]:
-    """Measure everything; with the names of the cases of the small and the large group. Raises
-    StartFailed, UnexpectedAnswer in an ExceptionGroup, TimeoutError."""
+async def measure(plan: Plan, progress: Callable[[str], None]) -> Measurements:
+    """Measure everything. Raises StartFailed, UnexpectedAnswer in an ExceptionGroup,
+    TimeoutError."""
     tenants = {"people": USERS, "groups": plan.large_group + CONCURRENCY}
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         progress(f"creating {sum(tenants.values()):,} users in the store")
         async with running(Path(folder), tenants) as muster:
             progress(f"loading a group of {plan.large_group:,} through the API")
-            members = [await _group(muster, size) for size in (SMALL_GROUP, plan.large_group)]
-            cases = user_cases(muster.tenants["people"], muster.tenants["groups"]) + members
-            stretches = await _rounds(muster, cases, plan, progress)
-            memory = memory_bytes(muster.pid)
-    small, large = (case.name for case in members)
-    return Measurements(stretches, memory), small, large
+            small, large = [await _group(muster, size) for size in (SMALL_GROUP, plan.large_group)]
+            users = user_cases(muster.tenants["people"], muster.tenants["groups"])
+            stretches = await _rounds(muster, [*users, small, large], plan, progress)
+            return Measurements(stretches, small.name, large.name, memory_bytes(muster.pid))
 
 
 async def _group(muster: Muster, members: int) -> Case:

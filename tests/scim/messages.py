@@ -1,5 +1,6 @@
 """What a client sends, and short ways to send it."""
 
+import asyncio
 from collections.abc import Iterable
 from itertools import count
 from typing import Any
@@ -74,8 +75,9 @@ async def create_user(scim: httpx.AsyncClient, name: str, /, **more: Any) -> str
 
 
 async def create_users(scim: httpx.AsyncClient, how_many: int) -> list[str]:
-    """The ids of so many new users."""
-    return [await create_user(scim, f"user{_number()}") for _ in range(how_many)]
+    """The ids of so many new users, created at the same time, in the order of a list."""
+    names = [f"user{next(_numbers)}" for _ in range(how_many)]
+    return sorted(await asyncio.gather(*(create_user(scim, name) for name in names)))
 
 
 async def create_group(scim: httpx.AsyncClient, name: str, members: Iterable[str] = ()) -> str:
@@ -97,7 +99,3 @@ def ids(answer: httpx.Response) -> list[str]:
 
 
 _numbers = count(1)
-
-
-def _number() -> int:
-    return next(_numbers)

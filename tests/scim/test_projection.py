@@ -133,27 +133,27 @@ async def test_a_users_groups_are_shown_when_asked_for(scim: httpx.AsyncClient) 
     staff = await create_group(scim, "Staff", [sales, grace])
     base = str(scim.base_url).rstrip("/")
 
-    def membership(id: str, display: str) -> dict[str, str]:
-        return {
-            "value": id,
-            "$ref": f"{base}/Groups/{id}",
-            "display": display,
-            "type": "direct",
-        }
+    def group_of(id: str, display: str, type: str) -> dict[str, str]:
+        return {"value": id, "$ref": f"{base}/Groups/{id}", "display": display, "type": type}
+
+    async def groups(user: str) -> list[dict[str, str]]:
+        shown = (await scim.get(f"/Users/{user}?attributes=groups")).json()
+        return sorted(shown.get("groups", ()), key=lambda group: str(group["type"]))
 
     for path in (f"/Users/{ada}", "/Users"):
-        assert "groups" not in str((await scim.get(path)).json())
-    shown = (await scim.get(f"/Users/{ada}?attributes=groups")).json()
-    assert shown["groups"] == [membership(sales, "Sales")]
+        assert "groups" not in (await scim.get(path)).text
+    indirect = group_of(staff, "Staff", "indirect")
+    assert await groups(ada) == [group_of(sales, "Sales", "direct"), indirect]
     listed = (await scim.get("/Users?attributes=groups.value,userName")).json()["Resources"]
-    groups = {each["id"]: each["groups"] for each in listed}
-    assert groups == {ada: [{"value": sales}], grace: [{"value": staff}]}
+    values = {each["id"]: {group["value"] for group in each["groups"]} for each in listed}
+    assert values == {ada: {sales, staff}, grace: {staff}}
+    assert all(group.keys() == {"value"} for each in listed for group in each["groups"])
 
     await scim.patch(f"/Groups/{sales}", json=patch(operation("replace", "displayName", "Sold")))
-    shown = (await scim.get(f"/Users/{ada}?attributes=groups")).json()
-    assert shown["groups"] == [membership(sales, "Sold")]
+    assert await groups(ada) == [group_of(sales, "Sold", "direct"), indirect]
     await scim.delete(f"/Groups/{sales}")
-    assert "groups" not in (await scim.get(f"/Users/{ada}?attributes=groups")).json()
+    assert await groups(ada) == []
+    assert await groups(grace) == [group_of(staff, "Staff", "direct")]
 
 
 async def test_members_are_shown_unless_they_are_left_out(scim: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ from tests.scim.messages import (
     add,
     create_group,
     create_user,
+    create_users,
     group,
     operation,
     patch,
@@ -147,7 +148,7 @@ async def test_a_group_has_another_version_with_every_change_of_its_members(
 
 async def test_a_large_change_of_members_is_conditional_too(scim: httpx.AsyncClient) -> None:
     """It is written in several batches, of which the first decides."""
-    people = [await create_user(scim, f"user{number}") for number in range(100)]
+    people = await create_users(scim, 100)
     sales = f"/Groups/{await create_group(scim, 'Sales')}"
     old = await version(scim, sales)
     answer = await scim.patch(sales, json=add(people[:1]), headers={"If-Match": old})
