@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
 class _Gathering:
     """A transport that sends what is written in one turn of the event loop at once. uvicorn writes
     head and body of an answer one by one; each packet would wake the client, and that costs a
-    point read a sixth of its time."""
+    point read a fifth of its time."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

@@ -319,6 +319,13 @@ class MembershipChange(Model):
     """How many of `added + removed` are written."""
 
 
+class Progress(Model):
+    """How far a big event is, in users."""
+
+    done: int
+    total: int
+
+
 class Event(StoredModel):
     """One accepted write: provisioning log entry, outbox row and unit of reconciliation."""
 
@@ -340,6 +347,8 @@ class Event(StoredModel):
     """Whose access it may change: nobody's, the user `resource_id`, the members in `membership`,
     everybody in the group `resource_id`, everybody in the tenant."""
     membership: MembershipChange | None = None
+    progress: Progress | None = None
+    """Of an event that takes more than one message."""
     reason: str | None = None
     """Why it failed."""
     done_at: datetime | None = None

@@ -130,7 +130,7 @@ class SqliteStore:
                 connection.close()
 
     def explain(self, tenant_id: str | None, query: Query) -> list[str]:
-        """SQLite's plan for a query: one line per table or index that it goes through."""
+        """SQLite's plan for a query (over all tenants without `tenant_id`): one line per step."""
         select = select_page(query, tenant_id, self._now())
         self._inline_until = math.inf
         plan = self._reader.execute(f"EXPLAIN QUERY PLAN {select.sql}", select.parameters)
@@ -200,9 +200,8 @@ class SqliteStore:
         operations = 0
         while self._waiting and operations < GROUP_OPERATIONS:
             batch, answer = self._waiting[0]
-            if not answer.cancelled():
-                operations += len(batch.steps)
-                group.append((answer, self._execute(batch, now)))
+            operations += len(batch.steps)
+            group.append((answer, self._execute(batch, now)))
             self._waiting.popleft()
         if now >= self._purge_at:
             self._purge_at = now + PURGE_SECONDS
@@ -223,7 +222,7 @@ class SqliteStore:
 
 
 def _settle(answer: _Answer, outcome: _Outcome) -> None:
-    if answer.cancelled():
+    if answer.cancelled():  # its caller gave up; what is written is written
         return
     if isinstance(outcome, Exception):
         answer.set_exception(outcome)

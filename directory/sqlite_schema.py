@@ -87,8 +87,8 @@ def connect(path: Path) -> sqlite3.Connection:
         cached_statements=256,
     )
     connection.execute("PRAGMA synchronous = FULL")
-    # For savepoints: elsewhere SQLite allocates 64 KB at once for each, which costs more than the
-    # writes do (malloc returns it to the system every time).
+    # Savepoints then keep little buffers in memory; otherwise each begins with one of 64 KB, which
+    # malloc takes from the system and gives back, at several times the cost of the write.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 

@@ -147,7 +147,8 @@ class Groups(Resources):
             if not event.attributes:
                 await self.commit(request, [], event)
                 return stored
-            document = self.document(stored.document, patched.resource, self.stamp())
+            old = _provisioned(stored.document, request.caller.connection_id)
+            document = self.document(old, patched.resource, self.stamp())
             return await self._write(request, stored, document, event, changes)
 
         return await self.retrying(attempt)
@@ -275,6 +276,13 @@ class Groups(Resources):
         return resolve(selection.filter, answers)
 
 
+def _provisioned(document: Document, connection_id: str) -> Document:
+    """A stored group that this connection writes to: one that was imported or made by hand is
+    provisioned from now on, and belongs to the first connection that does."""
+    owner = document.get("connectionId") or connection_id
+    return {**document, "source": "scim", "connectionId": owner}
+
+
 def _write_of(
     stored: Stored | None, document: Document, event: Event, *, conditional: bool
 ) -> Operation:
@@ -288,8 +296,11 @@ def _write_of(
         Assign(("modified",), document["modified"]),
         Assign(("search", "meta", "lastModified"), document["search"]["meta"]["lastModified"]),
     ]
-    if "intent" in document:
-        changes.append(Assign(("intent",), document["intent"]))
+    changes += [
+        Assign((name,), document[name])
+        for name in ("source", "connectionId", "intent")
+        if name in document and document[name] != stored.document.get(name)
+    ]
     return Update(document["id"], tuple(changes), stored.etag if conditional else None)
 
 

@@ -3,9 +3,12 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
+
+from simulation.provisioning import answer_to
 
 POLL_SECONDS = 0.02
 
@@ -41,7 +44,7 @@ class Checking:
     async def access(self, user: str) -> dict[str, Any]:
         """The access record of a user, as the application sees it."""
         async with self._places:
-            response = await self._client.get(f"{self.access_url}/users/{user}")
+            response = await answer_to(partial(self._client.get, f"{self.access_url}/users/{user}"))
         response.raise_for_status()
         record: dict[str, Any] = response.json()
         return record

@@ -9,8 +9,9 @@ import asyncio
 import itertools
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -22,6 +23,12 @@ PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MEDIA_TYPE = "application/scim+json"
 MEMBERS_PER_REQUEST = 50
 RETRIES = 5
+"""How often a request is sent while the answer asks for patience."""
+ATTEMPTS = 7
+"""How often a request is sent that gets no answer."""
+PAUSE = 0.25
+"""Seconds before such a request is repeated; doubles each time, so that a server has a quarter of
+a minute to start again."""
 
 
 class ProvisioningError(Exception):
@@ -60,22 +67,23 @@ class Provisioning:
         await self._client.aclose()
 
     async def test_connection(self) -> None:
-        """Ask for a user and a group that cannot exist: 200 and an empty list is right."""
+        """Ask for a user and a group that cannot exist: 200 and an empty list is right. A server
+        that gives no answer is not asked again. Raises httpx.TransportError."""
         for path, attribute in (("Users", "userName"), ("Groups", "displayName")):
-            found = await self._find(path, attribute, str(uuid.uuid4()), "test connection")
-            if found:
+            nobody = str(uuid.uuid4())
+            if await self._find("test connection", path, attribute, nobody, attempts=1):
                 raise ProvisioningError("Test connection: a random GUID matched something.")
 
     async def provision_user(self, person: Person) -> None:
         """Match by externalId, then by userName; update what is there, or create."""
-        found = await self._find("Users", "externalId", person.object_id, "match user")
-        found = found or await self._find("Users", "userName", person.user_name, "match user")
-        if found:
-            self.links[person.object_id] = found[0]["id"]
+        if await self._matched_user(person):
             await self.update_user(person)
             return
-        created = await self._send("create user", "POST", "/Users", _user(person), 201)
-        self.links[person.object_id] = created["id"]
+        created = await self._send("create user", "POST", "/Users", _user(person), 201, 409)
+        if created.status_code == 201:
+            self.links[person.object_id] = created.json()["id"]
+        elif not await self._matched_user(person):
+            raise _refused("create user", created)
 
     async def update_user(self, person: Person) -> None:
         """Send active, as `accountEnabled` is mapped."""
@@ -87,12 +95,13 @@ class Provisioning:
 
     async def provision_group(self, team: Team) -> None:
         """Match by displayName; a new group is created without members."""
-        found = await self._find("Groups", "displayName", team.display_name, "match group")
-        if found:
-            self.links[team.object_id] = found[0]["id"]
+        if await self._matched_group(team):
             return
-        created = await self._send("create group", "POST", "/Groups", _group(team), 201)
-        self.links[team.object_id] = created["id"]
+        created = await self._send("create group", "POST", "/Groups", _group(team), 201, 409)
+        if created.status_code == 201:
+            self.links[team.object_id] = created.json()["id"]
+        elif not await self._matched_group(team):
+            raise _refused("create group", created)
 
     async def add_members(self, team: Team, people: Sequence[Person]) -> None:
         """Memberships that came, many in one request."""
@@ -111,31 +120,82 @@ class Provisioning:
             what = "add members" if added else "remove members"
             await self._send(what, "PATCH", path, _patch(operations), 200, 204)
 
-    async def _find(self, path: str, attribute: str, value: str, what: str) -> list[dict[str, Any]]:
+    async def _matched_user(self, person: Person) -> bool:
+        """Link a user who is there. What conflicts with a user to be created may be that user: an
+        earlier request did create it, and its answer was lost."""
+        found = await self._find("match user", "Users", "externalId", person.object_id)
+        found = found or await self._find("match user", "Users", "userName", person.user_name)
+        return self._linked(person.object_id, found)
+
+    async def _matched_group(self, team: Team) -> bool:
+        """The same for a group."""
+        found = await self._find("match group", "Groups", "displayName", team.display_name)
+        return self._linked(team.object_id, found)
+
+    def _linked(self, object_id: str, found: list[dict[str, Any]]) -> bool:
+        if found:
+            self.links[object_id] = found[0]["id"]
+        return bool(found)
+
+    async def _find(
+        self, what: str, path: str, attribute: str, value: str, *, attempts: int = ATTEMPTS
+    ) -> list[dict[str, Any]]:
         excluded = {"excludedAttributes": "members"} if path == "Groups" else {}
         parameters = httpx.QueryParams({**excluded, "filter": f'{attribute} eq "{value}"'})
-        answer = await self._send(what, "GET", f"/{path}?{parameters}", None, 200)
-        found: list[dict[str, Any]] = answer["Resources"]
+        answer = await self._send(
+            what, "GET", f"/{path}?{parameters}", None, 200, attempts=attempts
+        )
+        found: list[dict[str, Any]] = answer.json()["Resources"]
         return found
 
     async def _send(
-        self, what: str, method: str, path: str, body: dict[str, Any] | None, *expected: int
-    ) -> dict[str, Any]:
-        """One request, repeated while the server asks for patience."""
+        self,
+        what: str,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        *expected: int,
+        attempts: int = ATTEMPTS,
+    ) -> httpx.Response:
+        """One request, repeated while the server asks for patience. Raises ProvisioningError for a
+        status that is not expected, httpx.TransportError where there is no answer."""
+        request = partial(self._request, what, method, self._url + path, body)
         for attempt in range(RETRIES):
-            async with self._places:
-                started = time.perf_counter()
-                response = await self._client.request(method, self._url + path, json=body)
-                self.measured.add(what, time.perf_counter() - started)
+            response = await answer_to(request, attempts)
             if response.status_code not in (429, 503):
                 break
             await asyncio.sleep(float(response.headers.get("Retry-After", 1)) * (attempt + 1))
         if response.status_code not in expected:
-            raise ProvisioningError(
-                f"{what}: {method} answered {response.status_code}: {response.text[:500]}"
-            )
-        answer: dict[str, Any] = response.json() if response.content else {}
-        return answer
+            raise _refused(what, response)
+        return response
+
+    async def _request(
+        self, what: str, method: str, url: str, body: dict[str, Any] | None
+    ) -> httpx.Response:
+        async with self._places:
+            started = time.perf_counter()
+            response = await self._client.request(method, url, json=body)
+            self.measured.add(what, time.perf_counter() - started)
+            return response
+
+
+async def answer_to(
+    request: Callable[[], Awaitable[httpx.Response]], attempts: int = ATTEMPTS
+) -> httpx.Response:
+    """The answer to a request that is repeated while there is none, as while a server starts
+    again. Raises httpx.TransportError after so many attempts."""
+    for attempt in range(attempts - 1):
+        try:
+            return await request()
+        except httpx.TransportError:
+            await asyncio.sleep(PAUSE * 2**attempt)
+    return await request()
+
+
+def _refused(what: str, response: httpx.Response) -> ProvisioningError:
+    return ProvisioningError(
+        f"{what}: {response.request.method} answered {response.status_code}: {response.text[:500]}"
+    )
 
 
 def _user(person: Person) -> dict[str, Any]:

@@ -270,7 +270,9 @@ async def _drift(store: Store, directory: Directory) -> AsyncIterator[str]:
     for user in users:
         id = user["resource"]["id"]
         computed = effective_access(user, facts)
-        grants = [g.model_dump(mode="json", by_alias=True, exclude_none=True) for g in computed.grants]
+        grants = [
+            g.model_dump(mode="json", by_alias=True, exclude_none=True) for g in computed.grants
+        ]
         record = directory.of("Access").get(f"access:{id}", {})
         found = record.get("enabled"), record.get("reasons"), record.get("grants")
         if found != (computed.enabled, list(computed.reasons), grants):

@@ -1,5 +1,5 @@
-"""The two ways to a Muster: through ASGI in this process, and through HTTP and the Functions runtime,
-as `python -m devhost` runs it. A test that takes the fixture `muster` runs through both.
+"""The two ways to a Muster: through ASGI in this process, and through HTTP and the Functions
+runtime, as `python -m devhost` runs it. A test that takes the fixture `muster` runs through both.
 """
 
 import asyncio

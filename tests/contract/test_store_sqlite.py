@@ -1,13 +1,15 @@
 """The SQLite store: the contract, and what only an SQLite file can get wrong."""
 
 import asyncio
+import base64
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from directory import sqlite as sqlite_store
@@ -220,6 +222,23 @@ async def test_an_index_that_a_file_lacks_is_filled(
     ]
     assert ids((await reopened.query("acme", by_name)).items) == ["a"]
     await reopened.close()
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [lambda t: [*t, "x"], lambda t: t[:-1], lambda t: [*t[:-1], {}], lambda t: [*t[:-1], 2**63]],
+)
+async def test_a_forged_continuation_is_refused(
+    store: SqliteStore, forge: Callable[[list[object]], object]
+) -> None:
+    await create(store, [document("acme", f"{n}") for n in range(2)])
+    continuation = (await store.query("acme", Query("User", limit=1))).continuation
+    assert continuation is not None
+    forged = base64.urlsafe_b64encode(
+        orjson.dumps(forge(orjson.loads(base64.urlsafe_b64decode(continuation))))
+    )
+    with pytest.raises(ValueError, match="continuation"):
+        await store.query("acme", Query("User", continuation=forged.decode()))
 
 
 async def test_a_file_of_a_newer_version_is_refused(store: SqliteStore, path: Path) -> None:

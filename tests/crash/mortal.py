@@ -49,11 +49,11 @@ class Fate:
     writes: int = 0
     death: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def before(self, method: str, asked: tuple[Any, ...]) -> None:
+    async def before(self, *_: object) -> None:
         """What precedes each call."""
         self._meet()
 
-    async def after(self, method: str, asked: tuple[Any, ...]) -> None:
+    async def after(self, method: str, *_: object) -> None:
         """What follows each call."""
         self.writes += method in WRITES
         self._meet()
@@ -83,9 +83,9 @@ class MortalQueue(SqliteQueue):
         await self._fated("complete", partial(super().complete, message))
 
     async def _fated[T](self, method: str, call: Callable[[], Awaitable[T]]) -> T:
-        await self.fate.before(method, ())
+        await self.fate.before(method)
         answer = await call()
-        await self.fate.after(method, ())
+        await self.fate.after(method)
         return answer
 
 

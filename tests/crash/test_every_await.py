@@ -1,9 +1,9 @@
 """A process that dies at any await of a write, or of what follows from it, loses nothing.
 
 Each operation is played with a death before its first write to store or queue, then with one after
-it, after the second, and so on until it lives. What was answered must be there afterwards; what was not answered must be
-there whole, with its event and its effect on access, or not at all; and a client that repeats the
-request changes nothing more.
+it, after the second, and so on until it lives. What was answered must be there afterwards; what was
+not must be there whole, with its event and its effect on access, or not at all; and a client that
+repeats the request changes nothing more.
 """
 
 import asyncio
@@ -134,7 +134,9 @@ def _rename_group(base: Base) -> Act:
 
 
 def _deactivate(base: Base) -> Act:
-    return base.patch("/Users", base.users[0], {"op": "Replace", "path": "active", "value": "False"})
+    return base.patch(
+        "/Users", base.users[0], {"op": "Replace", "path": "active", "value": "False"}
+    )
 
 
 def _map(base: Base) -> Act:

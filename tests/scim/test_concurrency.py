@@ -1,4 +1,4 @@
-"""Requests at the same time: nothing is lost, and nothing is there twice (product sections 1 and 6)."""
+"""Requests at the same time: nothing is lost, nothing is there twice (product sections 1 and 6)."""
 
 import asyncio
 from collections import Counter

@@ -112,7 +112,8 @@ async def test_a_match_by_a_unique_value_is_paged_like_any_other(
 ) -> None:
     """It is looked up without a query, and must not show."""
     await create_user(scim, "ada")
-    query = {"filter": 'userName eq "ADA@example.com"', "startIndex": start, "count": count}
+    match = {"filter": 'userName eq "ADA@example.com"'}
+    query = match | {"startIndex": str(start), "count": str(count)}
     body = (await scim.get("/Users", params=query)).json()
     assert (body["totalResults"], len(body["Resources"])) == (1, items)
     assert body["startIndex"] == start
@@ -213,8 +214,9 @@ async def test_pages_by_cursor(scim: httpx.AsyncClient, query: dict[str, str]) -
         await scim.patch(f"/Users/{id}", json=patch(operation("add", "title", f"T{position % 3}")))
     pages = await all_pages(scim, "/Users", query | {"count": "3"})
     assert [len(page) for page in pages] == [3, 3, 1]
-    assert sum(pages, []) == ids(await scim.get("/Users", params=query))
-    assert await all_pages(scim, "/Users", query | {"count": "7"}) == [sum(pages, [])]
+    everybody = [id for page in pages for id in page]
+    assert everybody == ids(await scim.get("/Users", params=query))
+    assert await all_pages(scim, "/Users", query | {"count": "7"}) == [everybody]
     assert await all_pages(scim, "/Groups", {}) == [[]]
 
 
@@ -285,5 +287,8 @@ async def test_a_search_in_a_body_finds_what_a_query_finds(scim: httpx.AsyncClie
     assert ids(answer) == [ada]
     (found,) = answer.json()["Resources"]
     assert found.keys() == {"schemas", "id", "userName", "title"}
-    query = {**body, "attributes": "userName,title"}
+    query = {
+        name: ",".join(value) if isinstance(value, list) else str(value)
+        for name, value in body.items()
+    }
     assert (await scim.get("/Users", params=query)).json() == answer.json()

@@ -48,7 +48,7 @@ def test_service_provider_config() -> None:
     assert body["filter"] == {"supported": True, "maxResults": 200}
     assert body["changePassword"] == {"supported": False}
     assert body["pagination"] == {
-        "cursor": False,
+        "cursor": True,
         "index": True,
         "defaultPaginationMethod": "index",
         "defaultPageSize": 100,

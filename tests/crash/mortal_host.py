@@ -1,0 +1,113 @@
+"""`python -m tests.crash.mortal_host POINT`: devhost, killed as SIGKILL does it at a point of its
+work. Nothing in the product knows of the points; what is around the work is replaced here.
+
+    never             until somebody else kills it
+    unsent            never either, but the queue does not take what is sent
+    sending           between a commit and its message
+    chunk             when the first batch of a membership change too large for one is written
+    page-N            when the access of N pages of users is written
+    completing        when an event is reconciled and its message is not completed
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import override
+
+import pytest
+
+import wiring
+from devhost.__main__ import main
+from directory.sqlite import SqliteStore
+from directory.store import Operation, Replace, Update
+from queues.port import Message
+from queues.sqlite import ReceivedMessage, SqliteQueue
+from reconciler.recomputation import PAGE
+
+LOCK_SECONDS = 2.0
+"""Messages of a killed process come back after this, instead of after a minute."""
+
+
+def die() -> None:
+    """What `kill -9` does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Unsent(SqliteQueue):
+    @override
+    async def send(self, messages: Sequence[Message]) -> None:
+        await asyncio.Event().wait()
+
+
+class Sending(SqliteQueue):
+    @override
+    async def send(self, messages: Sequence[Message]) -> None:
+        die()
+
+
+class Completing(SqliteQueue):
+    @override
+    async def complete(self, message: ReceivedMessage) -> None:
+        die()
+
+
+class Chunk(SqliteStore):
+    @override
+    async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
+        etags = await super().batch(tenant_id, operations)
+        if any(isinstance(o, Update) and _is_chunk(o) for o in operations):
+            die()
+        return etags
+
+
+def _is_chunk(update: Update) -> bool:
+    return any(change.path == ("membership", "applied") for change in update.changes)
+
+
+class Page(SqliteStore):
+    last = 0
+    """The page that the process does not outlive."""
+    written = 0
+
+    @override
+    async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
+        etags = await super().batch(tenant_id, operations)
+        records = [
+            o for o in operations if isinstance(o, Replace) and o.document["type"] == "Access"
+        ]
+        self.written += len(records) == PAGE
+        if self.written == self.last:
+            die()
+        return etags
+
+
+def arrange(point: str, patch: pytest.MonkeyPatch) -> None:
+    """Replace what the point is about in what the application is built of."""
+    queue: type[SqliteQueue] = SqliteQueue
+    name, _, number = point.partition("-")
+    match name:
+        case "never":
+            pass
+        case "unsent":
+            queue = Unsent
+        case "sending":
+            queue = Sending
+        case "completing":
+            queue = Completing
+        case "chunk":
+            patch.setattr(wiring, "SqliteStore", Chunk)
+        case "page":
+            Page.last = int(number)
+            patch.setattr(wiring, "SqliteStore", Page)
+        case _:
+            sys.exit(f"There is no point {point}.")
+    patch.setattr(wiring, "SqliteQueue", partial(queue, lock_duration=LOCK_SECONDS))
+
+
+if __name__ == "__main__":
+    with pytest.MonkeyPatch.context() as patch:
+        arrange(sys.argv[1], patch)
+        sys.exit(main())
