@@ -60,7 +60,7 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
             event.cursor,
             last_attempt=deliveries >= application.settings.max_delivery_count,
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, the message must come again)
         # The host logs the text of what leaves here, and an exception's may hold a person's data.
         stack = "".join(traceback.format_tb(error.__traceback__))
         log.error("Event %s: %s\n%s", event.event_id, type(error).__name__, stack)

@@ -41,7 +41,7 @@ async def simulate(
 ) -> dict[str, Any]:
     """Play the script. `local` is the application on the server's own store and the tenant's id:
     groups are mapped there, as an administrator would. Raises AdministrationError."""
-    seed = random.getrandbits(32) if script.seed is None else script.seed  # noqa: S311
+    seed = random.getrandbits(32) if script.seed is None else script.seed
     organisation = Organisation(script.users, script.groups, seed)
     provisioning = Provisioning(script.tenant_url, script.scim_token)
     checking = Checking(script.access_url, script.access_token)
