@@ -31,6 +31,7 @@ from scim.validation import (
     Changed,
     Ignored,
     check_required,
+    check_size,
     normalise_element,
     normalise_value,
     schemas_of,
@@ -111,6 +112,7 @@ def _write(
         after = _whole(verb, attribute, before, value, target.path, ignored)
     if after == before:
         return resource
+    check_size(after, target.path)
     _check_change(verb, attribute, before, after, target.name)
     return _with(resource, target.keys, after)
 

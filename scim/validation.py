@@ -22,6 +22,8 @@ from scim.schema import Attribute, ResourceType, attribute_path
 Ignored = list[str]
 """Names of what was not taken, each once: at most 100 names, each shortened to 200 characters."""
 
+MOST_ELEMENTS = 1000
+"""The most elements of one multi-valued attribute. Members are no attribute in this sense."""
 _MOST_IGNORED = 100
 _LONGEST_NAME = 200
 
@@ -102,7 +104,16 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
             elements.append(element)
     if attribute.type == "complex":
         _check_primary(elements, path)
+    check_size(elements, path)
     return elements or None
+
+
+def check_size(elements: Any, path: str) -> None:
+    """Raises InvalidValue for an array of more than MOST_ELEMENTS elements."""
+    if isinstance(elements, list) and len(elements) > MOST_ELEMENTS:
+        raise InvalidValue(
+            f"'{path}' would have {len(elements)} values; at most {MOST_ELEMENTS} are kept."
+        )
 
 
 def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:

@@ -16,7 +16,7 @@ from scim.errors import (
     ScimError,
 )
 from scim.schema import load_schema
-from scim.validation import Changed
+from scim.validation import MOST_ELEMENTS, Changed
 from tests.unit.payloads import EXTENSION, GROUP, STAFF, USER
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -893,3 +893,10 @@ def test_a_group_keeps_its_display_name() -> None:
     for operation in (op("Remove", "displayName"), op("Replace", "displayName", "")):
         with pytest.raises(ScimError, match="displayName is required"):
             patch.apply(GROUP, group, entra.operations({"Operations": [operation]}))
+
+
+def test_an_attribute_has_a_bounded_number_of_values() -> None:
+    full = [{"value": f"{number}@example.com"} for number in range(MOST_ELEMENTS)]
+    more = {"op": "add", "path": "emails", "value": [{"value": "one.more@example.com"}]}
+    with pytest.raises(InvalidValue, match="1001 values"):
+        apply(user(emails=full), more)

@@ -12,6 +12,7 @@ from scim2_models import EnterpriseUser, User
 from scim.errors import InvalidSyntax, InvalidValue, MutabilityViolation
 from scim.schema import ResourceType, attribute_path, load_schema
 from scim.validation import (
+    MOST_ELEMENTS,
     Ignored,
     Normalised,
     check_required,
@@ -543,3 +544,10 @@ def test_an_independent_implementation_reads_what_is_kept(body: dict[str, Any]) 
     for name in ("profileUrl", "photos", "x509Certificates", "locale", "preferredLanguage"):
         resource.pop(name, None)
     User[EnterpriseUser].model_validate(resource)
+
+
+def test_an_attribute_has_a_bounded_number_of_values() -> None:
+    emails = [{"value": f"{number}@example.com"} for number in range(MOST_ELEMENTS + 1)]
+    assert normalise(USER, {"userName": "x", "emails": emails[:-1]}).ignored == ()
+    with pytest.raises(InvalidValue, match=r"'emails' would have 1001 values"):
+        normalise(USER, {"userName": "x", "emails": emails})
