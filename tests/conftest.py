@@ -1,11 +1,14 @@
 """Fixtures that more than one suite uses."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from directory.sqlite_schema import open_database
 from tests.transports import Host, Muster, in_process, running_host, through_functions
+from wiring import DATABASE
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +20,21 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     assert "Traceback" not in log, log
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without documents; to copy it takes less time than to make one."""
+    path = tmp_path_factory.mktemp("empty") / DATABASE
+    open_database(path).close()
+    return path
+
+
 @pytest.fixture(params=["asgi", "functions"])
-async def muster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Muster]:
+async def muster(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
+) -> AsyncIterator[Muster]:
     """A server without tenants, through both transports."""
     if request.param == "asgi":
+        shutil.copy(empty_database, tmp_path)
         async with in_process(tmp_path) as muster:
             yield muster
     else:

@@ -54,8 +54,12 @@ class Host:
         assert self.process.wait(PATIENCE) == -signal.SIGKILL
 
     def _client(self, surface: str, token: str) -> httpx.AsyncClient:
-        headers = {"Authorization": f"Bearer {token}"}
-        return httpx.AsyncClient(base_url=self.url + surface, headers=headers, timeout=PATIENCE)
+        return httpx.AsyncClient(
+            base_url=self.url + surface,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=PATIENCE,
+            limits=httpx.Limits(max_connections=8),
+        )
 
 
 @contextmanager

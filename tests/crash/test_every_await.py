@@ -8,8 +8,9 @@ repeats the request changes nothing more.
 
 import asyncio
 import json
+import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -235,6 +236,63 @@ async def test_a_death_at_any_await_loses_nothing(
     assert writes > 1, "it did not die"
 
 
+async def test_who_writes_next_comes_after_what_was_left_unfinished(
+    base: Base, tmp_path: Path
+) -> None:
+    """The exchange brings the last user and takes the first; whoever asks for the opposite after it
+    gets the opposite, however much of the exchange was done."""
+    come = {"op": "Add", "path": "members", "value": base.members(0)}
+    go = {"op": "Remove", "path": "members", "value": base.members(PEOPLE - 1)}
+    back = base.patch("/Groups", base.groups["Crowd"], come, go)
+    for writes in count():
+        folder = _copy(base, tmp_path)
+        life = await _live(folder, Fate(at=writes), _exchange_members(base))
+        async with process(folder, later=LATER) as muster:
+            assert await back(muster) == 204
+            await _recovered(muster)
+            found = await Directory.read(muster.application.store, TENANT)
+        crowd = base.groups["Crowd"]
+        assert f"member:{crowd}:{base.users[0]}" in found.of("Membership")
+        assert f"member:{crowd}:{base.users[-1]}" not in found.of("Membership")
+        if life.ended:
+            break
+    assert writes > 1, "it did not die"
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_deaths_amid_everything_at_once(seed: int, base: Base, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    folder = _copy(base, tmp_path)
+    waiting = {name: operation.act(base) for name, operation in OPERATIONS.items()}
+    for lives in count():
+        fate = Fate(at=chance.randint(1, 40))
+        async with process(folder, fate, lives * LATER) as muster:
+            if await _outlives(fate, _everything(muster, waiting)):
+                break
+    async with process(folder, later=(lives + 1) * LATER) as muster:
+        await _recovered(muster)
+        found = await Directory.read(muster.application.store, TENANT)
+    names = [user["resource"]["userName"] for user in found.of("User").values()]
+    assert names.count("new@contoso.example") == 1
+    assert not found.exists("User", base.users[0])
+    assert not found.exists("Group", base.groups["Crowd"])
+    assert lives, "it did not die"
+
+
+async def _everything(muster: Environment, waiting: dict[str, Act]) -> None:
+    """What the timer does, all requests that were not answered yet, and reconciling."""
+
+    async def play(name: str) -> None:
+        status = await waiting[name](muster)
+        assert status < 500, f"{name}: {status}"
+        del waiting[name]
+
+    application = muster.application
+    await application.relay.resend_pending(application.settings.relay_after_seconds)
+    await asyncio.gather(*map(play, list(waiting)))
+    await muster.settle()
+
+
 @dataclass(frozen=True)
 class Life:
     """What a process got done: the answer's status, None where there was none; whether it came
@@ -248,19 +306,26 @@ async def _live(folder: Path, fate: Fate, act: Act) -> Life:
     """Answer the request and reconcile."""
     status = None
 
-    async def live() -> None:
+    async def work() -> None:
         nonlocal status
         status = await act(muster)
         await muster.settle()
 
     async with process(folder, fate) as muster:
-        living, dying = asyncio.create_task(live()), asyncio.create_task(fate.death.wait())
-        await asyncio.wait((living, dying), return_when=asyncio.FIRST_COMPLETED)
-        for task in (living, dying):
-            task.cancel()
-        if not fate.death.is_set():
-            await living
-        return Life(status, not fate.death.is_set())
+        ended = await _outlives(fate, work())
+    return Life(status, ended)
+
+
+async def _outlives(fate: Fate, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the process lives until the work is done."""
+    working, dying = asyncio.create_task(work), asyncio.create_task(fate.death.wait())
+    await asyncio.wait((working, dying), return_when=asyncio.FIRST_COMPLETED)
+    alive = not fate.death.is_set()
+    if alive:
+        await working
+    working.cancel()
+    dying.cancel()
+    return alive
 
 
 async def _recovered(muster: Environment) -> "Picture":

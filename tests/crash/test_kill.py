@@ -146,6 +146,28 @@ async def test_a_death_between_commit_and_send(folder: Path) -> None:
                 assert shown["userName"] == "ada@contoso.example"
 
 
+async def test_a_death_amid_many_requests(folder: Path) -> None:
+    answered: list[str] = []
+
+    async def create(name: str) -> None:
+        answered.append(await write(scim, "POST", "/Users", user(name)))
+        if len(answered) == 20:
+            first.process.kill()
+
+    with host(folder, "never") as first:
+        async with first.scim() as scim:
+            requests = (create(f"user{number}") for number in range(80))
+            failed = await asyncio.gather(*requests, return_exceptions=True)
+        first.killed()
+    assert all(isinstance(failure, httpx.TransportError | None) for failure in failed)
+    assert len(answered) < 80, "it was over before"
+    async with state(folder) as disk:
+        with host(folder):
+            await disk.settled()
+        found = {document["resource"]["id"] for document in await disk.documents("User")}
+        assert found >= set(answered)
+
+
 async def test_a_death_between_two_batches_of_one_request(crowd: Path, folder: Path) -> None:
     shutil.copytree(crowd, folder)
     async with state(folder) as disk:

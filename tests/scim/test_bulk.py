@@ -200,6 +200,16 @@ async def test_methods_and_paths_in_any_case_and_form(
     assert (await scim.get(result["location"])).status_code == 200
 
 
+async def test_the_parameters_of_the_bulk_request_are_not_those_of_its_operations(
+    scim: httpx.AsyncClient,
+) -> None:
+    """RFC 7644 section 3.5.2.1 would have a single PATCH answered with 200."""
+    sales = await create_group(scim, "Sales")
+    rename = change("PATCH", f"/Groups/{sales}", patch(operation("replace", "displayName", "x")))
+    answer = await scim.post("/Bulk?attributes=id", json=bulk(rename))
+    assert statuses(answer.json()["Operations"]) == ["204"]
+
+
 async def test_locations_are_below_the_base_that_the_client_uses(scim: httpx.AsyncClient) -> None:
     url = scim.base_url.copy_with(path="/scim/v2/Bulk")
     answer = await scim.post(url, json=bulk(post("/Users", "a", user("ada"))))
@@ -368,6 +378,22 @@ async def test_a_circle_that_cannot_be_closed(tenant: Tenant) -> None:
     assert await members(tenant.scim, c) == [a]
 
 
+async def test_a_circle_whose_first_one_fails(tenant: Tenant) -> None:
+    results = await process(
+        tenant.scim,
+        post("/Groups", "a", {"schemas": [GROUP], "members": [{"value": "bulkId:b"}]}),
+        post("/Groups", "b", group("B", ["bulkId:a"])),
+    )
+    assert statuses(results) == ["400", "409"]
+    assert await tenant.contents() == {}
+
+
+async def test_the_version_of_a_new_resource_means_nothing(scim: httpx.AsyncClient) -> None:
+    """RFC 7644 section 3.7: it is for PUT, PATCH and DELETE."""
+    itself = post("/Groups", "a", group("A", ["bulkId:a"])) | {"version": 'W/"1"'}
+    assert statuses(await process(scim, itself)) == ["201"]
+
+
 # References that lead nowhere
 
 
@@ -422,18 +448,21 @@ async def test_after_so_many_errors_nothing_begins(
     """RFC 7644 section 3.7: `failOnErrors`, exactly, also where POSTs run at once."""
     size = 40
     assert size > 2 * AT_ONCE
+    taken = [post("/Users", f"t{i}", user(f"taken{i}")) for i in range(size)]
+    assert statuses(await process(tenant.scim, *taken)) == ["201"] * size
     operations = [
-        post("/Users", f"u{i}", {} if i in wrong else user(f"user{i}")) for i in range(size)
+        post("/Users", f"u{i}", user(f"taken{i}" if i in wrong else f"user{i}"))
+        for i in range(size)
     ]
     more = {} if limit is None else {"failOnErrors": limit}
     results = await process(tenant.scim, *operations, **more)
     expected: list[str] = []
     for i in range(size):
-        if limit is None or expected.count("400") < limit:
-            expected.append("400" if i in wrong else "201")
+        if limit is None or expected.count("409") < limit:
+            expected.append("409" if i in wrong else "201")
     assert statuses(results) == expected
     created = (await tenant.scim.get("/Users?count=0")).json()["totalResults"]
-    assert created == expected.count("201") == len(await tenant.events())
+    assert created - size == expected.count("201") == len(await tenant.events()) - size
 
 
 async def test_errors_of_every_kind_count(scim: httpx.AsyncClient) -> None:
@@ -573,6 +602,8 @@ async def test_an_operation_that_a_single_request_would_get_wrong(
     results = await process(tenant.scim, operation, good)
     assert statuses(results) == [status, "201"]
     assert named in results[0]["response"]["detail"]
+    if operation["method"] == "POST":
+        assert "location" not in results[0]
     assert len(await tenant.events()) == 1
 
 

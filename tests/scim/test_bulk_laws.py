@@ -193,6 +193,7 @@ class Contrary:
         self._arrived: list[asyncio.Event] = []
         self.at_once = 0
         """The most batches that were under way at the same time."""
+        self.queries = 0
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """See Store."""
@@ -220,6 +221,7 @@ class Contrary:
 
     async def query(self, tenant_id: str, query: Query) -> Page:
         """See Store."""
+        self.queries += 1
         return await self._store.query(tenant_id, query)
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
@@ -267,4 +269,5 @@ async def test_posts_at_the_same_time_end_as_one_after_the_other(tmp_path: Path)
         *("204", "201"),
     ]
     assert 1 < store.at_once <= AT_ONCE
+    assert not store.queries  # nothing is read only to be shown to nobody
     await store.close()

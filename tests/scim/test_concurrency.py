@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import httpx
 import pytest
 
+from directory.store import Operation
 from tests.scim.messages import (
     add,
     create_group,
@@ -75,9 +76,30 @@ async def test_100_members_are_added_by_100_requests_at_once(tenant: Tenant) -> 
     assert statuses(answers) == {204: 100}
     assert sorted(await members(tenant.scim, sales)) == sorted(people)
     changes = [event for event in await tenant.events() if event.operation == "patch"]
-    assert sorted(
-        added for event in changes if event.membership for added in event.membership.added
-    ) == sorted(f"user:{id}" for id in people)
+    added = [id for event in changes if event.membership for id in event.membership.added]
+    assert sorted(added) == sorted(f"user:{id}" for id in people)
+
+
+@pytest.mark.parametrize("muster", ["asgi"], indirect=True)
+async def test_additions_at_once_do_not_fight_over_the_group(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Product section 10: one transactional batch each, however many there are."""
+    people = await create_users(tenant.scim, 40)
+    sales = await create_group(tenant.scim, "Sales")
+    batches: list[object] = []
+    batch = tenant.muster.store.batch
+
+    async def counted(tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
+        batches.append(operations)
+        return await batch(tenant_id, operations)
+
+    monkeypatch.setattr(tenant.muster.store, "batch", counted)
+    answers = await asyncio.gather(
+        *(tenant.scim.patch(f"/Groups/{sales}", json=add([id])) for id in people)
+    )
+    assert statuses(answers) == {204: len(people)}
+    assert len(batches) == len(people)
 
 
 async def test_members_come_and_go_at_once(tenant: Tenant) -> None:

@@ -129,6 +129,13 @@ async def test_around_the_size_of_a_batch(tenant: Tenant, crowd: list[str], size
         (
             [
                 operation("add", "members", [{"value": "{3}"}]),
+                operation("add", "members", [{"value": "{0}"}]),
+            ],
+            [0, 1, 2, 3],
+        ),
+        (
+            [
+                operation("add", "members", [{"value": "{3}"}]),
                 operation("remove", 'members[value eq "{0}"]'),
                 operation("remove", 'members[value eq "{3}"]'),
                 operation("add", "members", [{"value": "{0}"}]),

@@ -211,6 +211,25 @@ async def test_the_largest_body(tenant: Tenant, more: int, status: int) -> None:
         assert await tenant.contents() == before
 
 
+@pytest.mark.parametrize("muster", ["asgi"], indirect=True)
+@pytest.mark.parametrize(("more", "status"), [(0, 201), (1, 413)])
+async def test_the_largest_body_of_a_server_that_takes_chunks(
+    tenant: Tenant, more: int, status: int
+) -> None:
+    """Without a Content-Length the limit counts what arrives."""
+    body = httpx.Request("POST", "http://x", json=user("ada")).content
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body[:-1]
+        yield b" " * (BODY_BYTES + more - len(body))
+        yield b"}"
+
+    before = await tenant.contents()
+    answer = await tenant.scim.post("/Users", content=chunks())
+    assert answer.status_code == status
+    assert (await tenant.contents() == before) is (status == 413)
+
+
 async def test_a_user_that_the_store_cannot_hold(tenant: Tenant) -> None:
     """A document has at most 2 MB."""
     before = await tenant.contents()

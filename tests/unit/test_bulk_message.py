@@ -80,8 +80,10 @@ def test_data_is_split_where_values_begin() -> None:
 
 
 def test_what_is_nested_too_deep_for_a_resource_is_left_alone() -> None:
-    value: Any = "bulkId:a"
+    values: Any = "bulkId:a"
+    objects: Any = "bulkId:a"
     for _ in range(5000):
-        value = [value]
-    assert references(value) == set()
-    assert split({"members": value}, {"a"}) == ({"members": value}, {})
+        values, objects = [values], {"a": objects}
+    for data in (values, objects):
+        assert references(data) == set()
+        assert split({"members": data}, {"a"}) == ({"members": data}, {})

@@ -1,0 +1,361 @@
+"""What a service does on a bad day: the Cosmos DB store through the unmodified SDK.
+
+Nothing is lost and nothing doubled: what a batch answers is true, and where the truth is not
+known it says Unavailable.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from directory import cosmos
+from directory.condition import Compare
+from directory.cosmos import PAUSES, CosmosStore
+from directory.cosmos_batch import UNKNOWN_ETAG
+from directory.cosmos_indexing import indexing_policy
+from directory.store import (
+    Conflict,
+    Create,
+    Delete,
+    Document,
+    Increment,
+    NotFound,
+    Order,
+    PreconditionFailed,
+    Query,
+    Replace,
+    Stored,
+    Throttled,
+    Unavailable,
+    Update,
+    Upsert,
+)
+from tests.contract.store_query_contract import document, ids
+from tests.emulators.cosmos import Facade, Fault, serving
+from tests.emulators.cosmos_container import Container
+
+KEY = "Zm9yIHRlc3Rz"
+ACME = "acme"
+ATTEMPTS = 1 + len(PAUSES)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosmos, "PAUSES", (0.0,) * len(PAUSES))
+
+
+@pytest.fixture
+async def facade() -> AsyncIterator[Facade]:
+    async with serving(Facade(Container(indexing_policy()))) as facade:
+        yield facade
+
+
+@pytest.fixture
+async def store(facade: Facade) -> AsyncIterator[CosmosStore]:
+    store = CosmosStore(facade.endpoint, KEY, throttle_seconds=0.1)
+    await store.count(ACME, "User")  # connects: faults are for what comes after
+    facade.requests.clear()
+    yield store
+    await store.close()
+
+
+def event(n: int = 1) -> Create:
+    return Create(document(ACME, f"event:{n}", "Event"))
+
+
+def stored(facade: Facade) -> dict[str, Document]:
+    """What the container holds, without what the service adds."""
+    return {
+        item["id"]: {key: value for key, value in item.items() if not key.startswith("_")}
+        for item in facade.container.items(ACME)
+    }
+
+
+LOST = [
+    pytest.param("lose", 0, id="the connection breaks after it was executed"),
+    pytest.param("lose", 500, id="executed, and answered with 500"),
+    pytest.param("lose", 503, id="executed, and answered with 503"),
+    pytest.param("lose", 408, id="executed, and answered with 408"),
+]
+NOT_EXECUTED = [
+    pytest.param("drop", 0, id="the connection breaks before it is executed"),
+    pytest.param("refuse", 500, id="500"),
+    pytest.param("refuse", 503, id="503"),
+    pytest.param("refuse", 449, id="449"),
+]
+
+
+@pytest.mark.parametrize(("effect", "status"), LOST + NOT_EXECUTED)
+async def test_a_batch_with_an_event_is_written_once(
+    store: CosmosStore, facade: Facade, effect: Any, status: int
+) -> None:
+    old, gone = await store.batch(
+        ACME, [Create(document(ACME, "old")), Create(document(ACME, "gone"))]
+    )
+    await store.batch(ACME, [Create(document(ACME, "group", n=0))])
+    facade.faults.append(Fault("batch", effect, status))
+    replaced, group, removed, created = await store.batch(
+        ACME,
+        [
+            Replace(document(ACME, "old", x=1), old),
+            Update("group", (Increment(("n",)),)),
+            Delete("gone", gone),
+            event(),
+        ],
+    )
+    assert stored(facade) == {
+        "old": document(ACME, "old", x=1),
+        "group": document(ACME, "group", n=1),
+        "event:1": document(ACME, "event:1", "Event"),
+    }
+    assert replaced == (await store.read(ACME, "old")).etag
+    assert created == (await store.read(ACME, "event:1")).etag
+    assert removed is None
+    # Whose version a partial update made cannot be told afterwards.
+    found = (await store.read(ACME, "group")).etag
+    assert group == (UNKNOWN_ETAG if effect == "lose" else found)
+
+
+@pytest.mark.parametrize(("effect", "status"), LOST)
+async def test_an_etag_is_never_that_of_somebody_else_s_version(
+    store: CosmosStore, facade: Facade, effect: Any, status: int
+) -> None:
+    newer = {"operationType": "Replace", "id": "a", "resourceBody": document(ACME, "a", n=2)}
+    others = [newer, {"operationType": "Delete", "id": "b"}]
+    facade.faults.append(
+        Fault("batch", effect, status, meanwhile=lambda: facade.container.execute(ACME, others))
+    )
+    etags = await store.batch(
+        ACME, [Create(document(ACME, "a", n=1)), Create(document(ACME, "b")), event()]
+    )
+    assert etags[:2] == [UNKNOWN_ETAG, UNKNOWN_ETAG]
+    with pytest.raises(PreconditionFailed):
+        await store.batch(ACME, [Replace(document(ACME, "a", n=3), etags[0])])
+
+
+@pytest.mark.parametrize(("effect", "status"), LOST)
+async def test_a_lost_answer_of_a_batch_that_was_refused_is_a_refusal(
+    store: CosmosStore, facade: Facade, effect: Any, status: int
+) -> None:
+    """Somebody else's reservation is no proof that ours was written."""
+    await store.batch(ACME, [Create(document(ACME, "key")), event(1)])
+    facade.faults.append(Fault("batch", effect, status))
+    with pytest.raises(Conflict) as error:
+        await store.batch(ACME, [event(2), Create(document(ACME, "key"))])
+    assert (error.value.document_id, error.value.index) == ("key", 1)
+    assert "event:2" not in stored(facade)
+
+
+@pytest.mark.parametrize(("effect", "status"), LOST)
+async def test_a_batch_that_could_be_executed_twice_is_sent_once(
+    store: CosmosStore, facade: Facade, effect: Any, status: int
+) -> None:
+    await store.batch(ACME, [Create(document(ACME, "a", n=0))])
+    facade.requests.clear()
+    facade.faults.append(Fault("batch", effect, status))
+    with pytest.raises(Unavailable):
+        await store.batch(ACME, [Update("a", (Increment(("n",)),))])
+    assert facade.requests == ["batch"]
+    assert stored(facade)["a"]["n"] == 1
+
+
+@pytest.mark.parametrize("effect", ["lose", "drop"])
+async def test_without_an_event_only_success_is_certain(
+    store: CosmosStore, facade: Facade, effect: Any
+) -> None:
+    """An ETag keeps it from being executed twice; whether it was, nothing proves."""
+    (etag,) = await store.batch(ACME, [Create(document(ACME, "a"))])
+    facade.faults.append(Fault("batch", effect))
+    batch = [Replace(document(ACME, "a", n=1), etag)]
+    if effect == "drop":
+        assert await store.batch(ACME, batch) == [(await store.read(ACME, "a")).etag]
+    else:
+        with pytest.raises(Unavailable):
+            await store.batch(ACME, batch)
+    assert stored(facade)["a"] == document(ACME, "a", n=1)
+
+
+async def test_a_batch_that_is_never_answered(store: CosmosStore, facade: Facade) -> None:
+    facade.faults.append(Fault("batch", "refuse", 500, times=100))
+    with pytest.raises(Unavailable):
+        await store.batch(ACME, [event()])
+    assert facade.requests.count("batch") == ATTEMPTS
+    assert stored(facade) == {}
+
+
+async def test_the_event_is_found_when_every_answer_was_lost(
+    store: CosmosStore, facade: Facade
+) -> None:
+    facade.faults.append(Fault("batch", "lose", times=ATTEMPTS))
+    (etag,) = await store.batch(ACME, [event()])
+    assert etag == (await store.read(ACME, "event:1")).etag
+
+
+async def test_the_lost_answer_before_a_storm(store: CosmosStore, facade: Facade) -> None:
+    facade.faults.append(Fault("batch", "lose"))
+    facade.faults.append(Fault("batch", "refuse", 429, retry_after_ms=60, times=100))
+    (etag,) = await store.batch(ACME, [event()])
+    assert etag == (await store.read(ACME, "event:1")).etag
+
+
+type Call = Callable[[CosmosStore], Awaitable[object]]
+IDEMPOTENT: list[Any] = [
+    pytest.param("read", lambda store: store.read(ACME, "a"), id="read"),
+    pytest.param("query", lambda store: store.read_many(ACME, ["a", "b"]), id="read_many"),
+    pytest.param("query", lambda store: store.query(ACME, Query("User")), id="query"),
+    pytest.param(
+        "query", lambda store: store.query(ACME, Query("User", order=(Order(("n",)),))), id="sorted"
+    ),
+    pytest.param("query", lambda store: store.count(ACME, "User"), id="count"),
+    pytest.param(
+        "query", lambda store: store.query_every_tenant(Query("User")), id="query_every_tenant"
+    ),
+]
+WRITE = pytest.param("batch", lambda store: store.batch(ACME, [event()]), id="batch")
+
+
+@pytest.mark.parametrize(("kind", "call"), IDEMPOTENT)
+@pytest.mark.parametrize(("effect", "status"), [("drop", 0), ("lose", 0), ("refuse", 500)])
+async def test_reads_are_repeated(
+    store: CosmosStore, facade: Facade, kind: Any, call: Call, effect: Any, status: int
+) -> None:
+    await store.batch(ACME, [Create(document(ACME, id, n=1)) for id in "ab"])
+    expected = await call(store)
+    facade.faults.append(Fault(kind, effect, status, times=ATTEMPTS - 1))
+    assert await call(store) == expected
+    facade.faults.append(Fault(kind, effect, status, times=100))
+    facade.requests.clear()
+    with pytest.raises(Unavailable):
+        await call(store)
+    # aiohttp repeats a GET once by itself when a connection that it had kept turns out broken.
+    assert ATTEMPTS <= facade.requests.count(kind) <= ATTEMPTS * (2 if kind == "read" else 1)
+
+
+@pytest.mark.parametrize(("kind", "call"), [*IDEMPOTENT, WRITE])
+async def test_a_storm_of_429_ends_in_throttled(
+    store: CosmosStore, facade: Facade, kind: Any, call: Call
+) -> None:
+    await store.batch(ACME, [Create(document(ACME, id, n=1)) for id in "ab"])
+    facade.requests.clear()
+    facade.faults.append(Fault(kind, "refuse", 429, retry_after_ms=70, times=1000))
+    with pytest.raises(Throttled) as error:
+        await call(store)
+    assert error.value.retry_after == 0.07
+    assert 1 < facade.requests.count(kind) < 10  # patient, and not for ever
+
+
+@pytest.mark.parametrize(("kind", "call"), [*IDEMPOTENT, WRITE])
+async def test_a_gust_of_429_is_waited_out(
+    store: CosmosStore, facade: Facade, kind: Any, call: Call
+) -> None:
+    await store.batch(ACME, [Create(document(ACME, id, n=1)) for id in "ab"])
+    facade.faults.append(Fault(kind, "refuse", 429, retry_after_ms=1, times=3))
+    await call(store)
+
+
+async def test_a_page_that_breaks_in_the_middle_is_read_again_whole(
+    store: CosmosStore, facade: Facade
+) -> None:
+    """The service answers a long query in pages of its own."""
+    await store.batch(ACME, [Create(document(ACME, f"{n:02}")) for n in range(50)])
+    facade.page_items = 7
+    facade.faults.append(Fault("query", "refuse", 503, skip=3))
+    page = await store.query(ACME, Query("User", limit=40))
+    assert ids(page.items) == [f"{n:02}" for n in range(40)]
+    assert page.continuation is not None
+
+
+async def test_the_client_connects_once(facade: Facade) -> None:
+    store = CosmosStore(facade.endpoint, KEY)
+    await asyncio.gather(*(store.count(ACME, "User") for _ in range(20)))
+    assert facade.requests.count("container") == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", ["account", "container"])
+async def test_a_service_that_comes_late_is_found(
+    facade: Facade, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cosmos, "PAUSES", ())  # the SDK has retries of its own here
+    store = CosmosStore(facade.endpoint, KEY)
+    facade.faults.append(Fault(kind, "refuse", 500, times=1000))
+    with pytest.raises(Unavailable):
+        await store.count(ACME, "User")
+    facade.faults.clear()
+    assert await store.count(ACME, "User") == 0
+    await store.close()
+
+
+async def test_nobody_listens() -> None:
+    store = CosmosStore("http://127.0.0.1:9/", KEY)
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
+        await store.batch(ACME, [event()])
+    await store.close()
+
+
+async def test_a_container_that_is_missing_is_named(facade: Facade) -> None:
+    store = CosmosStore(facade.endpoint, KEY, "other")
+    with pytest.raises(Unavailable, match="other/directory"):
+        await store.read(ACME, "a")
+    await store.close()
+
+
+async def test_request_units_are_told(facade: Facade) -> None:
+    told: list[tuple[str, float]] = []
+    store = CosmosStore(facade.endpoint, KEY, meter=lambda what, units: told.append((what, units)))
+    await store.batch(ACME, [Create(document(ACME, id)) for id in "ab"])
+    with pytest.raises(Conflict):
+        await store.batch(ACME, [Create(document(ACME, "a"))])
+    await store.read(ACME, "a")
+    with pytest.raises(NotFound):
+        await store.read(ACME, "c")
+    await store.read_many(ACME, ["a", "b"])
+    await store.query(ACME, Query("User", Compare(("n",), "eq", 1)))
+    await store.count(ACME, "User")
+    assert [what for what, _ in told] == [
+        *("batch", "batch", "read", "read", "read_many", "query", "query")
+    ]
+    assert all(units > 0 for _, units in told)
+    await store.close()
+
+
+async def test_documents_come_without_what_the_service_adds(
+    store: CosmosStore, facade: Facade
+) -> None:
+    (etag,) = await store.batch(ACME, [Upsert(document(ACME, "a", _x=1, _ets=2))])
+    expected = Stored(document(ACME, "a", _x=1, _ets=2), str(etag))
+    assert facade.container.read(ACME, "a")["_etag"] == etag
+    assert await store.read(ACME, "a") == expected
+    assert await store.read_many(ACME, ["a"]) == {"a": expected}
+    assert (await store.query(ACME, Query("User"))).items == (expected,)
+
+
+@pytest.mark.parametrize(
+    "id", [" a ", "a b", "%2F", "a+b", "a&b=c", "é", "~", "..", "a'b", '"', "\n"]
+)
+async def test_ids_survive_the_url(store: CosmosStore, id: str) -> None:
+    await store.batch(ACME, [Create(document(ACME, id))])
+    assert (await store.read(ACME, id)).document["id"] == id
+    assert list(await store.read_many(ACME, [id, "b"])) == [id]
+
+
+@pytest.mark.parametrize("id", [".", "..", "a\n"])
+async def test_ids_that_a_url_does_not_carry(store: CosmosStore, id: str) -> None:
+    with pytest.raises(NotFound):
+        await store.read(ACME, id)
+    with pytest.raises(ValueError, match="id"):
+        await store.batch(ACME, [Create(document(ACME, id))])
+
+
+async def test_the_sdk_logs_warnings_only(
+    store: CosmosStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would write a line per request, with the ids of people in it."""
+    with caplog.at_level(logging.INFO):
+        await store.batch(ACME, [Create(document(ACME, "a"))])
+        await store.read(ACME, "a")
+    assert [record.name for record in caplog.records if record.name.startswith("azure")] == []
+    assert logging.getLogger("azure").level == logging.WARNING
