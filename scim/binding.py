@@ -49,9 +49,9 @@ from scim.filter import (
     ValuePath,
     parse_path,
 )
-from scim.representation import comparable
+from scim.representation import LEADING, comparable
 from scim.scalars import SCALARS
-from scim.schema import Attribute, AttributeType, ResourceType
+from scim.schema import Attribute, AttributeType, ResourceType, attribute_path
 from scim.scope import (
     ElementScope,
     Field,
@@ -127,8 +127,8 @@ def resolve(bound: BoundFilter, found: Mapping[Related, Condition]) -> Condition
 def sort_path(resource_type: ResourceType, sort_by: str) -> Path:
     """Where the value of `sortBy` is stored, in its comparable form.
 
-    Only single values can be sorted by; a complex attribute stands for its `value`. Raises
-    InvalidValue.
+    A complex attribute stands for its `value`, and one with several values for the primary or
+    else the first of them (RFC 7644 section 3.4.2.3). Raises InvalidValue.
     """
     scope = ResourceScope(resource_type, "refuse")
     try:
@@ -141,11 +141,23 @@ def sort_path(resource_type: ResourceType, sort_by: str) -> Path:
         _check_meta(stored)
     except (InvalidFilter, InvalidPath) as error:
         raise InvalidValue(f"sortBy: {error.detail}") from None
-    if path.filter is not None or any(array for _, array in field.steps):
-        raise InvalidValue(
-            f"sortBy: {sort_by[:100]} may have several values; sort by an attribute with one."
-        )
+    if path.filter is not None:
+        raise InvalidValue("sortBy: name an attribute, without a filter in brackets.")
+    if any(array for _, array in field.steps):
+        return _leading_path(field, sort_by)
     return stored
+
+
+def _leading_path(field: Field, sort_by: str) -> Path:
+    keys = [key for key, _ in field.steps]
+    of_elements = not field.steps[-1][1]
+    if of_elements and keys.pop() != "value":
+        raise InvalidValue(
+            f"sortBy: {sort_by[:100]} has several values, which are sorted by `value` only."
+        )
+    if keys[0] in ("schemas", "groups", "members"):
+        raise InvalidValue(f"sortBy: {keys[0]} cannot be sorted by.")
+    return ("search", LEADING, attribute_path(keys))
 
 
 def _condition(filter: Filter, scope: Scope, prefix: Path) -> Condition:

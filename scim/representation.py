@@ -12,8 +12,10 @@ from typing import Any
 
 from scim.errors import InvalidValue
 from scim.scalars import Scalar, utc
-from scim.schema import Attribute, Location, ResourceType
+from scim.schema import Attribute, Location, ResourceType, attribute_path
 
+LEADING = "$leading"
+"""In `search`: the path of a multi-valued attribute → the value that sorting goes by."""
 LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 # The comparable form
@@ -44,14 +46,50 @@ def searchable(
     """The comparable form of a canonical resource, with `meta`, for the document's `search`.
 
     Same structure as the resource; parts that need no change are shared with it, not copied.
+    LEADING holds what it is sorted by where an attribute has several values.
     """
     form = _converted(_forms(resource_type), resource)
+    leading = {
+        attribute_path(keys): value
+        for keys in _arrays(resource_type)
+        if (value := _leading(form, keys)) is not None
+    }
+    if leading:
+        form[LEADING] = leading
     form["meta"] = {
         "resourceType": resource_type.name,
         "created": utc(created),
         "lastModified": utc(modified),
     }
     return form
+
+
+@cache
+def _arrays(resource_type: ResourceType) -> tuple[tuple[str, ...], ...]:
+    """Where multi-valued attributes that can be sorted by are."""
+    found: list[tuple[tuple[str, ...], Attribute]] = []
+    for attribute in resource_type.attributes.values():
+        if ":" in attribute.name:  # an extension
+            parts = attribute.sub_attributes.values()
+            found += [((attribute.name, part.name), part) for part in parts]
+        else:
+            found.append(((attribute.name,), attribute))
+    return tuple(
+        keys for keys, each in found if each.multi_valued and each.mutability != "readOnly"
+    )
+
+
+def _leading(form: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """The value of the primary element, or else of the first one (RFC 7644 section 3.4.2.3)."""
+    elements: Any = form
+    for key in keys:
+        elements = elements.get(key)
+        if elements is None:
+            return None
+    if not isinstance(elements[0], dict):
+        return elements[0]
+    primary = (element for element in elements if element.get("primary") is True)
+    return next(primary, elements[0]).get("value")
 
 
 type _Form = Callable[[Any], Any]
