@@ -38,6 +38,6 @@ $(READY): requirements-dev.txt
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv -q --clear --python 3.13 $(ENVIRONMENT) && uv pip install -q --python $(PYTHON) -r requirements-dev.txt; \
 	else \
-		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -q --disable-pip-version-check -r requirements-dev.txt; \
+		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt; \
 	fi
 	@touch $@

@@ -16,6 +16,7 @@ PEOPLE_SHOWN = 12
 def report(play: Play, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Everything as JSON: requests by kind, seconds from request to access, people."""
     return {
+        "organisation": play.organisation.tag,
         "requests": {
             what: _figures(seconds) for what, seconds in play.provisioning.measured.seconds.items()
         },
@@ -31,12 +32,14 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     for what, figures in summary["requests"].items():
         table.add_row(what, str(figures["count"]), _ms(figures["p50"]), _ms(figures["p99"]))
     console.print(table)
-    people = summary["people"]
-    table = Table("user", "enabled", "groups", "grants", title="Who got what")
+    people, tag = summary["people"], summary["organisation"]
+    title = f"Who got what in organisation {tag}"
+    table = Table("user", "enabled", "groups", "grants", title=title)
     for person in _selection(people):
         state = "yes" if person["enabled"] else "no: " + ", ".join(person["reasons"])
+        groups = ", ".join(group.removesuffix(f" ({tag})") for group in person["groups"])
         grants = ", ".join(person["grants"]) or "-"
-        table.add_row(person["userName"], state, ", ".join(person["groups"]), grants)
+        table.add_row(person["userName"].partition("@")[0], state, groups, grants)
     console.print(table)
     if len(people) > PEOPLE_SHOWN:
         console.print(f"... and {len(people) - PEOPLE_SHOWN} more; --json lists everybody.")
