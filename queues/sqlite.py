@@ -247,7 +247,7 @@ class SqliteQueue:
 
     async def close(self) -> None:
         """Release the connection and its thread; the queue is not used after it."""
-        await self._run(sqlite3.Connection.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
 
     def _wake(self) -> None:
@@ -272,6 +272,10 @@ class SqliteQueue:
         if self._connection is None:
             self._connection = _connect(self._path)
         return job(self._connection)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
         with _writing(db):

@@ -1,5 +1,6 @@
 """Fixtures that more than one suite uses."""
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with running_host(tmp_path_factory.mktemp("host") / "data") as host:
         yield host
     log = host.log.read_text()
-    assert "Traceback" not in log, log
+    assert not re.search(r"Traceback|^\S+  ERROR ", log, re.MULTILINE), log
 
 
 @pytest.fixture(scope="session")

@@ -125,7 +125,10 @@ async def process(
             )
     finally:
         fate.death.set()
-        await _bury()
+        await application.relay.close()  # or some would wait forever for its task, which died
+        await asyncio.gather(
+            *asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True
+        )
         await application.close()
 
 
@@ -134,9 +137,3 @@ def _connect_in_haste(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     return connection
-
-
-async def _bury() -> None:
-    """Let every task of the process find out that it is dead."""
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.gather(*others, return_exceptions=True)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,24 +18,16 @@ from typing import Any
 
 import pytest
 
-from administration.demo import TENANT, prepare_demo
+from administration.demo import TENANT
 from directory import membership_change
-from directory.documents import EntitlementKey
 from directory.store import Store
 from queues.sqlite import Counts
 from reconciler import recomputation, worker
 from scim import groups as groups_module
 from tests.consistency import Directory, assert_consistent
 from tests.crash.mortal import LATER, Fate, process
+from tests.crash.operations import OPERATIONS, PEOPLE, Act, Base, exchange_members, prepare
 from tests.environment import Environment
-from wiring import Settings, build, utc_now
-
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-OWNER = EntitlementKey(kind="role", key="owner")
-USER_OF_ADD_IN = EntitlementKey(kind="role", key="addInUser")
-PEOPLE = 14
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,159 +44,9 @@ def small_pieces() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Base:
-    """State to start from, on disk: a dozen people; Sales with three of them, mapped; Crowd with
-    eight, mapped, in Sales; Empty, with nothing."""
-
-    folder: Path
-    users: list[str]
-    groups: dict[str, str]
-
-    def patch(self, endpoint: str, id: str, *operations: dict[str, Any]) -> "Act":
-        """A SCIM PATCH."""
-        body = {"schemas": [PATCH], "Operations": list(operations)}
-        return lambda muster: _status(muster.client.patch(f"{endpoint}/{id}", json=body))
-
-    def members(self, *numbers: int) -> list[dict[str, str]]:
-        """Users as values of `members`."""
-        return [{"value": self.users[number]} for number in numbers]
-
-
-type Act = Callable[[Environment], Awaitable[int]]
-"""Plays a request and answers its status."""
-
-
-async def _status(request: Awaitable[Any]) -> int:
-    status: int = (await request).status_code
-    return status
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A write: its status, and the one of its repetition."""
-
-    act: Callable[[Base], Act]
-    status: int
-    repeated: int
-
-
-def _create_user(base: Base) -> Act:
-    return lambda muster: _status(muster.client.post("/Users", json=user("new")))
-
-
-def _create_crowd(base: Base) -> Act:
-    body = {"schemas": [GROUP], "displayName": "New", "members": base.members(*range(9))}
-    return lambda muster: _status(muster.client.post("/Groups", json=body))
-
-
-def _add_member(base: Base) -> Act:
-    operation = {"op": "Add", "path": "members", "value": base.members(12)}
-    return base.patch("/Groups", base.groups["Sales"], operation)
-
-
-def _exchange_members(base: Base) -> Act:
-    """More than a batch holds: eight come, six go."""
-    come = {"op": "Add", "path": "members", "value": base.members(*range(6, PEOPLE))}
-    go = {"op": "Remove", "path": "members", "value": base.members(*range(6))}
-    return base.patch("/Groups", base.groups["Crowd"], come, go)
-
-
-def _replace_members(base: Base) -> Act:
-    body = {"schemas": [GROUP], "displayName": "Crowd", "members": base.members(0, *range(8, 14))}
-    url = f"/Groups/{base.groups['Crowd']}"
-    return lambda muster: _status(muster.client.put(url, json=body))
-
-
-def _delete_user(base: Base) -> Act:
-    return lambda muster: _status(muster.client.delete(f"/Users/{base.users[0]}"))
-
-
-def _delete_group(base: Base) -> Act:
-    return lambda muster: _status(muster.client.delete(f"/Groups/{base.groups['Crowd']}"))
-
-
-def _rename_user(base: Base) -> Act:
-    value = {"userName": "renamed@contoso.example", "externalId": "renamed"}
-    return base.patch("/Users", base.users[0], {"op": "Replace", "value": value})
-
-
-def _rename_group(base: Base) -> Act:
-    operation = {"op": "Replace", "path": "displayName", "value": "Renamed"}
-    return base.patch("/Groups", base.groups["Crowd"], operation)
-
-
-def _deactivate(base: Base) -> Act:
-    return base.patch(
-        "/Users", base.users[0], {"op": "Replace", "path": "active", "value": "False"}
-    )
-
-
-def _map(base: Base) -> Act:
-    async def act(muster: Environment) -> int:
-        await muster.mappings.save(base.groups["Crowd"], (OWNER, USER_OF_ADD_IN))
-        return 200
-
-    return act
-
-
-OPERATIONS = {
-    "create a user": Operation(_create_user, 201, 409),
-    "create a group with a crowd": Operation(_create_crowd, 201, 409),
-    "add a member": Operation(_add_member, 204, 204),
-    "exchange a crowd of members": Operation(_exchange_members, 204, 204),
-    "replace a crowd of members": Operation(_replace_members, 200, 200),
-    "delete a user": Operation(_delete_user, 204, 404),
-    "delete a group": Operation(_delete_group, 204, 404),
-    "rename a user": Operation(_rename_user, 200, 200),
-    "rename a group": Operation(_rename_group, 204, 204),
-    "deactivate a user": Operation(_deactivate, 200, 200),
-    "save a mapping": Operation(_map, 200, 200),
-}
-
-
-def user(name: str) -> dict[str, Any]:
-    """A complete user."""
-    address = f"{name}@contoso.example"
-    return {
-        "schemas": [USER],
-        "userName": address,
-        "externalId": name,
-        "name": {"givenName": name, "familyName": "Contoso"},
-        "emails": [{"type": "work", "value": address}],
-        "active": True,
-    }
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, small_pieces: None) -> Base:
-    return asyncio.run(_prepare(tmp_path_factory.mktemp("base")))
-
-
-async def _prepare(folder: Path) -> Base:
-    application = build(Settings(data=folder))
-    await prepare_demo(application.store, folder, "eu", utc_now)
-    await application.close()
-    base = Base(folder, [], {})
-    async with process(folder) as muster:
-        for number in range(PEOPLE):
-            created = await muster.client.post("/Users", json=user(f"user{number}"))
-            base.users.append(created.json()["id"])
-        for name, members in (
-            ("Crowd", base.members(*range(8))),
-            ("Sales", base.members(9, 10, 11)),
-            ("Empty", []),
-        ):
-            if name == "Sales":
-                members = [*members, {"value": base.groups["Crowd"]}]
-            body = {"schemas": [GROUP], "displayName": name, "members": members}
-            created = await muster.client.post("/Groups", json=body)
-            base.groups[name] = created.json()["id"]
-        await muster.mappings.save(base.groups["Crowd"], (USER_OF_ADD_IN,))
-        await muster.mappings.save(base.groups["Sales"], (OWNER,))
-        await muster.settle()
-        await assert_consistent(muster.application.store, TENANT)
-    return base
+    return asyncio.run(prepare(tmp_path_factory.mktemp("base")))
 
 
 @pytest.mark.parametrize("repeat", ["after recovery", "at once"])
@@ -246,7 +88,7 @@ async def test_who_writes_next_comes_after_what_was_left_unfinished(
     back = base.patch("/Groups", base.groups["Crowd"], come, go)
     for writes in count():
         folder = _copy(base, tmp_path)
-        life = await _live(folder, Fate(at=writes), _exchange_members(base))
+        life = await _live(folder, Fate(at=writes), exchange_members(base))
         async with process(folder, later=LATER) as muster:
             assert await back(muster) == 204
             await _recovered(muster)

@@ -13,39 +13,21 @@ import pytest
 
 from administration.demo import TENANT, prepare_demo
 from administration.mappings import Mappings
-from directory.documents import EntitlementKey
 from queues.relay import Relay
 from tests.crash.killing import NOTHING, State, host, state
 from tests.crash.mortal import process
+from tests.crash.operations import OWNER, PATCH, group, user
 from wiring import Settings, build, utc_now
 
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-OWNER = EntitlementKey(kind="role", key="owner")
 CROWD = 600
 """Members of a group whose mapping takes twelve pages of users, in two messages."""
 EXCHANGED = 250
 """Members that one request adds: three batches."""
 
 
-def user(name: str) -> dict[str, Any]:
-    """A complete user."""
-    address = f"{name}@contoso.example"
-    return {
-        "schemas": [USER],
-        "userName": address,
-        "externalId": name,
-        "name": {"givenName": name, "familyName": "Contoso"},
-        "emails": [{"type": "work", "value": address}],
-        "active": True,
-    }
-
-
-def group(name: str, members: list[str]) -> dict[str, Any]:
-    """A group with these users."""
-    values = [{"value": member} for member in members]
-    return {"schemas": [GROUP], "displayName": name, "members": values}
+def values(members: list[str]) -> list[dict[str, str]]:
+    """Ids as `members` has them."""
+    return [{"value": member} for member in members]
 
 
 def patch(op: str, path: str, value: Any) -> dict[str, Any]:
@@ -90,7 +72,7 @@ async def _gather_crowd(folder: Path) -> None:
     async with process(folder) as muster:
         requests = (muster.client.post("/Users", json=user(f"u{n}")) for n in range(CROWD))
         ids = [(await request).json()["id"] for request in requests]
-        await write(muster.client, "POST", "/Groups", group("Crowd", ids))
+        await write(muster.client, "POST", "/Groups", group("Crowd", values(ids)))
         await write(muster.client, "POST", "/Groups", group("Empty", []))
         await muster.settle()
 
@@ -101,10 +83,10 @@ async def test_what_was_answered_and_never_sent_is_applied(folder: Path) -> None
             ada, bo, cleo = [
                 await write(scim, "POST", "/Users", user(n)) for n in ("ada", "bo", "cleo")
             ]
-            sales = await write(scim, "POST", "/Groups", group("Sales", [ada, bo]))
-            legal = await write(scim, "POST", "/Groups", group("Legal", [ada]))
-            members = [{"value": cleo}]
-            await write(scim, "PATCH", f"/Groups/{sales}", patch("Add", "members", members))
+            sales = await write(scim, "POST", "/Groups", group("Sales", values([ada, bo])))
+            legal = await write(scim, "POST", "/Groups", group("Legal", values([ada])))
+            request = patch("Add", "members", values([cleo]))
+            await write(scim, "PATCH", f"/Groups/{sales}", request)
             await write(scim, "PATCH", f"/Users/{bo}", patch("Replace", "active", "False"))
             await write(scim, "PATCH", f"/Users/{ada}", patch("Replace", "userName", "lovelace"))
             await write(scim, "DELETE", f"/Groups/{legal}")
@@ -173,7 +155,7 @@ async def test_a_death_between_two_batches_of_one_request(crowd: Path, folder: P
     async with state(folder) as disk:
         people = [u["resource"]["id"] for u in await disk.documents("User")][:EXCHANGED]
         empty = await _group(disk, "Empty")
-        request = patch("Add", "members", [{"value": id} for id in people])
+        request = patch("Add", "members", values(people))
         with host(folder, "chunk") as first:
             async with first.scim() as scim:
                 with pytest.raises(httpx.TransportError):

@@ -1,0 +1,111 @@
+"""How often a SCIM request goes to Cosmos DB, counted at the façade.
+
+The tenant of an access token is read once and kept for seconds; that read is not counted. `query`
+is also what reads several documents by id at once.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import wiring
+from directory.cosmos import CosmosStore
+from directory.cosmos_indexing import indexing_policy
+from tests.emulators.cosmos import Facade, serving
+from tests.emulators.cosmos_container import Container
+from tests.environment import running
+from tests.scim.messages import (
+    NOBODY,
+    add,
+    create_group,
+    create_user,
+    create_users,
+    operation,
+    patch,
+    remove,
+    user,
+)
+
+
+@dataclass
+class Counted:
+    """A SCIM client whose requests are counted at the database."""
+
+    scim: httpx.AsyncClient
+    facade: Facade
+
+    async def trips(self, method: str, path: str, body: Any = None) -> dict[str, int]:
+        """How many requests of each kind one SCIM request takes."""
+        self.facade.requests.clear()
+        answer = await self.scim.request(method, path, json=body)
+        assert answer.is_success, answer.text
+        return dict(Counter(self.facade.requests))
+
+
+@pytest.fixture
+async def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counted]:
+    async with serving(Facade(Container(indexing_policy()))) as facade:
+        monkeypatch.setattr(wiring, "SqliteStore", lambda _: CosmosStore(facade.endpoint, "Zm9v"))
+        async with running(tmp_path) as environment:
+            yield Counted(environment.client, facade)
+
+
+async def test_reading_by_id(counted: Counted) -> None:
+    ada = await create_user(counted.scim, "ada")
+    sales = await create_group(counted.scim, "Sales", [ada])
+    assert await counted.trips("GET", f"/Users/{ada}?excludedAttributes=groups") == {"read": 1}
+    assert sum((await counted.trips("GET", f"/Users/{ada}")).values()) <= 2
+    assert await counted.trips("GET", f"/Groups/{sales}?excludedAttributes=members") == {"read": 1}
+
+
+@pytest.mark.parametrize("attribute", ["userName", "externalId"])
+@pytest.mark.parametrize(("value", "reads"), [("ada@example.com", 2), ("nobody", 1)])
+async def test_matching_takes_point_reads_and_no_query(
+    counted: Counted, attribute: str, value: str, reads: int
+) -> None:
+    await create_user(counted.scim, "ada", externalId="ada@example.com")
+    path = f'/Users?filter={attribute} eq "{value}"'
+    assert await counted.trips("GET", path) == {"read": reads}
+
+
+async def test_creating(counted: Counted) -> None:
+    trips = await counted.trips("POST", "/Users", user("ada", externalId="1"))
+    assert trips.pop("batch") == 1
+    assert sum(trips.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        operation("replace", "displayName", "Ada"),
+        operation("replace", "userName", "lovelace@example.com"),
+        operation("replace", "active", False),
+    ],
+)
+async def test_changing_a_user(counted: Counted, change: Any) -> None:
+    ada = await create_user(counted.scim, "ada")
+    trips = await counted.trips("PATCH", f"/Users/{ada}", patch(change))
+    assert trips == {"read": 1, "batch": 1}
+
+
+async def test_one_member_costs_the_same_in_a_group_of_any_size(counted: Counted) -> None:
+    bob = await create_user(counted.scim, "bob")
+    small = await create_group(counted.scim, "Small")
+    big = await create_group(counted.scim, "Big", await create_users(counted.scim, 90))
+    for body in (add([bob]), remove([bob])):
+        trips = [await counted.trips("PATCH", f"/Groups/{id}", body) for id in (small, big)]
+        assert trips[0] == trips[1]
+        assert trips[0].pop("batch") == 1
+        assert sum(trips[0].values()) <= 2
+
+
+async def test_what_is_not_there_costs_one_read(counted: Counted) -> None:
+    await counted.trips("GET", "/Users")  # reads the tenant
+    counted.facade.requests.clear()
+    assert (await counted.scim.get(f"/Users/{NOBODY}")).status_code == 404
+    assert counted.facade.requests == ["read"]
