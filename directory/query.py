@@ -1,9 +1,9 @@
 """Conditions compiled to SQL: `directory.condition` for a database.
 
-`Compiler` walks a condition; a dialect says how its database reads the leaves. Whatever a
-dialect returns is true or false and never NULL, so that NOT means what it says and the SQL
-agrees with `directory.condition.matches` on every document. Values, and keys that are not plain
-names, are parameters.
+`Compiler` walks a condition; a dialect says how its database reads the leaves, and negates them,
+so that NOT means what it says and the SQL agrees with `directory.condition.matches` on every
+document. SQLite's leaves are true or false and never NULL (Cosmos DB's: `directory.cosmos_query`);
+values, and keys that are not plain names, are parameters.
 """
 
 # ruff: noqa: S608 - composes SQL of constants, plain names and placeholders
@@ -66,6 +66,10 @@ class Compiler[Source](ABC):
     def any_element(self, source: Source, path: Path, condition: Condition) -> str:
         """SQL of `AnyElement`."""
 
+    def negate(self, leaf: str) -> str:
+        """SQL that is true where a leaf is not."""
+        return f"(NOT {leaf})"
+
     def _compile(self, condition: Condition, source: Source, *, negated: bool) -> str:
         """Negations sink to the leaves (De Morgan), which saves a level of nesting each."""
         match condition:
@@ -83,7 +87,7 @@ class Compiler[Source](ABC):
                 leaf = self.one_of(source, path, values)
             case AnyElement(path, inner):
                 leaf = self.any_element(source, path, inner)
-        return f"(NOT {leaf})" if negated else leaf
+        return self.negate(leaf) if negated else leaf
 
     def _join(
         self,
