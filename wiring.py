@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import ASGIApp
 
@@ -23,13 +24,17 @@ from scim.http import ScimApplication
 from scim.resources import Service
 from scim.schema import load_resource_types
 
+if TYPE_CHECKING:
+    from azure.identity.aio import DefaultAzureCredential
+
 DATABASE = "muster.sqlite"
 
 
 class Settings(BaseSettings):
-    """What a deployment sets, each as an environment variable `MUSTER_<NAME>`."""
+    """What a deployment sets, each as an environment variable `MUSTER_<NAME>`, but for Service
+    Bus, which shares the settings of the Functions trigger."""
 
-    model_config = SettingsConfigDict(env_prefix="MUSTER_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="MUSTER_", extra="ignore", populate_by_name=True)
 
     data: Path = Path(".muster")
     """The folder that holds all state on a laptop."""
@@ -44,6 +49,20 @@ class Settings(BaseSettings):
     """How long events that are done are kept."""
     max_delivery_count: int = 10
     """After so many deliveries the queue dead-letters a message; as in the queue's settings."""
+    cosmos_endpoint: str = ""
+    """The Cosmos DB account; empty: the SQLite file."""
+    cosmos_key: SecretStr = SecretStr("")
+    """The emulator's key; empty: the managed identity."""
+    cosmos_database: str = "muster"
+    cosmos_container: str = "directory"
+    service_bus_namespace: str = Field(
+        default="", validation_alias="ServiceBusConnection__fullyQualifiedNamespace"
+    )
+    """Host name of the namespace, reached with the managed identity."""
+    service_bus_connection: SecretStr = Field(
+        default=SecretStr(""), validation_alias="ServiceBusConnection"
+    )
+    """The emulator's connection string. With neither, the queue is in the SQLite file."""
 
     @property
     def database(self) -> Path:
@@ -58,6 +77,7 @@ class Application:
     settings: Settings
     store: Store
     sender: QueueSender
+    credential: "DefaultAzureCredential | None"
     relay: Relay
     reconciler: Reconciler
     scim: ASGIApp
@@ -68,6 +88,8 @@ class Application:
         await self.relay.close()
         await self.sender.close()
         await self.store.close()
+        if self.credential is not None:
+            await self.credential.close()
 
 
 def utc_now() -> datetime:
@@ -77,13 +99,9 @@ def utc_now() -> datetime:
 
 def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Application:
     """Wire an application; nothing is connected before its first request."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    store = SqliteStore(settings.database)
-    sender: QueueSender = SqliteQueue(
-        settings.database,
-        max_delivery_count=settings.max_delivery_count,
-        poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
-    )
+    credential = _credential(settings)
+    store = _store(settings, credential)
+    sender = _sender(settings, credential)
     relay = Relay(sender, store, lambda: now().timestamp())
     resource_types = load_resource_types(
         sorted(settings.schemas.glob("*.json")) if settings.schemas else ()
@@ -95,11 +113,61 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         settings=settings,
         store=store,
         sender=sender,
+        credential=credential,
         relay=relay,
         reconciler=Reconciler(store, relay.send, now, retention=retention),
         scim=ScimApplication(service, authenticator, settings.public_url),
         access=access_application(AccessReader(store, resource_types["User"]), authenticator),
     )
+
+
+# Azure's SDKs take a while to import: they are, where they are used.
+
+
+def _credential(settings: Settings) -> "DefaultAzureCredential | None":
+    """The managed identity (or whoever is signed in on a laptop), where anything asks for it."""
+    keyless_store = settings.cosmos_endpoint and not settings.cosmos_key.get_secret_value()
+    if not (keyless_store or settings.service_bus_namespace):
+        return None
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+def _store(settings: Settings, credential: "DefaultAzureCredential | None") -> Store:
+    if not settings.cosmos_endpoint:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        return SqliteStore(settings.database)
+    from directory.cosmos import CosmosStore
+
+    return CosmosStore(
+        settings.cosmos_endpoint,
+        settings.cosmos_key.get_secret_value() or _given(credential),
+        settings.cosmos_database,
+        settings.cosmos_container,
+    )
+
+
+def _sender(settings: Settings, credential: "DefaultAzureCredential | None") -> QueueSender:
+    connection = settings.service_bus_connection.get_secret_value()
+    if not (connection or settings.service_bus_namespace):
+        settings.data.mkdir(parents=True, exist_ok=True)
+        return SqliteQueue(
+            settings.database,
+            max_delivery_count=settings.max_delivery_count,
+            poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
+        )
+    from queues.servicebus import ServiceBusNamespace, ServiceBusSender
+
+    return ServiceBusSender(
+        ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
+    )
+
+
+def _given(credential: "DefaultAzureCredential | None") -> "DefaultAzureCredential":
+    if credential is None:
+        raise ValueError("There is no credential, though the settings ask for one.")
+    return credential
 
 
 _built: Application | None = None
