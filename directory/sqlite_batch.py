@@ -1,18 +1,19 @@
 """Transactional batches in SQLite: checked first, on the caller's side, then executed."""
 
 import math
-import re
 import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import orjson
+
 from directory.changes import apply_changes
-from directory.sqlite_json import dump, load, stored_text
+from directory.operations import document_to_json, update_to_json
+from directory.sqlite_json import load, stored_body, stored_text
 from directory.store import (
     BATCH_BYTES,
     BATCH_OPERATIONS,
-    DOCUMENT_BYTES,
     Assign,
     Conflict,
     Create,
@@ -26,10 +27,6 @@ from directory.store import (
     Update,
     Upsert,
 )
-
-ID_BYTES = 1023
-UPDATE_CHANGES = 10
-_FORBIDDEN = re.compile(r"[/\\?#]")
 
 _CREATE = """
 INSERT INTO documents (tenant, id, type, body, expires, etag) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -67,20 +64,11 @@ class Row:
     @classmethod
     def of(cls, tenant_id: str, document: Document) -> "Row":
         """Raises ValueError for what is no document of the tenant, TooLarge."""
-        id, type, ttl = document.get("id"), document.get("type"), document.get("ttl")
-        if not isinstance(id, str) or not _is_id(id):
-            raise ValueError(f"An id has 1 to {ID_BYTES} bytes and none of / \\ ? #, not {id!r}.")
-        if document.get("tenantId") != tenant_id:
-            raise ValueError(f"{id}: tenantId is not that of the batch.")
-        if not isinstance(type, str):
-            raise ValueError(f"{id}: type must be a string.")
-        if ttl is not None and not _is_ttl(ttl):
-            raise ValueError(f"{id}: ttl must be a positive whole number of seconds, or -1.")
-        body = dump(document)
-        if len(body) > DOCUMENT_BYTES:
-            raise TooLarge(f"{id} has {len(body)} bytes; at most {DOCUMENT_BYTES} are stored.")
+        body = stored_body(document_to_json(tenant_id, document))
+        ttl = document.get("ttl")
         lifetime = math.inf if ttl is None or ttl == -1 else float(ttl)
-        return cls(stored_text(tenant_id), stored_text(id), stored_text(type), body, lifetime)
+        id, type = stored_text(document["id"]), stored_text(document["type"])
+        return cls(stored_text(tenant_id), id, type, body, lifetime)
 
     def columns(self, now: float, etag: str) -> tuple[str, str, str, str, float, str, float]:
         """Parameters 1 to 7 of the statements that write it."""
@@ -185,27 +173,9 @@ def _reason(
 
 def _checked(update: Update) -> tuple[Update, int]:
     """The update with copies of its values, and their size in bytes. Raises ValueError."""
-    if not 1 <= len(update.changes) <= UPDATE_CHANGES:
-        raise ValueError(f"{update.id}: an update has 1 to {UPDATE_CHANGES} changes.")
-    for change in update.changes:
-        if not change.path or change.path[0] in ("id", "tenantId"):
-            raise ValueError(f"{update.id}: {'.'.join(change.path)!r} cannot be changed.")
-    values = dump([c.value if isinstance(c, Assign) else None for c in update.changes])
+    values = update_to_json(update)
     changes = tuple(
         replace(change, value=value) if isinstance(change, Assign) else change
-        for change, value in zip(update.changes, load(values.decode()), strict=True)
+        for change, value in zip(update.changes, orjson.loads(values), strict=True)
     )
     return replace(update, changes=changes), len(values)
-
-
-def _is_id(text: str) -> bool:
-    if not text or _FORBIDDEN.search(text):
-        return False
-    try:
-        return len(text.encode()) <= ID_BYTES
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-
-
-def _is_ttl(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1)

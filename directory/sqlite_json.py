@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+from directory.operations import to_json
+
 _ESCAPED = "\\u000"
 """How orjson begins every control character that could need a pair."""
 _PAIRS = dict(
@@ -43,15 +44,15 @@ def original_text(text: str) -> str:
 
 
 def dump(value: Any) -> bytes:
-    """UTF-8 JSON to store. Raises ValueError for what is not JSON: other types than dict, list,
-    str, int (64 bits), float, bool and None, keys that are not strings, half surrogate pairs."""
-    try:
-        body = orjson.dumps(value, option=_OPTIONS)
-    except orjson.JSONEncodeError as error:
-        raise ValueError(f"Not JSON: {error}") from error
-    if _ESCAPED.encode() in body:
-        body = orjson.dumps(_rewritten(orjson.loads(body), stored_text))
-    return body
+    """UTF-8 JSON to store. Raises ValueError for what is not JSON (`directory.operations`)."""
+    return stored_body(to_json(value))
+
+
+def stored_body(body: bytes) -> bytes:
+    """The UTF-8 JSON as it is stored."""
+    if _ESCAPED.encode() not in body:
+        return body
+    return orjson.dumps(_rewritten(orjson.loads(body), stored_text))
 
 
 def load(body: str) -> Any:

@@ -431,7 +431,9 @@ class StoreContract(StoreQueryContract):
             await asyncio.sleep(0)
         batches[2].cancel()
         outcomes = await asyncio.gather(*batches, return_exceptions=True)
-        assert [isinstance(o, list) for o in outcomes] == [n != 2 for n in range(6)]
+        given_up = outcomes.pop(2)  # written already, where the disk was quick
+        assert isinstance(given_up, list | asyncio.CancelledError)
+        assert all(isinstance(outcome, list) for outcome in outcomes)
         await create(store, [document(acme, "after")])
 
     @settings(max_examples=60, deadline=None, suppress_health_check=SHARED)
