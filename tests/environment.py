@@ -47,10 +47,10 @@ class Environment:
 
 @asynccontextmanager
 async def running(
-    folder: Path, policy: dict[str, Any] | None = None, schemas: Path | None = None
+    folder: Path, policy: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[Environment]:
     """A Muster with all its state in `folder`."""
-    application = build(Settings(data=folder, schemas=schemas))
+    application = build(Settings(data=folder, **settings))
     try:
         token, access_token = await add_tenant(
             application.store, TENANT, Policy.model_validate(policy or {})

@@ -13,8 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-import wiring
-from directory.cosmos import CosmosStore
 from directory.cosmos_indexing import indexing_policy
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container
@@ -48,10 +46,10 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counted]:
+async def counted(tmp_path: Path) -> AsyncIterator[Counted]:
     async with serving(Facade(Container(indexing_policy()))) as facade:
-        monkeypatch.setattr(wiring, "SqliteStore", lambda _: CosmosStore(facade.endpoint, "Zm9v"))
-        async with running(tmp_path) as environment:
+        store: dict[str, Any] = {"cosmos_endpoint": facade.endpoint, "cosmos_key": "Zm9v"}
+        async with running(tmp_path, **store) as environment:
             yield Counted(environment.client, facade)
 
 
