@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+ID_CHARACTERS = 128
+BODY_BYTES = 255 * 1024
+"""Service Bus Standard takes 256 KB, the message's properties included."""
 DIRECTORY_EVENTS = "directory-events"
 """The queue that carries events to the reconciler."""
 
@@ -17,8 +20,8 @@ DIRECTORY_EVENTS = "directory-events"
 class Message:
     """What is sent: ids only, never a person's data.
 
-    `id` is the duplicate-detection key (at most 128 characters): a second message of the same id
-    inside the detection window is dropped by the queue. `body` is UTF-8 JSON, at most 256 KB.
+    `id` is the duplicate-detection key (at most ID_CHARACTERS): a second message of the same id
+    inside the detection window is dropped by the queue. `body` is UTF-8 JSON, at most BODY_BYTES.
     `delay` (seconds) schedules it for later.
     """
 

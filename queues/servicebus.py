@@ -23,10 +23,8 @@ from azure.servicebus import (
 from azure.servicebus import aio as servicebus
 from azure.servicebus.exceptions import MessageSizeExceededError
 
-from queues.port import DIRECTORY_EVENTS, Message, QueueError
+from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
 
-ID_CHARACTERS = 128
-BODY_BYTES = 256 * 1024
 IDLE_SECONDS = 540.0
 """The service detaches a link that was idle for 600 s, and the send after that takes seconds."""
 SEND_SECONDS = 30.0

@@ -21,9 +21,8 @@ from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import MessageLockLostError
 from ulid import ULID
 
-from queues.port import DIRECTORY_EVENTS, Message, QueueError
+from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
 from queues.servicebus import (
-    ID_CHARACTERS,
     ServiceBusNamespace,
     ServiceBusSender,
     close_all,

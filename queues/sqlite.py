@@ -17,10 +17,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from queues.port import DIRECTORY_EVENTS, Message, QueueError
+from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
 
-ID_CHARACTERS = 128
-BODY_BYTES = 256 * 1024
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 BUSY_SECONDS = 10.0
 """How long to wait for another process's write before giving up."""

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from directory.cosmos_indexing import indexing_policy
 from directory.sqlite_schema import open_database
+from tests.emulators.cosmos import Facade, serving
+from tests.emulators.cosmos_container import Container
 from tests.transports import Host, Muster, in_process, running_host, through_functions
 from wiring import DATABASE
 
@@ -29,14 +32,21 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["asgi", "functions"])
+@pytest.fixture(params=["asgi", "wire", "functions"])
 async def muster(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
 ) -> AsyncIterator[Muster]:
-    """A server without tenants, through both transports."""
+    """A server without tenants: in this process on SQLite, in this process on Cosmos DB's wire
+    protocol, and through the Functions runtime."""
+    shutil.copy(empty_database, tmp_path)
     if request.param == "asgi":
-        shutil.copy(empty_database, tmp_path)
         async with in_process(tmp_path) as muster:
+            yield muster
+    elif request.param == "wire":
+        async with (
+            serving(Facade(Container(indexing_policy()))) as facade,
+            in_process(tmp_path, cosmos_endpoint=facade.endpoint, cosmos_key="Zm9v") as muster,
+        ):
             yield muster
     else:
         async with through_functions(request.getfixturevalue("host")) as muster:

@@ -204,10 +204,17 @@ def running_host(folder: Path) -> Iterator[Host]:
 
 
 @asynccontextmanager
-async def in_process(folder: Path) -> AsyncIterator[Muster]:
-    """A Muster in this process with its state in `folder`."""
-    async with _closing(InProcess(build(Settings(data=folder)))) as muster:
+async def in_process(folder: Path, **settings: Any) -> AsyncIterator[Muster]:
+    """A Muster in this process with its state in `folder`, but for what the settings say."""
+    async with _closing(InProcess(build(Settings(data=folder, **settings)))) as muster:
         yield muster
+
+
+@asynccontextmanager
+async def beside(muster: Muster) -> AsyncIterator[Muster]:
+    """A second Muster, in this process, on the same state."""
+    async with _closing(InProcess(build(muster.application.settings))) as another:
+        yield another
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from queues.port import Message
+from queues.port import BODY_BYTES, Message
 from queues.sqlite import Counts, DeadLetter, LockLost, ReceivedMessage, SqliteQueue
 
 LOCK_DURATION = 60.0
@@ -93,7 +93,7 @@ class QueueContract:
         [
             Message("", b""),
             Message("x" * 129, b""),
-            Message("x", b"x" * (256 * 1024 + 1)),
+            Message("x", b"x" * (BODY_BYTES + 1)),
             Message("x", b"", delay=-1),
         ],
         ids=["no id", "long id", "long body", "negative delay"],
@@ -104,7 +104,7 @@ class QueueContract:
         with pytest.raises(ValueError):
             await queue.send([message("a"), refused])
         assert await queue.counts() == Counts(0, 0, 0)
-        await queue.send([Message("x" * 128, b"x" * (256 * 1024)), message("a")])
+        await queue.send([Message("x" * 128, b"x" * (BODY_BYTES)), message("a")])
         assert await queue.counts() == Counts(2, 0, 0)
 
     async def test_a_locked_message_is_nobody_elses(self, queue: SqliteQueue, clock: Clock) -> None:

@@ -19,8 +19,8 @@ from azure.servicebus import (
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostError, ServiceBusError
 
-from queues.port import DIRECTORY_EVENTS, Message
-from queues.servicebus import ID_CHARACTERS, ServiceBusNamespace, ServiceBusSender
+from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, Message
+from queues.servicebus import ServiceBusNamespace, ServiceBusSender
 from queues.servicebus_queue import DeadLetter, ServiceBusQueue
 from queues.sqlite import Counts, LockLost, ReceivedMessage
 

@@ -14,7 +14,7 @@ from directory.documents import Actor, Event
 from directory.sqlite import SqliteStore
 from directory.store import Create
 from queues import servicebus
-from queues.port import DIRECTORY_EVENTS, Message, QueueError
+from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
 from queues.relay import Relay
 from queues.servicebus import MessageRefused, ServiceBusNamespace, ServiceBusSender
 from tests.contract.queue_contract import Clock, message
@@ -88,15 +88,27 @@ async def test_an_overfull_batch_continues_in_the_next(
     assert await taken(service) == names
 
 
-async def test_a_message_over_the_limit_of_the_tier_is_refused_and_all_with_it(
+async def test_the_largest_message_fits_the_standard_tier(
     service: ServiceBusStandIn, sender: ServiceBusSender
 ) -> None:
-    with pytest.raises(MessageRefused, match=r"Message big .* 262144 bytes.*directory-events"):
-        await sender.send([message("a"), Message("big", b"x" * STANDARD_TIER)])
-    assert await taken(service) == []
-    await sender.send([Message("big", b"x" * (STANDARD_TIER - 1_000)), message("a")])
-    assert await taken(service) == ["big", "a"]
-    assert links(service) == 1
+    await sender.send([Message("x" * ID_CHARACTERS, b"x" * BODY_BYTES), message("a")])
+    assert await taken(service) == ["x" * ID_CHARACTERS, "a"]
+
+
+async def test_a_message_over_the_limit_of_the_service_is_refused_and_all_with_it(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with ServiceBusStandIn(
+        tmp_path, clock, max_message_size=10_000, max_batch_size=10_000
+    ) as service:
+        sender = ServiceBusSender(ServiceBusNamespace(service.connection_string), now=clock)
+        with pytest.raises(MessageRefused, match=r"Message big .* 10000 bytes.*directory-events"):
+            await sender.send([message("a"), Message("big", b"x" * 10_000)])
+        assert await taken(service) == []
+        await sender.send([Message("big", b"x" * 9_000), message("a")])
+        assert await taken(service) == ["big", "a"]
+        assert links(service) == 1
+        await sender.close()
 
 
 async def test_says_what_the_message_is(

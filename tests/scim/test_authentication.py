@@ -13,7 +13,7 @@ from directory.sqlite import SqliteStore
 from scim.auth import Authenticator
 from scim.errors import Unauthorized
 from tests.scim.messages import NOBODY, create_user, patch, user
-from tests.transports import Muster, Tenant, in_process
+from tests.transports import Muster, Tenant, beside
 
 SECRET = "0" * 64
 CHANGED_SECRET = str.maketrans("0123456789abcdef", "123456789abcdef0")
@@ -126,11 +126,11 @@ async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None
     await store.close()
 
 
-async def provisioned(muster: Muster, folder: Path) -> tuple[Tenant, str]:
+async def provisioned(muster: Muster) -> tuple[Tenant, str]:
     """A tenant with a user, whose provisioning was disabled afterwards, and the user's id."""
     tenant = await muster.tenant()
-    async with in_process(folder) as beside:  # so that the server has not seen it enabled
-        id = await create_user(await beside.scim(tenant.token), "ada")
+    async with beside(muster) as another:  # so that the server has not seen it enabled
+        id = await create_user(await another.scim(tenant.token), "ada")
     await change_tenant(
         muster.store,
         tenant.tenant_id,
@@ -143,7 +143,7 @@ async def test_while_provisioning_is_disabled_reads_work_and_writes_do_not(
     muster: Muster,
 ) -> None:
     """Product section 2."""
-    tenant, id = await provisioned(muster, muster.application.settings.data)
+    tenant, id = await provisioned(muster)
     for path in ("/Users", f"/Users/{id}", "/Groups", "/Schemas", "/ServiceProviderConfig"):
         assert (await tenant.scim.get(path)).status_code == 200
     match = await tenant.scim.get("/Users", params={"filter": 'userName eq "ada@example.com"'})
