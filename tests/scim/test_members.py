@@ -205,7 +205,8 @@ async def test_groups_in_groups_in_circles(tenant: Tenant, crowd: list[str]) -> 
     outer = await create_group(tenant.scim, "Outer", [inner])
     answer = await tenant.scim.patch(f"/Groups/{inner}", json=add([outer, inner]))
     assert answer.status_code == 204
-    body = (await tenant.scim.get(f"/Groups/{inner}")).json()
+    named = "members.value,members.type,members.display"
+    body = (await tenant.scim.get(f"/Groups/{inner}?attributes={named}")).json()
     shown = {(member["value"], member["type"]) for member in body["members"]}
     assert shown == {(inner, "Group"), (outer, "Group"), (crowd[0], "User")}
     names = {member["display"] for member in body["members"] if member["type"] == "Group"}
