@@ -116,8 +116,7 @@ def tenant_show(tenant: TenantId, as_json: AsJson = False) -> None:
         return
     show(row, as_json, TENANT_COLUMNS)
     show(row["tokens"], as_json, ("kind", "tokenId", "created", "note"), title="Tokens")
-    policy = [{"rule": rule, "value": value} for rule, value in row["policy"].items()]
-    show(policy, as_json, ("rule", "value"), title="Policy")
+    _show_policy(found, as_json)
 
 
 @tenant_commands.command("enable")
@@ -130,6 +129,41 @@ def tenant_enable(tenant: TenantId, as_json: AsJson = False) -> None:
 def tenant_disable(tenant: TenantId, as_json: AsJson = False) -> None:
     """Refuse writes of the tenant's connections; reads go on."""
     _provisioning(tenant, "disabled", as_json)
+
+
+@tenant_commands.command("policy")
+def tenant_policy(
+    tenant: TenantId,
+    strict: Annotated[
+        bool | None, typer.Option(help="Refuse unknown attributes and members with a 400.")
+    ] = None,
+    accept_incomplete_users: Annotated[
+        bool | None,
+        typer.Option(help="Create users who lack a required attribute, disabled."),
+    ] = None,
+    cost_center_from_attribute: Annotated[
+        bool | None, typer.Option(help="Grant the cost center that the user's attribute names.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set rules of a tenant's policy; the running server applies them to every user. Without an
+    option it shows the policy."""
+    given = {
+        "strict": strict,
+        "accept_incomplete_users": accept_incomplete_users,
+        "cost_center_from_attribute": cost_center_from_attribute,
+    }
+    changes = {rule: value for rule, value in given.items() if value is not None}
+
+    async def change(application: wiring.Application) -> Tenant:
+        if not changes:
+            return await tenants.read_tenant(application.store, tenant)
+        submit = application.relay.submit
+        return await tenants.change_policy(
+            application.store, tenant, changes, submit, wiring.utc_now()
+        )
+
+    _show_policy(run(change), as_json)
 
 
 @token_commands.command("create")
@@ -288,6 +322,18 @@ def _tokens(tenant: Tenant) -> list[dict[str, str]]:
         }
         for kind, token in kinds
     ]
+
+
+def _show_policy(tenant: Tenant, as_json: bool) -> None:
+    policy = tenant.policy.model_dump(mode="json", by_alias=True)
+    if as_json:
+        show(policy, as_json, ())
+        return
+    rules = [
+        {"rule": rule, "value": ", ".join(value) if isinstance(value, list) else value}
+        for rule, value in policy.items()
+    ]
+    show(rules, as_json, ("rule", "value"), title="Policy")
 
 
 def _provisioning(tenant: str, state: Literal["enabled", "disabled"], as_json: bool) -> None:

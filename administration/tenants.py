@@ -1,10 +1,12 @@
 """Tenants and their tokens, as an operator manages them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from directory.documents import TENANT_ID, Connection, Tenant, Token
+from ulid import ULID
+
+from directory.documents import TENANT_ID, Actor, Connection, Event, Tenant, Token
 from directory.reading import every_tenant
 from directory.store import Conflict, Create, NotFound, PreconditionFailed, Query, Replace, Store
 from scim.auth import TENANT_ID_PATTERN, TokenKind, issue_token
@@ -64,8 +66,14 @@ async def list_tenants(store: Store) -> list[Tenant]:
     return sorted(found, key=lambda tenant: tenant.tenant_id)
 
 
-async def change_tenant(store: Store, tenant_id: str, change: Callable[[Tenant], Tenant]) -> Tenant:
-    """Apply a change to a tenant, again where somebody else changed it meanwhile."""
+async def change_tenant(
+    store: Store,
+    tenant_id: str,
+    change: Callable[[Tenant], Tenant],
+    event: Event | None = None,
+) -> Tenant:
+    """Apply a change to a tenant, again where somebody else changed it meanwhile; in the same
+    batch as its event, where it has one."""
     for _ in range(ATTEMPTS):
         try:
             stored = await store.read(tenant_id, TENANT_ID)
@@ -74,12 +82,43 @@ async def change_tenant(store: Store, tenant_id: str, change: Callable[[Tenant],
                 f"There is no tenant {tenant_id}: 'manage.py tenant list' shows all."
             ) from None
         tenant = change(Tenant.from_document(stored.document))
+        events = [Create(event.to_document())] if event else []
         try:
-            await store.batch(tenant_id, [Replace(tenant.to_document(), stored.etag)])
+            await store.batch(tenant_id, [Replace(tenant.to_document(), stored.etag), *events])
         except PreconditionFailed:
             continue
         return tenant
     raise AdministrationError(f"Somebody else keeps changing tenant {tenant_id}. Try again.")
+
+
+async def change_policy(
+    store: Store,
+    tenant_id: str,
+    changes: Mapping[str, bool],
+    submit: Callable[[str, str], None],
+    now: datetime,
+) -> Tenant:
+    """Set rules of a tenant's policy, by the names that Policy has for them. The reconciler then
+    applies it to every user of the tenant."""
+    event = Event(
+        tenant_id=tenant_id,
+        event_id=str(ULID()).lower(),
+        at=now,
+        actor=Actor(type="operator", id="manage.py"),
+        request_id=str(ULID()).lower(),
+        operation="policy",
+        resource_type="Tenant",
+        resource_id=tenant_id,
+        attributes=tuple(changes),
+        scope="tenant",
+    )
+
+    def apply(tenant: Tenant) -> Tenant:
+        return tenant.model_copy(update={"policy": tenant.policy.model_copy(update=changes)})
+
+    tenant = await change_tenant(store, tenant_id, apply, event)
+    submit(tenant_id, event.event_id)
+    return tenant
 
 
 async def create_token(

@@ -1,0 +1,174 @@
+"""The operator's command line, on a real store, beside a running application."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from manage import app
+from tests.environment import TENANT, Environment, running
+from tests.scim.messages import create_group, create_user
+
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+
+
+class Operator:
+    """Somebody who types commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self._runner = CliRunner(env={"MUSTER_DATA": str(folder), "COLUMNS": "200"})
+
+    def does(self, *arguments: str) -> Any:
+        """What a command that succeeds prints as JSON."""
+        result = self._runner.invoke(app, [*arguments, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def reads(self, *arguments: str) -> str:
+        """What a command that succeeds prints for a person."""
+        result = self._runner.invoke(app, list(arguments))
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def fails(self, *arguments: str) -> str:
+        """What a command that fails says."""
+        result = self._runner.invoke(app, list(arguments))
+        assert result.exit_code == 1, result.output
+        return result.stderr
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def written(folder: Path, name: str, content: Any) -> str:
+    """A JSON file."""
+    file = folder / name
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_a_tenant_from_its_creation_on(operator: Operator) -> None:
+    created = operator.does("tenant", "create", "contoso", "--name", "Contoso Ltd")
+    assert (created["tenant"], created["provisioning"]) == ("contoso", "disabled")
+    operator.does("tenant", "create", "fabrikam", "--name", "Fabrikam", "--region", "us")
+    assert [row["tenant"] for row in operator.does("tenant", "list")] == ["contoso", "fabrikam"]
+    assert operator.does("tenant", "enable", "contoso")["provisioning"] == "enabled"
+    assert operator.does("tenant", "disable", "contoso")["provisioning"] == "disabled"
+    roles = operator.does("catalog", "list", "contoso")
+    assert {"kind": "role", "key": "owner", "displayName": "Owner"} in roles
+    token = operator.does("token", "create", "contoso", "--note", "for Entra ID")["token"]
+    assert token.startswith("muster_scim_contoso_")
+    shown = operator.does("tenant", "show", "contoso")
+    assert [(t["kind"], t["note"]) for t in shown["tokens"]] == [("scim", "for Entra ID")]
+    assert token not in operator.reads("tenant", "show", "contoso")
+    assert "Contoso Ltd" in operator.reads("tenant", "list")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["tenant", "create", "Con_toso", "--name", "x"], "cannot be a tenant id"),
+        (["tenant", "create", "acme", "--name", "x"], "exists already"),
+        (["tenant", "show", "nobody"], "There is no tenant nobody"),
+        (["tenant", "show", "no/body"], "There is no tenant no/body"),
+        (["tenant", "enable", "nobody"], "There is no tenant nobody"),
+        (["token", "create", "nobody"], "There is no tenant nobody"),
+        (["tenant", "policy", "nobody", "--strict"], "There is no tenant nobody"),
+        (["simulate"], "start 'make run' first"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    operator: Operator, arguments: list[str], says: str
+) -> None:
+    operator.does("tenant", "create", "acme", "--name", "Acme")
+    assert says in operator.fails(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"entitlements": [{"kind": "role", "key": "a"}]}, "entitlements.0.displayName"),
+        ({"entitlements": [{"kind": "", "key": "a", "displayName": "A"}]}, "entitlements.0.kind"),
+        ([], "the file"),
+    ],
+)
+def test_a_catalog_that_cannot_be_read_names_the_place(
+    operator: Operator, tmp_path: Path, content: Any, says: str
+) -> None:
+    operator.does("tenant", "create", "acme", "--name", "Acme")
+    before = operator.does("catalog", "list", "acme")
+    assert says in operator.fails("catalog", "load", "acme", written(tmp_path, "c.json", content))
+    assert operator.does("catalog", "list", "acme") == before
+
+
+class TestBesideAServer:
+    """Commands act on the store of an application that runs."""
+
+    async def test_mappings_reach_the_members(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            ada = await create_user(environment.client, "ada")
+            sales = await create_group(environment.client, "Sales", [ada])
+            await environment.settle()
+            await in_thread(load_mappings, tmp_path, sales)
+            await environment.settle()
+            assert await grants(environment, ada) == {"addInUser", "cc-1"}
+            (row,) = await in_thread(Operator(tmp_path).does, "mapping", "list", TENANT)
+            assert (row["group"], row["version"], row["appliedVersion"]) == ("Sales", 1, 1)
+
+    async def test_a_policy_reaches_everybody(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            center = {ENTERPRISE: {"costCenter": "cc-7"}}
+            ada = await create_user(environment.client, "ada", **center)
+            await create_group(environment.client, "Sales", [ada])
+            await environment.settle()
+            entry = {"kind": "costCenterMembership", "key": "cc-7", "displayName": "Seven"}
+            file = written(tmp_path, "catalog.json", {"entitlements": [entry]})
+            operator = Operator(tmp_path)
+            await in_thread(operator.does, "catalog", "load", TENANT, file)
+            await environment.settle()
+            assert await grants(environment, ada) == set()
+            switch = ("tenant", "policy", TENANT, "--cost-center-from-attribute")
+            assert (await in_thread(operator.does, *switch))["costCenterFromAttribute"] is True
+            await environment.settle()
+            assert await grants(environment, ada) == {"cc-7"}
+
+
+def load_mappings(folder: Path, sales: str) -> None:
+    """Mistakes first, which change nothing; then a mapping, by the group's name."""
+    operator = Operator(folder)
+    role, center = {"kind": "role", "key": "addInUser"}, {"kind": "costCenterMembership"}
+    unknown = {"displayName": "Sales", "entitlements": [role, center | {"key": "cc-1"}]}
+    nobody = {"displayName": "Nobody", "entitlements": [role]}
+    for mapping, says in (
+        (unknown, "does not have: costCenterMembership cc-1"),
+        (nobody, "has no group 'Nobody'"),
+        ({"entitlements": [role]}, "groupId, externalId or displayName"),
+        ({"displayName": "Sales"}, "mappings.1.entitlements"),
+    ):
+        good = {"groupId": sales, "entitlements": [role]}
+        file = written(folder, "mappings.json", {"mappings": [good, mapping]})
+        assert says in operator.fails("mapping", "load", TENANT, file)
+    assert operator.does("mapping", "list", TENANT) == []
+    entry = center | {"key": "cc-1", "displayName": "One"}
+    catalog = written(folder, "catalog.json", {"entitlements": [entry]})
+    assert operator.does("catalog", "load", TENANT, catalog)["entitlements"] == 1
+    file = written(folder, "mappings.json", {"mappings": [unknown]})
+    (saved,) = operator.does("mapping", "load", TENANT, file)
+    assert saved == {"groupId": sales, "version": 1, "entitlements": 2}
+
+
+async def in_thread(do: Any, *arguments: Any) -> Any:
+    """A command has an event loop of its own."""
+
+    return await asyncio.to_thread(do, *arguments)
+
+
+async def grants(environment: Environment, user: str) -> set[str]:
+    """Keys of what a user holds."""
+    access = (await environment.access.get(f"/users/{user}")).json()
+    return {grant["key"] for grant in access["grants"]}
