@@ -287,7 +287,7 @@ def _literal(
 def _comparable(attribute: Attribute, value: Any) -> Any:
     if isinstance(value, list):
         return [_comparable(attribute, element) for element in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         subs = attribute.sub_attributes
         return {name: _comparable(subs[name.lower()], item) for name, item in value.items()}
     return comparable(attribute, value)

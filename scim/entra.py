@@ -94,7 +94,7 @@ def resource(body: object) -> dict[str, Any]:
     result: dict[str, Any] = {}
     nested: list[tuple[tuple[str, ...], Any]] = []
     for key, value in body.items():
-        keys = _keys(key)
+        keys = _keys(key) if "." in key or ":" in key else (key,)
         if len(keys) > 1:
             nested.append((keys, value))
         elif keys[0].lower() == "roles":

@@ -19,6 +19,7 @@ one:
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from scim.binding import element_matches
@@ -263,9 +264,16 @@ def _check_subs(verb: Verb, attribute: Attribute, before: Any, after: Any, path:
     """The same for the sub-attributes of a complex value that stays."""
     if before is after or not isinstance(before, dict) or not isinstance(after, dict):
         return
-    for sub in attribute.sub_attributes.values():
+    for sub in _guarded(attribute):
         name = sub.name
         _check_change(verb, sub, before.get(name), after.get(name), f"{path}.{name}")
+
+
+@cache
+def _guarded(attribute: Attribute) -> tuple[Attribute, ...]:
+    """The sub-attributes that not every change may be made to."""
+    subs = attribute.sub_attributes.values()
+    return tuple(sub for sub in subs if sub.mutability == "immutable" or sub.required)
 
 
 def _check_complete(

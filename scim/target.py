@@ -1,7 +1,7 @@
 """Where the path of a PATCH operation leads, as the schemas of a resource type know it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -31,16 +31,15 @@ class Target:
     sub: Attribute | None = None
     condition: Condition | None = None
     implied: Mapping[str, Any] | None = None
+    name: str = field(init=False)
+    """The attribute as the provisioning log names it: `emails`, `urn:…:User:department`."""
+    path: str = field(init=False)
+    """The same with the sub-attribute, as errors name it."""
 
-    @property
-    def name(self) -> str:
-        """The attribute as the provisioning log names it: `emails`, `urn:…:User:department`."""
-        return attribute_path(self.keys)
-
-    @property
-    def path(self) -> str:
-        """The same with the sub-attribute, as errors name it."""
-        return f"{self.name}.{self.sub.name}" if self.sub else self.name
+    def __post_init__(self) -> None:
+        name = attribute_path(self.keys)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "path", f"{name}.{self.sub.name}" if self.sub else name)
 
     @property
     def selects(self) -> bool:

@@ -92,9 +92,13 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
     """
     if not attribute.multi_valued:
         return normalise_element(attribute, value, path, ignored)
+    if not isinstance(value, list) or len(value) == 1:
+        only = value[0] if isinstance(value, list) else value
+        element = normalise_element(attribute, only, path, ignored)
+        return None if element is None else [element]
     elements: list[Any] = []
     seen: set[Any] = set()
-    for given in value if isinstance(value, list) else (value,):
+    for given in value:
         element = normalise_element(attribute, given, path, ignored)
         if element is None:
             continue
@@ -158,7 +162,8 @@ def _object(
         if attribute.mutability == "readOnly":
             continue
         name = attribute.name
-        value = normalise_value(attribute, given, prefix + name, ignored)
+        normalised = normalise_value if attribute.multi_valued else normalise_element
+        value = normalised(attribute, given, prefix + name, ignored)
         if value is None:
             continue
         if name in canonical:
