@@ -88,7 +88,6 @@ async def test_a_new_user_in_a_new_group(lenient: httpx.AsyncClient) -> None:
             "value": alice,
             "$ref": results[0]["location"],
             "type": "User",
-            "display": "Alice",
         }
     ]
     assert (await lenient.get(f"/Groups/{guides}")).json()["id"] == guides
