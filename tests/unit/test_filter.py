@@ -387,8 +387,8 @@ def test_names_of_logic_and_operators_have_no_case(filter: Filter) -> None:
         return '"'.join(pieces)
 
     text = rendered(filter)
-    if '\\"' not in text:
-        assert parse_filter(shouted(text)) == filter
+    if '\\"' not in text:  # an attribute may be called `lt`, so names are compared without case
+        assert rendered(parse_filter(shouted(text))).casefold() == text.casefold()
 
 
 words = (
