@@ -10,15 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from ulid import ULID
 
 from administration.catalog import places, unknown_entitlements
+from administration.events import operator_event
 from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import (
-    Actor,
     EntitlementKey,
-    Event,
     Key,
     Mapping,
     Model,
@@ -92,18 +90,7 @@ class Mappings:
 
     async def _save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
         now = self.now()
-        event = Event(
-            tenant_id=self.tenant_id,
-            event_id=str(ULID()).lower(),
-            at=now,
-            actor=Actor(type="operator", id="manage.py"),
-            request_id=str(ULID()).lower(),
-            operation="mapping",
-            resource_type="Group",
-            resource_id=group,
-            attributes=("entitlements",),
-            scope="group",
-        )
+        event = operator_event(self.tenant_id, "mapping", group, ("entitlements",), now)
         mapping = Mapping(
             tenant_id=self.tenant_id,
             group_id=group,

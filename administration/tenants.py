@@ -4,11 +4,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from ulid import ULID
-
-from directory.documents import TENANT_ID, Actor, Connection, Event, Tenant, Token
+from administration.events import operator_event
+from directory.documents import TENANT_ID, Connection, Event, Tenant, Token
 from directory.reading import every_tenant
-from directory.store import Conflict, Create, NotFound, PreconditionFailed, Query, Replace, Store
+from directory.store import (
+    Conflict,
+    Create,
+    NotFound,
+    PreconditionFailed,
+    Query,
+    Replace,
+    Store,
+    Stored,
+)
 from scim.auth import TENANT_ID_PATTERN, TokenKind, issue_token
 
 DEFAULT_CONNECTION = "entra"
@@ -50,8 +58,12 @@ async def create_tenant(
 
 async def read_tenant(store: Store, tenant_id: str) -> Tenant:
     """Raises AdministrationError where there is none."""
+    return Tenant.from_document((await _stored(store, tenant_id)).document)
+
+
+async def _stored(store: Store, tenant_id: str) -> Stored:
     try:
-        return Tenant.from_document((await store.read(tenant_id, TENANT_ID)).document)
+        return await store.read(tenant_id, TENANT_ID)
     except (NotFound, ValueError):
         raise AdministrationError(
             f"There is no tenant {tenant_id}: 'manage.py tenant list' shows all."
@@ -75,12 +87,7 @@ async def change_tenant(
     """Apply a change to a tenant, again where somebody else changed it meanwhile; in the same
     batch as its event, where it has one."""
     for _ in range(ATTEMPTS):
-        try:
-            stored = await store.read(tenant_id, TENANT_ID)
-        except (NotFound, ValueError):
-            raise AdministrationError(
-                f"There is no tenant {tenant_id}: 'manage.py tenant list' shows all."
-            ) from None
+        stored = await _stored(store, tenant_id)
         tenant = change(Tenant.from_document(stored.document))
         events = [Create(event.to_document())] if event else []
         try:
@@ -100,18 +107,7 @@ async def change_policy(
 ) -> Tenant:
     """Set rules of a tenant's policy, by the names that Policy has for them. The reconciler then
     applies it to every user of the tenant."""
-    event = Event(
-        tenant_id=tenant_id,
-        event_id=str(ULID()).lower(),
-        at=now,
-        actor=Actor(type="operator", id="manage.py"),
-        request_id=str(ULID()).lower(),
-        operation="policy",
-        resource_type="Tenant",
-        resource_id=tenant_id,
-        attributes=tuple(changes),
-        scope="tenant",
-    )
+    event = operator_event(tenant_id, "policy", tenant_id, tuple(changes), now)
 
     def apply(tenant: Tenant) -> Tenant:
         return tenant.model_copy(update={"policy": tenant.policy.model_copy(update=changes)})

@@ -1,15 +1,24 @@
 """Reading more than one page or one round trip holds."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from directory.store import READ_MANY, Query, Store, Stored
+from directory.store import READ_MANY, Page, Query, Store, Stored
 
 
-async def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
+def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
     """All documents of a query, page by page; `query.limit` is the size of a page."""
+    return _pages(lambda page: store.query(tenant_id, page), query)
+
+
+def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
+    """All documents of a query in every tenant's partition; for operators and the relay only."""
+    return _pages(store.query_every_tenant, query)
+
+
+async def _pages(read: Callable[[Query], Awaitable[Page]], query: Query) -> AsyncIterator[Stored]:
     while True:
-        page = await store.query(tenant_id, query)
+        page = await read(query)
         for item in page.items:
             yield item
         if page.continuation is None:
@@ -23,14 +32,3 @@ async def read_all(store: Store, tenant_id: str, ids: Sequence[str]) -> dict[str
     for start in range(0, len(ids), READ_MANY):
         found |= await store.read_many(tenant_id, ids[start : start + READ_MANY])
     return found
-
-
-async def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
-    """All documents of a query in every tenant's partition; for operators and the relay only."""
-    while True:
-        page = await store.query_every_tenant(query)
-        for item in page.items:
-            yield item
-        if page.continuation is None:
-            return
-        query = replace(query, continuation=page.continuation, offset=0)
