@@ -33,12 +33,11 @@ from scim.validation import (
     Ignored,
     check_required,
     check_size,
+    ignore,
     normalise_element,
     normalise_value,
     schemas_of,
 )
-
-_MOST_IGNORED = 100
 
 
 def apply(
@@ -76,8 +75,7 @@ def _writes(
     if isinstance(found, Target):
         yield found, operation.value
     elif isinstance(found, Unknown):
-        if len(ignored) < _MOST_IGNORED:
-            ignored.append(found.name)
+        ignore(ignored, found.name)
     else:
         for name, value in _values_below(found, operation).items():
             single = replace(operation, path=f"{found.id}:{name}", value=value)

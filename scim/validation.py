@@ -128,7 +128,7 @@ def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Igno
     if _unassigned(value):
         return None
     if attribute.mutability == "writeOnly":
-        _ignore(ignored, path)
+        ignore(ignored, path)
         return None
     if attribute.type == "complex":
         return _complex(attribute, value, path, ignored)
@@ -157,7 +157,7 @@ def _object(
     for key, given in values.items():
         attribute = attributes.get(key.lower())
         if attribute is None:
-            _ignore(ignored, prefix + key)
+            ignore(ignored, prefix + key)
             continue
         if attribute.mutability == "readOnly":
             continue
@@ -201,7 +201,8 @@ def _check_primary(elements: list[dict[str, Any]], path: str) -> None:
         )
 
 
-def _ignore(ignored: Ignored, name: str) -> None:
+def ignore(ignored: Ignored, name: str) -> None:
+    """Note the name of something that was not taken, within the bounds of `Ignored`."""
     if len(ignored) >= _MOST_IGNORED:
         return
     if not name.isprintable():
