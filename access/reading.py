@@ -2,18 +2,11 @@
 
 from typing import Any
 
-from directory.documents import (
-    Access,
-    Entitlement,
-    Key,
-    Tenant,
-    access_id,
-    entitlement_id,
-    is_resource_id,
-    user_id,
-)
+from directory.access import Access, access_id
+from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, user_id
 from directory.reading import read_all
 from directory.store import NotFound, Store
+from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
 from scim.representation import comparable
 from scim.schema import ResourceType

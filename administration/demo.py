@@ -9,8 +9,8 @@ from typing import Literal
 
 from administration.catalog import default_catalog, load_catalog
 from administration.tenants import change_tenant, create_tenant, create_token
-from directory.documents import TENANT_ID
 from directory.store import NotFound, Store
+from directory.tenants import TENANT_ID
 
 TENANT = "demo"
 FILE = "demo.json"

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from administration.events import operator_event
-from directory.documents import TENANT_ID, Connection, Event, Tenant, Token
+from directory.documents import Event
 from directory.reading import every_tenant
 from directory.store import (
     Conflict,
@@ -17,6 +17,7 @@ from directory.store import (
     Store,
     Stored,
 )
+from directory.tenants import TENANT_ID, Connection, Tenant, Token
 from scim.auth import TENANT_ID_PATTERN, TokenKind, issue_token
 
 DEFAULT_CONNECTION = "entra"

@@ -16,8 +16,6 @@ from ulid import ULID
 
 from directory.store import Document
 
-TENANT_ID = "tenant"
-
 type MemberType = Literal["User", "Group"]
 type Reason = Literal[
     "inactive",
@@ -64,11 +62,6 @@ def membership_id(group: str, member: str) -> str:
 def mapping_id(group: str) -> str:
     """Document id of the mapping of a group."""
     return f"mapping:{group}"
-
-
-def access_id(user: str) -> str:
-    """Document id of a user's effective access."""
-    return f"access:{user}"
 
 
 def event_id(ulid: str) -> str:
@@ -120,57 +113,6 @@ class StoredModel(Model):
     def from_document(cls, document: Document) -> Self:
         """Read back what `to_document` wrote."""
         return cls.model_validate(document)
-
-
-class Token(Model):
-    """A secret token issued by Muster. Only its digest is kept."""
-
-    token_id: str
-    digest: str
-    created: datetime
-    expires: datetime | None = None
-    note: str = ""
-
-
-class Connection(Model):
-    """One Enterprise Application of the tenant: a source that provisions."""
-
-    connection_id: str
-    name: str
-    tokens: tuple[Token, ...] = ()
-
-
-class Policy(Model):
-    """What a tenant chose. The defaults are the product's."""
-
-    strict: bool = False
-    """Unknown attributes and unknown members are a 400 instead of being ignored."""
-    accept_incomplete_users: bool = False
-    """Users that lack a required attribute are created (and are disabled) instead of refused."""
-    disable_when: tuple[Reason, ...] = REASONS
-    """Which rules disable a user."""
-    cost_center_from_attribute: bool = False
-    """The enterprise attribute `costCenter` grants the catalog entry of that key."""
-
-
-class Tenant(StoredModel):
-    """A customer organisation."""
-
-    document_type = "Tenant"
-
-    name: str
-    region: str = "eu"
-    directory_id: str | None = None
-    """The Entra ID directory (`tid`)."""
-    provisioning: Literal["disabled", "enabled"] = "disabled"
-    policy: Policy = Policy()
-    connections: tuple[Connection, ...] = ()
-    access_tokens: tuple[Token, ...] = ()
-    """Tokens of the application that reads the access API."""
-
-    @property
-    def document_id(self) -> str:
-        return TENANT_ID
 
 
 class Key(StoredModel):
@@ -256,46 +198,6 @@ class Mapping(StoredModel):
     @property
     def document_id(self) -> str:
         return mapping_id(self.group_id)
-
-
-class GrantSource(Model):
-    """One path that gives a grant."""
-
-    type: Literal["group", "costCenter", "manual"]
-    group_id: str | None = None
-    """The mapped group."""
-    mapping_version: int | None = None
-    path: tuple[str, ...] = ()
-    """Group ids from the one that the user is a direct member of to the mapped one."""
-
-
-class Grant(Model):
-    """An entitlement that a user holds, and every path that gives it."""
-
-    kind: str
-    key: str
-    sources: tuple[GrantSource, ...]
-
-
-class Access(StoredModel):
-    """The effective access of one user, written by the reconciler only."""
-
-    document_type = "Access"
-
-    user_id: str
-    enabled: bool
-    reasons: tuple[Reason, ...] = ()
-    grants: tuple[Grant, ...] = ()
-    version: int = 1
-    """Moves with every recomputation, even one that changes nothing (docs/architecture.md)."""
-    changed_at: datetime
-    """When `enabled`, `reasons` or `grants` last changed."""
-    event_id: str
-    """The event whose reconciliation last changed it."""
-
-    @property
-    def document_id(self) -> str:
-        return access_id(self.user_id)
 
 
 class Actor(Model):

@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from directory.access import Access, Grant, GrantSource
 from directory.completeness import missing
-from directory.documents import REASONS, Access, Grant, GrantSource, Policy, Reason
+from directory.documents import REASONS, Reason
 from directory.documents import Mapping as GroupMapping
 from directory.store import Document
+from directory.tenants import Policy
 
 ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 COST_CENTER = "costCenterMembership"

@@ -13,17 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 
+from directory.access import Access, access_id
 from directory.condition import Compare, Condition
-from directory.documents import (
-    TENANT_ID,
-    Access,
-    Policy,
-    access_id,
-    entitlement_id,
-    mapping_id,
-    user_id,
-)
 from directory.documents import Mapping as GroupMapping
+from directory.documents import entitlement_id, mapping_id, user_id
 from directory.nesting import groups_above
 from directory.reading import read_all
 from directory.store import (
@@ -42,6 +35,7 @@ from directory.store import (
     StoreError,
     TooLarge,
 )
+from directory.tenants import TENANT_ID, Policy
 from reconciler.access import COST_CENTER, Facts, cost_center, effective_access
 
 PAGE = 50

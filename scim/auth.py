@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from directory.documents import TENANT_ID, Tenant, Token
 from directory.store import NotFound, Store
+from directory.tenants import TENANT_ID, Tenant, Token
 from scim.errors import Unauthorized
 
 type TokenKind = Literal["scim", "access"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from directory.documents import Tenant
+from directory.tenants import Tenant
 from scim.auth import Caller
 from scim.errors import Forbidden
 

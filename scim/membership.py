@@ -4,13 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from directory.condition import Compare, matches
-from directory.documents import (
-    MemberType,
-    group_id,
-    is_resource_id,
-    membership_id,
-    user_id,
-)
+from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
 from scim.members import (

@@ -14,14 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from directory.condition import Compare, Condition
-from directory.documents import (
-    Actor,
-    Event,
-    Key,
-    MembershipChange,
-    is_resource_id,
-    new_resource_id,
-)
+from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import (
     Conflict,
     Create,

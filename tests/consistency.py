@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from directory.documents import TENANT_ID, Policy
 from directory.reading import every
 from directory.store import Document, Query, Store
+from directory.tenants import TENANT_ID, Policy
 from reconciler.access import effective_access
 from reconciler.recomputation import read_facts
 

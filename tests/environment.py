@@ -13,8 +13,8 @@ import httpx
 from administration.catalog import default_catalog, load_catalog
 from administration.mappings import Mappings
 from administration.tenants import change_tenant, create_tenant, create_token
-from directory.documents import Policy
 from directory.store import Store
+from directory.tenants import Policy
 from queues.relay import parse
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from wiring import Application, Settings, build

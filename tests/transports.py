@@ -19,9 +19,10 @@ import httpx
 
 from administration.mappings import Mappings
 from directory.condition import Compare
-from directory.documents import Event, Policy, new_resource_id
+from directory.documents import Event, new_resource_id
 from directory.reading import every
 from directory.store import Query, Store
+from directory.tenants import Policy
 from tests.environment import add_tenant, client_of, settle
 from tests.recorded.protocol import violations
 from wiring import Application, Settings, build

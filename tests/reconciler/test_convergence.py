@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from directory import membership_change
-from directory.documents import Policy
+from directory.tenants import Policy
 from reconciler import recomputation, worker
 from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, Hook, Hooked, Message, World, nothing, tenant

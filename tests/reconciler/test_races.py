@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from directory.documents import access_id, membership_id
+from directory.access import access_id
+from directory.documents import membership_id
 from directory.store import NotFound
 from tests.reconciler.world import TENANT, Hooked, World
 

@@ -4,15 +4,8 @@ from typing import Any
 
 import pytest
 
-from directory.documents import (
-    Policy,
-    access_id,
-    event_id,
-    group_id,
-    mapping_id,
-    membership_id,
-    user_id,
-)
+from directory.access import access_id
+from directory.documents import event_id, group_id, mapping_id, membership_id, user_id
 from directory.sqlite import SqliteStore
 from directory.store import (
     Assign,
@@ -25,6 +18,7 @@ from directory.store import (
     Unavailable,
     Update,
 )
+from directory.tenants import Policy
 from reconciler import recomputation, worker
 from tests.reconciler.world import TENANT, Hooked, World
 

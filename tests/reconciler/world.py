@@ -11,19 +11,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from directory.access import Access, access_id
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
-    TENANT_ID,
-    Access,
     Actor,
     EntitlementKey,
     Event,
     Mapping,
     Membership,
     MembershipChange,
-    Policy,
-    Tenant,
-    access_id,
     event_id,
     group_id,
     mapping_id,
@@ -47,6 +43,7 @@ from directory.store import (
     Update,
     Upsert,
 )
+from directory.tenants import TENANT_ID, Policy, Tenant
 from reconciler.worker import Reconciler
 
 TENANT = "contoso"

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from administration.tenants import change_tenant, create_tenant, create_token
-from directory.documents import Tenant as StoredTenant
-from directory.documents import Token
 from directory.sqlite import SqliteStore
+from directory.tenants import Tenant as StoredTenant
+from directory.tenants import Token
 from scim.auth import Authenticator
 from scim.errors import Unauthorized
 from tests.scim.messages import NOBODY, create_user, patch, user

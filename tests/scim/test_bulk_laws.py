@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from directory.condition import EVERYTHING, Condition
-from directory.documents import Tenant as StoredTenant
 from directory.documents import new_resource_id
 from directory.sqlite import SqliteStore
 from directory.store import Operation, Page, Query, Store, Stored
+from directory.tenants import Tenant as StoredTenant
 from scim.auth import Caller
 from scim.bulk import AT_ONCE, Bulk
 from scim.exchange import Request

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from administration.tenants import change_tenant
-from directory.documents import Connection
+from directory.tenants import Connection
 from scim.auth import issue_token
 from tests.scim.messages import (
     NOBODY,

@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directory.documents import (
-    REASONS,
-    Access,
-    EntitlementKey,
-    Grant,
-    GrantSource,
-    Mapping,
-    Policy,
-    Reason,
-)
+from directory.access import Access, Grant, GrantSource
+from directory.documents import REASONS, EntitlementKey, Mapping, Reason
+from directory.tenants import Policy
 from reconciler.access import (
     ENTERPRISE_USER,
     EffectiveAccess,

@@ -1,0 +1,40 @@
+"""`manage.py mapping`: which group gives what."""
+
+from typing import Any
+
+import typer
+
+import wiring
+from administration import tenants
+from administration.mappings import Mappings, list_mappings, parse_mappings
+from commands.output import AsJson, JsonFile, TenantId, run, show
+
+app = typer.Typer(no_args_is_help=True, help="What the members of a group get.")
+
+
+@app.command("load")
+def mapping_load(tenant: TenantId, file: JsonFile, as_json: AsJson = False) -> None:
+    """Save mappings from a file; the running server applies them to the members."""
+
+    async def load(application: wiring.Application) -> list[dict[str, Any]]:
+        await tenants.read_tenant(application.store, tenant)
+        mappings = Mappings(application.store, tenant, application.relay.submit, wiring.utc_now)
+        saved = await mappings.load(parse_mappings(file.read_bytes()))
+        return [
+            {"groupId": m.group_id, "version": m.version, "entitlements": len(m.entitlements)}
+            for m in saved
+        ]
+
+    show(run(load), as_json, ("groupId", "version", "entitlements"))
+
+
+@app.command("list")
+def mapping_list(tenant: TenantId, as_json: AsJson = False) -> None:
+    """Which group gives what, and whether it is applied."""
+
+    async def read(application: wiring.Application) -> list[dict[str, Any]]:
+        await tenants.read_tenant(application.store, tenant)
+        return await list_mappings(application.store, tenant)
+
+    columns = ("group", "version", "appliedVersion", "entitlements")
+    show(run(read), as_json, columns)

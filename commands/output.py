@@ -1,0 +1,52 @@
+"""What every command shares: running something on the application, and printing the answer."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import wiring
+from administration.tenants import AdministrationError
+from directory.store import StoreError
+
+out = Console()
+
+TenantId = Annotated[str, typer.Argument(help="The tenant's id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonFile = Annotated[
+    Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False, readable=True)
+]
+
+
+def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
+    """Run something on the application; what an operator can mend is said in one line."""
+
+    async def with_application() -> T:
+        application = wiring.build(wiring.Settings())
+        try:
+            return await use(application)
+        finally:
+            await application.close()
+
+    try:
+        return asyncio.run(with_application())
+    except (AdministrationError, StoreError) as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from None
+
+
+def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> None:
+    """Print a dict, or a list of them, as JSON or as a table of these columns."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        return
+    table = Table(*columns, title=title or None, title_justify="left")
+    for row in value if isinstance(value, list) else [value]:
+        table.add_row(*(str(row.get(column, "")) for column in columns))
+    out.print(table)

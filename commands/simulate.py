@@ -1,0 +1,67 @@
+"""`manage.py simulate`: an Entra ID in a box."""
+
+import os
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import wiring
+from administration.demo import Demo
+from commands.output import AsJson, out, run, show
+from simulation.command import Script
+from simulation.command import simulate as play
+from simulation.report import show as show_summary
+
+
+def simulate(
+    users: Annotated[int, typer.Option(min=1, help="People in the initial cycle.")] = 200,
+    groups: Annotated[int, typer.Option(min=1, help="Groups.")] = 12,
+    cycles: Annotated[int, typer.Option(min=0, help="Days that follow.")] = 3,
+    changes: Annotated[int, typer.Option(min=0, help="Joiners, movers and leavers a day.")] = 40,
+    url: Annotated[
+        str, typer.Option(help="Where Muster is, without /scim.", envvar="MUSTER_URL")
+    ] = "",
+    token: Annotated[
+        str, typer.Option(help="SCIM token; the demo tenant's if left out.", envvar="MUSTER_TOKEN")
+    ] = "",
+    access_token: Annotated[
+        str, typer.Option(help="Access API token.", envvar="MUSTER_ACCESS_TOKEN")
+    ] = "",
+    seed: Annotated[int | None, typer.Option(help="The same organisation again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a customer's Entra ID: test connection, users, groups, members, then days of joiners,
+    movers and leavers; ends with who got what. Without a token it plays the demo tenant of
+    'make run' and maps its groups; elsewhere the mappings are left as they are."""
+    settings = wiring.Settings()
+    demo = None if token else Demo.read(settings.data)
+    if not (token and access_token) and demo is None:
+        typer.secho(
+            "No demo tenant in the data folder: start 'make run' first, or give --token and "
+            "--access-token.",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(1)
+    base = url.rstrip("/") or f"http://127.0.0.1:{os.environ.get('PORT', '7071')}"
+    script = Script(
+        tenant_url=f"{base}/scim",
+        access_url=f"{base}/access/v1",
+        scim_token=demo.scim_token if demo else token,
+        access_token=demo.access_token if demo else access_token,
+        users=users,
+        groups=groups,
+        cycles=cycles,
+        changes=changes,
+        seed=seed,
+    )
+    console = Console(stderr=True) if as_json else out
+    summary = run(
+        lambda application: play(script, console, (application, demo.tenant) if demo else None)
+    )
+    if as_json:
+        show(summary, as_json, ())
+    else:
+        show_summary(out, summary)
+    raise typer.Exit(1 if summary["wrong"] else 0)

@@ -1,0 +1,153 @@
+"""`manage.py tenant`: customer organisations."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+import wiring
+from administration import catalog as catalogs
+from administration import tenants
+from commands.output import AsJson, TenantId, run, show
+from directory.tenants import Tenant
+
+app = typer.Typer(no_args_is_help=True, help="Customer organisations.")
+
+
+TENANT_COLUMNS = ("tenant", "name", "region", "provisioning", "directoryId")
+
+
+@app.command("create")
+def tenant_create(
+    tenant: TenantId,
+    name: Annotated[str, typer.Option(help="The organisation's name.")],
+    region: Annotated[Literal["eu", "us"], typer.Option(help="Its home region.")] = "eu",
+    directory_id: Annotated[
+        str | None, typer.Option(help="Its Entra ID directory (tenant) id, a GUID.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a tenant with the default catalog. Provisioning is not enabled yet."""
+
+    async def create(application: wiring.Application) -> Tenant:
+        created = await tenants.create_tenant(application.store, tenant, name, region, directory_id)
+        await catalogs.load_catalog(application.store, tenant, catalogs.default_catalog())
+        return created
+
+    show(_row(run(create)), as_json, TENANT_COLUMNS)
+
+
+@app.command("list")
+def tenant_list(as_json: AsJson = False) -> None:
+    """All tenants of this deployment."""
+    found = run(lambda application: tenants.list_tenants(application.store))
+    show([_row(tenant) for tenant in found], as_json, TENANT_COLUMNS)
+
+
+@app.command("show")
+def tenant_show(tenant: TenantId, as_json: AsJson = False) -> None:
+    """One tenant, with its policy and its tokens (never their text)."""
+    found = run(lambda application: tenants.read_tenant(application.store, tenant))
+    row = _row(found) | {
+        "policy": found.policy.model_dump(mode="json", by_alias=True),
+        "tokens": _tokens(found),
+    }
+    if as_json:
+        show(row, as_json, ())
+        return
+    show(row, as_json, TENANT_COLUMNS)
+    show(row["tokens"], as_json, ("kind", "tokenId", "created", "note"), title="Tokens")
+    _show_policy(found, as_json)
+
+
+@app.command("enable")
+def tenant_enable(tenant: TenantId, as_json: AsJson = False) -> None:
+    """Let the tenant's connections write."""
+    _provisioning(tenant, "enabled", as_json)
+
+
+@app.command("disable")
+def tenant_disable(tenant: TenantId, as_json: AsJson = False) -> None:
+    """Refuse writes of the tenant's connections; reads go on."""
+    _provisioning(tenant, "disabled", as_json)
+
+
+@app.command("policy")
+def tenant_policy(
+    tenant: TenantId,
+    strict: Annotated[
+        bool | None, typer.Option(help="Refuse unknown attributes and members with a 400.")
+    ] = None,
+    accept_incomplete_users: Annotated[
+        bool | None,
+        typer.Option(help="Create users who lack a required attribute, disabled."),
+    ] = None,
+    cost_center_from_attribute: Annotated[
+        bool | None, typer.Option(help="Grant the cost center that the user's attribute names.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set rules of a tenant's policy; the running server applies them to every user. Without an
+    option it shows the policy."""
+    given = {
+        "strict": strict,
+        "accept_incomplete_users": accept_incomplete_users,
+        "cost_center_from_attribute": cost_center_from_attribute,
+    }
+    changes = {rule: value for rule, value in given.items() if value is not None}
+
+    async def change(application: wiring.Application) -> Tenant:
+        if not changes:
+            return await tenants.read_tenant(application.store, tenant)
+        submit = application.relay.submit
+        return await tenants.change_policy(
+            application.store, tenant, changes, submit, wiring.utc_now()
+        )
+
+    _show_policy(run(change), as_json)
+
+
+def _row(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "tenant": tenant.tenant_id,
+        "name": tenant.name,
+        "region": tenant.region,
+        "provisioning": tenant.provisioning,
+        "directoryId": tenant.directory_id or "",
+    }
+
+
+def _tokens(tenant: Tenant) -> list[dict[str, str]]:
+    kinds = [("scim", token) for c in tenant.connections for token in c.tokens]
+    kinds += [("access", token) for token in tenant.access_tokens]
+    return [
+        {
+            "kind": kind,
+            "tokenId": token.token_id,
+            "created": token.created.isoformat(timespec="seconds"),
+            "note": token.note,
+        }
+        for kind, token in kinds
+    ]
+
+
+def _show_policy(tenant: Tenant, as_json: bool) -> None:
+    policy = tenant.policy.model_dump(mode="json", by_alias=True)
+    if as_json:
+        show(policy, as_json, ())
+        return
+    rules = [
+        {"rule": rule, "value": ", ".join(value) if isinstance(value, list) else value}
+        for rule, value in policy.items()
+    ]
+    show(rules, as_json, ("rule", "value"), title="Policy")
+
+
+def _provisioning(tenant: str, state: Literal["enabled", "disabled"], as_json: bool) -> None:
+    changed = run(
+        lambda application: tenants.change_tenant(
+            application.store,
+            tenant,
+            lambda found: found.model_copy(update={"provisioning": state}),
+        )
+    )
+    show(_row(changed), as_json, TENANT_COLUMNS)

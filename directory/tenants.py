@@ -1,0 +1,60 @@
+"""The tenant: a customer organisation, its connections, tokens and policy."""
+
+from datetime import datetime
+from typing import Literal
+
+from directory.documents import REASONS, Model, Reason, StoredModel
+
+TENANT_ID = "tenant"
+"""Document id of the tenant in its own partition."""
+
+
+class Token(Model):
+    """A secret token issued by Muster. Only its digest is kept."""
+
+    token_id: str
+    digest: str
+    created: datetime
+    expires: datetime | None = None
+    note: str = ""
+
+
+class Connection(Model):
+    """One Enterprise Application of the tenant: a source that provisions."""
+
+    connection_id: str
+    name: str
+    tokens: tuple[Token, ...] = ()
+
+
+class Policy(Model):
+    """What a tenant chose. The defaults are the product's."""
+
+    strict: bool = False
+    """Unknown attributes and unknown members are a 400 instead of being ignored."""
+    accept_incomplete_users: bool = False
+    """Users that lack a required attribute are created (and are disabled) instead of refused."""
+    disable_when: tuple[Reason, ...] = REASONS
+    """Which rules disable a user."""
+    cost_center_from_attribute: bool = False
+    """The enterprise attribute `costCenter` grants the catalog entry of that key."""
+
+
+class Tenant(StoredModel):
+    """A customer organisation."""
+
+    document_type = "Tenant"
+
+    name: str
+    region: str = "eu"
+    directory_id: str | None = None
+    """The Entra ID directory (`tid`)."""
+    provisioning: Literal["disabled", "enabled"] = "disabled"
+    policy: Policy = Policy()
+    connections: tuple[Connection, ...] = ()
+    access_tokens: tuple[Token, ...] = ()
+    """Tokens of the application that reads the access API."""
+
+    @property
+    def document_id(self) -> str:
+        return TENANT_ID
