@@ -201,9 +201,10 @@ class Mapping(StoredModel):
 
 
 class Actor(Model):
-    """Who made a change: a connection of the tenant, or an operator at the command line."""
+    """Who made a change: a connection of the tenant, an administrator in the console, or an
+    operator at the command line."""
 
-    type: Literal["connection", "operator"]
+    type: Literal["connection", "administrator", "operator"]
     id: str
 
 
@@ -238,7 +239,18 @@ class Event(StoredModel):
     at: datetime
     actor: Actor
     request_id: str
-    operation: Literal["create", "replace", "patch", "delete", "mapping", "policy", "catalog"]
+    operation: Literal[
+        "create",
+        "replace",
+        "patch",
+        "delete",
+        "mapping",
+        "policy",
+        "catalog",
+        "grant",
+        "import",
+        "repair",
+    ]
     resource_type: Literal["User", "Group", "Tenant"]
     resource_id: str
     attributes: tuple[str, ...] = ()

@@ -6,11 +6,11 @@ it would answer on other facts: `dataclasses.replace` a mapping or a membership 
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from directory.access import Access, Grant, GrantSource
 from directory.completeness import missing
-from directory.documents import REASONS, Reason
+from directory.documents import REASONS, EntitlementKey, Reason
 from directory.documents import Mapping as GroupMapping
 from directory.store import Document
 from directory.tenants import Policy
@@ -31,6 +31,8 @@ class Facts:
     policy: Policy
     cost_centers: frozenset[str]
     """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
+    manual: Mapping[str, Sequence[EntitlementKey]] = field(default_factory=dict)
+    """User id → what was given by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,11 @@ def effective_access(user: Document, facts: Facts) -> EffectiveAccess:
     """The access of a stored user; equal input gives an equal answer, order included.
 
     Users made by hand (source `manual`) are left alone until Entra ID adopts them: enabled, and
-    groups and cost center give them nothing.
+    groups and cost center give them nothing. What was given by hand counts for every user who is
+    enabled.
     """
     if user["source"] == "manual":
-        return EffectiveAccess(enabled=True)
+        return EffectiveAccess(enabled=True, grants=_granted(_by_hand(user, facts)))
     groups = facts.groups_of.get(user["resource"]["id"], ())
     applicable = set(user_reasons(user, facts.policy))
     if not groups and "noGroup" in facts.policy.disable_when:
@@ -113,8 +116,12 @@ def _in_order(reasons: set[Reason]) -> tuple[Reason, ...]:
     return tuple(reason for reason in REASONS if reason in reasons)
 
 
+type _Sources = dict[tuple[str, str], list[GrantSource]]
+"""(kind, key) of an entitlement → what gives it."""
+
+
 def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
-    sources: dict[tuple[str, str], list[GrantSource]] = {}
+    sources: _Sources = {}
     for group in sorted(groups):
         for path in _paths(group, facts.groups_of):
             mapping = facts.mappings.get(path[-1])
@@ -128,6 +135,17 @@ def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant,
     key = cost_center(user, facts.policy)
     if key is not None and key in facts.cost_centers:
         sources.setdefault((COST_CENTER, key), []).append(GrantSource(type="costCenter"))
+    for held, by_hand in _by_hand(user, facts).items():
+        sources.setdefault(held, []).extend(by_hand)
+    return _granted(sources)
+
+
+def _by_hand(user: Document, facts: Facts) -> _Sources:
+    given = facts.manual.get(user["resource"]["id"], ())
+    return {(one.kind, one.key): [GrantSource(type="manual")] for one in given}
+
+
+def _granted(sources: _Sources) -> tuple[Grant, ...]:
     return tuple(
         Grant(kind=kind, key=key, sources=tuple(found))
         for (kind, key), found in sorted(sources.items())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 
-from directory.access import Access, access_id
+from directory.access import Access, ManualGrants, access_id, manual_grants_id
 from directory.condition import Compare, Condition
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
@@ -53,11 +53,13 @@ async def read_facts(
 ) -> Facts:
     """What the access of these stored users follows from: one level of nested groups costs two
     round trips, everything else one."""
-    groups_of = await groups_above(store, tenant_id, [user["resource"]["id"] for user in users])
+    ids = [user["resource"]["id"] for user in users]
+    groups_of = await groups_above(store, tenant_id, ids)
     mappings = {mapping_id(group): group for group in set().union(*groups_of.values())}
     keys = {key for user in users if (key := cost_center(user, policy))}
     entries = {entitlement_id(COST_CENTER, key): key for key in keys}
-    found = await read_all(store, tenant_id, [*mappings, *entries])
+    by_hand = {manual_grants_id(id): id for id in ids}
+    found = await read_all(store, tenant_id, [*mappings, *entries, *by_hand])
     return Facts(
         groups_of=groups_of,
         mappings={
@@ -67,6 +69,11 @@ async def read_facts(
         },
         policy=policy,
         cost_centers=frozenset(key for id, key in entries.items() if id in found),
+        manual={
+            user: ManualGrants.from_document(found[id].document).grants
+            for id, user in by_hand.items()
+            if id in found
+        },
     )
 
 

@@ -1,5 +1,6 @@
 """Effective access as a pure function: every rule, every source, and its laws."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -114,6 +115,17 @@ def test_a_user_made_by_hand_is_left_alone() -> None:
     by_hand = user("manual", active=False, name=None)
     known = facts({"u": ["g"]}, mapping("g", "role:Owner"))
     assert effective_access(by_hand, known) == EffectiveAccess(enabled=True)
+
+
+def test_a_grant_by_hand_stays_shown_as_such_and_is_withheld_while_the_user_is_disabled() -> None:
+    given = {"u": [EntitlementKey(kind="role", key="owner")]}
+    stated = replace(facts({"u": ["g"]}, mapping("g", "role:owner")), manual=given)
+    by_hand = Grant(kind="role", key="owner", sources=(GrantSource(type="manual"),))
+    assert effective_access(user("manual"), stated) == EffectiveAccess(True, grants=(by_hand,))
+    (both,) = effective_access(user(), stated).grants
+    assert [source.type for source in both.sources] == ["group", "manual"]
+    assert effective_access(user(active=False), stated).grants == ()
+    assert effective_access(user(id="other"), stated).grants == ()
 
 
 def test_a_grant_lists_every_source_in_order() -> None:
