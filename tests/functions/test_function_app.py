@@ -80,6 +80,7 @@ def test_indexing_imports_no_other_surface(indexed: dict[str, Any], module: str)
 OURS = [
     "access",
     "administration",
+    "commands",
     "console",
     "devhost",
     "directory",
