@@ -14,6 +14,8 @@ BODY_BYTES = 255 * 1024
 """Service Bus Standard takes 256 KB, the message's properties included."""
 DIRECTORY_EVENTS = "directory-events"
 """The queue that carries events to the reconciler."""
+ACCESS_CHANGES = "access-changes"
+"""The topic that tells the application whose access changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class QueueError(Exception):
 
 
 class QueueSender(Protocol):
-    """Sends to one queue. Not safe for concurrent sends: one task owns it (the relay)."""
+    """Sends to one queue or topic. Concurrent sends wait for one another."""
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send in order, in as few round trips as the queue allows. Raises QueueError."""

@@ -9,56 +9,16 @@ Any number of processes may send to and receive from one file.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
+from queues.port import DIRECTORY_EVENTS, Message
+from queues.sqlite_file import QueueFile, check, insert, writing
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
-BUSY_SECONDS = 10.0
-"""How long to wait for another process's write before giving up."""
-
-# `enqueued_at` is a message's place in the order; it lies in the future while it is scheduled.
-# Everything else is available whose `locked_until` has passed.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS queue_message (
-    sequence_number INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue TEXT NOT NULL,
-    id TEXT NOT NULL,
-    body BLOB NOT NULL,
-    enqueued_at REAL NOT NULL,
-    delivery_count INTEGER NOT NULL DEFAULT 0,
-    lock_token TEXT,
-    locked_until REAL NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX IF NOT EXISTS queue_message_order ON queue_message (queue, enqueued_at);
-CREATE INDEX IF NOT EXISTS queue_message_locked ON queue_message (queue, locked_until)
-    WHERE lock_token IS NOT NULL;
-CREATE TABLE IF NOT EXISTS queue_recent_id (
-    queue TEXT NOT NULL,
-    id TEXT NOT NULL,
-    expires_at REAL NOT NULL,
-    PRIMARY KEY (queue, id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS queue_recent_id_expiry ON queue_recent_id (queue, expires_at);
-CREATE TABLE IF NOT EXISTS queue_dead_letter (
-    sequence_number INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue TEXT NOT NULL,
-    id TEXT NOT NULL,
-    body BLOB NOT NULL,
-    enqueued_at REAL NOT NULL,
-    delivery_count INTEGER NOT NULL,
-    dead_lettered_at REAL NOT NULL,
-    reason TEXT NOT NULL,
-    description TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS queue_dead_letter_id ON queue_dead_letter (queue, id);
-"""
 
 _EXHAUSTED = """
 SELECT sequence_number FROM queue_message
@@ -163,25 +123,21 @@ class SqliteQueue:
         duplicate_detection_window: float = 600.0,
         poll_interval: float = 0.5,
     ) -> None:
-        self._path = path
         self._name = name
         self._now = now
         self._lock_duration = lock_duration
         self._max_delivery_count = max_delivery_count
         self._duplicate_detection_window = duplicate_detection_window
         self._poll_interval = poll_interval
-        # The connection lives in a thread of its own: a write may have to wait for another
-        # process, and the event loop must not wait with it.
-        self._thread = ThreadPoolExecutor(1, f"queue {name}")
-        self._connection: sqlite3.Connection | None = None
+        self._file = QueueFile(path, name)
         self._arrival = asyncio.Event()
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send all or none, in order. A message whose id was sent inside the window of duplicate
         detection is dropped. Raises ValueError for a message that Service Bus would refuse."""
         for message in messages:
-            _check(message)
-        await self._run(partial(self._send, messages))
+            check(message)
+        await self._file.run(partial(self._send, messages))
         self._wake()
 
     async def receive(
@@ -196,7 +152,7 @@ class SqliteQueue:
         deadline = loop.time() + wait_seconds
         while True:
             arrival = self._arrival  # of whatever is sent from here on
-            messages = await self._run(partial(self._lock, max_messages))
+            messages = await self._file.run(partial(self._lock, max_messages))
             remaining = deadline - loop.time()
             if messages or remaining <= 0:
                 return messages
@@ -230,23 +186,22 @@ class SqliteQueue:
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         """Dead letters in the order in which they arrived there, from behind the sequence number
         `after`."""
-        return await self._run(partial(self._list_dead_letters, limit, after))
+        return await self._file.run(partial(self._list_dead_letters, limit, after))
 
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
         """Send the dead letters with these message ids (None: all of them) once more, as new
         messages; returns how many."""
-        count = await self._run(partial(self._resubmit, ids))
+        count = await self._file.run(partial(self._resubmit, ids))
         self._wake()
         return count
 
     async def counts(self) -> Counts:
         """How many messages there are now."""
-        return await self._run(self._count)
+        return await self._file.run(self._count)
 
     async def close(self) -> None:
         """Release the connection and its thread; the queue is not used after it."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown()
+        await self._file.close()
 
     def _wake(self) -> None:
         self._arrival.set()
@@ -255,53 +210,19 @@ class SqliteQueue:
     async def _under_lock[T](
         self, message: ReceivedMessage, action: Callable[[int, sqlite3.Connection], T]
     ) -> T:
-        return await self._run(partial(self._act_under_lock, message, action))
+        return await self._file.run(partial(self._act_under_lock, message, action))
 
-    async def _run[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._thread, self._call, job)
-        except sqlite3.Error as error:
-            raise QueueError(f"Queue {self._name} in {self._path}: {error}") from error
-
-    # From here on, everything runs in the thread.
-
-    def _call[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = _connect(self._path)
-        return job(self._connection)
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+    # Everything from here on runs in the file's thread.
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
-        with _writing(db):
-            now = self._now()
-            db.execute(
-                "DELETE FROM queue_recent_id WHERE queue = ? AND expires_at <= ?", (self._name, now)
-            )
-            for message in messages:
-                if self._remember(message.id, now, db):
-                    db.execute(
-                        "INSERT INTO queue_message (queue, id, body, enqueued_at)"
-                        " VALUES (?, ?, ?, ?)",
-                        (self._name, message.id, message.body, now + message.delay),
-                    )
-
-    def _remember(self, id: str, now: float, db: sqlite3.Connection) -> bool:
-        """False where the id was sent inside the window."""
-        inserted = db.execute(
-            "INSERT INTO queue_recent_id VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (self._name, id, now + self._duplicate_detection_window),
-        )
-        return inserted.rowcount == 1
+        with writing(db):
+            insert(db, self._name, messages, self._now(), self._duplicate_detection_window)
 
     def _lock(self, max_messages: int, db: sqlite3.Connection) -> list[ReceivedMessage]:
         self._bury_expired(db)
         if db.execute(_AVAILABLE, self._parameters(limit=1)).fetchone() is None:
             return []  # an idle receiver does not stand in the way of writers
-        with _writing(db):
+        with writing(db):
             parameters = self._parameters(limit=max_messages)
             parameters["until"] = self._now() + self._lock_duration
             rows = db.execute(_LOCK, parameters).fetchall()
@@ -317,7 +238,7 @@ class SqliteQueue:
         action: Callable[[int, sqlite3.Connection], T],
         db: sqlite3.Connection,
     ) -> T:
-        with _writing(db):
+        with writing(db):
             held = (message.sequence_number, message.lock_token, self._now())
             if db.execute(_HELD, held).fetchone() is None:
                 raise LockLost(f"The lock on message {message.id} expired or was given up.")
@@ -355,7 +276,7 @@ class SqliteQueue:
         """Messages whose last delivery ended with the lock: nobody is left to say so."""
         if db.execute(_EXHAUSTED, self._parameters()).fetchone() is None:
             return
-        with _writing(db):
+        with writing(db):
             for (sequence_number,) in db.execute(_EXHAUSTED, self._parameters()).fetchall():
                 self._bury_exhausted(sequence_number, db)
 
@@ -372,7 +293,7 @@ class SqliteQueue:
 
     def _resubmit(self, ids: Collection[str] | None, db: sqlite3.Connection) -> int:
         self._bury_expired(db)
-        with _writing(db):
+        with writing(db):
             now = self._now()
             if ids is None:
                 everything = "SELECT id FROM queue_dead_letter WHERE queue = ?"
@@ -396,50 +317,6 @@ class SqliteQueue:
             "max_delivery_count": self._max_delivery_count,
             "limit": limit,
         }
-
-
-def _check(message: Message) -> None:
-    if not 1 <= len(message.id) <= ID_CHARACTERS:
-        raise ValueError(f"A message id has 1 to {ID_CHARACTERS} characters.")
-    if len(message.body) > BODY_BYTES:
-        raise ValueError(f"Message {message.id} is over {BODY_BYTES} bytes.")
-    if message.delay < 0:
-        raise ValueError(f"Message {message.id} has a negative delay.")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        _switch_to_wal(db)
-        # With WAL and NORMAL, what was committed survives the death of the process.
-        db.executescript(f"PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _switch_to_wal(db: sqlite3.Connection) -> None:
-    """SQLite does not wait by itself where several processes do this to a new file at once."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-@contextmanager
-def _writing(db: sqlite3.Connection) -> Iterator[None]:
-    """One write transaction, begun with the write lock so that it cannot fail half-way."""
-    with db:
-        db.execute("BEGIN IMMEDIATE")
-        yield
 
 
 def _time(seconds: float) -> datetime:

@@ -86,16 +86,16 @@ class Entity(SqliteQueue):
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Without the limits of `Message`, which are about what the application writes."""
-        await self._run(partial(self._send, messages))
+        await self._file.run(partial(self._send, messages))
 
     async def schedule(self, message: Message) -> int:
         """Send; returns the sequence number, by which it can be cancelled."""
         await self.send([message])
-        return await self._run(partial(self._sequence_number, message.id))
+        return await self._file.run(partial(self._sequence_number, message.id))
 
     async def cancel(self, sequence_number: int) -> bool:
         """Whether there was such a scheduled message."""
-        return await self._run(partial(self._cancel, sequence_number))
+        return await self._file.run(partial(self._cancel, sequence_number))
 
     async def receive(
         self, max_messages: int = 1, wait_seconds: float = 0.0
@@ -106,19 +106,19 @@ class Entity(SqliteQueue):
 
     async def receive_deferred(self, sequence_number: int) -> ReceivedMessage | None:
         """Lock a deferred message. Once its lock expires, it comes like any other."""
-        message = await self._run(partial(self._lock_deferred, sequence_number))
+        message = await self._file.run(partial(self._lock_deferred, sequence_number))
         if message is not None:
             self._held[message.lock_token] = message
         return message
 
     async def peek(self, first: int, limit: int) -> list[Peeked]:
         """Messages in any state, from this sequence number on."""
-        return await self._run(partial(self._peek, first, limit))
+        return await self._file.run(partial(self._peek, first, limit))
 
     async def clear(self) -> None:
         """Forget everything."""
         self._held.clear()
-        await self._run(self._clear)
+        await self._file.run(self._clear)
 
     def held(self, lock_token: str) -> ReceivedMessage:
         """The message under this lock. Raises LockLost."""
