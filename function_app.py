@@ -75,9 +75,11 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     use_monitor=False,  # every run sends all that is due: there is nothing to catch up with
 )
 async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Send the events that are committed and were never confirmed."""
+    """Send the events and the changes of access that are committed and were never confirmed."""
     application = await wiring.application()
-    await application.relay.resend_pending(application.settings.relay_after_seconds)
+    older_than = application.settings.relay_after_seconds
+    await application.relay.resend_pending(older_than)
+    await application.publisher.resend_pending(older_than)
 
 
 async def _serve(

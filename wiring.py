@@ -15,9 +15,11 @@ from access.http import access_application
 from access.reading import AccessReader
 from directory.sqlite import SqliteStore
 from directory.store import Store
-from queues.port import QueueSender
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, QueueSender
 from queues.relay import Relay
 from queues.sqlite import SqliteQueue
+from queues.sqlite_topic import SqliteTopic
+from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
 from scim.auth import Authenticator
 from scim.http import ScimApplication
@@ -65,6 +67,11 @@ class Settings(BaseSettings):
     """The emulator's connection string. With neither, the queue is in the SQLite file."""
 
     @property
+    def on_service_bus(self) -> bool:
+        """Whether queue and topic are on Service Bus."""
+        return bool(self.service_bus_namespace or self.service_bus_connection.get_secret_value())
+
+    @property
     def database(self) -> Path:
         """The SQLite file of store and queue."""
         return self.data / DATABASE
@@ -77,8 +84,11 @@ class Application:
     settings: Settings
     store: Store
     sender: QueueSender
+    topic: QueueSender
+    """`access-changes`, for the application."""
     credential: "DefaultAzureCredential | None"
     relay: Relay
+    publisher: Publisher
     reconciler: Reconciler
     scim: ASGIApp
     access: ASGIApp
@@ -87,6 +97,7 @@ class Application:
         """Send what was submitted, then release store and queue."""
         await self.relay.close()
         await self.sender.close()
+        await self.topic.close()
         await self.store.close()
         if self.credential is not None:
             await self.credential.close()
@@ -102,20 +113,24 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     credential = _credential(settings)
     store = _store(settings, credential)
     sender = _sender(settings, credential)
+    topic = _topic(settings, credential)
     relay = Relay(sender, store, lambda: now().timestamp())
     resource_types = load_resource_types(
         sorted(settings.schemas.glob("*.json")) if settings.schemas else ()
     )
     retention = settings.retention_days * 86_400
     service = Service(store, relay.submit, now, resource_types, retention)
+    publisher = Publisher(topic, store, now)
     authenticator = Authenticator(store, now)
     return Application(
         settings=settings,
         store=store,
         sender=sender,
+        topic=topic,
         credential=credential,
         relay=relay,
-        reconciler=Reconciler(store, relay.send, now, retention=retention),
+        publisher=publisher,
+        reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
         scim=ScimApplication(service, authenticator, settings.public_url),
         access=access_application(AccessReader(store, resource_types["User"]), authenticator),
     )
@@ -149,19 +164,30 @@ def _store(settings: Settings, credential: "DefaultAzureCredential | None") -> S
 
 
 def _sender(settings: Settings, credential: "DefaultAzureCredential | None") -> QueueSender:
-    connection = settings.service_bus_connection.get_secret_value()
-    if not (connection or settings.service_bus_namespace):
-        settings.data.mkdir(parents=True, exist_ok=True)
-        return SqliteQueue(
-            settings.database,
-            max_delivery_count=settings.max_delivery_count,
-            poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
-        )
+    if settings.on_service_bus:
+        return _service_bus_sender(settings, credential, DIRECTORY_EVENTS)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return SqliteQueue(
+        settings.database,
+        max_delivery_count=settings.max_delivery_count,
+        poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
+    )
+
+
+def _topic(settings: Settings, credential: "DefaultAzureCredential | None") -> QueueSender:
+    if settings.on_service_bus:
+        return _service_bus_sender(settings, credential, ACCESS_CHANGES)
+    return SqliteTopic(settings.database)
+
+
+def _service_bus_sender(
+    settings: Settings, credential: "DefaultAzureCredential | None", entity: str
+) -> QueueSender:
     from queues.servicebus import ServiceBusNamespace, ServiceBusSender
 
-    return ServiceBusSender(
-        ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
-    )
+    connection = settings.service_bus_connection.get_secret_value()
+    namespace = ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
+    return ServiceBusSender(namespace, entity)
 
 
 def _given(credential: "DefaultAzureCredential | None") -> "DefaultAzureCredential":

@@ -18,6 +18,7 @@ SCALAR_INDEXES: dict[str, tuple[Path, ...]] = {
     ),
     "Membership": (("groupId",), ("memberId",)),
     "Event": (("state",), ("resourceId",)),
+    "AccessChange": (("userId",),),
 }
 """Document type → paths to scalars."""
 

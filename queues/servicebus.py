@@ -70,7 +70,7 @@ class ServiceBusNamespace:
 
 
 class ServiceBusSender:
-    """Sends to one queue through one long-lived link, opened by the first send.
+    """Sends to one queue or topic through one long-lived link, opened by the first send.
 
     Opening takes half a second and so does closing; hence the link is kept, is replaced before
     the service would detach it, and what is replaced is closed in the background. Sends wait for

@@ -8,12 +8,23 @@ from an older truth then fails that ETag and computes again.
 import asyncio
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 
-from directory.access import Access, ManualGrants, access_id, manual_grants_id
+from ulid import ULID
+
+from directory.access import (
+    Access,
+    AccessChange,
+    AccessState,
+    ManualGrants,
+    Publication,
+    access_id,
+    manual_grants_id,
+)
 from directory.condition import Compare, Condition
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
@@ -36,10 +47,10 @@ from directory.store import (
     TooLarge,
 )
 from directory.tenants import TENANT_ID, Policy
-from reconciler.access import COST_CENTER, Facts, cost_center, effective_access
+from reconciler.access import COST_CENTER, EffectiveAccess, Facts, cost_center, effective_access
 
-PAGE = 50
-"""Users whose records are written in one batch."""
+PAGE = (BATCH_OPERATIONS - 1) // 2
+"""Users whose records are written in one batch, each with its change, and one outbox row."""
 PAGE_ATTEMPTS = 3
 """How often a page is tried before its halves are tried on their own."""
 USER_ATTEMPTS = 12
@@ -94,31 +105,50 @@ async def remove_edges(store: Store, tenant_id: str, where: Condition, at_most: 
     return removed
 
 
-class AccessRecords:
-    """The access records, kept up to what is true. `now` answers an aware UTC time."""
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Changes of access that are stored and that the application is to be told of."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    publication: Publication
+    changes: tuple[AccessChange, ...]
+
+
+class AccessRecords:
+    """The access records, kept up to what is true. `now` answers an aware UTC time; `retention`
+    is how long (seconds) a user's history is kept."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime], retention: int) -> None:
         self._store = store
         self._now = now
+        self._retention = retention
 
-    async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
-        """Bring the records of these users (SCIM ids) up to what is true now.
+    async def recompute(
+        self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str
+    ) -> list[Committed]:
+        """Bring the records of these users (SCIM ids) up to what is true now; returns what there
+        is to publish.
 
-        A user who does not exist loses the record and every edge. Each page of users is one
-        batch, done again where somebody else wrote one of its records meanwhile. Raises what the
-        store raises, a lost race among it when there is no end to them; to call again is safe.
+        A user who does not exist loses the record, the grants by hand and every edge. Each page of
+        users is one batch, done again where somebody else wrote one of its records meanwhile.
+        Raises what the store raises, a lost race among it when there is no end to them; to call
+        again is safe, and what was committed before is found by its outbox row.
         """
+        committed: list[Committed] = []
         for page in batched(dict.fromkeys(user_ids), PAGE, strict=False):
-            await self._settle(tenant_id, page, cause_event_id)
+            await self._settle(tenant_id, page, cause_event_id, committed)
+        return committed
 
-    async def _settle(self, tenant_id: str, users: tuple[str, ...], cause: str) -> None:
+    async def _settle(
+        self, tenant_id: str, users: tuple[str, ...], cause: str, committed: list[Committed]
+    ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
         failure: StoreError
         for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
             reading = await self._read(tenant_id, users)
+            page = _Page(reading, cause, self._now(), self._retention)
             try:
-                if operations := self._operations(reading, cause):
-                    await self._store.batch(tenant_id, operations)
+                if page.operations:
+                    await self._store.batch(tenant_id, page.operations)
             except (PreconditionFailed, Conflict, NotFound) as lost:
                 failure = lost
                 await asyncio.sleep(random.uniform(0, BACKOFF * 2 ** min(attempt, 6)))  # noqa: S311
@@ -126,13 +156,14 @@ class AccessRecords:
                 failure = too_large
                 break
             else:
-                await self._clear(reading, cause)
+                committed += page.committed
+                await self._clear(reading, cause, committed)
                 return
         if len(users) == 1:
             raise failure
         middle = len(users) // 2
-        await self._settle(tenant_id, users[:middle], cause)
-        await self._settle(tenant_id, users[middle:], cause)
+        await self._settle(tenant_id, users[:middle], cause, committed)
+        await self._settle(tenant_id, users[middle:], cause, committed)
 
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
@@ -142,51 +173,29 @@ class AccessRecords:
         facts = await read_facts(self._store, tenant_id, list(users.values()), policy)
         return _Reading(tenant_id, ids, records, users, facts)
 
-    def _operations(self, reading: "_Reading", cause: str) -> list[Operation]:
-        operations: list[Operation] = []
-        for id in reading.ids:
-            record = reading.records.get(access_id(id))
-            user = reading.users.get(id)
-            if user is not None:
-                access = self._record(reading, user, record, cause)
-                operations.append(Replace(access, record.etag) if record else Create(access))
-            elif record is not None:
-                operations.append(Delete(access_id(id), record.etag))
-        return operations
-
-    def _record(
-        self, reading: "_Reading", user: Document, record: Stored | None, cause: str
-    ) -> Document:
-        effective = effective_access(user, reading.facts)
-        old = record.document if record else None
-        new = Access(
-            tenant_id=reading.tenant_id,
-            user_id=user["resource"]["id"],
-            enabled=effective.enabled,
-            reasons=effective.reasons,
-            grants=effective.grants,
-            version=old["version"] + 1 if old else 1,
-            changed_at=self._now(),
-            event_id=cause,
-        ).to_document()
-        if old and all(old.get(key) == new[key] for key in ("enabled", "reasons", "grants")):
-            new |= {"changedAt": old["changedAt"], "eventId": old["eventId"]}
-        return new
-
-    async def _clear(self, reading: "_Reading", cause: str) -> None:
-        """What must follow the batch: nobody's edges, and the record of a user who was deleted
-        while it was created (a deletion that found no record had no ETag to fail it with)."""
+    async def _clear(self, reading: "_Reading", cause: str, committed: list[Committed]) -> None:
+        """What must follow the batch: nobody's edges and grants, and the record of a user who was
+        deleted while it was created (a deletion that found no record had no ETag to fail it
+        with)."""
         tenant_id = reading.tenant_id
-        for id in reading.ids:
-            if id not in reading.users:
-                where = Compare(("memberId",), "eq", id)
-                await remove_edges(self._store, tenant_id, where, at_most=sys.maxsize)
+        gone = [id for id in reading.ids if id not in reading.users]
+        if gone:
+            await self._remove_grants(tenant_id, gone)
+        for id in gone:
+            where = Compare(("memberId",), "eq", id)
+            await remove_edges(self._store, tenant_id, where, at_most=sys.maxsize)
         created = [id for id in reading.users if access_id(id) not in reading.records]
         if created:
             found = await self._store.read_many(tenant_id, [user_id(id) for id in created])
-            gone = tuple(id for id in created if user_id(id) not in found)
-            if gone:
-                await self._settle(tenant_id, gone, cause)
+            again = tuple(id for id in created if user_id(id) not in found)
+            if again:
+                await self._settle(tenant_id, again, cause, committed)
+
+    async def _remove_grants(self, tenant_id: str, users: Sequence[str]) -> None:
+        while given := await self._store.read_many(tenant_id, [*map(manual_grants_id, users)]):
+            with suppress(NotFound):  # somebody else removed one of them: look again
+                await self._store.batch(tenant_id, [Delete(id) for id in given])
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +207,85 @@ class _Reading:
     records: dict[str, Stored]
     users: dict[str, Document]
     facts: Facts
+
+
+class _Page:
+    """What a page of users writes: records, changes, and the outbox row of what the application
+    is to be told."""
+
+    def __init__(self, reading: _Reading, cause: str, now: datetime, retention: int) -> None:
+        self._reading = reading
+        self._cause = cause
+        self._now = now
+        self._retention = retention
+        self.operations: list[Operation] = []
+        self.committed: list[Committed] = []
+        changes: list[AccessChange] = []
+        for id in reading.ids:
+            record = reading.records.get(access_id(id))
+            user = reading.users.get(id)
+            if user is not None or record is not None:
+                changes += self._write(id, user, record)
+        told = tuple(change for change in changes if _visible(change.before, change.after))
+        self.operations += [Create(change.to_document()) for change in changes]
+        if told:
+            publication = Publication(
+                tenant_id=reading.tenant_id,
+                publication_id=self._ulid(),
+                at=now,
+                changes=tuple(change.change_id for change in told),
+            )
+            self.operations.append(Create(publication.to_document()))
+            self.committed.append(Committed(publication, told))
+
+    def _write(
+        self, id: str, user: Document | None, record: Stored | None
+    ) -> Iterator[AccessChange]:
+        """Add what keeps the record of a user; yields the change, where there is one."""
+        old = Access.from_document(record.document) if record else None
+        before = _state(old) if old else None
+        after = _state(effective_access(user, self._reading.facts)) if user is not None else None
+        version = old.version + 1 if old else 1
+        if after is None and record is not None:
+            self.operations.append(Delete(access_id(id), record.etag))
+        elif after is not None:
+            access = Access(
+                tenant_id=self._reading.tenant_id,
+                user_id=id,
+                **dict(after),
+                version=version,
+                changed_at=old.changed_at if old and before == after else self._now,
+                event_id=old.event_id if old and before == after else self._cause,
+            ).to_document()
+            self.operations.append(Replace(access, record.etag) if record else Create(access))
+        if before != after:
+            yield AccessChange(
+                tenant_id=self._reading.tenant_id,
+                change_id=self._ulid(),
+                user_id=id,
+                version=version,
+                at=self._now,
+                event_id=self._cause,
+                before=before,
+                after=after,
+                ttl=self._retention,
+            )
+
+    def _ulid(self) -> str:
+        return str(ULID.from_datetime(self._now)).lower()
+
+
+def _state(access: Access | EffectiveAccess) -> AccessState:
+    return AccessState(enabled=access.enabled, reasons=access.reasons, grants=access.grants)
+
+
+def _visible(before: AccessState | None, after: AccessState | None) -> bool:
+    """Whether the application sees a difference: it does not where the same grants have other
+    sources."""
+    return _seen(before) != _seen(after)
+
+
+def _seen(state: AccessState | None) -> object:
+    if state is None:
+        return None
+    return state.enabled, state.reasons, [(grant.kind, grant.key) for grant in state.grants]

@@ -5,7 +5,7 @@ from what is true when the message is handled. So a message may come twice, late
 and a crash at any point means that a redelivery does the same again.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ from directory.store import (
     Update,
 )
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
-from reconciler.recomputation import PAGE, AccessRecords, remove_edges
+from reconciler.recomputation import PAGE, AccessRecords, Committed, remove_edges
 
 RETENTION = 400 * 24 * 3600
 """Seconds that an event is kept once it is done."""
@@ -39,6 +39,8 @@ EDGES_PER_MESSAGE = 5_000
 
 type Submit = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Sends tenant id, event id and cursor as the next message, behind what is queued already."""
+type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
+"""Tells the application of changes of access; what it cannot send, the timer sends."""
 
 
 class Reconciler:
@@ -51,19 +53,24 @@ class Reconciler:
         self,
         store: Store,
         submit: Submit,
+        publish: Publish,
         now: Callable[[], datetime],
         *,
         retention: int = RETENTION,
     ) -> None:
         self._store = store
         self._submit = submit
+        self._publish = publish
         self._now = now
         self._retention = retention
-        self._records = AccessRecords(store, now)
+        self._records = AccessRecords(store, now, retention)
 
     async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
-        """Bring these users' access records up to what is true now (`AccessRecords`)."""
-        await self._records.recompute(tenant_id, user_ids, cause_event_id)
+        """Bring these users' access records up to what is true now (`AccessRecords`), and publish
+        what changed."""
+        committed = await self._records.recompute(tenant_id, user_ids, cause_event_id)
+        if committed:
+            await self._publish(committed)
 
     async def handle(
         self,
@@ -137,11 +144,14 @@ class Reconciler:
             await membership_change.finish(self._store, event.tenant_id, intent)
 
     async def _recompute_pages(self, event: Event, cursor: Cursor) -> Cursor:
+        committed: list[Committed] = []
         for _ in range(PAGES_PER_MESSAGE):
             if cursor.exhausted:
                 break
             users, cursor = await touched(self._store, event, cursor, PAGE)
-            await self.recompute(event.tenant_id, users, event.event_id)
+            committed += await self._records.recompute(event.tenant_id, users, event.event_id)
+        if committed:
+            await self._publish(committed)
         return cursor
 
     async def _sweep(self, event: Event) -> int:

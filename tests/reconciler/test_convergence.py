@@ -185,7 +185,7 @@ async def handle_until_crash(world: World, die: Hook, committed: bool) -> bool:
         await world.submit(*message)
         await after("submit", message)
 
-    dying = Reconciler(Hooked(world.store, before, after), submit, world.now)
+    dying = Reconciler(Hooked(world.store, before, after), submit, world.publish, world.now)
     while world.queue:
         try:
             await dying.handle(TENANT, *world.queue[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from directory.access import Access, access_id
+from directory.access import Access, AccessChange, access_id
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
     Actor,
@@ -44,6 +44,7 @@ from directory.store import (
     Upsert,
 )
 from directory.tenants import TENANT_ID, Policy, Tenant
+from reconciler.recomputation import Committed
 from reconciler.worker import Reconciler
 
 TENANT = "contoso"
@@ -98,6 +99,7 @@ class World:
         self.queue: list[Message] = []
         self.now = Clock()
         self.sent: set[str] = set()
+        self.told: list[AccessChange] = []
         self._events = 0
 
     @asynccontextmanager
@@ -119,7 +121,7 @@ class World:
 
     def reconciler(self, store: Store | None = None) -> Reconciler:
         """A reconciler; in a process of its own where it has a store of its own."""
-        return Reconciler(store or self.store, self.submit, self.now)
+        return Reconciler(store or self.store, self.submit, self.publish, self.now)
 
     async def submit(self, tenant_id: str, event: str, cursor: dict[str, Any]) -> None:
         """The queue, duplicate detection included."""
@@ -128,6 +130,10 @@ class World:
         if name not in self.sent:
             self.sent.add(name)
             self.queue.append((event, cursor))
+
+    async def publish(self, committed: Sequence[Committed]) -> None:
+        """The topic."""
+        self.told += [change for one in committed for change in one.changes]
 
     async def drain(self, reconciler: Reconciler | None = None) -> None:
         """Handle messages in order until there are none."""

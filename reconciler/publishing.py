@@ -1,0 +1,108 @@
+"""Telling the application whose access changed: the topic `access-changes`.
+
+A change is stored in the same batch as the access record, together with an outbox row; the row is
+removed once the topic has confirmed the change. What was not confirmed (the topic did not answer,
+the process died) is found by its row and sent again. So an application may hear of a change twice
+and out of order, but hears of every one (docs/access-changes.md).
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from directory.access import AccessChange, AccessState, Publication, access_change_id
+from directory.condition import Compare
+from directory.reading import every_tenant
+from directory.store import Delete, NotFound, Operation, Query, Store
+from queues.port import BODY_BYTES, Message, QueueError, QueueSender
+from reconciler.recomputation import Committed
+
+log = logging.getLogger("muster.publishing")
+
+
+def message_of(change: AccessChange) -> Message:
+    """What the application is told: ids, and access before and after; no person's data. The
+    message id is the same however often it is sent.
+
+    Where the grants do not fit a message (BODY_BYTES), `before` and `after` come without them and
+    `complete` is false: the access API has them.
+    """
+    message = Message(change.change_id, _body(change, complete=True))
+    if len(message.body) <= BODY_BYTES:
+        return message
+    return Message(change.change_id, _body(change, complete=False))
+
+
+def _body(change: AccessChange, *, complete: bool) -> bytes:
+    return orjson.dumps(
+        {
+            "tenantId": change.tenant_id,
+            "userId": change.user_id,
+            "version": change.version,
+            "at": change.at.isoformat().replace("+00:00", "Z"),
+            "eventId": change.event_id,
+            "complete": complete,
+            "before": _told(change.before, complete),
+            "after": _told(change.after, complete),
+        }
+    )
+
+
+def _told(state: AccessState | None, complete: bool) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    told: dict[str, Any] = {"enabled": state.enabled, "reasons": state.reasons}
+    if complete:
+        told["grants"] = [{"kind": grant.kind, "key": grant.key} for grant in state.grants]
+    return told
+
+
+class Publisher:
+    """Sends committed changes of access to the topic. `now` answers an aware UTC time."""
+
+    def __init__(self, topic: QueueSender, store: Store, now: Callable[[], datetime]) -> None:
+        self._topic = topic
+        self._store = store
+        self._now = now
+
+    async def publish(self, committed: Sequence[Committed]) -> None:
+        """Send changes that were committed just now. Where the topic does not take them, they are
+        left to the timer: reconciling goes on. Raises StoreError."""
+        changes = [change for one in committed for change in one.changes]
+        try:
+            await self._send([one.publication for one in committed], changes)
+        except QueueError as error:
+            log.warning("%d changes of access are left to the timer: %s", len(changes), error)
+
+    async def resend_pending(self, older_than_seconds: float) -> int:
+        """Send what is older than this and was never confirmed, in every tenant; returns how many
+        changes. Raises QueueError, StoreError."""
+        cutoff = self._now() - timedelta(seconds=older_than_seconds)
+        # Timestamps of one format compare as text does, to the second.
+        older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
+        sent = 0
+        async for stored in every_tenant(self._store, Query("Publication", older)):
+            publication = Publication.from_document(stored.document)
+            ids = [access_change_id(id) for id in publication.changes]
+            found = await self._store.read_many(publication.tenant_id, ids)
+            changes = [AccessChange.from_document(found[id].document) for id in ids if id in found]
+            await self._send([publication], changes)
+            sent += len(changes)
+        return sent
+
+    async def _send(
+        self, publications: Sequence[Publication], changes: Sequence[AccessChange]
+    ) -> None:
+        await self._topic.send([message_of(change) for change in changes])
+        tenant_id = publications[0].tenant_id
+        rows: list[Operation] = [Delete(publication.document_id) for publication in publications]
+        try:
+            await self._store.batch(tenant_id, rows)
+        except NotFound:  # the timer was there, too
+            for row in rows:
+                with suppress(NotFound):
+                    await self._store.batch(tenant_id, [row])
