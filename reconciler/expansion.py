@@ -9,18 +9,21 @@ from directory.condition import Compare
 from directory.documents import Event, MemberType, Model
 from directory.store import Query, Store
 
+GROUPS_PER_MESSAGE = 7_000
+"""An id takes 29 bytes, and a message holds 255 KB."""
+
 
 class Cursor(Model):
     """How far the work of an event is; what the next message carries. JSON object of ids."""
 
     position: int = 0
     """How many of the members that the event names are done."""
-    walk: tuple[str, ...] = ()
-    """Groups still to walk; the first is being walked."""
-    seen: tuple[str, ...] = ()
-    """Groups that are or were in `walk`."""
+    groups: tuple[str, ...] = ()
+    """Groups to walk, in the order in which they were found; none is there twice."""
+    walked: int = 0
+    """How many of them are walked; the next one is being walked."""
     after: str | None = None
-    """Continuation inside the first group of `walk`, or among the users of the tenant."""
+    """Continuation inside that group, or among the users of the tenant."""
     exhausted: bool = False
     """Everybody is recomputed."""
     swept: int = 0
@@ -29,6 +32,11 @@ class Cursor(Model):
     """Users recomputed so far (one who is reached twice counts twice)."""
     total: int = 0
     """Users to recompute, as far as is known."""
+
+    @property
+    def too_large(self) -> bool:
+        """Whether no message holds it: it names thousands of nested groups."""
+        return len(self.groups) > GROUPS_PER_MESSAGE
 
     def to_json(self) -> dict[str, Any]:
         """What a message carries; `Cursor.model_validate` reads it back."""
@@ -41,10 +49,9 @@ END: Mapping[str, Any] = {"exhausted": True}
 def first_cursor(event: Event) -> Cursor:
     """Where the work of an event begins."""
     if event.scope == "group":
-        return Cursor(walk=(event.resource_id,), seen=(event.resource_id,))
+        return Cursor(groups=(event.resource_id,))
     if event.scope == "members":
-        groups = changed_groups(event)
-        return Cursor(walk=groups, seen=groups)
+        return Cursor(groups=changed_groups(event))
     return Cursor()
 
 
@@ -80,7 +87,7 @@ async def touched(
         case "members" if cursor.position < len(members := changed(event)):
             end = cursor.position + limit
             users = _of_type("User", members[cursor.position : end])
-            change = {"position": end} if end < len(members) or cursor.walk else END
+            change = {"position": end} if end < len(members) or cursor.groups else END
         case _:
             users, change = await _walk(store, event.tenant_id, cursor, limit)
     return users, cursor.model_copy(update={**change, "done": cursor.done + len(users)})
@@ -98,11 +105,11 @@ async def _everybody(
 async def _walk(
     store: Store, tenant_id: str, cursor: Cursor, limit: int
 ) -> tuple[list[str], Mapping[str, Any]]:
-    if not cursor.walk:
+    if cursor.walked == len(cursor.groups):
         return [], END
     query = Query(
         "Membership",
-        Compare(("groupId",), "eq", cursor.walk[0]),
+        Compare(("groupId",), "eq", cursor.groups[cursor.walked]),
         fields=("memberId", "memberType"),
         limit=limit,
         continuation=cursor.after,
@@ -111,8 +118,12 @@ async def _walk(
     members: dict[str, list[str]] = {"User": [], "Group": []}
     for edge in page.items:
         members[edge.document["memberType"]].append(edge.document["memberId"])
-    new = tuple(group for group in members["Group"] if group not in cursor.seen)
-    walk = (*(cursor.walk if page.continuation else cursor.walk[1:]), *new)
-    seen = (*cursor.seen, *new)
-    change = {"walk": walk, "seen": seen, "after": page.continuation, "exhausted": not walk}
-    return members["User"], change
+    known = frozenset(cursor.groups) if members["Group"] else frozenset()
+    groups = (*cursor.groups, *(group for group in members["Group"] if group not in known))
+    walked = cursor.walked if page.continuation else cursor.walked + 1
+    return members["User"], {
+        "groups": groups,
+        "walked": walked,
+        "after": page.continuation,
+        "exhausted": walked == len(groups),
+    }

@@ -8,6 +8,7 @@ and a crash at any point means that a redelivery does the same again.
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from directory import membership_change
@@ -17,6 +18,7 @@ from directory.reading import read_all
 from directory.store import (
     Assign,
     Change,
+    Delete,
     NotFound,
     PreconditionFailed,
     Store,
@@ -34,8 +36,13 @@ RETENTION = 400 * 24 * 3600
 """Seconds that an event is kept once it is done."""
 PAGES_PER_MESSAGE = 10
 """Pages of users per message: what a tenant's big event does before others get their turn."""
+GROUPS_PER_COUNT = 500
+"""Groups whose members are counted in one question."""
 EDGES_PER_MESSAGE = 5_000
 """Edges of a deleted group that one message removes."""
+
+SAVES_MAPPING = ("mapping", "import")
+"""Operations whose event brings a version of a mapping."""
 
 type Submit = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Sends tenant id, event id and cursor as the next message, behind what is queued already."""
@@ -108,15 +115,21 @@ class Reconciler:
         event = Event.from_document(stored.document)
         if cursor is None:
             await self._finish_memberships(event)
+        if await self._superseded(event):
+            await self._complete(event)
+            return None
         start = first_cursor(event) if cursor is None else Cursor.model_validate(cursor)
         rest = await self._recompute_pages(event, start)
+        while rest.too_large and not rest.exhausted:
+            rest = await self._recompute_pages(event, rest)
         if rest.exhausted:
             swept = await self._sweep(event)
             if swept < EDGES_PER_MESSAGE:
+                await self._remove_mapping(event)
                 await self._complete(event)
                 return None
             rest = rest.model_copy(update={"swept": rest.swept + swept})
-        rest = await self._measured(event, rest, () if cursor is None else start.seen)
+        rest = await self._measured(event, rest, 0 if cursor is None else len(start.groups))
         await self._report(event, rest)
         return rest
 
@@ -170,16 +183,41 @@ class Reconciler:
         found = await read_all(self._store, event.tenant_id, [group_id(id) for id in groups])
         return [Compare(("memberId",), "eq", id) for id in groups if group_id(id) not in found]
 
-    async def _measured(self, event: Event, cursor: Cursor, seen: tuple[str, ...]) -> Cursor:
-        """The cursor with what was discovered since `seen` counted into `total`."""
+    async def _superseded(self, event: Event) -> bool:
+        """Whether a later save of the same mapping has an event of its own, which does all that
+        is left to do for this one."""
+        if event.operation not in SAVES_MAPPING:
+            return False
+        stored = await self._mapping(event)
+        return stored is not None and stored.document["eventId"] != event.event_id
+
+    async def _mapping(self, event: Event) -> Stored | None:
+        try:
+            return await self._store.read(event.tenant_id, mapping_id(event.resource_id))
+        except NotFound:
+            return None
+
+    async def _remove_mapping(self, event: Event) -> None:
+        """Remove the mapping of a group that is gone: deleted by this event, or while it was
+        saved."""
+        ends = event.operation == "delete" or event.operation in SAVES_MAPPING
+        if event.resource_type != "Group" or not ends:
+            return
+        group, mapping = group_id(event.resource_id), mapping_id(event.resource_id)
+        found = await self._store.read_many(event.tenant_id, [group, mapping])
+        if mapping in found and group not in found:
+            with suppress(NotFound):
+                await self._store.batch(event.tenant_id, [Delete(mapping)])
+
+    async def _measured(self, event: Event, cursor: Cursor, counted: int) -> Cursor:
+        """The cursor with the members of its groups from `counted` on added to `total`."""
         total = cursor.total
         if event.scope == "tenant" and not total:
             total = await self._store.count(event.tenant_id, "User")
         if event.scope == "members" and not total:
             total = len(changed(event))
-        new = tuple(group for group in cursor.seen if group not in seen)
-        if new:
-            of_users = Compare(("memberType",), "eq", "User")
+        of_users = Compare(("memberType",), "eq", "User")
+        for new in batched(cursor.groups[counted:], GROUPS_PER_COUNT, strict=False):
             where = All((OneOf(("groupId",), new), of_users))
             total += await self._store.count(event.tenant_id, "Membership", where)
         return cursor.model_copy(update={"total": total})
@@ -199,7 +237,7 @@ class Reconciler:
                 Assign(("ttl",), self._retention),
                 *((Unset(("reason",)),) if event.reason is not None else ()),
             )
-            applied = await self._applied(event) if event.operation == "mapping" else ()
+            applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
             try:
                 operations = [Update(event.document_id, changes), *applied]
                 await self._store.batch(event.tenant_id, operations)
@@ -212,9 +250,8 @@ class Reconciler:
                 return
 
     async def _applied(self, event: Event) -> tuple[Update, ...]:
-        try:
-            stored = await self._store.read(event.tenant_id, mapping_id(event.resource_id))
-        except NotFound:
+        stored = await self._mapping(event)
+        if stored is None:
             return ()
         mapping = Mapping.from_document(stored.document)
         if mapping.event_id != event.event_id or mapping.applied_version == mapping.version:

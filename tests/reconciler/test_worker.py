@@ -151,12 +151,19 @@ async def test_an_event_that_is_done_keeps_for_the_retention_and_costs_one_read(
     assert calls == ["read", "read"]
 
 
-async def test_a_mapping_is_applied_by_its_own_event_only(world: World) -> None:
+async def test_a_later_save_of_a_mapping_supersedes_an_earlier_one(world: World) -> None:
     await staff(world)
     await world.put_mapping("staff", ["role:Owner"])
     await world.put_mapping("staff", ["role:Editor"])
     first, second = world.queue
-    await world.reconciler().handle(TENANT, *first)
+    asked: list[str] = []
+
+    async def note(method: str, _: tuple[Any, ...]) -> None:
+        asked.append(method)
+
+    await world.reconciler(Hooked(world.store, note)).handle(TENANT, *first)
+    assert "query" not in asked, "the second save does all that there is to do"
+    assert (await world.event(first[0]))["state"] == "done"
     mapping = (await world.store.read(TENANT, mapping_id("staff"))).document
     assert (mapping["version"], mapping["appliedVersion"]) == (3, 2)
     await world.reconciler().handle(TENANT, *second)

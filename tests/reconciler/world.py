@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from directory.access import Access, AccessChange, access_id
+from directory.access import Access, AccessChange, AccessState, ManualGrant, ManualGrants, access_id
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
     Actor,
@@ -48,6 +48,18 @@ from reconciler.recomputation import Committed
 from reconciler.worker import Reconciler
 
 TENANT = "contoso"
+STORED = (
+    "User",
+    "Group",
+    "Membership",
+    "Mapping",
+    "ManualGrants",
+    "Access",
+    "AccessChange",
+    "Publication",
+    "Event",
+)
+"""Types of documents, but for the tenant's own."""
 type Held = tuple[bool, frozenset[str]]
 """Enabled, and `kind:key` of every grant."""
 
@@ -61,18 +73,26 @@ class Model:
     groups: set[str] = field(default_factory=set)
     members: dict[str, set[str]] = field(default_factory=dict)
     mapped: dict[str, set[str]] = field(default_factory=dict)
+    manual: set[str] = field(default_factory=set)
+    """Users made by hand, whom Entra ID has not adopted."""
+    given: dict[str, set[str]] = field(default_factory=dict)
+    """Grants by hand."""
 
     def access(self) -> dict[str, Held]:
         return {user: self._of(user) for user in self.users}
 
     def _of(self, user: str) -> Held:
+        given = self.given.get(user, set())
+        if user in self.manual:
+            return True, frozenset(given)
         direct = {group for group in self.groups if user in self.members[group]}
         if not self.users[user] or not direct:
             return False, frozenset()
         above = direct
         while more := {g for g in self.groups if self.members[g] & above} - above:
             above |= more
-        return True, frozenset(key for group in above for key in self.mapped.get(group, ()))
+        mapped = {key for group in above for key in self.mapped.get(group, ())}
+        return True, frozenset(mapped | given)
 
 
 @dataclass
@@ -106,16 +126,13 @@ class World:
     async def copy(self) -> AsyncIterator["World"]:
         """The same tenant in a store of its own."""
         async with tenant() as copy:
-            documents = [
-                document
-                for type in ("User", "Group", "Membership", "Mapping", "Access", "Event")
-                for document in await self.documents(type)
-            ]
+            documents = [document for type in STORED for document in await self.documents(type)]
             for some in batched(documents, BATCH_OPERATIONS, strict=False):
                 await copy.store.batch(TENANT, [Create(document) for document in some])
             copy.model = deepcopy(self.model)
             copy.queue = list(self.queue)
             copy.sent = set(self.sent)
+            copy.told = list(self.told)
             copy._events = self._events
             yield copy
 
@@ -144,6 +161,7 @@ class World:
     async def put_user(self, id: str, active: bool = True, source: str = "scim") -> None:
         """Create or change a user."""
         self.model.users[id] = active
+        (self.model.manual.add if source == "manual" else self.model.manual.discard)(id)
         document = {
             "id": user_id(id),
             "tenantId": TENANT,
@@ -169,6 +187,8 @@ class World:
     async def delete_user(self, id: str) -> None:
         """Delete a user; the edges stay behind."""
         del self.model.users[id]
+        self.model.manual.discard(id)
+        self.model.given.pop(id, None)
         for members in self.model.members.values():
             members.discard(id)
         await self._commit([Delete(user_id(id))], "delete", "User", id, "user")
@@ -224,6 +244,20 @@ class World:
         )
         await self._commit([Upsert(mapping.to_document())], "mapping", "Group", group, "group")
 
+    async def give(self, user: str, entitlements: Iterable[str]) -> None:
+        """Give a user exactly these by hand: `kind:key`."""
+        self.model.given[user] = set(entitlements)
+        keys = [entitlement.split(":") for entitlement in sorted(self.model.given[user])]
+        grants = ManualGrants(
+            tenant_id=TENANT,
+            user_id=user,
+            grants=tuple(
+                ManualGrant(kind=kind, key=key, since=self.now(), event_id=self._ulid())
+                for kind, key in keys
+            ),
+        )
+        await self._commit([Upsert(grants.to_document())], "grant", "User", user, "user")
+
     async def put_policy(self, policy: Policy) -> None:
         """Save the policy."""
         change = Assign(("policy",), policy.model_dump(mode="json", by_alias=True))
@@ -250,14 +284,44 @@ class World:
         return (await self.store.read(TENANT, event_id(ulid))).document
 
     async def settled(self) -> None:
-        """Assert that access is what the model says, and that nothing is left lying about."""
+        """Assert that access is what the model says, that nothing is left lying about, and that
+        the application was told."""
+        await self.settled_but_for_the_topic()
+        await self._told()
+
+    async def settled_but_for_the_topic(self) -> None:
+        """The same, where the topic is another one than the world's own."""
         assert await self.held() == self.model.access()
         assert {e["state"] for e in await self.documents("Event")} <= {"done"}
         edges = {(e["groupId"], e["memberId"]) for e in await self.documents("Membership")}
         assert edges == {(g, m) for g, members in self.model.members.items() for m in members}
         assert not [g for g in await self.documents("Group") if "intent" in g]
         for mapping in await self.documents("Mapping"):
+            assert mapping["groupId"] in self.model.groups
             assert mapping["appliedVersion"] == mapping["version"]
+        assert {d["userId"] for d in await self.documents("ManualGrants")} <= set(self.model.users)
+
+    async def _told(self) -> None:
+        """Assert that each user's history leads to the record without a gap, and that whatever the
+        application could see of it was told or waits in an outbox row."""
+        waiting = {id for row in await self.documents("Publication") for id in row["changes"]}
+        told = {change.change_id for change in self.told}
+        histories: dict[str, list[AccessChange]] = {}
+        for document in await self.documents("AccessChange"):
+            change = AccessChange.from_document(document)
+            histories.setdefault(change.user_id, []).append(change)
+            visible = _seen(change.before) != _seen(change.after)
+            assert (change.change_id in told | waiting) is visible
+        records = {d["userId"]: Access.from_document(d) for d in await self.documents("Access")}
+        assert records.keys() <= histories.keys()
+        for user, history in histories.items():
+            if sum(change.before is None for change in history) > 1:
+                continue  # an id that was used again, which Muster never does
+            history.sort(key=lambda change: change.version)
+            states = [None, *(change.after for change in history)]
+            assert states[:-1] == [change.before for change in history]
+            record = records.get(user)
+            assert states[-1] == (record and AccessState(**record.model_dump(include=STATE)))
 
     def _change(self, group: str, added: Iterable[str], removed: Iterable[str]) -> MembershipChange:
         added, removed = list(added), list(removed)
@@ -287,7 +351,7 @@ class World:
     async def _commit(
         self,
         operations: Sequence[Operation],
-        operation: Literal["create", "patch", "delete", "mapping", "policy"],
+        operation: Literal["create", "patch", "delete", "mapping", "policy", "grant"],
         resource_type: Literal["User", "Group", "Tenant"],
         resource_id: str,
         scope: Literal["user", "members", "group", "tenant"],
@@ -320,6 +384,14 @@ async def tenant() -> AsyncIterator[World]:
         await store.batch(TENANT, [Create(document)])
         yield World(store)
         await store.close()
+
+
+STATE = {"enabled", "reasons", "grants"}
+
+
+def _seen(state: AccessState | None) -> object:
+    """What the application sees of it."""
+    return state and (state.enabled, state.reasons, {(g.kind, g.key) for g in state.grants})
 
 
 def group_document(id: str) -> Document:
