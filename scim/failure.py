@@ -13,6 +13,9 @@ from scim.errors import (
 )
 from scim.exchange import Answer
 
+UNAVAILABLE_SECONDS = 5
+"""When to repeat a request that the store did not answer."""
+
 log = logging.getLogger("muster.scim")
 
 
@@ -34,9 +37,9 @@ def _of_store(error: Exception) -> ScimError | None:
     match error:
         case Throttled(retry_after=seconds):
             return TooManyRequests(
-                "The directory is busy; nothing was written. Repeat the request after the time "
-                "that Retry-After names.",
-                headers={"Retry-After": str(max(1, round(seconds)))},
+                "The directory is busy. Repeat the request after the time that Retry-After names; "
+                "what it may have written already is not written twice.",
+                headers=_retry_after(seconds),
             )
         case TooLarge():
             return PayloadTooLarge(
@@ -46,9 +49,25 @@ def _of_store(error: Exception) -> ScimError | None:
         case Unavailable():
             return TemporarilyUnavailable(
                 "The directory did not answer in time. Repeat the request.",
-                headers={"Retry-After": "5"},
+                headers=_retry_after(UNAVAILABLE_SECONDS),
             )
     return None
+
+
+def unfinished(error: Throttled | Unavailable) -> ScimError:
+    """The answer where a change too large for one batch is committed, and the store failed while
+    it was carried out."""
+    detail = (
+        "The change is accepted and partly written, and Muster finishes it by itself: the "
+        "directory was too busy to do so within this request. To repeat it does no harm."
+    )
+    if isinstance(error, Throttled):
+        return TooManyRequests(detail, headers=_retry_after(error.retry_after))
+    return TemporarilyUnavailable(detail, headers=_retry_after(UNAVAILABLE_SECONDS))
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, round(seconds)))}
 
 
 def _trace(error: BaseException) -> str:

@@ -28,12 +28,15 @@ from directory.store import (
     Query,
     Replace,
     Stored,
+    Throttled,
+    Unavailable,
     Update,
 )
 from scim import entra, patch
 from scim.binding import Related, related, resolve
 from scim.errors import Forbidden, InvalidValue, PayloadTooLarge
 from scim.exchange import Answer, Request
+from scim.failure import unfinished
 from scim.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
 from scim.membership import PAGE, Delta, delta
 from scim.representation import Projection
@@ -210,7 +213,7 @@ class Groups(Resources):
 
         A change too big for one batch commits the event with the list of members first, and the
         group names it as its `intent`; then it is carried out before the answer. Should the
-        process die on the way, the reconciler or the next writer finishes it.
+        process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
         old = stored.document["resource"] if stored else {}
@@ -223,8 +226,11 @@ class Groups(Resources):
         document = {**document, "intent": event.event_id}
         write = _write_of(stored, document, event, conditional=True)
         await self.commit(request, [write, *reservations], event)
-        await membership_change.finish(self.service.store, tenant_id, event.event_id)
-        return await self.read(request, event.resource_id)
+        try:
+            await membership_change.finish(self.service.store, tenant_id, event.event_id)
+            return await self.read(request, event.resource_id)
+        except (Throttled, Unavailable) as error:
+            raise unfinished(error) from error
 
     async def present(
         self, request: Request, items: Sequence[Stored], projection: Projection

@@ -11,7 +11,8 @@ from directory.cosmos_indexing import indexing_policy
 from directory.sqlite_schema import open_database
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container
-from tests.transports import Host, Muster, in_process, running_host, through_functions
+from tests.hosting import Host, running_host
+from tests.transports import Muster, in_process, through_functions
 from wiring import DATABASE
 
 
@@ -20,6 +21,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """`python -m devhost`, one for all tests of this process; none of them may make it fail."""
     with running_host(tmp_path_factory.mktemp("host") / "data") as host:
         yield host
+        host.process.terminate()
+        assert host.process.wait(30) == 0
     log = host.log.read_text()
     assert not re.search(r"Traceback|^\S+  ERROR ", log, re.MULTILINE), log
 

@@ -3,13 +3,9 @@ runtime, as `python -m devhost` runs it. A test that takes the fixture `muster` 
 """
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +20,9 @@ from directory.reading import every
 from directory.store import Query, Store
 from directory.tenants import Policy
 from tests.environment import add_tenant, client_of, settle
+from tests.hosting import Host
 from tests.recorded.protocol import violations
 from wiring import Application, Settings, build
-
-ROOT = Path(__file__).parents[1]
 
 
 class Muster(ABC):
@@ -146,7 +141,7 @@ class InProcess(Muster):
 class ThroughFunctions(Muster):
     """A host in a process of its own, which reconciles all the time."""
 
-    def __init__(self, application: Application, host: "Host") -> None:
+    def __init__(self, application: Application, host: Host) -> None:
         super().__init__(application)
         self._host = host
 
@@ -166,42 +161,6 @@ class ThroughFunctions(Muster):
         async with asyncio.timeout(60):
             while await self.store.count(tenant_id, "Event", pending):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-
-
-@dataclass(frozen=True)
-class Host:
-    """`python -m devhost`, running."""
-
-    url: str
-    folder: Path
-    """Holds its state."""
-    log: Path
-
-
-@contextmanager
-def running_host(folder: Path) -> Iterator[Host]:
-    """Start a host with its state in `folder`, and stop it in the end."""
-    log = folder.with_suffix(".log")
-    environment = {**os.environ, "MUSTER_DATA": str(folder), "HOST": "127.0.0.1", "PORT": "0"}
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", "devhost"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        ) as process,
-    ):
-        try:
-            found = (re.search(r"(http://\S+)/scim", line) for line in process.stdout or ())
-            url = next((match[1] for match in found if match), None)
-            assert url, log.read_text()
-            yield Host(url, folder, log)
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @asynccontextmanager

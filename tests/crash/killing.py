@@ -1,11 +1,8 @@
 """Hosts as processes of their own, to be killed and started again on the same state."""
 
 import asyncio
-import os
-import re
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -19,10 +16,10 @@ from directory.reading import every
 from directory.sqlite import SqliteStore
 from directory.store import Document, Query, Store
 from queues.sqlite import Counts, SqliteQueue
+from tests import hosting
 from tests.consistency import assert_consistent
 from wiring import DATABASE
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 """Seconds until something that should have happened has not; no test waits for so long."""
 NOTHING = Counts(active=0, scheduled=0, dead_lettered=0)
@@ -66,35 +63,12 @@ class Host:
 def host(folder: Path, point: str | None = None, port: int = 0) -> Iterator[Host]:
     """Start a host with its state in `folder`: one that dies at a point (`mortal_host`), or
     exactly what `make run` starts. Its timer takes up whatever is pending, however young."""
-    module = ["devhost"] if point is None else ["tests.crash.mortal_host", point]
-    environment = {
-        **os.environ,
-        "MUSTER_DATA": str(folder),
-        "MUSTER_RELAY_AFTER_SECONDS": "-1",
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-    }
-    log = folder.with_suffix(".log")
-    with (
-        log.open("a") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", *module],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        ) as process,
-    ):
-        try:
-            found = (re.search(r"(http://\S+)/scim", line) for line in process.stdout or ())
-            url = next((match[1] for match in found if match), None)
-            demo = Demo.read(folder)
-            assert url, log.read_text()
-            assert demo, log.read_text()
-            yield Host(process, url, demo)
-        finally:
-            process.kill()
+    command = () if point is None else ("tests.crash.mortal_host", point)
+    settings = {"MUSTER_RELAY_AFTER_SECONDS": "-1", "PORT": str(port)}
+    with hosting.running_host(folder, *command, **settings) as running:
+        demo = Demo.read(folder)
+        assert demo, running.log.read_text()
+        yield Host(running.process, running.url, demo)
 
 
 @dataclass(frozen=True)

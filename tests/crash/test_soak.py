@@ -12,7 +12,8 @@ from pathlib import Path
 
 from administration.demo import TENANT
 from directory.condition import EVERYTHING, All, Compare, Condition
-from tests.crash.killing import PATIENCE, ROOT, State, host, state
+from tests.crash.killing import PATIENCE, State, host, state
+from tests.hosting import ROOT
 
 USERS = 120
 

@@ -1,12 +1,9 @@
 """`python -m devhost` as a person runs it: a process, real HTTP, its queue and its timer."""
 
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.hosting import ROOT, running_host, start
+
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
@@ -28,48 +26,26 @@ class Running:
     """A host, and clients with the demo tenant's tokens."""
 
     process: subprocess.Popen[str]
-    port: int
+    url: str
     scim: httpx.Client
     access: httpx.Client
 
-
-def start(data: Path, **settings: str) -> subprocess.Popen[str]:
-    """`python -m devhost` on a free port, keeping its log beside the data."""
-    environment = {**os.environ, "MUSTER_DATA": str(data), "HOST": "127.0.0.1", "PORT": "0"}
-    with data.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "devhost"],
-            cwd=ROOT,
-            env={**environment, **settings},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-
-
-def tenant_url(process: subprocess.Popen[str]) -> re.Match[str] | None:
-    """What the host says when it listens: authority and port; None where it ends instead."""
-    for line in process.stdout or ():
-        if found := re.search(r"http://(\S+:(\d+))/scim", line):
-            return found
-    return None
+    def stop(self, number: int) -> None:
+        """Send this signal; the host ends in order."""
+        self.process.send_signal(number)
+        assert self.process.wait(30) == 0
 
 
 @contextmanager
 def running(data: Path) -> Iterator[Running]:
-    """A host that listens; killed at the end if the test has not stopped it."""
-    with start(data) as process:
-        try:
-            found = tenant_url(process)
-            assert found, data.with_suffix(".log").read_text()
-            demo = json.loads((data / "demo.json").read_text())
-            with (
-                client(f"http://{found[1]}/scim/v2", demo["scim_token"]) as scim,
-                client(f"http://{found[1]}/access/v1", demo["access_token"]) as access,
-            ):
-                yield Running(process, int(found[2]), scim, access)
-        finally:
-            process.kill()
+    """A host that listens."""
+    with running_host(data) as host:
+        demo = json.loads((data / "demo.json").read_text())
+        with (
+            client(f"{host.url}/scim/v2", demo["scim_token"]) as scim,
+            client(f"{host.url}/access/v1", demo["access_token"]) as access,
+        ):
+            yield Running(host.process, host.url, scim, access)
 
 
 def client(base_url: str, token: str) -> httpx.Client:
@@ -80,6 +56,14 @@ def client(base_url: str, token: str) -> httpx.Client:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("devhost") / "data") as host:
         yield host
+
+
+def refused(data: Path, **settings: str) -> str:
+    """The log of a host that does not come to listen."""
+    process, log = start(data, **settings)
+    with process:
+        assert process.wait(30) == 1
+    return log.read_text()
 
 
 def user(name: str) -> dict[str, Any]:
@@ -122,7 +106,7 @@ def test_a_user_and_a_group_become_access(host: Running) -> None:
 def test_queries_arrive_as_they_were_sent(host: Running, base: str) -> None:
     name = f"o'hara+{base.replace('/', '-')}"
     assert host.scim.post("/Users", json=user(name)).status_code == 201
-    url = f"http://127.0.0.1:{host.port}/{base}/Users"
+    url = f"{host.url}/{base}/Users"
     for query in (
         f'filter=userName+eq+"{name.replace("+", "%2B")}@contoso.example"',
         f"filter=userName%20eq%20%22{name.replace('+', '%2B')}%40contoso.example%22",
@@ -146,7 +130,7 @@ def test_an_unknown_method_is_the_apps_405_and_an_unknown_route_the_hosts_404(
     refused = host.scim.delete("/Users")
     assert refused.status_code == 405
     assert refused.json()["schemas"] == [ERROR]
-    missing = host.scim.get(f"http://127.0.0.1:{host.port}/elsewhere")
+    missing = host.scim.get(f"{host.url}/elsewhere")
     assert (missing.status_code, missing.content) == (404, b"")
 
 
@@ -164,33 +148,27 @@ def test_a_path_that_is_not_utf8_is_a_scim_400(host: Running) -> None:
 def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
     with running(tmp_path / "data") as first:
         id = first.scim.post("/Users", json=user("grace")).json()["id"]
-        first.process.send_signal(signal.SIGTERM)
-        assert first.process.wait(30) == 0
+        first.stop(signal.SIGTERM)
     with running(tmp_path / "data") as second:
         assert second.scim.get(f"/Users/{id}").status_code == 200
         eventually(
             lambda: second.access.get(f"/users/{id}").json(),
             lambda found: found["reasons"] == ["noGroup"],
         )
-        second.process.send_signal(signal.SIGINT)
-        assert second.process.wait(30) == 0
+        second.stop(signal.SIGINT)
     assert "Traceback" not in (tmp_path / "data.log").read_text()
 
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with start(tmp_path / "data", PORT=port) as process:
-            assert process.wait(30) == 1
-    log = (tmp_path / "data.log").read_text()
+        log = refused(tmp_path / "data", PORT=port)
     assert f"port {port}" in log
     assert "Traceback" not in log
 
 
 def test_functions_that_cannot_be_indexed_are_said_without_our_own_stack(tmp_path: Path) -> None:
-    with start(tmp_path / "data", PYTHON_SCRIPT_FILE_NAME="elsewhere.py") as process:
-        assert process.wait(30) == 1
-    log = (tmp_path / "data.log").read_text()
+    log = refused(tmp_path / "data", PYTHON_SCRIPT_FILE_NAME="elsewhere.py")
     assert "The functions could not be loaded" in log
     assert "Traceback" not in log
 
