@@ -5,7 +5,7 @@ READY := $(ENVIRONMENT)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench requirements clean
+.PHONY: help run test check bench requirements indexing-policy clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ bench: $(READY) ## measure the hot paths against a baseline in the same run
 requirements: $(READY) ## pin requirements*.txt anew from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml --python-version 3.13 --no-emit-index-url --no-header --annotation-style line -o requirements.txt
 	uv pip compile -q pyproject.toml --group dev -c requirements.txt --python-version 3.13 --no-emit-index-url --no-header --annotation-style line -o requirements-dev.txt
+
+indexing-policy: $(READY) ## write infra/indexing-policy.json anew from what the code queries
+	$(PYTHON) -m directory.cosmos_indexing > infra/indexing-policy.json
 
 clean: ## remove the environment and what tests left; never the state in .muster
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache

@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     """What a deployment sets, each as an environment variable `MUSTER_<NAME>`, but for Service
     Bus, which shares the settings of the Functions trigger."""
 
-    model_config = SettingsConfigDict(env_prefix="MUSTER_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MUSTER_", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
 
     data: Path = Path(".muster")
     """The folder that holds all state on a laptop."""

@@ -1,0 +1,191 @@
+// One stamp of Muster: everything that one region needs, in a resource group of its own.
+//
+//   az deployment sub create --name muster-eu --location westeurope --parameters infra/eu.bicepparam
+//
+// docs/deploy.md tells the rest.
+targetScope = 'subscription'
+
+@description('Name of the stamp; part of every resource\'s name.')
+@minLength(2)
+@maxLength(8)
+param stamp string
+
+@description('Home region of the tenants that this stamp serves.')
+@allowed(['eu', 'us'])
+param region string
+
+@description('Azure region of every resource.')
+param location string
+
+@description('The azd environment; azd finds its resource group by it.')
+param environmentName string = stamp
+
+@description('Tags of every resource, beside those that say which stamp it belongs to.')
+param tags object = {}
+
+@description('Scheme and host that clients of this stamp address, such as https://eu.muster.example.com. Empty: the custom domain, or else the function app\'s own name.')
+param publicUrl string = ''
+
+@description('Spread every service over the region\'s availability zones.')
+param zoneRedundant bool
+
+@description('Cosmos DB is paid per request (serverless) or follows the load up to maxThroughput (autoscale).')
+@allowed(['autoscale', 'serverless'])
+param capacityMode string
+
+@description('Request units a second that autoscale may reach; a tenth of it is always paid.')
+@minValue(1000)
+@maxValue(1000000)
+param maxThroughput int = 4000
+
+@description('How far back the database can be restored.')
+@allowed(['Continuous7Days', 'Continuous30Days'])
+param backupTier string
+
+@description('Days for which events that are done and changes of access are kept.')
+@minValue(1)
+@maxValue(3650)
+param retentionDays int = 400
+
+@description('Folder of extension schemas inside the release; empty: none.')
+param schemas string = ''
+
+@description('Instances that always run for HTTP, so that Entra ID never waits for a cold start.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyInstances int
+
+@description('The most instances that the app may scale out to.')
+@minValue(1)
+@maxValue(1000)
+param maximumInstances int = 100
+
+@description('Memory of an instance.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('Give the app the right to manage its queue, which the host needs to size itself by the length of the queue; without it, it scales out one instance at a time.')
+param targetBasedScaling bool = false
+
+@description('Put database, queue and storage behind private endpoints. Service Bus is then Premium.')
+param vnetEnabled bool = false
+
+@description('Address space of the virtual network, a /22 or larger.')
+param vnetAddressPrefix string = '10.40.0.0/22'
+
+@description('Days for which logs are kept.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int
+
+@description('Gigabytes of logs a day after which the workspace stops taking any; -1: no limit.')
+@minValue(-1)
+param logDailyCapGB int = -1
+
+@description('Who is told when an alert fires, and when the budget is reached.')
+@minLength(1)
+param alertEmails array
+
+@description('Who may run manage.py against this stamp: objects of principalId and principalType (Group, User, ServicePrincipal).')
+param operators array = []
+
+@description('The application\'s own identities, which receive access changes: objects of principalId and principalType.')
+param subscribers array = []
+
+@description('Refuse to delete anything in the resource group.')
+param deleteLock bool
+
+@description('Monthly budget in the subscription\'s currency; 0: none.')
+@minValue(0)
+param budgetAmount int = 0
+
+@description('First day of the month in which the budget was first deployed (yyyy-MM-01). Azure does not let it change.')
+param budgetStartDate string = ''
+
+@description('Host name that the app answers to beside its own, such as eu.muster.example.com.')
+param customDomain string = ''
+
+@description('Resource id of the Key Vault that holds the custom domain\'s certificate.')
+param certificateVaultId string = ''
+
+@description('Name of that certificate in the Key Vault.')
+param certificateName string = ''
+
+var allTags = union(tags, {
+  application: 'muster'
+  stamp: stamp
+  region: region
+  'azd-env-name': environmentName
+})
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: 'rg-muster-${stamp}'
+  location: location
+  tags: allTags
+}
+
+module resources 'modules/stamp.bicep' = {
+  name: 'stamp'
+  scope: group
+  params: {
+    stamp: stamp
+    region: region
+    location: location
+    tags: allTags
+    publicUrl: publicUrl
+    zoneRedundant: zoneRedundant
+    capacityMode: capacityMode
+    maxThroughput: maxThroughput
+    backupTier: backupTier
+    retentionDays: retentionDays
+    schemas: schemas
+    alwaysReadyInstances: alwaysReadyInstances
+    maximumInstances: maximumInstances
+    instanceMemoryMB: instanceMemoryMB
+    targetBasedScaling: targetBasedScaling
+    vnetEnabled: vnetEnabled
+    vnetAddressPrefix: vnetAddressPrefix
+    logRetentionDays: logRetentionDays
+    logDailyCapGB: logDailyCapGB
+    alertEmails: alertEmails
+    operators: operators
+    subscribers: subscribers
+    customDomain: customDomain
+    certificateVaultId: certificateVaultId
+    certificateName: certificateName
+  }
+}
+
+module lock 'modules/lock.bicep' = if (deleteLock) {
+  name: 'lock'
+  scope: group
+  dependsOn: [resources]
+}
+
+module budget 'modules/budget.bicep' = if (budgetAmount > 0) {
+  name: 'budget'
+  scope: group
+  params: {
+    amount: budgetAmount
+    startDate: budgetStartDate
+    emails: alertEmails
+  }
+}
+
+@description('The stamp\'s resource group.')
+output resourceGroupName string = group.name
+
+@description('The function app that releases are deployed to.')
+output functionAppName string = resources.outputs.functionAppName
+
+@description('Scheme and host of the function app itself, whatever stands before it.')
+output functionAppUrl string = resources.outputs.functionAppUrl
+
+@description('What a customer pastes into Entra ID.')
+output tenantUrl string = resources.outputs.tenantUrl
+
+@description('MUSTER_COSMOS_ENDPOINT for manage.py.')
+output cosmosEndpoint string = resources.outputs.cosmosEndpoint
+
+@description('ServiceBusConnection__fullyQualifiedNamespace for manage.py, and for who receives access changes.')
+output serviceBusHost string = resources.outputs.serviceBusHost

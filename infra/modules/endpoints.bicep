@@ -1,0 +1,83 @@
+// A private endpoint for each service, and the DNS zone that makes its name resolve to it.
+targetScope = 'resourceGroup'
+
+@description('Suffix of the resources\' names.')
+param suffix string
+
+@description('Azure region.')
+param location string
+
+@description('Tags.')
+param tags object
+
+@description('The network in which the names resolve.')
+param networkId string
+
+@description('The subnet of the endpoints.')
+param subnetId string
+
+@description('What gets an endpoint: objects of name, serviceId, groupId and zone.')
+@minLength(1)
+param services array
+
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
+  for service in services: {
+    name: service.zone
+    location: 'global'
+    tags: tags
+  }
+]
+
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
+  for (service, index) in services: {
+    parent: zones[index]
+    name: 'muster'
+    location: 'global'
+    tags: tags
+    properties: {
+      registrationEnabled: false
+      virtualNetwork: {
+        id: networkId
+      }
+    }
+  }
+]
+
+resource endpoints 'Microsoft.Network/privateEndpoints@2025-05-01' = [
+  for service in services: {
+    name: 'pep-muster-${service.name}-${suffix}'
+    location: location
+    tags: tags
+    properties: {
+      subnet: {
+        id: subnetId
+      }
+      privateLinkServiceConnections: [
+        {
+          name: service.name
+          properties: {
+            privateLinkServiceId: service.serviceId
+            groupIds: [service.groupId]
+          }
+        }
+      ]
+    }
+  }
+]
+
+resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-05-01' = [
+  for (service, index) in services: {
+    parent: endpoints[index]
+    name: 'default'
+    properties: {
+      privateDnsZoneConfigs: [
+        {
+          name: service.name
+          properties: {
+            privateDnsZoneId: zones[index].id
+          }
+        }
+      ]
+    }
+  }
+]

@@ -1,0 +1,154 @@
+// The function app: Python 3.13 on Flex Consumption, without a key, a connection string or a
+// publishing password.
+targetScope = 'resourceGroup'
+
+@description('Suffix of the resources\' names.')
+param suffix string
+
+@description('Azure region.')
+param location string
+
+@description('Tags.')
+param tags object
+
+@description('Spread plan and instances over the availability zones.')
+param zoneRedundant bool
+
+@description('Resource id of the app\'s identity.')
+param identityId string
+
+@description('URL of the blob container that the app runs from.')
+param releasesUrl string
+
+@description('Instances that always run for HTTP.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyInstances int
+
+@description('The most instances that the app may scale out to.')
+@minValue(1)
+@maxValue(1000)
+param maximumInstances int
+
+@description('Memory of an instance.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int
+
+@description('Subnet that the app reaches everything through; empty: the platform\'s own network.')
+param subnetId string
+
+@description('Where logs and metrics go.')
+param workspaceId string
+
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
+  name: 'plan-muster-${suffix}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+    zoneRedundant: zoneRedundant
+  }
+}
+
+resource app 'Microsoft.Web/sites@2025-03-01' = {
+  name: 'func-muster-${suffix}'
+  location: location
+  tags: union(tags, { 'azd-service-name': 'muster' })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    // Entra ID calls from the internet, with or without a virtual network behind the app.
+    publicNetworkAccess: 'Enabled'
+    clientAffinityEnabled: false
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    keyVaultReferenceIdentity: identityId
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+      http20Enabled: true
+    }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: releasesUrl
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        alwaysReady: alwaysReadyInstances > 0
+          ? [{ name: 'http', instanceCount: alwaysReadyInstances }]
+          : []
+        maximumInstanceCount: maximumInstances
+        instanceMemoryMB: instanceMemoryMB
+      }
+    }
+  }
+}
+
+resource ftpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource scmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+resource appDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'all'
+  scope: app
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+    metrics: [{ category: 'AllMetrics', enabled: true }]
+  }
+}
+
+resource planDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'all'
+  scope: plan
+  properties: {
+    workspaceId: workspaceId
+    metrics: [{ category: 'AllMetrics', enabled: true }]
+  }
+}
+
+@description('Resource id of the app.')
+output id string = app.id
+
+@description('The app\'s name.')
+output name string = app.name
+
+@description('Resource id of the plan.')
+output planId string = plan.id
+
+@description('The app\'s own host name.')
+output hostName string = app.properties.defaultHostName

@@ -1,0 +1,120 @@
+// The queue of events and the topic of access changes. Neither is partitioned: one send carries
+// several message ids, and those would be the partition keys. Every message is in the database
+// until it is done, so that losing one here loses nothing.
+targetScope = 'resourceGroup'
+
+@description('Name of the namespace.')
+@minLength(6)
+@maxLength(50)
+param name string
+
+@description('Azure region.')
+param location string
+
+@description('Tags.')
+param tags object
+
+@description('Spread the namespace over the availability zones.')
+param zoneRedundant bool
+
+@description('Reachable through private endpoints only; needs Premium.')
+param privateOnly bool
+
+@description('Deliveries after which a message is dead-lettered.')
+@minValue(2)
+@maxValue(100)
+param maxDeliveryCount int
+
+@description('Where logs and metrics go.')
+param workspaceId string
+
+var sku = privateOnly ? 'Premium' : 'Standard'
+// Longer than the timer's interval, shorter than an operator's patience with a replay.
+var duplicateWindow = 'PT10M'
+
+resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
+  name: name
+  location: location
+  tags: tags
+  sku: {
+    name: sku
+    tier: sku
+    capacity: privateOnly ? 1 : null
+  }
+  properties: {
+    disableLocalAuth: true
+    minimumTlsVersion: '1.2'
+    publicNetworkAccess: privateOnly ? 'Disabled' : 'Enabled'
+    zoneRedundant: zoneRedundant
+    premiumMessagingPartitions: privateOnly ? 1 : null
+  }
+}
+
+resource events 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = {
+  parent: namespace
+  name: 'directory-events'
+  properties: {
+    lockDuration: 'PT1M'
+    maxDeliveryCount: maxDeliveryCount
+    requiresDuplicateDetection: true
+    duplicateDetectionHistoryTimeWindow: duplicateWindow
+    defaultMessageTimeToLive: 'P14D'
+    deadLetteringOnMessageExpiration: true
+    requiresSession: false
+    enablePartitioning: false
+    maxSizeInMegabytes: 5120
+  }
+}
+
+resource changes 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' = {
+  parent: namespace
+  name: 'access-changes'
+  properties: {
+    requiresDuplicateDetection: true
+    duplicateDetectionHistoryTimeWindow: duplicateWindow
+    defaultMessageTimeToLive: 'P14D'
+    enablePartitioning: false
+    maxSizeInMegabytes: 5120
+  }
+}
+
+resource application 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' = {
+  parent: changes
+  name: 'application'
+  properties: {
+    lockDuration: 'PT1M'
+    maxDeliveryCount: maxDeliveryCount
+    defaultMessageTimeToLive: 'P14D'
+    deadLetteringOnMessageExpiration: true
+    deadLetteringOnFilterEvaluationExceptions: true
+    requiresSession: false
+  }
+}
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'all'
+  scope: namespace
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+    metrics: [{ category: 'AllMetrics', enabled: true }]
+  }
+}
+
+@description('Resource id.')
+output id string = namespace.id
+
+@description('The namespace\'s name.')
+output name string = namespace.name
+
+@description('Host name of the namespace.')
+output host string = '${namespace.name}.servicebus.windows.net'
+
+@description('The queue\'s name.')
+output queue string = events.name
+
+@description('The topic\'s name.')
+output topic string = changes.name
+
+@description('The application\'s subscription of the topic.')
+output subscription string = application.name

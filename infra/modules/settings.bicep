@@ -1,0 +1,79 @@
+// What the code and the Functions host read: a test holds these names equal to wiring.Settings and
+// to local.settings.example.json. Nothing here is secret.
+targetScope = 'resourceGroup'
+
+@description('Name of the function app.')
+param appName string
+
+@description('Client id of the app\'s identity.')
+param identityClientId string
+
+@description('Name of the host\'s storage account.')
+param storageName string
+
+@description('Where telemetry goes.')
+param insightsConnection string
+
+@description('Host name of the Service Bus namespace.')
+param serviceBusHost string
+
+@description('URL of the Cosmos DB account.')
+param cosmosEndpoint string
+
+@description('Its database.')
+param databaseName string
+
+@description('The database\'s container.')
+param containerName string
+
+@description('Home region of the tenants of this stamp.')
+@allowed(['eu', 'us'])
+param region string
+
+@description('Scheme and host that clients of this stamp address.')
+param publicUrl string
+
+@description('Days for which events that are done are kept.')
+@minValue(1)
+param retentionDays int
+
+@description('Folder of extension schemas inside the release; empty: none.')
+param schemas string
+
+@description('Deliveries after which the queue dead-letters.')
+@minValue(2)
+param maxDeliveryCount int
+
+resource app 'Microsoft.Web/sites@2025-03-01' existing = {
+  name: appName
+}
+
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: {
+    // The Functions host
+    AzureWebJobsStorage__accountName: storageName
+    AzureWebJobsStorage__credential: 'managedidentity'
+    AzureWebJobsStorage__clientId: identityClientId
+    AzureWebJobsDisableHomepage: 'true'
+    APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+    // The Service Bus trigger, and the code's own sender
+    ServiceBusConnection__fullyQualifiedNamespace: serviceBusHost
+    ServiceBusConnection__credential: 'managedidentity'
+    ServiceBusConnection__clientId: identityClientId
+    // Which identity the SDKs use
+    AZURE_CLIENT_ID: identityClientId
+    // Muster
+    MUSTER_REGION: region
+    MUSTER_PUBLIC_URL: publicUrl
+    MUSTER_SCHEMAS: schemas
+    MUSTER_COSMOS_ENDPOINT: cosmosEndpoint
+    MUSTER_COSMOS_DATABASE: databaseName
+    MUSTER_COSMOS_CONTAINER: containerName
+    MUSTER_RELAY_AFTER_SECONDS: '60'
+    MUSTER_RETENTION_DAYS: string(retentionDays)
+    MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)
+  }
+}

@@ -1,0 +1,102 @@
+// One page that shows how the stamp does, from the queries that the alerts use too.
+targetScope = 'resourceGroup'
+
+@description('Azure region.')
+param location string
+
+@description('Tags.')
+param tags object
+
+@description('Name of the stamp.')
+param stamp string
+
+@description('The workspace that the queries run in.')
+param workspaceId string
+
+// type 3: a query; its own time range comes from the parameter at the top.
+var charts = [
+  {
+    title: 'Requests by surface and status'
+    query: loadTextContent('../queries/requests.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Latency (p50 and p99, milliseconds)'
+    query: loadTextContent('../queries/latency.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Age of the oldest pending event (seconds)'
+    query: loadTextContent('../queries/oldest-pending.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Queue and subscription: waiting and dead-lettered'
+    query: loadTextContent('../queries/queue.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Database: share of the request units that may be used, and refusals'
+    query: loadTextContent('../queries/database.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'What failed'
+    query: loadTextContent('../queries/failures.kql')
+    visualization: 'table'
+  }
+]
+
+var time = {
+  type: 9
+  content: {
+    version: 'KqlParameterItem/1.0'
+    parameters: [
+      {
+        id: guid('muster', 'time')
+        version: 'KqlParameterItem/1.0'
+        name: 'time'
+        label: 'Time'
+        type: 4
+        isRequired: true
+        value: {
+          durationMs: 86400000
+        }
+      }
+    ]
+  }
+  name: 'time'
+}
+
+var tiles = map(charts, chart => {
+  type: 3
+  content: {
+    version: 'KqlItem/1.0'
+    title: chart.title
+    query: chart.query
+    size: 0
+    timeContextFromParameter: 'time'
+    queryType: 0
+    resourceType: 'microsoft.operationalinsights/workspaces'
+    visualization: chart.visualization
+  }
+  name: chart.title
+})
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(resourceGroup().id, 'muster', 'operations')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: 'Muster ${stamp}'
+    category: 'workbook'
+    version: 'Notebook/1.0'
+    sourceId: workspaceId
+    serializedData: string({
+      version: 'Notebook/1.0'
+      items: concat([time], tiles)
+      fallbackResourceIds: [workspaceId]
+    })
+  }
+}

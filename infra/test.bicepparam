@@ -1,0 +1,32 @@
+// A stamp to try things in: one zone, nothing that costs while nobody uses it. `azd up` deploys
+// this one, into a stamp and a region of its environment.
+using 'main.bicep'
+
+param stamp = 'test'
+param region = 'eu'
+param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'test')
+
+// Yours to fill in
+param alertEmails = [readEnvironmentVariable('MUSTER_ALERT_EMAIL', 'platform@example.com')]
+param operators = empty(readEnvironmentVariable('AZURE_PRINCIPAL_ID', ''))
+  ? []
+  : [
+      {
+        principalId: readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+        principalType: 'User'
+      }
+    ]
+
+// How large, how safe
+param zoneRedundant = false
+param capacityMode = 'serverless'
+param backupTier = 'Continuous7Days'
+param retentionDays = 30
+param schemas = ''
+param alwaysReadyInstances = 0
+param maximumInstances = 40
+param instanceMemoryMB = 2048
+param logRetentionDays = 30
+param logDailyCapGB = 1
+param deleteLock = false

@@ -1,0 +1,160 @@
+"""Alerts reach somebody, everything is tagged, and everything sends its logs and metrics."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tests.infra.bicep import Infra
+from tests.infra.policy import Change, policy
+
+# type → property → what it must be
+REQUIRED: dict[str, dict[str, Any]] = {
+    "Microsoft.Insights/metricAlerts": {
+        "properties.actions": [{"actionGroupId": "people.id"}],
+        "properties.enabled": True,
+    },
+    "Microsoft.Insights/scheduledQueryRules": {
+        "properties.actions.actionGroups": ["people.id"],
+        "properties.enabled": True,
+    },
+    "Microsoft.Insights/actionGroups": {"properties.enabled": True},
+}
+
+UNDIAGNOSED = {
+    "Microsoft.Authorization/locks": "has no logs",
+    "Microsoft.Authorization/roleAssignments": "the activity log has its changes",
+    "Microsoft.Consumption/budgets": "has no logs",
+    "Microsoft.DocumentDB/databaseAccounts/sqlDatabases": "its account's logs",
+    "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers": "its account's logs",
+    "Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments": "its account's logs",
+    "Microsoft.Insights/actionGroups": "has no logs",
+    "Microsoft.Insights/components": "is on the workspace itself",
+    "Microsoft.Insights/diagnosticSettings": "is what this is about",
+    "Microsoft.Insights/metricAlerts": "has no logs",
+    "Microsoft.Insights/scheduledQueryRules": "has no logs",
+    "Microsoft.Insights/workbooks": "has no logs",
+    "Microsoft.ManagedIdentity/userAssignedIdentities": "Entra ID's sign-in logs",
+    "Microsoft.Network/natGateways": "its metrics need no setting",
+    "Microsoft.Network/privateDnsZones": "its metrics need no setting",
+    "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "has no logs",
+    "Microsoft.Network/privateEndpoints": "its metrics need no setting",
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": "has no logs",
+    "Microsoft.Resources/resourceGroups": "the activity log has its changes",
+    "Microsoft.ServiceBus/namespaces/queues": "its namespace's logs",
+    "Microsoft.ServiceBus/namespaces/topics": "its namespace's logs",
+    "Microsoft.ServiceBus/namespaces/topics/subscriptions": "its namespace's logs",
+    "Microsoft.Storage/storageAccounts/blobServices/containers": "its service's logs",
+    "Microsoft.Web/certificates": "has no logs",
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": "its site's logs",
+    "Microsoft.Web/sites/config": "its site's logs",
+    "Microsoft.Web/sites/hostNameBindings": "its site's logs",
+}
+# Types that have metrics only, and types that have logs only
+METRICS_ONLY = {"Microsoft.Storage/storageAccounts", "Microsoft.Web/serverfarms"}
+LOGS_ONLY = {"Microsoft.Network/networkSecurityGroups"}
+
+# What the issue of an alert may be, by the name of its signal
+SIGNALS = {
+    "DeadletteredMessages": "dead letters",
+    "ActiveMessages": "queue length",
+    "ThrottledRequests": "throttling of the queue",
+    "TotalRequests": "throttling of the database",
+    "NormalizedRUConsumption": "request units",
+    "ServiceAvailability": "availability of the database",
+    "Http5xx": "5xx",
+    "oldest-pending.kql": "age of the oldest pending event",
+    "failed-requests.kql": "5xx",
+    "refused-tokens.kql": "401 bursts",
+}
+
+
+@policy(
+    *(Change("modules/alerts.bicep", f"'{s}'", "'Other'") for s in SIGNALS if "." not in s),
+    Change("modules/alerts.bicep", "queries/refused-tokens.kql", "queries/requests.kql"),
+)
+def everything_that_can_go_wrong_has_an_alert(infra: Infra) -> Iterator[str]:
+    text = infra.texts["modules/alerts.bicep"]
+    for signal, what in SIGNALS.items():
+        if not re.search(rf"['/]{re.escape(signal)}'", text):
+            yield f"modules/alerts.bicep: no alert on {what} ({signal})"
+
+
+@policy(
+    Change("modules/cosmos.bicep", "  tags: tags\n", ""),
+    Change("modules/alerts.bicep", "    tags: tags\n", ""),
+    Change("main.bicep", "  tags: allTags\n", ""),
+    Change("main.bicep", "    tags: allTags\n", "    tags: {}\n"),
+    Change("modules/stamp.bicep", "    tags: tags\n", "    tags: {}\n"),
+    Change("modules/functionapp.bicep", "union(tags, { 'azd-service-name': 'muster' })", "{}"),
+)
+def every_resource_is_tagged(infra: Infra) -> Iterator[str]:
+    for resource in infra.resources():
+        # Whatever has a place of its own has tags.
+        if "location" in resource.body and not re.search(
+            r"\b(tags|allTags)\b", str(resource.get("tags"))
+        ):
+            yield f"{resource}: tags are not the stamp's"
+    for use in infra.modules():
+        given = use.get("params.tags")
+        if given is not None and given not in ("tags", "allTags"):
+            yield f"{use}: passes other tags on"
+
+
+@policy(
+    Change("modules/cosmos.bicep", "scope: account", "scope: container"),
+    Change("modules/servicebus.bicep", "categoryGroup: 'allLogs', enabled: true", "x: 1"),
+    Change("modules/storage.bicep", "category: 'AllMetrics', enabled: true", "x: 1"),
+    Change("modules/network.bicep", "workspaceId: workspaceId", "storageAccountId: ''"),
+    Change("modules/identity.bicep", "userAssignedIdentities@", "somethingNew@"),
+)
+def every_resource_sends_its_logs_and_metrics(infra: Infra) -> Iterator[str]:
+    for file in infra.files.values():
+        settings = {
+            str(r.get("scope")): r
+            for r in file.resources.values()
+            if r.type == "Microsoft.Insights/diagnosticSettings"
+        }
+        for resource in file.resources.values():
+            if not resource.version or resource.existing or resource.type in UNDIAGNOSED:
+                continue
+            setting = settings.get(resource.symbol)
+            if setting is None:
+                yield (
+                    f"{resource}: no diagnosticSettings has it as its scope; if {resource.type} "
+                    "has nothing to send, say why in UNDIAGNOSED"
+                )
+                continue
+            if setting.get("properties.workspaceId") not in ("workspaceId", "workspace.id"):
+                yield f"{setting}: does not go to the workspace"
+            logs = [{"categoryGroup": "allLogs", "enabled": True}]
+            if resource.type not in METRICS_ONLY and setting.get("properties.logs") != logs:
+                yield f"{setting}: not all logs"
+            metrics = [{"category": "AllMetrics", "enabled": True}]
+            if resource.type not in LOGS_ONLY and setting.get("properties.metrics") != metrics:
+                yield f"{setting}: not all metrics"
+
+
+@policy(
+    Change("modules/workbook.bicep", "queries/queue.kql", "queries/gone.kql"),
+    Change("modules/workbook.bicep", "queries/latency.kql", "queries/queue.kql"),
+)
+def every_query_is_there_and_used(infra: Infra) -> Iterator[str]:
+    used = {
+        (file.name, f"queries/{name}")
+        for file in infra.files.values()
+        for name in re.findall(r"loadTextContent\('\.\./queries/([\w.-]+)'\)", file.text)
+    }
+    there = {name for name in infra.texts if name.endswith(".kql")}
+    for file_name, name in used:
+        if name not in there:
+            yield f"{file_name}: {name} does not exist"
+    for name in there - {name for _, name in used}:
+        yield f"{name}: nothing uses it"
+
+
+POLICIES = (
+    everything_that_can_go_wrong_has_an_alert,
+    every_resource_is_tagged,
+    every_resource_sends_its_logs_and_metrics,
+    every_query_is_there_and_used,
+)

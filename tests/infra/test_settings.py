@@ -1,0 +1,176 @@
+"""Three lists of settings that must be one: what the code reads (wiring.Settings), what Azure sets
+(infra/modules/settings.bicep) and what a laptop with Core Tools sets
+(local.settings.example.json). The code's is the one that counts; the README explains each."""
+
+import json
+from inspect import signature
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+import function_app
+from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
+from queues.sqlite import SqliteQueue
+from tests.infra.bicep import Infra
+from wiring import Settings
+
+ROOT = Path(__file__).parents[2]
+BICEP = "infra/modules/settings.bicep"
+LOCAL = "local.settings.example.json"
+
+LAPTOP = {"MUSTER_DATA": "on Azure, state is in Cosmos DB and Service Bus"}
+"""Settings that Azure does not set, beside the emulators' keys, and why."""
+
+HOST = {
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "the host sends telemetry with the identity",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING": "the host, where telemetry goes",
+    "AZURE_CLIENT_ID": "azure-identity, which identity to use",
+    "AzureWebJobsDisableHomepage": "the host",
+    "AzureWebJobsStorage": "the host's own storage (Azurite)",
+    "AzureWebJobsStorage__accountName": "the host's own storage",
+    "AzureWebJobsStorage__clientId": "the host's own storage",
+    "AzureWebJobsStorage__credential": "the host's own storage",
+    "FUNCTIONS_WORKER_RUNTIME": "Core Tools; Flex Consumption takes it from functionAppConfig",
+    "ServiceBusConnection__clientId": "the trigger",
+    "ServiceBusConnection__credential": "the trigger",
+}
+"""What is set for somebody else than the code."""
+
+
+def code_settings() -> dict[str, FieldInfo]:
+    """Environment variable → field of wiring.Settings."""
+    prefix = str(Settings.model_config.get("env_prefix"))
+    return {
+        str(field.validation_alias or (prefix + name).upper()): field
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def bicep_settings(infra: Infra) -> dict[str, Any]:
+    settings = infra.files["modules/settings.bicep"].resources["settings"].get("properties")
+    assert isinstance(settings, dict)
+    return settings
+
+
+def local_settings() -> dict[str, str]:
+    values: dict[str, str] = json.loads((ROOT / LOCAL).read_text())["Values"]
+    return values
+
+
+def is_secret(field: FieldInfo) -> bool:
+    return field.annotation is SecretStr
+
+
+def problems(code: dict[str, FieldInfo], bicep: dict[str, Any], local: dict[str, str]) -> list[str]:
+    """Each as what to do about it."""
+    found = []
+    for name, field in code.items():
+        if is_secret(field) and name in bicep and "@Microsoft.KeyVault" not in str(bicep[name]):
+            found.append(f"{name} is secret: {BICEP} may set it by a Key Vault reference only.")
+        if name not in bicep and name not in LAPTOP and not is_secret(field):
+            found.append(
+                f"wiring.Settings reads {name}, which {BICEP} does not set: add it there, with a "
+                "parameter in stamp.bicep and main.bicep if stamps differ in it (or, if it is for "
+                "laptops only, to LAPTOP in this test with the reason)."
+            )
+        # One connection has two forms: a host name for identities, a string for emulators.
+        if name not in local and name.partition("__")[0] not in local:
+            found.append(
+                f"wiring.Settings reads {name}, which {LOCAL} does not name: add it, with the "
+                f"default ({field.default!r}) or what the emulators need."
+            )
+    for where, names in ((BICEP, bicep), (LOCAL, local)):
+        found += [
+            f"{where} sets {name}, which nothing reads: remove it."
+            for name in names
+            if name not in code and name not in HOST
+        ]
+    return found
+
+
+def test_the_three_lists_are_one() -> None:
+    assert problems(code_settings(), bicep_settings(Infra.read()), local_settings()) == []
+
+
+def test_a_difference_is_seen() -> None:
+    code, local = code_settings(), local_settings()
+    bicep = bicep_settings(Infra.read())
+    fewer = {name: value for name, value in bicep.items() if name != "MUSTER_REGION"}
+    assert "MUSTER_REGION" in problems(code, fewer, local)[0]
+    assert "MUSTER_OTHER" in problems(code, {**bicep, "MUSTER_OTHER": ""}, local)[0]
+    assert "MUSTER_OTHER" in problems(code, bicep, {**local, "MUSTER_OTHER": ""})[0]
+    assert (
+        "MUSTER_REGION"
+        in problems(code, bicep, {n: v for n, v in local.items() if n != "MUSTER_REGION"})[0]
+    )
+    key = {**bicep, "MUSTER_COSMOS_KEY": "listed"}
+    assert "Key Vault" in problems(code, key, local)[0]
+
+
+def test_the_readme_explains_every_setting() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in code_settings() if f"`{name}`" not in readme] == []
+
+
+def test_what_bicep_sets_is_read_as_it_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bicep_settings(Infra.read()).items():
+        monkeypatch.setenv(name, value if isinstance(value, str) and value.isdigit() else "")
+    assert Settings().schemas is None  # an empty setting is one that is not set
+    assert Settings() == Settings.model_construct(
+        **{n: f.get_default(call_default_factory=True) for n, f in Settings.model_fields.items()}
+    )
+
+
+def test_names_and_numbers_are_those_of_the_code() -> None:
+    infra = Infra.read()
+    defaults = {name: field.default for name, field in code_settings().items()}
+    bus = infra.files["modules/servicebus.bicep"]
+    assert bus.resources["events"].get("name") == DIRECTORY_EVENTS
+    assert bus.resources["changes"].get("name") == ACCESS_CHANGES
+    assert bus.resources["application"].get("name") == "application"
+    assert bus.variables["duplicateWindow"].value == "PT10M"
+    window = signature(SqliteQueue).parameters["duplicate_detection_window"].default
+    assert window == 10 * 60  # PT10M
+    cosmos = infra.files["modules/cosmos.bicep"].resources
+    assert cosmos["database"].get("name") == defaults["MUSTER_COSMOS_DATABASE"]
+    assert cosmos["container"].get("name") == defaults["MUSTER_COSMOS_CONTAINER"]
+    assert cosmos["container"].get("properties.resource.partitionKey.paths") == [
+        "/" + "/".join(PARTITION_KEY)
+    ]
+    deliveries = infra.files["modules/stamp.bicep"].variables["maxDeliveryCount"].value
+    assert deliveries == defaults["MUSTER_MAX_DELIVERY_COUNT"]
+    retention = infra.files["main.bicep"].parameters["retentionDays"].value
+    assert retention == defaults["MUSTER_RETENTION_DAYS"]
+
+
+def test_regions_are_those_of_the_code() -> None:
+    regions = list(get_args(Settings.model_fields["region"].annotation))
+    for file in Infra.read().files.values():
+        if "region" in file.parameters and file.name.endswith(".bicep"):
+            assert file.parameters["region"].decorators["allowed"] == regions, file.name
+
+
+def test_triggers_find_their_queue_and_its_connection() -> None:
+    infra = Infra.read()
+    queue = infra.files["modules/servicebus.bicep"].resources["events"].get("name")
+    found = [function.get_trigger() for function in function_app.app.get_functions()]
+    triggers = [trigger.get_dict_repr() for trigger in found if trigger]
+    queued = [trigger for trigger in triggers if trigger["type"] == "serviceBusTrigger"]
+    assert [trigger["queueName"] for trigger in queued] == [queue]
+    for trigger in queued:
+        name = f"{trigger['connection']}__fullyQualifiedNamespace"
+        assert name in bicep_settings(infra)
+
+
+def test_the_indexing_policy_is_the_code_s() -> None:
+    infra = Infra.read()
+    container = infra.files["modules/cosmos.bicep"].resources["container"]
+    loaded = container.get("properties.resource.indexingPolicy")
+    assert loaded == "loadJsonContent('../indexing-policy.json')"
+    assert json.loads(infra.texts["indexing-policy.json"]) == indexing_policy(), (
+        "The indexes have changed: run `make indexing-policy`."
+    )
