@@ -21,10 +21,10 @@ from queues.sqlite import SqliteQueue
 from queues.sqlite_topic import SqliteTopic
 from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
-from scim.auth import Authenticator
 from scim.http import ScimApplication
 from scim.resources import Service
 from scim.schema import load_resource_types
+from trust.authenticator import Authenticator, Home
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     region: Literal["eu", "us"] = "eu"
     public_url: str = ""
     """Scheme and host that clients see; empty: what they address."""
+    region_urls: dict[str, str] = {}
+    """Region → scheme and host of its deployment: where a tenant of another region is sent."""
     schemas: Path | None = None
     """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
     relay_after_seconds: float = 60.0
@@ -89,6 +91,7 @@ class Application:
     topic: QueueSender
     """`access-changes`, for the application."""
     credential: "DefaultAzureCredential | None"
+    authenticator: Authenticator
     relay: Relay
     publisher: Publisher
     reconciler: Reconciler
@@ -97,6 +100,7 @@ class Application:
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
+        await self.authenticator.close()
         await self.relay.close()
         await self.sender.close()
         await self.topic.close()
@@ -123,13 +127,14 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     retention = settings.retention_days * 86_400
     service = Service(store, relay.submit, now, resource_types, retention)
     publisher = Publisher(topic, store, now)
-    authenticator = Authenticator(store, now)
+    authenticator = Authenticator(store, now, home=Home(settings.region, settings.region_urls))
     return Application(
         settings=settings,
         store=store,
         sender=sender,
         topic=topic,
         credential=credential,
+        authenticator=authenticator,
         relay=relay,
         publisher=publisher,
         reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),

@@ -19,8 +19,9 @@ from starlette.types import ASGIApp
 
 from access.reading import AccessReader
 from directory.store import Throttled, Unavailable
-from scim.auth import Authenticator, Caller
-from scim.errors import Unauthorized
+from trust.authenticator import Authenticator
+from trust.caller import Caller
+from trust.refusal import Refused, Unproven
 
 log = logging.getLogger("muster.access")
 
@@ -52,8 +53,10 @@ def access_application(reader: AccessReader, authenticator: Authenticator) -> AS
             try:
                 header = request.headers.get("authorization")
                 return await read(request, await authenticator.caller(header, "access"))
-            except Unauthorized as error:
+            except Unproven as error:
                 return _unauthorized(error)
+            except Refused as error:
+                return _problem(403, error.detail)
             except Throttled as error:
                 return _busy(429, error.retry_after)
             except Unavailable:
@@ -82,13 +85,13 @@ def _answer(access: dict[str, Any] | None) -> Response:
     return _json(200, access)
 
 
-def _unauthorized(error: Unauthorized) -> Response:
+def _unauthorized(error: Unproven) -> Response:
     response = _problem(
         401,
         "The bearer token is missing or not valid for the access API. Create one with "
         "'manage.py token create <tenant> --kind access'.",
     )
-    response.headers.update(error.headers)
+    response.headers["WWW-Authenticate"] = error.challenge
     return response
 
 

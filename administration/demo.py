@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from administration.catalog import default_catalog, load_catalog
-from administration.tenants import change_tenant, create_tenant, create_token
+from administration.tenants import change_tenant, create_tenant, read_tenant
+from administration.tokens import create_token, list_tokens, revoke_token
 from directory.store import NotFound, Store
 from directory.tenants import TENANT_ID
 
 TENANT = "demo"
 FILE = "demo.json"
+NOTE = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,13 @@ async def prepare_demo(
         await change_tenant(
             store, TENANT, lambda t: t.model_copy(update={"provisioning": "enabled"})
         )
+    for kept in await list_tokens(store, await read_tenant(store, TENANT), now()):
+        if kept.token.note == NOTE:  # its text was lost with the file
+            await revoke_token(store, TENANT, kept.token.token_id)
     demo = Demo(
         TENANT,
-        await create_token(store, TENANT, "scim", now(), "demo"),
-        await create_token(store, TENANT, "access", now(), "demo"),
+        await create_token(store, TENANT, "scim", now(), NOTE),
+        await create_token(store, TENANT, "access", now(), NOTE),
     )
     file = folder / FILE
     file.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""Tenants and their tokens, as an operator manages them."""
+"""Tenants, as an operator manages them."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -17,10 +17,9 @@ from directory.store import (
     Store,
     Stored,
 )
-from directory.tenants import TENANT_ID, Connection, Tenant, Token
-from scim.auth import TENANT_ID_PATTERN, TokenKind, issue_token
+from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Tenant
+from trust.tokens import TENANT_ID_PATTERN
 
-DEFAULT_CONNECTION = "entra"
 ATTEMPTS = 5
 
 
@@ -46,7 +45,7 @@ async def create_tenant(
         name=name,
         region=region,
         directory_id=directory_id,
-        connections=(Connection(connection_id=DEFAULT_CONNECTION, name="Microsoft Entra ID"),),
+        connections=(Connection(connection_id=ENTRA_CONNECTION, name="Microsoft Entra ID"),),
     )
     try:
         await store.batch(tenant_id, [Create(tenant.to_document())])
@@ -116,26 +115,3 @@ async def change_policy(
     tenant = await change_tenant(store, tenant_id, apply, event)
     submit(tenant_id, event.event_id)
     return tenant
-
-
-async def create_token(
-    store: Store, tenant_id: str, kind: TokenKind, now: datetime, note: str = ""
-) -> str:
-    """A new token of the tenant's connection, or of its application (`access`). The answer is the
-    only copy of its text."""
-    text, token = issue_token(kind, tenant_id, now, note)
-
-    def add(tenant: Tenant) -> Tenant:
-        if kind == "access":
-            return tenant.model_copy(update={"access_tokens": (*tenant.access_tokens, token)})
-        return tenant.model_copy(update={"connections": _with_token(tenant.connections, token)})
-
-    await change_tenant(store, tenant_id, add)
-    return text
-
-
-def _with_token(connections: tuple[Connection, ...], token: Token) -> tuple[Connection, ...]:
-    if not connections:
-        raise AdministrationError("The tenant has no connection to create a token for.")
-    first, *others = connections
-    return (first.model_copy(update={"tokens": (*first.tokens, token)}), *others)

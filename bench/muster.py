@@ -15,18 +15,15 @@ import orjson
 
 import wiring
 from administration.catalog import default_catalog, load_catalog
-from administration.tenants import (
-    DEFAULT_CONNECTION,
-    change_tenant,
-    create_tenant,
-    create_token,
-)
+from administration.tenants import change_tenant, create_tenant
+from administration.tokens import create_token
 from bench import payloads
 from bench.client import Call, Client
 from bench.operations import Directory
 from directory.condition import Compare
 from directory.documents import new_resource_id, user_id
 from directory.store import BATCH_OPERATIONS, Create, Operation, Store
+from directory.tenants import ENTRA_CONNECTION
 from scim import entra
 from scim.representation import searchable
 from scim.reservations import reserve
@@ -97,7 +94,7 @@ def _stored_user(
         "tenantId": tenant_id,
         "type": "User",
         "source": "scim",
-        "connectionId": DEFAULT_CONNECTION,
+        "connectionId": ENTRA_CONNECTION,
         "resource": resource,
         "search": searchable(user_type, resource, now, now),
         "created": now,

@@ -7,7 +7,9 @@ import typer
 import wiring
 from administration import catalog as catalogs
 from administration import tenants
+from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, TenantId, run, show
+from commands.token import TOKEN_COLUMNS, token_row
 from directory.tenants import Tenant
 
 app = typer.Typer(no_args_is_help=True, help="Customer organisations.")
@@ -46,16 +48,21 @@ def tenant_list(as_json: AsJson = False) -> None:
 @app.command("show")
 def tenant_show(tenant: TenantId, as_json: AsJson = False) -> None:
     """One tenant, with its policy and its tokens (never their text)."""
-    found = run(lambda application: tenants.read_tenant(application.store, tenant))
+
+    async def read(application: wiring.Application) -> tuple[Tenant, list[ListedToken]]:
+        found = await tenants.read_tenant(application.store, tenant)
+        return found, await list_tokens(application.store, found, wiring.utc_now())
+
+    found, listed = run(read)
     row = _row(found) | {
         "policy": found.policy.model_dump(mode="json", by_alias=True),
-        "tokens": _tokens(found),
+        "tokens": [token_row(each) for each in listed],
     }
     if as_json:
         show(row, as_json, ())
         return
     show(row, as_json, TENANT_COLUMNS)
-    show(row["tokens"], as_json, ("kind", "tokenId", "created", "note"), title="Tokens")
+    show(row["tokens"], as_json, TOKEN_COLUMNS, title="Tokens")
     _show_policy(found, as_json)
 
 
@@ -114,20 +121,6 @@ def _row(tenant: Tenant) -> dict[str, Any]:
         "provisioning": tenant.provisioning,
         "directoryId": tenant.directory_id or "",
     }
-
-
-def _tokens(tenant: Tenant) -> list[dict[str, str]]:
-    kinds = [("scim", token) for c in tenant.connections for token in c.tokens]
-    kinds += [("access", token) for token in tenant.access_tokens]
-    return [
-        {
-            "kind": kind,
-            "tokenId": token.token_id,
-            "created": token.created.isoformat(timespec="seconds"),
-            "note": token.note,
-        }
-        for kind, token in kinds
-    ]
 
 
 def _show_policy(tenant: Tenant, as_json: bool) -> None:

@@ -7,10 +7,13 @@ from directory.documents import REASONS, Model, Reason, StoredModel
 
 TENANT_ID = "tenant"
 """Document id of the tenant in its own partition."""
+ENTRA_CONNECTION = "entra"
+"""The connection that every tenant starts with, and the one that Entra ID's own tokens are."""
 
 
 class Token(Model):
-    """A secret token issued by Muster. Only its digest is kept."""
+    """A secret issued by Muster: a bearer token, or an OAuth client's secret. Only its digest is
+    kept."""
 
     token_id: str
     digest: str
@@ -54,7 +57,29 @@ class Tenant(StoredModel):
     connections: tuple[Connection, ...] = ()
     access_tokens: tuple[Token, ...] = ()
     """Tokens of the application that reads the access API."""
+    console_tokens: tuple[Token, ...] = ()
+    """Tokens for the console's JSON API."""
 
     @property
     def document_id(self) -> str:
         return TENANT_ID
+
+
+class LastUse(StoredModel):
+    """When a credential of the tenant was last used, to within minutes."""
+
+    document_type = "LastUse"
+
+    credential: str
+    """A token's id; `entra` for Entra ID's own tokens."""
+    at: datetime
+    ttl: int
+
+    @property
+    def document_id(self) -> str:
+        return last_use_id(self.credential)
+
+
+def last_use_id(credential: str) -> str:
+    """Document id of the last use of a credential."""
+    return f"use:{credential}"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from directory.tenants import Tenant
-from scim.auth import Caller
 from scim.errors import Forbidden
+from trust.caller import Caller
 
 BASES = ("/scim/v2", "/scim")
 """The paths below which SCIM is served; the same API under each."""

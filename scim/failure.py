@@ -5,13 +5,16 @@ import traceback
 
 from directory.store import Throttled, TooLarge, Unavailable
 from scim.errors import (
+    Forbidden,
     PayloadTooLarge,
     ScimError,
     TemporarilyUnavailable,
     TooManyRequests,
+    Unauthorized,
     Unexpected,
 )
 from scim.exchange import Answer
+from trust.refusal import HomedElsewhere, KeysUnavailable, Unproven
 
 UNAVAILABLE_SECONDS = 5
 """When to repeat a request that the store did not answer."""
@@ -22,7 +25,7 @@ log = logging.getLogger("muster.scim")
 def failed(error: Exception, request_id: str) -> Answer:
     """The SCIM error for anything raised. What nobody foresaw is a 500 and goes to the log, by
     its place alone: its text may hold a person's data."""
-    found = error if isinstance(error, ScimError) else _of_store(error)
+    found = error if isinstance(error, ScimError) else _foreseen(error)
     if found is None:
         log.error("request %s failed: %s", request_id, _trace(error))
         found = Unexpected(
@@ -33,8 +36,14 @@ def failed(error: Exception, request_id: str) -> Answer:
     return Answer(found.status, found.body(), found.headers)
 
 
-def _of_store(error: Exception) -> ScimError | None:
+def _foreseen(error: Exception) -> ScimError | None:
     match error:
+        case Unproven():
+            return Unauthorized(error.detail, headers={"WWW-Authenticate": error.challenge})
+        case HomedElsewhere():
+            return Forbidden(error.detail)
+        case KeysUnavailable():
+            return TemporarilyUnavailable(error.detail, headers=_retry_after(error.retry_after))
         case Throttled(retry_after=seconds):
             return TooManyRequests(
                 "The directory is busy. Repeat the request after the time that Retry-After names; "

@@ -20,7 +20,6 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
-from scim.auth import Authenticator
 from scim.bulk import Bulk
 from scim.errors import (
     InvalidSyntax,
@@ -38,6 +37,7 @@ from scim.search import Root
 from scim.selection import search_parameters
 from scim.service_provider import ServiceProvider
 from scim.users import Users
+from trust.authenticator import Authenticator
 
 MEDIA_TYPE = "application/scim+json"
 

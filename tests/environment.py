@@ -12,7 +12,8 @@ import httpx
 
 from administration.catalog import default_catalog, load_catalog
 from administration.mappings import Mappings
-from administration.tenants import change_tenant, create_tenant, create_token
+from administration.tenants import change_tenant, create_tenant
+from administration.tokens import create_token
 from directory.store import Store
 from directory.tenants import Policy
 from queues.relay import parse

@@ -6,43 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from manage import app
+from tests.administration.operating import Operator
 from tests.environment import TENANT, Environment, running
 from tests.scim.messages import create_group, create_user
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-
-
-class Operator:
-    """Somebody who types commands."""
-
-    def __init__(self, folder: Path) -> None:
-        self._runner = CliRunner(env={"MUSTER_DATA": str(folder), "COLUMNS": "200"})
-
-    def does(self, *arguments: str) -> Any:
-        """What a command that succeeds prints as JSON."""
-        result = self._runner.invoke(app, [*arguments, "--json"])
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-    def reads(self, *arguments: str) -> str:
-        """What a command that succeeds prints for a person."""
-        result = self._runner.invoke(app, list(arguments))
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def fails(self, *arguments: str) -> str:
-        """What a command that fails says."""
-        result = self._runner.invoke(app, list(arguments))
-        assert result.exit_code == 1, result.output
-        return result.stderr
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 def written(folder: Path, name: str, content: Any) -> str:

@@ -90,6 +90,7 @@ OURS = [
     "reconciler",
     "scim",
     "simulation",
+    "trust",
     "wiring",
 ]
 

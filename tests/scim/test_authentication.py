@@ -6,14 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from administration.tenants import change_tenant, create_tenant, create_token
+from administration.connections import create_connection
+from administration.tenants import AdministrationError, change_tenant, create_tenant, read_tenant
+from administration.tokens import create_token, revoke_token
 from directory.sqlite import SqliteStore
 from directory.tenants import Tenant as StoredTenant
 from directory.tenants import Token
-from scim.auth import Authenticator
-from scim.errors import Unauthorized
 from tests.scim.messages import NOBODY, create_user, patch, user
 from tests.transports import Muster, Tenant, beside
+from trust.authenticator import Authenticator
+from trust.refusal import Unproven
+from trust.tokens import TokenKind, bearer_tokens
 
 SECRET = "0" * 64
 CHANGED_SECRET = str.maketrans("0123456789abcdef", "123456789abcdef0")
@@ -93,22 +96,41 @@ async def test_two_tokens_live_at_once_and_a_revoked_or_expired_one_is_refused(
 ) -> None:
     """Product section 2: rotation."""
     store, now = tenant.muster.store, datetime.now(UTC)
-    second = await create_token(store, tenant.tenant_id, "scim", now)
-    third = await create_token(store, tenant.tenant_id, "scim", now)
-    fourth = await create_token(store, tenant.tenant_id, "scim", now)
-
-    def rotate(stored: StoredTenant) -> StoredTenant:
-        one, two, _, four = stored.connections[0].tokens
-        past = four.model_copy(update={"expires": now - timedelta(seconds=1)})
-        future = two.model_copy(update={"expires": now + timedelta(days=1)})
-        return with_tokens(stored, (one, future, past))
-
-    await change_tenant(store, tenant.tenant_id, rotate)
+    id = tenant.tenant_id
+    expired = await create_token(store, id, "scim", now, expires=now - timedelta(seconds=1))
+    revoked = await create_token(store, id, "scim", now, expires=now + timedelta(days=1))
+    await revoke_token(store, id, revoked.split("_")[3])
+    second = await create_token(store, id, "scim", now, expires=now + timedelta(days=1))
     statuses = []
-    for token in (tenant.token, second, third, fourth):
+    for token in (tenant.token, second, expired, revoked):
         client = await tenant.muster.scim(token)
         statuses.append((await client.get("/Users")).status_code)
     assert statuses == [200, 200, 401, 401]
+
+
+async def test_a_third_token_of_a_connection_is_refused(tenant: Tenant) -> None:
+    """Product section 2: one in use and one to take its place; others' do not count."""
+    store, now, id = tenant.muster.store, datetime.now(UTC), tenant.tenant_id
+    await create_connection(store, id, "second", "Second application")
+    pools: list[tuple[TokenKind, str]]
+    pools = [("scim", "entra"), ("access", "entra"), ("console", "entra"), ("scim", "second")]
+    for kind, connection in pools:
+        while len(await tokens_of(tenant, kind, connection)) < 2:
+            await create_token(store, id, kind, now, connection_id=connection)
+        before = await tokens_of(tenant, kind, connection)
+        with pytest.raises(AdministrationError, match=f"{before[0]}, {before[1]}.*token revoke"):
+            await create_token(store, id, kind, now, connection_id=connection)
+        assert await tokens_of(tenant, kind, connection) == before
+
+
+async def tokens_of(tenant: Tenant, kind: str, connection: str) -> list[str]:
+    """Ids of the tokens of a kind; those of SCIM, of one connection."""
+    stored = await read_tenant(tenant.muster.store, tenant.tenant_id)
+    return [
+        token.token_id
+        for owner, token in bearer_tokens(stored, kind)
+        if kind != "scim" or owner == connection
+    ]
 
 
 async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None:
@@ -121,7 +143,7 @@ async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None
     assert (await authenticator.caller(header, "scim")).connection_id == "entra"
     await change_tenant(store, "acme", lambda tenant: with_tokens(tenant, ()))
     now += timedelta(seconds=5)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unproven):
         await authenticator.caller(header, "scim")
     await store.close()
 

@@ -15,7 +15,6 @@ from directory.documents import new_resource_id
 from directory.sqlite import SqliteStore
 from directory.store import Operation, Page, Query, Store, Stored
 from directory.tenants import Tenant as StoredTenant
-from scim.auth import Caller
 from scim.bulk import AT_ONCE, Bulk
 from scim.exchange import Request
 from scim.groups import Groups
@@ -26,6 +25,7 @@ from tests.environment import running
 from tests.scim.bulk import bulk, change, id_of, post, process, statuses
 from tests.scim.messages import ENTERPRISE, group, members, operation, patch, user
 from tests.scim.messages import GROUP as GROUP_SCHEMA
+from trust.caller import Caller
 from wiring import utc_now
 
 

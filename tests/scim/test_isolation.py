@@ -7,9 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from administration.tenants import change_tenant
-from directory.tenants import Connection
-from scim.auth import issue_token
+from administration.connections import create_connection
+from administration.tokens import create_token
 from tests.scim.messages import (
     NOBODY,
     SEARCH_REQUEST,
@@ -113,13 +112,10 @@ async def test_anothers_access_is_not_readable(tenant: Tenant, other: Tenant) ->
 async def second_connection(tenant: Tenant) -> httpx.AsyncClient:
     """A client of another Enterprise Application of the same organisation. Call it before the
     tenant's first request: a server remembers tenants for seconds."""
-    token, stored = issue_token("scim", tenant.tenant_id, datetime.now(UTC))
-    second = Connection(connection_id="second", name="Second application", tokens=(stored,))
-    await change_tenant(
-        tenant.muster.store,
-        tenant.tenant_id,
-        lambda found: found.model_copy(update={"connections": (*found.connections, second)}),
-    )
+    store, id = tenant.muster.store, tenant.tenant_id
+    await create_connection(store, id, "second", "Second application")
+    now = datetime.now(UTC)
+    token = await create_token(store, id, "scim", now, connection_id="second")
     return await tenant.muster.scim(token)
 
 

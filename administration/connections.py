@@ -1,0 +1,64 @@
+"""The connections of a tenant: each is one Enterprise Application that provisions."""
+
+import re
+from collections.abc import Callable
+
+from administration.tenants import AdministrationError, change_tenant
+from directory.store import Store
+from directory.tenants import Connection, Tenant
+
+CONNECTION_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+async def create_connection(
+    store: Store, tenant_id: str, connection_id: str, name: str
+) -> Connection:
+    """A new connection, still without credentials. Raises AdministrationError."""
+    if not CONNECTION_ID.fullmatch(connection_id):
+        raise AdministrationError(
+            f"{connection_id!r} cannot be a connection's id: lower-case letters, digits and "
+            "hyphens, at most 63, beginning with a letter or digit."
+        )
+    created = Connection(connection_id=connection_id, name=name)
+
+    def add(tenant: Tenant) -> Tenant:
+        if any(each.connection_id == connection_id for each in tenant.connections):
+            raise AdministrationError(f"{tenant_id} has a connection {connection_id} already.")
+        return tenant.model_copy(update={"connections": (*tenant.connections, created)})
+
+    await change_tenant(store, tenant_id, add)
+    return created
+
+
+async def rename_connection(
+    store: Store, tenant_id: str, connection_id: str, name: str
+) -> Connection:
+    """Give a connection another name. Raises AdministrationError."""
+    changed = await change_tenant(
+        store,
+        tenant_id,
+        lambda tenant: change_connection(
+            tenant, connection_id, lambda found: found.model_copy(update={"name": name})
+        ),
+    )
+    return connection_of(changed, connection_id)
+
+
+def connection_of(tenant: Tenant, connection_id: str) -> Connection:
+    """Raises AdministrationError where there is none."""
+    for each in tenant.connections:
+        if each.connection_id == connection_id:
+            return each
+    raise AdministrationError(
+        f"{tenant.tenant_id} has no connection {connection_id}: "
+        f"'manage.py connection list {tenant.tenant_id}' shows all."
+    )
+
+
+def change_connection(
+    tenant: Tenant, connection_id: str, change: Callable[[Connection], Connection]
+) -> Tenant:
+    """The tenant with one connection changed. Raises AdministrationError where there is none."""
+    found = connection_of(tenant, connection_id)
+    connections = tuple(change(each) if each is found else each for each in tenant.connections)
+    return tenant.model_copy(update={"connections": connections})

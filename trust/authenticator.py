@@ -1,0 +1,80 @@
+"""Who calls: a bearer token becomes a tenant and a connection.
+
+The tenant comes from the proven token and from nowhere else (product invariant 5).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from directory.store import Store
+from directory.tenants import Tenant
+from trust.caller import Caller
+from trust.refusal import HomedElsewhere, bad_token, no_credentials
+from trust.tenants import Tenants
+from trust.tokens import Presented, TokenKind, bearer_tokens, presented, prove
+from trust.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The region that this deployment serves, and where the others are (scheme and host)."""
+
+    region: str = "eu"
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, tenant: Tenant) -> None:
+        """Raises HomedElsewhere for a tenant of another region."""
+        if tenant.region == self.region:
+            return
+        url = self.urls.get(tenant.region, "").rstrip("/")
+        there = f"Set Tenant URL to {url}/scim" if url else "Ask the operator for that region's URL"
+        raise HomedElsewhere(
+            f'This organisation\'s home is the region "{tenant.region}", and this is '
+            f'"{self.region}". {there}; nothing was read or written here.'
+        )
+
+
+class Authenticator:
+    """Verifies bearer tokens. Tenants are remembered for `remember` seconds, so a revoked token
+    works that much longer at most."""
+
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        remember: float = 5.0,
+        home: Home | None = None,
+    ) -> None:
+        self._now = now
+        self._home = home or Home()
+        self._tenants = Tenants(store, now, remember)
+        self._usage = Usage(store, now)
+
+    async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
+        """The caller that an Authorization header proves. Raises Refused."""
+        if not authorization:
+            raise no_credentials()
+        scheme, _, text = authorization.partition(" ")
+        text = text.strip()
+        if scheme.lower() != "bearer":
+            raise bad_token()
+        shown = presented(text)
+        if shown is None or shown.kind != kind:
+            raise bad_token()
+        return await self._by_secret(shown)
+
+    async def close(self) -> None:
+        """Finish what goes on beside the requests."""
+        await self._usage.close()
+
+    async def _by_secret(self, shown: Presented) -> Caller:
+        tenant = await self._tenants.get(shown.tenant_id)
+        if tenant is not None:
+            # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
+            self._home.check(tenant)
+        connection_id = prove(shown, bearer_tokens(tenant, shown.kind), self._now())
+        if tenant is None or connection_id is None:
+            raise bad_token()
+        self._usage.saw(shown.tenant_id, shown.token_id)
+        return Caller(tenant, connection_id)

@@ -1,0 +1,14 @@
+"""A proven caller."""
+
+from dataclasses import dataclass
+
+from directory.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. `connection_id` is empty for tokens that speak for no connection: those of the
+    access API and of the console."""
+
+    tenant: Tenant
+    connection_id: str

@@ -1,0 +1,64 @@
+"""Why a caller is not let in.
+
+    Refused
+      ├─ Unproven          401, with a challenge as RFC 6750 section 3 has it
+      ├─ HomedElsewhere    403: the organisation is another region's
+      └─ KeysUnavailable   503: the directory's keys cannot be had at the moment
+
+`detail` is written for the administrator who reads it in Entra ID's provisioning log. It tells
+nothing that the caller has not proven to know: not whether a tenant, a token or a directory exists.
+"""
+
+
+class Refused(Exception):
+    """Base of everything that keeps a caller out."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Unproven(Refused):
+    """No proven caller. `reason` is what the challenge says besides: of a token whose signature
+    was right, why it is refused all the same."""
+
+    def __init__(self, detail: str, *, presented: bool = True, reason: str = "") -> None:
+        super().__init__(f"{detail} ({reason}.)" if reason else detail)
+        error = ', error="invalid_token"' if presented else ""
+        description = f', error_description="{reason}"' if reason else ""
+        self.challenge = f'Bearer realm="muster"{error}{description}'
+
+
+class HomedElsewhere(Refused):
+    """The organisation's home is another region; `detail` names its URL where it is known."""
+
+
+class KeysUnavailable(Refused):
+    """A token cannot be judged, because the keys of its issuer do not answer."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(
+            "The keys that prove this token could not be read from the directory. Repeat the "
+            "request after the time that Retry-After names."
+        )
+        self.retry_after = retry_after
+
+
+def no_credentials() -> Unproven:
+    """The request says nothing about who calls."""
+    return Unproven(
+        "The request carries no Authorization header. In the Enterprise Application, under "
+        "Provisioning, fill in Secret Token.",
+        presented=False,
+    )
+
+
+def bad_token(reason: str = "") -> Unproven:
+    """Whatever is wrong with a token, in the same words."""
+    return Unproven(
+        "The bearer token is not valid here: it may be mistyped, revoked, expired or meant for "
+        "another system. Create a new one in Muster and paste it into the Enterprise Application "
+        "under Provisioning, Secret Token. Where Secret Token is left blank, the organisation's "
+        "Entra ID directory must be registered in Muster.",
+        reason=reason,
+    )

@@ -1,0 +1,96 @@
+"""The secrets that Muster issues: bearer tokens, and the secrets of OAuth clients.
+
+They read `muster_<kind>_<tenant id>_<token id>_<secret>`, with 256 random bits of secret; secret
+scanners find them by that. The tenant keeps their SHA-256 digests only: a fast digest is enough,
+because a secret of that size cannot be guessed. The tenant named in one counts for nothing until
+the secret is proven.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from directory.tenants import Tenant, Token
+
+type TokenKind = Literal["scim", "access", "console"]
+"""What a bearer token opens: the SCIM endpoint, the access API, the console's JSON API."""
+type SecretKind = Literal["scim", "access", "console", "secret"]
+"""A `secret` opens nothing: an OAuth client gets its tokens for it."""
+
+TENANT_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SECRET = re.compile(
+    rf"muster_(?P<kind>scim|access|console|secret)_(?P<tenant>{TENANT_ID_PATTERN.pattern})"
+    r"_(?P<token>[0-9a-f]{8})_[0-9a-f]{64}"
+)
+_NO_DIGEST = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A secret as somebody shows it: nothing of it is proven."""
+
+    kind: str
+    tenant_id: str
+    token_id: str
+    text: str
+
+
+def issue(
+    kind: SecretKind,
+    tenant_id: str,
+    now: datetime,
+    note: str = "",
+    expires: datetime | None = None,
+) -> tuple[str, Token]:
+    """A new secret: its text, to be shown once, and what the tenant keeps of it."""
+    token_id = secrets.token_hex(4)
+    text = f"muster_{kind}_{tenant_id}_{token_id}_{secrets.token_hex(32)}"
+    kept = Token(token_id=token_id, digest=_digest(text), created=now, note=note, expires=expires)
+    return text, kept
+
+
+def presented(text: str) -> Presented | None:
+    """What a text claims to be; None where it is nothing that Muster issues."""
+    found = _SECRET.fullmatch(text)
+    return Presented(found["kind"], found["tenant"], found["token"], text) if found else None
+
+
+def is_live(token: Token, now: datetime) -> bool:
+    """Whether it has not expired."""
+    return token.expires is None or token.expires > now
+
+
+def bearer_tokens(tenant: Tenant | None, kind: str) -> list[tuple[str, Token]]:
+    """The tenant's tokens of a kind with the connections that they speak for: none ("") but for
+    those of SCIM."""
+    match tenant, kind:
+        case None, _:
+            return []
+        case Tenant(), "scim":
+            return [(c.connection_id, token) for c in tenant.connections for token in c.tokens]
+        case Tenant(), "access":
+            return [("", token) for token in tenant.access_tokens]
+        case Tenant(), "console":
+            return [("", token) for token in tenant.console_tokens]
+    return []
+
+
+def prove(shown: Presented, candidates: Iterable[tuple[str, Token]], now: datetime) -> str | None:
+    """Whose live secret this is among the candidates (owner, what is kept), or None."""
+    live = [
+        (owner, token.digest)
+        for owner, token in candidates
+        if token.token_id == shown.token_id and is_live(token, now)
+    ]
+    owner, digest = live[0] if live else (None, _NO_DIGEST)
+    # Compared in any case, so that the time taken does not tell whether the token id exists.
+    return owner if hmac.compare_digest(digest, _digest(shown.text)) else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
