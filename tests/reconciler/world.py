@@ -1,8 +1,8 @@
 """A small tenant to play with: writes as the use cases make them, messages in a list, and a model
 that says in the plainest way what everybody's access must be in the end."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,9 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import pytest
+
+from directory import membership_change
 from directory.access import Access, AccessChange, AccessState, ManualGrant, ManualGrants, access_id
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
+    REASONS,
     Actor,
     EntitlementKey,
     Event,
@@ -44,6 +48,7 @@ from directory.store import (
     Upsert,
 )
 from directory.tenants import TENANT_ID, Policy, Tenant
+from reconciler import recomputation, worker
 from reconciler.recomputation import Committed
 from reconciler.worker import Reconciler
 
@@ -77,6 +82,7 @@ class Model:
     """Users made by hand, whom Entra ID has not adopted."""
     given: dict[str, set[str]] = field(default_factory=dict)
     """Grants by hand."""
+    disable_when: frozenset[str] = frozenset(REASONS)
 
     def access(self) -> dict[str, Held]:
         return {user: self._of(user) for user in self.users}
@@ -86,7 +92,11 @@ class Model:
         if user in self.manual:
             return True, frozenset(given)
         direct = {group for group in self.groups if user in self.members[group]}
-        if not self.users[user] or not direct:
+        applicable = {
+            *(() if self.users[user] else ("inactive",)),
+            *(() if direct else ("noGroup",)),
+        }
+        if applicable & self.disable_when:
             return False, frozenset()
         above = direct
         while more := {g for g in self.groups if self.members[g] & above} - above:
@@ -260,6 +270,7 @@ class World:
 
     async def put_policy(self, policy: Policy) -> None:
         """Save the policy."""
+        self.model.disable_when = frozenset(policy.disable_when)
         change = Assign(("policy",), policy.model_dump(mode="json", by_alias=True))
         await self._commit([Update(TENANT_ID, (change,))], "policy", "Tenant", TENANT_ID, "tenant")
 
@@ -373,6 +384,19 @@ class World:
         )
         await self.store.batch(TENANT, [*operations, Create(event.to_document())])
         self.queue.append((ulid, None))
+
+
+@contextmanager
+def small_pieces() -> Iterator[None]:
+    """Five users are a crowd."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership_change, "CHUNK", 2)
+        patch.setattr(worker, "PAGE", 2)
+        patch.setattr(worker, "PAGES_PER_MESSAGE", 2)
+        patch.setattr(worker, "EDGES_PER_MESSAGE", 3)
+        patch.setattr(recomputation, "PAGE", 2)
+        patch.setattr(recomputation, "BACKOFF", 0.002)
+        yield
 
 
 @asynccontextmanager
