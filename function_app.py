@@ -9,17 +9,15 @@ before it knows which of them will run there.
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 import azure.functions as func
 
+import http_function
 import wiring
 from queues.port import DIRECTORY_EVENTS
 from queues.relay import parse
 from scim.errors import InvalidSyntax, ScimError, Unexpected
-
-type Asgi = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 log = logging.getLogger("muster.functions")
 
@@ -83,29 +81,27 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
 
 
 async def _serve(
-    surface: Callable[[wiring.Application], Asgi], req: func.HttpRequest, context: func.Context
+    surface: Callable[[wiring.Application], http_function.Asgi],
+    req: func.HttpRequest,
+    context: func.Context,
 ) -> func.HttpResponse:
     """Hand a request to one of the application's ASGI apps. Whatever happens is answered with a
     SCIM error, because the host makes an empty 500 of an exception."""
-    reached = False
-
-    async def asgi(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        nonlocal reached
-        reached = True
-        application = await wiring.application()
-        await surface(application)(scope, receive, send)
-
     try:
-        middleware = func.AsgiMiddleware(asgi)  # type: ignore[no-untyped-call]
-        response: func.HttpResponse = await middleware.handle_async(req, context)
+        scope = http_function.scope_of(req)
+    except ValueError:
+        return _answer(InvalidSyntax(_UNREADABLE), context.invocation_id)
+    try:
+        application = await wiring.application()
+        answered = await http_function.answer(surface(application), req, scope)
     except Exception as error:  # noqa: BLE001 (nothing may leave as an empty 500)
-        request_id = context.invocation_id
-        if isinstance(error, ValueError) and not reached:  # no ASGI scope can be made of it
-            return _answer(InvalidSyntax(_UNREADABLE), request_id)
         # Without the exception's text, which may hold a person's data.
         stack = "".join(traceback.format_tb(error.__traceback__))
-        log.error("Request %s failed: %s\n%s", request_id, type(error).__name__, stack)
-        return _answer(Unexpected(_FAULT.format(request_id)), request_id)
+        log.error("Request %s failed: %s\n%s", context.invocation_id, type(error).__name__, stack)
+        return _answer(Unexpected(_FAULT.format(context.invocation_id)), context.invocation_id)
+    response = func.HttpResponse(answered.body, status_code=answered.status)
+    for name, value in answered.headers:
+        response.headers.add(name, value)
     return response
 
 

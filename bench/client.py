@@ -81,8 +81,11 @@ class Client:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         status = int(head[9:12])
         _, found, after = head.partition(b"content-length:")
-        length = int(after.partition(b"\r\n")[0]) if found else 0
-        body = await reader.readexactly(length) if length else b""
+        if found:
+            length = int(after.partition(b"\r\n")[0])
+            body = await reader.readexactly(length) if length else b""
+        else:
+            body = await _chunks(reader) if b"transfer-encoding: chunked" in head else b""
         if status != call.expected:
             what = f"{call.method} {call.path} answered {status}"
             raise UnexpectedAnswer(f"{what}, not {call.expected}: {body[:500].decode()}")
@@ -94,6 +97,15 @@ class Client:
             return f"{head}\r\n".encode()
         head += f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(call.body)}\r\n\r\n"
         return head.encode() + call.body
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    """A body of unknown length (RFC 9112 section 7.1)."""
+    body = b""
+    while length := int(await reader.readuntil(b"\r\n"), 16):
+        body += (await reader.readexactly(length + 2))[:-2]
+    await reader.readuntil(b"\r\n")
+    return body
 
 
 async def drive(

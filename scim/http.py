@@ -6,20 +6,16 @@ Every answer has the media type `application/scim+json`, errors included, and no
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
+from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
 from scim.errors import (
     InvalidSyntax,
@@ -60,11 +56,7 @@ class ScimApplication:
     ) -> None:
         self._authenticator = authenticator
         self._public_url = public_url.rstrip("/")
-        self._router = Starlette(
-            routes=[self._route(path, methods) for path, methods in _routes(service).items()],
-            exception_handlers={HTTPException: _no_route},
-        )
-        self._router.router.redirect_slashes = False
+        self._router = Router(_routes(service))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. A slash too many means nothing: clients join a Tenant URL that ends
@@ -72,14 +64,16 @@ class ScimApplication:
         path = scope["path"]
         base = next((b for b in BASES if path == b or path.startswith(b + "/")), "")
         rest = "/" + path[len(base) :].strip("/")
-        await self._router({**scope, "path": rest, "muster.base": base}, receive, send)
-
-    def _route(self, path: str, methods: Mapping[str, UseCase]) -> Route:
-        async def endpoint(http: HttpRequest) -> Response:
-            use_case = methods["GET" if http.method == "HEAD" else http.method]
-            return await self._serve(http, path, use_case)
-
-        return Route(path, endpoint, methods=list(methods))
+        found = self._router.match(rest)
+        params = found.path_params if found else None
+        http = HttpRequest({**scope, "muster.base": base}, receive, params)
+        methods = found.methods if found else {}
+        use_case = methods.get("GET" if http.method == "HEAD" else http.method)
+        if found is None or use_case is None:
+            response = _no_route(http, methods)
+        else:
+            response = await self._serve(http, found.pattern, use_case)
+        await response(scope, receive, send)
 
     async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:
         """Run a use case; whatever it raises becomes a SCIM error."""
@@ -115,8 +109,7 @@ class ScimApplication:
     def _base_url(self, http: HttpRequest) -> str:
         host = self._public_url
         if not host:
-            netloc = http.headers.get("host") or http.url.netloc
-            host = f"{http.scope['scheme']}://{netloc}"
+            host = f"{http.scope['scheme']}://{http.headers.get('host', '')}"
         return host + str(http.scope["muster.base"])
 
 
@@ -137,7 +130,6 @@ def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
         "/": {"GET": lambda request, _: root.search(request)},
         "/.search": {"POST": lambda request, _: root.search(_in_body(request))},
     }
-    # Routes are tried in this order: what is asked for all day comes first.
     return _resource_routes("/Users", users) | _resource_routes("/Groups", groups) | routes
 
 
@@ -229,23 +221,20 @@ def _error(error: ScimError) -> Answer:
     return Answer(error.status, error.body(), error.headers)
 
 
-async def _no_route(http: HttpRequest, error: Exception) -> Response:
+def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
+    """The answer where nothing is, or nothing for this method."""
     request_id = _request_id(http)
-    answer = _error(
-        ResourceNotFound(
-            "There is no such SCIM endpoint. The Tenant URL in the Enterprise Application must "
-            "end in /scim, with nothing behind it but a flag such as ?aadOptscim062020."
-        )
+    allowed = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
+    error: ScimError = ResourceNotFound(
+        "There is no such SCIM endpoint. The Tenant URL in the Enterprise Application must "
+        "end in /scim, with nothing behind it but a flag such as ?aadOptscim062020."
     )
-    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
-        allowed = (error.headers or {}).get("Allow", "")
-        answer = _error(
-            MethodNotAllowed(
-                f"This endpoint does not know {http.method}; it knows {allowed}.",
-                headers={"Allow": allowed},
-            )
+    if allowed:
+        error = MethodNotAllowed(
+            f"This endpoint does not know {http.method}; it knows {allowed}.",
+            headers={"Allow": allowed},
         )
-    return _response(answer, request_id)
+    return _response(_error(error), request_id)
 
 
 def _response(answer: Answer, request_id: str) -> Response:

@@ -85,6 +85,7 @@ OURS = [
     "devhost",
     "directory",
     "function_app",
+    "http_function",
     "manage",
     "queues",
     "reconciler",

@@ -1,0 +1,95 @@
+"""An ASGI application behind an HTTP-triggered function.
+
+`azure.functions.AsgiMiddleware` does the same by way of a WSGI environment and several copies of
+the headers, and takes as long as Muster takes to answer a read.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes, urlsplit
+
+type Message = MutableMapping[str, Any]
+type Asgi = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+
+class Trigger(Protocol):
+    """What is read of `azure.functions.HttpRequest`."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def get_body(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Answered:
+    """An application's whole answer, its headers in order."""
+
+    status: int = 500
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+
+def scope_of(request: Trigger) -> Message:
+    """The request as ASGI has it. Raises ValueError for a path that is not percent-encoded UTF-8,
+    and for a host or port that is none."""
+    scheme, _, rest = request.url.partition("://")
+    target, _, query = rest.partition("?")
+    host, _, path = target.partition("/")
+    _check_host(host)
+    path = f"/{path}"
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": scheme,
+        "path": unquote_to_bytes(path).decode(),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
+        "server": None,
+        "client": None,
+    }
+
+
+@lru_cache(maxsize=256)
+def _check_host(host: str) -> None:
+    """Raises ValueError."""
+    _ = urlsplit(f"//{host}").port
+
+
+async def answer(application: Asgi, request: Trigger, scope: Message) -> Answered:
+    """Run the application on a request to its end."""
+    answered = Answered()
+    body = [request.get_body()]
+    complete = asyncio.Event()
+
+    async def receive() -> Message:
+        if body:
+            return {"type": "http.request", "body": body.pop(), "more_body": False}
+        await complete.wait()  # the client does not leave before it has its answer
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answered.status = message["status"]
+            fields = message["headers"]
+            answered.headers = [(name.decode(), value.decode()) for name, value in fields]
+        else:
+            answered.body += message.get("body", b"")
+            if not message.get("more_body"):
+                complete.set()
+
+    await application(scope, receive, send)
+    return answered

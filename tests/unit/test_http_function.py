@@ -1,0 +1,79 @@
+"""The bridge from an HTTP-triggered function to an ASGI application, with an application of
+Starlette's, which uses more of ASGI than ours do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+import http_function
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What a function is given."""
+
+    url: str
+    method: str = "GET"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def get_body(self) -> bytes:
+        """The request's body."""
+        return self.body
+
+
+async def _echo(request: Request) -> Response:
+    seen = {
+        "origin": f"{request.url.scheme}://{request.url.netloc}",
+        "path": request.path_params["path"],
+        "query": [*request.query_params.multi_items()],
+        "x": request.headers["X-Mixed-Case"],
+        "body": (await request.body()).decode(),
+    }
+    response = JSONResponse(seen, 201)
+    response.set_cookie("a", "1")
+    response.set_cookie("b", "2")
+    return response
+
+
+async def _parts(_: Request) -> Response:
+    def parts() -> Iterator[bytes]:
+        yield b"one "
+        yield b"two"
+
+    return StreamingResponse(parts())
+
+
+APPLICATION = Starlette(
+    routes=[Route("/parts", _parts), Route("/{path:path}", _echo, methods=["POST"])]
+)
+
+
+async def _answer(trigger: Trigger) -> http_function.Answered:
+    return await http_function.answer(APPLICATION, trigger, http_function.scope_of(trigger))
+
+
+async def test_an_application_sees_the_request_and_its_answer_comes_back_whole() -> None:
+    trigger = Trigger(
+        "https://h:8443/a%20b/%C3%BC?x=1&x=%3F&y=",
+        "POST",
+        {"host": "h:8443", "x-mixed-case": "v"},
+        b"\x7b\x7d",
+    )
+    answered = await _answer(trigger)
+    assert answered.status == 201
+    assert answered.body == (
+        b'{"origin":"https://h:8443","path":"a b/\xc3\xbc",'
+        b'"query":[["x","1"],["x","?"],["y",""]],"x":"v","body":"{}"}'
+    )
+    cookies = [value.partition(";")[0] for name, value in answered.headers if name == "set-cookie"]
+    assert cookies == ["a=1", "b=2"]
+
+
+async def test_an_answer_in_parts_is_complete() -> None:
+    """Such an application listens for the client to leave while it answers."""
+    assert (await _answer(Trigger("http://h/parts"))).body == b"one two"
