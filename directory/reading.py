@@ -8,19 +8,31 @@ from directory.store import READ_MANY, Page, Query, Store, Stored
 
 def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
     """All documents of a query, page by page; `query.limit` is the size of a page."""
+    return _items(pages(store, tenant_id, query))
+
+
+def pages(store: Store, tenant_id: str, query: Query) -> AsyncIterator[tuple[Stored, ...]]:
+    """The same, a page at a time."""
     return _pages(lambda page: store.query(tenant_id, page), query)
 
 
 def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
     """All documents of a query in every tenant's partition; for operators and the relay only."""
-    return _pages(store.query_every_tenant, query)
+    return _items(_pages(store.query_every_tenant, query))
 
 
-async def _pages(read: Callable[[Query], Awaitable[Page]], query: Query) -> AsyncIterator[Stored]:
+async def _items(pages: AsyncIterator[tuple[Stored, ...]]) -> AsyncIterator[Stored]:
+    async for page in pages:
+        for item in page:
+            yield item
+
+
+async def _pages(
+    read: Callable[[Query], Awaitable[Page]], query: Query
+) -> AsyncIterator[tuple[Stored, ...]]:
     while True:
         page = await read(query)
-        for item in page.items:
-            yield item
+        yield page.items
         if page.continuation is None:
             return
         query = replace(query, continuation=page.continuation, offset=0)

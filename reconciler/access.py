@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from directory.access import Access, Grant, GrantSource
+from directory.access import Access, AccessState, Grant, GrantSource
 from directory.completeness import missing
 from directory.documents import REASONS, EntitlementKey, Reason
 from directory.documents import Mapping as GroupMapping
@@ -101,6 +101,23 @@ def current_access(
         grants=access.grants if enabled else (),
         pending=reasons != access.reasons,
     )
+
+
+def state_of(access: Access | EffectiveAccess) -> AccessState:
+    """A record, or what was computed, in the form in which both compare."""
+    return AccessState(enabled=access.enabled, reasons=access.reasons, grants=access.grants)
+
+
+def visible(before: AccessState | None, after: AccessState | None) -> bool:
+    """Whether the application sees a difference: it does not where the same grants have other
+    sources."""
+    return _seen(before) != _seen(after)
+
+
+def _seen(state: AccessState | None) -> object:
+    if state is None:
+        return None
+    return state.enabled, state.reasons, [(grant.kind, grant.key) for grant in state.grants]
 
 
 def cost_center(user: Document, policy: Policy) -> str | None:

@@ -3,14 +3,27 @@ group of any size is walked in pieces. Loops end because no group is visited twi
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from directory.condition import Compare
-from directory.documents import Event, MemberType, Model
+from directory.documents import MembershipChange, MemberType, Model
 from directory.store import Query, Store
 
 GROUPS_PER_MESSAGE = 7_000
 """An id takes 29 bytes, and a message holds 255 KB."""
+
+
+class Reach(Protocol):
+    """Whose access may change, as an event says it (`directory.documents.Event`)."""
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def scope(self) -> Literal["none", "user", "members", "group", "tenant"]: ...
+    @property
+    def resource_id(self) -> str: ...
+    @property
+    def membership(self) -> MembershipChange | None: ...
 
 
 class Cursor(Model):
@@ -46,7 +59,7 @@ class Cursor(Model):
 END: Mapping[str, Any] = {"exhausted": True}
 
 
-def first_cursor(event: Event) -> Cursor:
+def first_cursor(event: Reach) -> Cursor:
     """Where the work of an event begins."""
     if event.scope == "group":
         return Cursor(groups=(event.resource_id,))
@@ -55,14 +68,14 @@ def first_cursor(event: Event) -> Cursor:
     return Cursor()
 
 
-def changed(event: Event) -> tuple[str, ...]:
+def changed(event: Reach) -> tuple[str, ...]:
     """Document ids of the members that came and went with an event, in the order in which they
     are applied."""
     change = event.membership
     return (*change.added, *change.removed) if change else ()
 
 
-def changed_groups(event: Event) -> tuple[str, ...]:
+def changed_groups(event: Reach) -> tuple[str, ...]:
     """SCIM ids of the groups among them."""
     return tuple(dict.fromkeys(_of_type("Group", changed(event))))
 
@@ -73,7 +86,7 @@ def _of_type(type: MemberType, members: Sequence[str]) -> list[str]:
 
 
 async def touched(
-    store: Store, event: Event, cursor: Cursor, limit: int
+    store: Store, event: Reach, cursor: Cursor, limit: int
 ) -> tuple[list[str], Cursor]:
     """The next users (at most `limit`, none on some pages) whose access the event may change, and
     the cursor after them. At most one query."""

@@ -19,7 +19,6 @@ from ulid import ULID
 from directory.access import (
     Access,
     AccessChange,
-    AccessState,
     ManualGrants,
     Publication,
     access_id,
@@ -47,7 +46,14 @@ from directory.store import (
     TooLarge,
 )
 from directory.tenants import TENANT_ID, Policy
-from reconciler.access import COST_CENTER, EffectiveAccess, Facts, cost_center, effective_access
+from reconciler.access import (
+    COST_CENTER,
+    Facts,
+    cost_center,
+    effective_access,
+    state_of,
+    visible,
+)
 
 PAGE = (BATCH_OPERATIONS - 1) // 2
 """Users whose records are written in one batch, each with its change, and one outbox row."""
@@ -60,13 +66,18 @@ BACKOFF = 0.01
 
 
 async def read_facts(
-    store: Store, tenant_id: str, users: Sequence[Document], policy: Policy
+    store: Store,
+    tenant_id: str,
+    users: Sequence[Document],
+    policy: Policy,
+    groups: Sequence[str] = (),
 ) -> Facts:
-    """What the access of these stored users follows from: one level of nested groups costs two
-    round trips, everything else one."""
+    """What the access of these stored users follows from, and of whoever else is in these groups:
+    one level of nested groups costs two round trips, everything else one."""
     ids = [user["resource"]["id"] for user in users]
-    groups_of = await groups_above(store, tenant_id, ids)
-    mappings = {mapping_id(group): group for group in set().union(*groups_of.values())}
+    groups_of = await groups_above(store, tenant_id, [*ids, *groups])
+    mapped = set(groups).union(*groups_of.values())
+    mappings = {mapping_id(group): group for group in mapped}
     keys = {key for user in users if (key := cost_center(user, policy))}
     entries = {entitlement_id(COST_CENTER, key): key for key in keys}
     by_hand = {manual_grants_id(id): id for id in ids}
@@ -226,7 +237,7 @@ class _Page:
             user = reading.users.get(id)
             if user is not None or record is not None:
                 changes += self._write(id, user, record)
-        told = tuple(change for change in changes if _visible(change.before, change.after))
+        told = tuple(change for change in changes if visible(change.before, change.after))
         self.operations += [Create(change.to_document()) for change in changes]
         if told:
             publication = Publication(
@@ -243,8 +254,8 @@ class _Page:
     ) -> Iterator[AccessChange]:
         """Add what keeps the record of a user; yields the change, where there is one."""
         old = Access.from_document(record.document) if record else None
-        before = _state(old) if old else None
-        after = _state(effective_access(user, self._reading.facts)) if user is not None else None
+        before = state_of(old) if old else None
+        after = state_of(effective_access(user, self._reading.facts)) if user is not None else None
         version = old.version + 1 if old else 1
         if after is None and record is not None:
             self.operations.append(Delete(access_id(id), record.etag))
@@ -273,19 +284,3 @@ class _Page:
 
     def _ulid(self) -> str:
         return str(ULID.from_datetime(self._now)).lower()
-
-
-def _state(access: Access | EffectiveAccess) -> AccessState:
-    return AccessState(enabled=access.enabled, reasons=access.reasons, grants=access.grants)
-
-
-def _visible(before: AccessState | None, after: AccessState | None) -> bool:
-    """Whether the application sees a difference: it does not where the same grants have other
-    sources."""
-    return _seen(before) != _seen(after)
-
-
-def _seen(state: AccessState | None) -> object:
-    if state is None:
-        return None
-    return state.enabled, state.reasons, [(grant.kind, grant.key) for grant in state.grants]

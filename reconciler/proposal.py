@@ -1,0 +1,124 @@
+"""What somebody thinks of changing, and the facts as they would be then."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from directory.documents import EntitlementKey, MembershipChange
+from directory.documents import Mapping as GroupMapping
+from directory.tenants import TENANT_ID, Policy
+from reconciler.access import Facts
+from reconciler.expansion import Cursor
+
+UNSAVED = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a mapping that is only proposed was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappingProposal:
+    """Other entitlements for the members of some groups."""
+
+    entitlements: Mapping[str, tuple[EntitlementKey, ...]]
+    """Group id → exactly what its members would get."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembersProposal:
+    """Members of a group that come and go."""
+
+    group_id: str
+    added: tuple[str, ...] = ()
+    """Document ids (`user:…`, `group:…`). Who is in both comes."""
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyProposal:
+    """Another policy of the tenant."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class GrantsProposal:
+    """What a user would be given by hand, exactly."""
+
+    user_id: str
+    grants: tuple[EntitlementKey, ...]
+
+
+type Proposal = MappingProposal | MembersProposal | PolicyProposal | GrantsProposal
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedReach:
+    """Whose access a proposal may change, in the form in which its event would say it
+    (`reconciler.expansion.Reach`)."""
+
+    tenant_id: str
+    scope: Literal["user", "members", "group", "tenant"]
+    resource_id: str = ""
+    membership: MembershipChange | None = None
+
+
+def reach_of(tenant_id: str, proposal: Proposal) -> tuple[ProposedReach, Cursor]:
+    """Whose access a proposal may change, and where to begin."""
+    match proposal:
+        case MappingProposal(entitlements):
+            return ProposedReach(tenant_id, "group"), Cursor(groups=tuple(entitlements))
+        case MembersProposal(group, added, removed):
+            named = dict.fromkeys((*added, *removed))
+            change = MembershipChange(added=tuple(named))
+            groups = tuple(id.removeprefix("group:") for id in named if id.startswith("group:"))
+            return ProposedReach(tenant_id, "members", group, change), Cursor(groups=groups)
+        case PolicyProposal():
+            return ProposedReach(tenant_id, "tenant", TENANT_ID), Cursor()
+        case GrantsProposal(user):
+            return ProposedReach(tenant_id, "user", user), Cursor()
+
+
+def policy_to_read(proposal: Proposal, policy: Policy) -> Policy:
+    """The policy under which facts are read that hold for the proposal, too: they include the
+    cost centers where either policy grants them."""
+    if isinstance(proposal, PolicyProposal) and proposal.policy.cost_center_from_attribute:
+        return proposal.policy
+    return policy
+
+
+def proposed(proposal: Proposal, facts: Facts) -> Facts:
+    """The facts as they would be. Of a proposal about members of a group, `facts` must know what
+    is above that group."""
+    match proposal:
+        case MappingProposal(entitlements):
+            new = {g: _mapping(g, keys, facts) for g, keys in entitlements.items()}
+            return replace(facts, mappings={**facts.mappings, **new})
+        case MembersProposal():
+            return replace(facts, groups_of=_groups_of(proposal, facts))
+        case PolicyProposal(policy):
+            return replace(facts, policy=policy)
+        case GrantsProposal(user, grants):
+            return replace(facts, manual={**facts.manual, user: grants})
+
+
+def _mapping(group: str, entitlements: tuple[EntitlementKey, ...], facts: Facts) -> GroupMapping:
+    old = facts.mappings.get(group)
+    return GroupMapping(
+        tenant_id="",
+        group_id=group,
+        version=old.version + 1 if old else 1,
+        entitlements=entitlements,
+        changed_at=UNSAVED,
+        event_id="",
+    )
+
+
+def _groups_of(proposal: MembersProposal, facts: Facts) -> Mapping[str, tuple[str, ...]]:
+    groups_of = {member: tuple(groups) for member, groups in facts.groups_of.items()}
+    for members, belongs in ((proposal.removed, False), (proposal.added, True)):
+        for member in (document_id.partition(":")[2] for document_id in members):
+            if member in groups_of:  # nobody else matters to these facts
+                others = set(groups_of[member]) - {proposal.group_id}
+                now = others | {proposal.group_id} if belongs else others
+                groups_of[member] = tuple(sorted(now))
+    return groups_of
