@@ -95,6 +95,8 @@ class Application:
     relay: Relay
     publisher: Publisher
     reconciler: Reconciler
+    service: Service
+    """What the use cases of SCIM and of administration need."""
     scim: ASGIApp
     access: ASGIApp
 
@@ -138,6 +140,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         relay=relay,
         publisher=publisher,
         reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
+        service=service,
         scim=ScimApplication(service, authenticator, settings.public_url),
         access=access_application(AccessReader(store, resource_types["User"]), authenticator),
     )

@@ -4,15 +4,12 @@ Saving a mapping changes nobody at once: it stores the mapping and an event in o
 reconciler applies it to the members.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from administration.catalog import places, unknown_entitlements
-from administration.events import operator_event
+from administration.events import Administration
 from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import (
@@ -53,21 +50,15 @@ def parse_mappings(content: bytes) -> MappingFile:
         raise AdministrationError(f"The mappings cannot be read: {places(error)}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Mappings:
-    """The mappings of one tenant. `submit(tenant_id, event_id)` hands an event to the relay."""
-
-    store: Store
-    tenant_id: str
-    submit: Callable[[str, str], None]
-    now: Callable[[], datetime]
+class Mappings(Administration):
+    """The mappings of one tenant."""
 
     async def load(self, file: MappingFile) -> list[Mapping]:
         """Save all mappings of a file. Groups and entitlements are looked up first, so that a
         mistake in one entry changes nothing. Raises AdministrationError."""
         groups = [await self._group(entry) for entry in file.mappings]
         wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
-        unknown = await unknown_entitlements(self.store, self.tenant_id, wanted)
+        unknown = await unknown_entitlements(self.service.store, self.tenant_id, wanted)
         if unknown:
             names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
             raise AdministrationError(
@@ -89,18 +80,17 @@ class Mappings:
         raise AdministrationError("Somebody else keeps changing this mapping. Try again.")
 
     async def _save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
-        now = self.now()
-        event = operator_event(self.tenant_id, "mapping", group, ("entitlements",), now)
+        event = self.event("mapping", "Group", group, ("entitlements",), "group")
         mapping = Mapping(
             tenant_id=self.tenant_id,
             group_id=group,
             entitlements=entitlements,
-            changed_at=now,
+            changed_at=event.at,
             event_id=event.event_id,
         )
         write: Create | Replace = Create(mapping.to_document())
         try:
-            stored = await self.store.read(self.tenant_id, mapping_id(group))
+            stored = await self.service.store.read(self.tenant_id, mapping_id(group))
         except NotFound:
             pass
         else:
@@ -109,8 +99,7 @@ class Mappings:
                 update={"version": old.version + 1, "applied_version": old.applied_version}
             )
             write = Replace(mapping.to_document(), stored.etag)
-        await self.store.batch(self.tenant_id, [write, Create(event.to_document())])
-        self.submit(self.tenant_id, event.event_id)
+        await self.commit([write], event)
         return mapping
 
     async def _group(self, entry: MappingEntry) -> str:
@@ -141,17 +130,17 @@ class Mappings:
     async def _by_id(self, group: str) -> list[str]:
         if not is_resource_id(group):
             return []
-        found = await self.store.read_many(self.tenant_id, [group_id(group)])
+        found = await self.service.store.read_many(self.tenant_id, [group_id(group)])
         return [group] if found else []
 
     async def _by_external_id(self, value: str) -> list[str]:
         key = Key.reserve(self.tenant_id, "Group", "externalId", value, "")
-        found = await self.store.read_many(self.tenant_id, [key.document_id])
+        found = await self.service.store.read_many(self.tenant_id, [key.document_id])
         return [Key.from_document(stored.document).resource_id for stored in found.values()]
 
     async def _by_display_name(self, value: str) -> list[str]:
         named = Compare(("search", "displayName"), "eq", value.casefold())
-        page = await self.store.query(self.tenant_id, Query("Group", named))
+        page = await self.service.store.query(self.tenant_id, Query("Group", named))
         return [stored.document["resource"]["id"] for stored in page.items]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from administration.events import operator_event
+from administration.events import administrative_event
 from directory.documents import Event
 from directory.reading import every_tenant
 from directory.store import (
@@ -107,7 +107,9 @@ async def change_policy(
 ) -> Tenant:
     """Set rules of a tenant's policy, by the names that Policy has for them. The reconciler then
     applies it to every user of the tenant."""
-    event = operator_event(tenant_id, "policy", tenant_id, tuple(changes), now)
+    event = administrative_event(
+        tenant_id, "policy", "Tenant", tenant_id, tuple(changes), "tenant", now
+    )
 
     def apply(tenant: Tenant) -> Tenant:
         return tenant.model_copy(update={"policy": tenant.policy.model_copy(update=changes)})

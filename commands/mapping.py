@@ -18,7 +18,7 @@ def mapping_load(tenant: TenantId, file: JsonFile, as_json: AsJson = False) -> N
 
     async def load(application: wiring.Application) -> list[dict[str, Any]]:
         await tenants.read_tenant(application.store, tenant)
-        mappings = Mappings(application.store, tenant, application.relay.submit, wiring.utc_now)
+        mappings = Mappings(application.service, tenant)
         saved = await mappings.load(parse_mappings(file.read_bytes()))
         return [
             {"groupId": m.group_id, "version": m.version, "entitlements": len(m.entitlements)}

@@ -18,7 +18,7 @@ from simulation.organisation import Organisation, Team
 from simulation.play import Entitlements, Play
 from simulation.provisioning import Provisioning, ProvisioningError
 from simulation.report import report
-from wiring import Application, utc_now
+from wiring import Application
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _mapper(application: Application, tenant: str) -> Any:
 
     async def map_teams(teams: Sequence[tuple[Team, str]]) -> Mapping[str, Entitlements]:
         catalog = await list_catalog(application.store, tenant)
-        mappings = Mappings(application.store, tenant, application.relay.submit, utc_now)
+        mappings = Mappings(application.service, tenant)
         given: dict[str, Entitlements] = {}
         for number, (team, group) in enumerate(teams):
             chosen = {(number * 2 + step) % len(catalog) for step in range(number % 2 + 1)}

@@ -39,7 +39,7 @@ class Environment:
     @property
     def mappings(self) -> Mappings:
         """The tenant's mappings."""
-        return Mappings(self.application.store, self.tenant_id, self.application.relay.submit, _now)
+        return Mappings(self.application.service, self.tenant_id)
 
     async def settle(self) -> None:
         """Reconcile until nothing is left in the queue."""

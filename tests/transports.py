@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ class Tenant:
     def mappings(self) -> Mappings:
         """The tenant's mappings, as an operator changes them."""
         application = self.muster.application
-        return Mappings(application.store, self.tenant_id, application.relay.submit, _now)
+        return Mappings(application.service, self.tenant_id)
 
     async def settle(self) -> None:
         """Wait until everything that was committed is reconciled."""
@@ -191,7 +190,3 @@ async def _closing[M: Muster](muster: M) -> AsyncIterator[M]:
         yield muster
     finally:
         await muster.close()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -14,6 +14,7 @@ import pytest
 from administration.demo import TENANT, prepare_demo
 from administration.mappings import Mappings
 from queues.relay import Relay
+from scim.resources import Service
 from tests.crash.killing import NOTHING, State, host, state
 from tests.crash.mortal import process
 from tests.crash.operations import OWNER, PATCH, group, user
@@ -91,7 +92,7 @@ async def test_what_was_answered_and_never_sent_is_applied(folder: Path) -> None
             await write(scim, "PATCH", f"/Users/{ada}", patch("Replace", "userName", "lovelace"))
             await write(scim, "DELETE", f"/Groups/{legal}")
             async with state(folder) as disk:
-                mappings = Mappings(disk.store, TENANT, lambda *_: None, utc_now)
+                mappings = Mappings(Service(disk.store, lambda *_: None, utc_now, {}), TENANT)
                 await mappings.save(sales, (OWNER,))
         first.kill()
     async with state(folder) as disk:
@@ -212,7 +213,8 @@ async def _group(disk: State, name: str) -> str:
 async def _map(disk: State, group: str) -> None:
     """Save a mapping, as the command line does beside a running host."""
     relay = Relay(disk.queue, disk.store)
-    await Mappings(disk.store, TENANT, relay.submit, utc_now).save(group, (OWNER,))
+    service = Service(disk.store, relay.submit, utc_now, {})
+    await Mappings(service, TENANT).save(group, (OWNER,))
     await relay.drain()
 
 
