@@ -6,7 +6,7 @@ for machines; without it, it prints tables for people.
 
 import typer
 
-from commands import catalog, connection, mapping, tenant, token
+from commands import catalog, connection, group, mapping, tenant, token
 from commands.simulate import simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -15,6 +15,7 @@ app.add_typer(connection.app, name="connection")
 app.add_typer(token.app, name="token")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(mapping.app, name="mapping")
+app.add_typer(group.app, name="group")
 app.command()(simulate)
 
 if __name__ == "__main__":

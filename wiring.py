@@ -22,8 +22,8 @@ from queues.sqlite_topic import SqliteTopic
 from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
 from scim.http import ScimApplication
-from scim.resources import Service
 from scim.schema import load_resource_types
+from scim.writing import Service
 from trust.authenticator import Authenticator, Home
 
 if TYPE_CHECKING:

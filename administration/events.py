@@ -7,7 +7,7 @@ from typing import Literal
 
 from directory.documents import Actor, Event, new_resource_id
 from directory.store import Create, Operation
-from scim.resources import Service
+from scim.writing import Service
 
 OPERATOR = Actor(type="operator", id="manage.py")
 

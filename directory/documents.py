@@ -200,6 +200,10 @@ class Mapping(StoredModel):
         return mapping_id(self.group_id)
 
 
+SAVES_MAPPING = ("mapping", "import")
+"""Operations whose event brings a version of a mapping."""
+
+
 class Actor(Model):
     """Who made a change: a connection of the tenant, an administrator in the console, or an
     operator at the command line."""

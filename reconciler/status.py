@@ -4,10 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from directory.documents import Mapping
+from directory.documents import SAVES_MAPPING, Mapping
 from directory.store import Document
 
 type Status = Literal["New", "Waiting for sync", "Applying changes", "Active"]
+
+EVENT_FIELDS = (
+    "eventId",
+    "state",
+    "operation",
+    "resourceId",
+    "scope",
+    "membership",
+    "progress",
+)
+"""What of an event the status depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +32,21 @@ class GroupStatus:
 
 
 def group_status(
-    group: Document, mapping: Mapping | None, events: Sequence[Document]
+    group: Document, mapping: Mapping | None, events: Sequence[Document], members: int = 0
 ) -> GroupStatus:
-    """The status of a stored group.
+    """The status of a stored group of so many members.
 
     `events` are the stored events about this group that are not done. A group of source `manual`
-    was imported and no request from Entra ID has touched it; the first one makes it `scim`.
+    was imported and no request from Entra ID has touched it; the first one makes it `scim`. What
+    changes inside a group that is a member is shown on that group, not on the ones above it.
     """
     if group["source"] == "manual":
         return GroupStatus("Waiting for sync")
     if mapping is None:
         return GroupStatus("New")
-    open_events = [e for e in events if e["state"] != "done" and e["scope"] != "none"]
+    open_events = [event for event in events if _is_open(event, mapping)]
     if open_events or group.get("intent") or mapping.applied_version < mapping.version:
-        progress = [_progress(event) for event in open_events]
+        progress = [_progress(event, members) for event in open_events]
         return GroupStatus(
             "Applying changes",
             done=sum(done for done, _ in progress),
@@ -43,10 +55,18 @@ def group_status(
     return GroupStatus("Active")
 
 
-def _progress(event: Document) -> tuple[int, int]:
-    """What the reconciler noted on the event; before it began, the members that the event names
-    are what is known of its size."""
+def _is_open(event: Document, mapping: Mapping) -> bool:
+    """Whether it is still to be applied: a later save of the mapping does so for earlier ones."""
+    superseded = event["operation"] in SAVES_MAPPING and event["eventId"] != mapping.event_id
+    return not (superseded or event["state"] == "done" or event["scope"] == "none")
+
+
+def _progress(event: Document, members: int) -> tuple[int, int]:
+    """What the reconciler noted on the event; before it began, the members that the event names,
+    or all of the group's, are what is known of its size."""
     if "progress" in event:
         return event["progress"]["done"], event["progress"]["total"]
+    if event["scope"] == "group":
+        return 0, members
     change = event.get("membership") or {}
     return 0, len(change.get("added", ())) + len(change.get("removed", ()))

@@ -13,7 +13,7 @@ from typing import Any
 
 from directory import membership_change
 from directory.condition import All, Compare, Condition, OneOf
-from directory.documents import Event, Mapping, event_id, group_id, mapping_id
+from directory.documents import SAVES_MAPPING, Event, Mapping, event_id, group_id, mapping_id
 from directory.reading import read_all
 from directory.store import (
     Assign,
@@ -40,9 +40,6 @@ GROUPS_PER_COUNT = 500
 """Groups whose members are counted in one question."""
 EDGES_PER_MESSAGE = 5_000
 """Edges of a deleted group that one message removes."""
-
-SAVES_MAPPING = ("mapping", "import")
-"""Operations whose event brings a version of a mapping."""
 
 type Submit = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Sends tenant id, event id and cursor as the next message, behind what is queued already."""

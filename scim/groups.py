@@ -147,10 +147,10 @@ class Groups(Resources):
             event = self._event(
                 request, operation, resource_id, patched.changed, patched.ignored, changes
             )
-            if not event.attributes:
-                await self.commit(request, [], event)
-                return stored
             old = _provisioned(stored.document, request.caller.connection_id)
+            if not event.attributes and old == stored.document:
+                await self.commit([], event)
+                return stored
             document = self.document(old, patched.resource, self.stamp())
             return await self._write(request, stored, document, event, changes)
 
@@ -221,11 +221,11 @@ class Groups(Resources):
         if changes.size <= BATCH_EDGES:
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
             operations = [write, *reservations, *_edges(event, changes)]
-            etags = await self.commit(request, operations, event)
+            etags = await self.commit(operations, event)
             return Stored(document, etags[0] or "")
         document = {**document, "intent": event.event_id}
         write = _write_of(stored, document, event, conditional=True)
-        await self.commit(request, [write, *reservations], event)
+        await self.commit([write, *reservations], event)
         try:
             await membership_change.finish(self.service.store, tenant_id, event.event_id)
             return await self.read(request, event.resource_id)

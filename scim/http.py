@@ -28,11 +28,11 @@ from scim.errors import (
 from scim.exchange import BASES, BODY_BYTES, Answer, Request
 from scim.failure import failed
 from scim.groups import Groups
-from scim.resources import Service
 from scim.search import Root
 from scim.selection import search_parameters
 from scim.service_provider import ServiceProvider
 from scim.users import Users
+from scim.writing import Service
 from trust.authenticator import Authenticator
 
 MEDIA_TYPE = "application/scim+json"

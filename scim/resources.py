@@ -1,80 +1,26 @@
-"""What users and groups share: reading, finding, and committing a change with its event.
+"""What the use cases of users and groups share: reading, finding, deleting, and what a write needs
+to know of its request."""
 
-A write is one transactional batch: resource, reservations, memberships and event. Where a race
-was lost (somebody else wrote in between) it is read and computed again, a bounded number of
-times; nothing is ever half written.
-"""
-
-import asyncio
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from directory.condition import Compare, Condition
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
-from directory.store import (
-    Conflict,
-    Create,
-    Delete,
-    NotFound,
-    Operation,
-    PreconditionFailed,
-    Store,
-    Stored,
-)
+from directory.store import NotFound, Stored
 from scim.cursor import Cursor, invalid
 from scim.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
 from scim.exchange import Answer, Request
-from scim.representation import (
-    Projection,
-    etag_matches,
-    list_response,
-    render,
-    searchable,
-    weak,
-)
-from scim.reservations import reserve, taken
-from scim.schema import ResourceType
+from scim.representation import Projection, etag_matches, list_response, render, weak
 from scim.selection import Selection
-
-ATTEMPTS = 12
-"""How often a write is computed anew after a lost race before it is a 412."""
+from scim.writing import Writing
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What the use cases need from outside.
-
-    `submit(tenant_id, event_id)` hands a committed event to the relay and never fails.
-    `retention` is how long (seconds) an event that is done is kept.
-    """
-
-    store: Store
-    submit: Callable[[str, str], None]
-    now: Callable[[], datetime]
-    resource_types: Mapping[str, ResourceType]
-    retention: int = 400 * 86_400
-
-
-class LostRace(Exception):
-    """Another write came between reading and committing."""
-
-
-class Resources(ABC):
+class Resources(Writing, ABC):
     """The use cases of one resource type that do not depend on which it is."""
 
     scope_of_delete: Literal["user", "group"]
-
-    def __init__(self, service: Service, resource_type: ResourceType) -> None:
-        self.service = service
-        self.type = resource_type
-
-    def document_id(self, resource_id: str) -> str:
-        """Where the resource is stored."""
-        return f"{self.type.name.lower()}:{resource_id}"
 
     def location(self, request: Request, resource_id: str) -> str:
         """The resource's URL under the base that the client uses."""
@@ -171,12 +117,7 @@ class Resources(ABC):
             self.check_version(request, stored)
             self.check_owner(request, stored)
             event = self.event(request, "delete", resource_id, scope=self.scope_of_delete)
-            tenant_id = request.tenant.tenant_id
-            operations: list[Operation] = [
-                Delete(self.document_id(resource_id), stored.etag),
-                *reserve(tenant_id, self.type, resource_id, stored.document["resource"], {}),
-            ]
-            await self.commit(request, operations, event)
+            await self.remove(stored, event)
             return Answer(204)
 
         return await self.retrying(attempt)
@@ -210,26 +151,6 @@ class Resources(ABC):
         """ETag and Location of a single resource's answer."""
         location = self.location(request, stored.document["resource"]["id"])
         return {"ETag": weak(stored.etag), "Location": location}
-
-    def stamp(self) -> str:
-        """Now, as documents keep it."""
-        now = self.service.now().astimezone(UTC)
-        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    def document(
-        self, old: Mapping[str, Any], resource: dict[str, Any], modified: str
-    ) -> dict[str, Any]:
-        """The stored form of a resource; `old` keeps what the resource does not say."""
-        created = old.get("created", modified)
-        return {
-            **old,
-            "id": self.document_id(resource["id"]),
-            "type": self.type.name,
-            "resource": resource,
-            "search": searchable(self.type, resource, created, modified),
-            "created": created,
-            "modified": modified,
-        }
 
     def refuse_ignored(self, request: Request, ignored: Sequence[str]) -> None:
         """Raises InvalidValue in a strict tenant where the request carries unknown attributes."""
@@ -270,43 +191,6 @@ class Resources(ABC):
             membership=membership,
             done_at=now if done else None,
             ttl=self.service.retention if done else None,
-        )
-
-    async def commit(
-        self, request: Request, operations: Sequence[Operation], event: Event
-    ) -> list[str | None]:
-        """Write everything and the event in one batch, then hand the event to the relay.
-
-        Raises LostRace where it is worth computing again, Uniqueness where a reserved value is
-        taken, ResourceNotFound where the resource is gone.
-        """
-        tenant_id = request.tenant.tenant_id
-        batch = [*operations, Create(event.to_document())]
-        try:
-            etags = await self.service.store.batch(tenant_id, batch)
-        except Conflict as conflict:
-            if conflict.document_id.startswith("key:"):
-                error = await taken(self.service.store, tenant_id, conflict.document_id)
-                if error:
-                    raise error from None
-            raise LostRace from conflict
-        except (PreconditionFailed, NotFound) as lost:
-            raise LostRace from lost
-        if event.state == "pending":
-            self.service.submit(tenant_id, event.event_id)
-        return etags
-
-    async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run an attempt until it does not lose a race, at most ATTEMPTS times."""
-        for tries in range(ATTEMPTS):
-            try:
-                return await attempt()
-            except LostRace:
-                await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(tries, 6)))  # noqa: S311
-        raise PreconditionUnmet(
-            "Too many requests changed this resource at the same time; nothing was written. "
-            "Repeat the request.",
-            headers={"Retry-After": "1"},
         )
 
     def _unique_match(self, condition: Condition) -> tuple[str, str] | None:

@@ -8,13 +8,12 @@ from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
 from directory.reading import read_all
-from directory.store import Create, Operation, Replace, Stored
+from directory.store import Stored
 from scim import entra, patch
 from scim.binding import Related, related, resolve
 from scim.errors import InvalidValue
 from scim.exchange import Answer, Request
 from scim.representation import Projection
-from scim.reservations import reserve
 from scim.resources import Resources
 from scim.selection import Selection
 from scim.validation import Changed, differences, normalise, replacement
@@ -34,16 +33,11 @@ class Users(Resources):
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
         resource = {**normal.resource, "id": resource_id}
-        tenant_id = request.tenant.tenant_id
-        document = self.document(
-            {
-                "tenantId": tenant_id,
-                "source": "scim",
-                "connectionId": request.caller.connection_id,
-            },
-            resource,
-            self.stamp(),
-        )
+        base = {
+            "tenantId": request.tenant.tenant_id,
+            "source": "scim",
+            "connectionId": request.caller.connection_id,
+        }
         event = self.event(
             request,
             "create",
@@ -54,12 +48,7 @@ class Users(Resources):
         )
 
         async def attempt() -> Answer:
-            operations: list[Operation] = [
-                Create(document),
-                *reserve(tenant_id, self.type, resource_id, {}, resource),
-            ]
-            etags = await self.commit(request, operations, event)
-            stored = Stored(document, etags[0] or "")
+            stored = await self.insert(base, resource, event)
             (body,) = await self.present(request, [stored], projection)
             return Answer(201, body, self.headers(request, stored))
 
@@ -110,31 +99,21 @@ class Users(Resources):
                 attributes=patched.changed,
                 ignored=patched.ignored,
             )
-            stored = await self._store(request, stored, patched.resource, event)
+            stored = await self._store(stored, patched.resource, event)
             (body,) = await self.present(request, [stored], projection)
             return Answer(200, body, self.headers(request, stored))
 
         return await self.retrying(attempt)
 
-    async def _store(
-        self, request: Request, stored: Stored, resource: dict[str, Any], event: Event
-    ) -> Stored:
+    async def _store(self, stored: Stored, resource: dict[str, Any], event: Event) -> Stored:
         """Commit a changed resource; one that did not change leaves only the log entry."""
         if not event.attributes:
-            await self.commit(request, [], event)
+            await self.commit([], event)
             return stored
-        old = stored.document
-        document = self.document(old, resource, self.stamp())
-        if "externalId" in event.attributes and resource.get("externalId"):
-            document["source"] = "scim"  # Entra ID adopts a user that was made by hand
-        operations: list[Operation] = [
-            Replace(document, stored.etag),
-            *reserve(
-                request.tenant.tenant_id, self.type, resource["id"], old["resource"], resource
-            ),
-        ]
-        etags = await self.commit(request, operations, event)
-        return Stored(document, etags[0] or "")
+        base = stored.document
+        if base["source"] != "scim" and "externalId" in resource:
+            base = {**base, "source": "scim", "connectionId": event.actor.id}  # adopted
+        return await self.update(stored, base, resource, event)
 
     async def present(
         self, request: Request, items: Sequence[Stored], projection: Projection

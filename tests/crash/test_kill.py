@@ -14,7 +14,7 @@ import pytest
 from administration.demo import TENANT, prepare_demo
 from administration.mappings import Mappings
 from queues.relay import Relay
-from scim.resources import Service
+from scim.writing import Service
 from tests.crash.killing import NOTHING, State, host, state
 from tests.crash.mortal import process
 from tests.crash.operations import OWNER, PATCH, group, user

@@ -18,9 +18,9 @@ from directory.tenants import Tenant as StoredTenant
 from scim.bulk import AT_ONCE, Bulk
 from scim.exchange import Request
 from scim.groups import Groups
-from scim.resources import Service
 from scim.schema import load_resource_types
 from scim.users import Users
+from scim.writing import Service
 from tests.environment import running
 from tests.scim.bulk import bulk, change, id_of, post, process, statuses
 from tests.scim.messages import ENTERPRISE, group, members, operation, patch, user

@@ -27,7 +27,12 @@ def mapping(version: int, applied: int) -> Mapping:
 
 
 def event(state: str = "pending", scope: str = "members", **more: Any) -> dict[str, Any]:
-    return {"state": state, "scope": scope, **more}
+    return {"eventId": "e2", "operation": "patch", "state": state, "scope": scope, **more}
+
+
+def save(event_id: str, **more: Any) -> dict[str, Any]:
+    """The event of a saved mapping."""
+    return event(scope="group", eventId=event_id, operation="mapping", **more)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,7 @@ def event(state: str = "pending", scope: str = "members", **more: Any) -> dict[s
         (group(), mapping(1, 1), [event()], MOVING),
         (group(), mapping(1, 1), [event("failed")], MOVING),
         (group(), mapping(1, 1), [event("done"), event(scope="none")], GroupStatus("Active")),
+        (group(), mapping(2, 2), [save("superseded")], GroupStatus("Active")),
     ],
 )
 def test_status(
@@ -61,3 +67,12 @@ def test_progress_is_summed_over_the_events() -> None:
     ]
     status = group_status(group(), mapping(2, 1), events)
     assert status == GroupStatus("Applying changes", done=500, total=2003)
+
+
+def test_a_saved_mapping_is_as_large_as_its_group_until_it_is_measured() -> None:
+    superseded = save("e1", progress={"done": 3, "total": 7})
+    status = group_status(group(), mapping(3, 1), [superseded, save("e")], members=40)
+    assert status == GroupStatus("Applying changes", done=0, total=40)
+    measured = save("e", progress={"done": 20, "total": 55})
+    status = group_status(group(), mapping(3, 1), [superseded, measured], members=40)
+    assert status == GroupStatus("Applying changes", done=20, total=55)

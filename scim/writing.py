@@ -1,0 +1,148 @@
+"""Writing a user or group: one batch of resource, reservations and event, whoever writes it.
+
+A write is one transactional batch: resource, reservations, memberships and event. Where a race
+was lost (somebody else wrote in between) it is read and computed again, a bounded number of
+times; nothing is ever half written.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from directory.documents import Event
+from directory.store import (
+    Conflict,
+    Create,
+    Delete,
+    Document,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Replace,
+    Store,
+    Stored,
+)
+from scim.errors import PreconditionUnmet
+from scim.representation import searchable
+from scim.reservations import reserve, taken
+from scim.schema import ResourceType
+
+ATTEMPTS = 12
+"""How often a write is computed anew after a lost race before it is a 412."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the use cases need from outside.
+
+    `submit(tenant_id, event_id)` hands a committed event to the relay and never fails.
+    `retention` is how long (seconds) an event that is done is kept.
+    """
+
+    store: Store
+    submit: Callable[[str, str], None]
+    now: Callable[[], datetime]
+    resource_types: Mapping[str, ResourceType]
+    retention: int = 400 * 86_400
+
+
+class LostRace(Exception):
+    """Another write came between reading and committing."""
+
+
+class Writing:
+    """How resources of one type are written."""
+
+    def __init__(self, service: Service, resource_type: ResourceType) -> None:
+        self.service = service
+        self.type = resource_type
+
+    def document_id(self, resource_id: str) -> str:
+        """Where the resource is stored."""
+        return f"{self.type.name.lower()}:{resource_id}"
+
+    async def insert(self, base: Document, resource: dict[str, Any], event: Event) -> Stored:
+        """Commit a new resource; `base` is what its document says beside it. Raises what `commit`
+        raises."""
+        document = self.document(base, resource, self.stamp())
+        reservations = reserve(event.tenant_id, self.type, resource["id"], {}, resource)
+        etags = await self.commit([Create(document), *reservations], event)
+        return Stored(document, etags[0] or "")
+
+    async def update(
+        self, stored: Stored, base: Document, resource: dict[str, Any], event: Event
+    ) -> Stored:
+        """Commit a changed resource, unless somebody else changed it meanwhile. Raises what
+        `commit` raises."""
+        document = self.document(base, resource, self.stamp())
+        old = stored.document["resource"]
+        reservations = reserve(event.tenant_id, self.type, resource["id"], old, resource)
+        etags = await self.commit([Replace(document, stored.etag), *reservations], event)
+        return Stored(document, etags[0] or "")
+
+    async def remove(self, stored: Stored, event: Event) -> None:
+        """Remove a resource and its reservations. Raises what `commit` raises."""
+        resource = stored.document["resource"]
+        operations = [
+            Delete(stored.document["id"], stored.etag),
+            *reserve(event.tenant_id, self.type, resource["id"], resource, {}),
+        ]
+        await self.commit(operations, event)
+
+    def stamp(self) -> str:
+        """Now, as documents keep it."""
+        now = self.service.now().astimezone(UTC)
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def document(
+        self, old: Mapping[str, Any], resource: dict[str, Any], modified: str
+    ) -> dict[str, Any]:
+        """The stored form of a resource; `old` keeps what the resource does not say."""
+        created = old.get("created", modified)
+        return {
+            **old,
+            "id": self.document_id(resource["id"]),
+            "type": self.type.name,
+            "resource": resource,
+            "search": searchable(self.type, resource, created, modified),
+            "created": created,
+            "modified": modified,
+        }
+
+    async def commit(self, operations: Sequence[Operation], event: Event) -> list[str | None]:
+        """Write everything and the event in one batch, then hand the event to the relay.
+
+        Raises LostRace where it is worth computing again, Uniqueness where a reserved value is
+        taken, ResourceNotFound where the resource is gone.
+        """
+        tenant_id = event.tenant_id
+        batch = [*operations, Create(event.to_document())]
+        try:
+            etags = await self.service.store.batch(tenant_id, batch)
+        except Conflict as conflict:
+            if conflict.document_id.startswith("key:"):
+                error = await taken(self.service.store, tenant_id, conflict.document_id)
+                if error:
+                    raise error from None
+            raise LostRace from conflict
+        except (PreconditionFailed, NotFound) as lost:
+            raise LostRace from lost
+        if event.state == "pending":
+            self.service.submit(tenant_id, event.event_id)
+        return etags
+
+    async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Run an attempt until it does not lose a race, at most ATTEMPTS times."""
+        for tries in range(ATTEMPTS):
+            try:
+                return await attempt()
+            except LostRace:
+                await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(tries, 6)))  # noqa: S311
+        raise PreconditionUnmet(
+            "Too many requests changed this resource at the same time; nothing was written. "
+            "Repeat the request.",
+            headers={"Retry-After": "1"},
+        )
