@@ -5,7 +5,7 @@ READY := $(ENVIRONMENT)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench requirements indexing-policy clean
+.PHONY: help run test check bench requirements indexing-policy package clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ requirements: $(READY) ## pin requirements*.txt anew from pyproject.toml (needs 
 
 indexing-policy: $(READY) ## write infra/indexing-policy.json anew from what the code queries
 	$(PYTHON) -m directory.cosmos_indexing > infra/indexing-policy.json
+
+package: ## what a deployment takes, as it was committed: muster.zip
+	git archive --format=zip -o muster.zip HEAD
 
 clean: ## remove the environment and what tests left; never the state in .muster
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache

@@ -11,6 +11,7 @@ from administration.demo import Demo
 from commands.output import AsJson, out, run, show
 from simulation.command import Script
 from simulation.command import simulate as play
+from simulation.dry import try_target
 from simulation.report import show as show_summary
 
 
@@ -28,12 +29,23 @@ def simulate(
     access_token: Annotated[
         str, typer.Option(help="Access API token.", envvar="MUSTER_ACCESS_TOKEN")
     ] = "",
+    dry_target: Annotated[
+        str,
+        typer.Option(
+            help="Of the Muster at this URL, only see whether it refuses strangers and, with "
+            "--token, whether Test Connection would be green. Nothing is written."
+        ),
+    ] = "",
     seed: Annotated[int | None, typer.Option(help="The same organisation again.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play a customer's Entra ID: test connection, users, groups, members, then days of joiners,
     movers and leavers; ends with who got what. Without a token it plays the demo tenant of
     'make run' and maps its groups; elsewhere the mappings are left as they are."""
+    if dry_target:
+        seen = run(lambda _: try_target(dry_target, token))
+        show(seen, as_json, tuple(seen))
+        return
     settings = wiring.Settings()
     demo = None if token else Demo.read(settings.data)
     if not (token and access_token) and demo is None:

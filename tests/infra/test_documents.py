@@ -1,0 +1,90 @@
+"""What the documents tell people to type exists, and every alert has its paragraph."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from manage import app
+from tests.infra.bicep import Infra
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def code(markdown: str) -> Iterator[str]:
+    """The lines of code blocks, with continued lines joined, and the code in the text."""
+    blocks = re.findall(r"```[^\n]*\n(.*?)```", markdown, re.DOTALL)
+    for block in blocks:
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", markdown, flags=re.DOTALL))
+
+
+def unknown(line: str) -> Iterator[str]:
+    """What is wrong with a call of manage.py in a line."""
+    called = re.search(r"manage\.py (.*)", line)
+    if called is None:
+        return
+    command: Any = typer.main.get_command(app)
+    words = called[1].split()
+    while words and hasattr(command, "commands"):
+        found = command.commands.get(words[0])
+        if found is None:
+            if re.match(r"[a-z]", words[0]):
+                yield f"manage.py has no command {words[0]!r} in {line!r}"
+            return
+        command, words = found, words[1:]
+    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    options |= {option for parameter in command.params for option in parameter.secondary_opts}
+    for word in words:
+        for option in re.findall(r"^\[?(--[a-z-]+)", word):
+            if option not in options:
+                yield f"{line!r}: there is no {option}"
+
+
+def test_commands_exist() -> None:
+    problems = [
+        f"{document.name}: {problem}"
+        for document in DOCUMENTS
+        for line in code(document.read_text())
+        for problem in unknown(line)
+    ]
+    assert problems == []
+
+
+def test_a_command_that_does_not_exist_is_seen() -> None:
+    assert list(unknown("$ .venv/bin/python manage.py tenant explode contoso"))
+    assert list(unknown("manage.py tenant create contoso --colour red"))
+    assert not list(unknown("manage.py tenant create contoso --name Contoso"))
+
+
+def links(markdown: str) -> Iterator[str]:
+    """Files that a document links to."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", markdown):
+        if not re.match(r"[a-z]+:|#", target):
+            yield target.partition("#")[0]
+
+
+def test_links_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        dead = [
+            link for link in links(document.read_text()) if not (document.parent / link).exists()
+        ]
+        assert dead == [], document.name
+
+
+def alerts(infra: Infra) -> list[str]:
+    """The names of all alerts."""
+    module = infra.files["modules/alerts.bicep"]
+    listed = [row["name"] for kind in ("metrics", "logs") for row in module.variables[kind].value]
+    alone = str(module.resources["availability"].get("name"))
+    return [*listed, alone.partition("${suffix}-")[2].strip("'")]
+
+
+def test_every_alert_has_its_paragraph() -> None:
+    manual = (ROOT / "docs/operate.md").read_text()
+    told = re.findall(r"^### `([\w-]+)`", manual, re.MULTILINE)
+    assert sorted(told) == sorted(alerts(Infra.read()))
+    assert len(alerts(Infra.read())) > 10
