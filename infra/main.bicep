@@ -26,6 +26,9 @@ param tags object = {}
 @description('Scheme and host that clients of this stamp address, such as https://eu.muster.example.com. Empty: the custom domain, or else the function app\'s own name.')
 param publicUrl string = ''
 
+@description('Region → scheme and host of the other stamps, so that a tenant of another region is told the right URL: { us: \'https://us.muster.example.com\' }')
+param regionUrls object = {}
+
 @description('Spread every service over the region\'s availability zones.')
 param zoneRedundant bool
 
@@ -37,6 +40,10 @@ param capacityMode string
 @minValue(1000)
 @maxValue(1000000)
 param maxThroughput int = 4000
+
+@description('Name of the Cosmos DB account; empty: the stamp\'s own. After a restore, the restored account\'s.')
+@maxLength(44)
+param databaseAccountName string = ''
 
 @description('How far back the database can be restored.')
 @allowed(['Continuous7Days', 'Continuous30Days'])
@@ -133,10 +140,12 @@ module resources 'modules/stamp.bicep' = {
     location: location
     tags: allTags
     publicUrl: publicUrl
+    regionUrls: regionUrls
     zoneRedundant: zoneRedundant
     capacityMode: capacityMode
     maxThroughput: maxThroughput
     backupTier: backupTier
+    databaseAccountName: databaseAccountName
     retentionDays: retentionDays
     schemas: schemas
     alwaysReadyInstances: alwaysReadyInstances

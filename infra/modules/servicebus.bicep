@@ -29,7 +29,7 @@ param maxDeliveryCount int
 param workspaceId string
 
 var sku = privateOnly ? 'Premium' : 'Standard'
-// Longer than the timer's interval, shorter than an operator's patience with a replay.
+// Longer than the timer's interval: what it re-sends too early is dropped.
 var duplicateWindow = 'PT10M'
 
 resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {

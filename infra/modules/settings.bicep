@@ -33,6 +33,9 @@ param region string
 @description('Scheme and host that clients of this stamp address.')
 param publicUrl string
 
+@description('Region → scheme and host of the other stamps.')
+param regionUrls object
+
 @description('Days for which events that are done are kept.')
 @minValue(1)
 param retentionDays int
@@ -68,6 +71,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     // Muster
     MUSTER_REGION: region
     MUSTER_PUBLIC_URL: publicUrl
+    MUSTER_REGION_URLS: string(regionUrls)
     MUSTER_SCHEMAS: schemas
     MUSTER_COSMOS_ENDPOINT: cosmosEndpoint
     MUSTER_COSMOS_DATABASE: databaseName

@@ -20,6 +20,9 @@ param tags object
 @description('Scheme and host that clients of this stamp address; empty: the custom domain, or else the app\'s own name.')
 param publicUrl string
 
+@description('Region → scheme and host of the other stamps.')
+param regionUrls object
+
 @description('Spread every service over the availability zones.')
 param zoneRedundant bool
 
@@ -31,6 +34,9 @@ param capacityMode string
 @minValue(1000)
 @maxValue(1000000)
 param maxThroughput int
+
+@description('Name of the Cosmos DB account; empty: the stamp\'s own.')
+param databaseAccountName string
 
 @description('How far back the database can be restored.')
 @allowed(['Continuous7Days', 'Continuous30Days'])
@@ -131,7 +137,7 @@ module storage 'storage.bicep' = {
 
 module cosmos 'cosmos.bicep' = {
   params: {
-    name: 'cosmos-muster-${suffix}'
+    name: empty(databaseAccountName) ? 'cosmos-muster-${suffix}' : databaseAccountName
     location: location
     tags: tags
     zoneRedundant: zoneRedundant
@@ -250,6 +256,7 @@ module settings 'settings.bicep' = {
     containerName: cosmos.outputs.container
     region: region
     publicUrl: tenantHost
+    regionUrls: regionUrls
     retentionDays: retentionDays
     schemas: schemas
     maxDeliveryCount: maxDeliveryCount

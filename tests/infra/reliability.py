@@ -61,6 +61,7 @@ REGIONAL = {
     "vnetAddressPrefix",
     "publicUrl",
     "regionUrls",
+    "databaseAccountName",
     "customDomain",
     "certificateVaultId",
     "certificateName",
