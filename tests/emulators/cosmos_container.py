@@ -7,7 +7,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -44,6 +44,10 @@ class Container:
     now: Callable[[], float] = time.time
     partitions: dict[str, dict[str, _Version]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
+
+    def copy(self) -> "Container":
+        """The same items in a container of their own."""
+        return replace(self, partitions={name: {**p} for name, p in self.partitions.items()})
 
     def read(self, partition: str, id: str) -> Item:
         """Raises Refused 404."""

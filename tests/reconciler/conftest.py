@@ -4,10 +4,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.reconciler.places import PLACES
 from tests.reconciler.world import World, tenant
 
 
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> str:
+    """Every test runs on both stores."""
+    found: str = request.param
+    return found
+
+
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with tenant() as world:
+async def world(place: str) -> AsyncIterator[World]:
+    async with tenant(place) as world:
         yield world

@@ -47,12 +47,14 @@ class Dead(Exception):
 class Machine(RuleBasedStateMachine):
     """One tenant; each rule is something that can happen to it."""
 
+    place = "sqlite"
+
     def __init__(self) -> None:
         super().__init__()
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._stack.enter_context(small_pieces())
-        self.world: World = self.run(self._stack.enter_async_context(tenant()))
+        self.world: World = self.run(self._stack.enter_async_context(tenant(self.place)))
         self.gone: set[str] = set()
         self.handled: list[Message] = []
         self.topic_is_down = False
@@ -234,3 +236,13 @@ class Machine(RuleBasedStateMachine):
 
 Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestAnything = Machine.TestCase
+
+
+class MachineOnTheWire(Machine):
+    """The same; it takes longer."""
+
+    place = "wire"
+
+
+MachineOnTheWire.TestCase.settings = settings(Machine.TestCase.settings, max_examples=4)
+TestAnythingOnTheWire = MachineOnTheWire.TestCase

@@ -151,6 +151,7 @@ async def test_a_group_that_does_not_name_the_event_is_no_race(world: World) -> 
     assert await edges(world) == set()
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 async def test_a_change_of_50_000_members_fits_its_batches(world: World) -> None:
     """The event lists them all and is near the limit of a document; a batch must not carry it."""
     await world.put_group("staff")

@@ -354,6 +354,7 @@ async def test_a_tenant_without_document_is_an_error(world: World) -> None:
     assert await world.store.read(TENANT, user_id("u0"))
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)  # it tells its plans
 async def test_one_member_more_costs_the_same_in_any_group_and_nothing_is_scanned(
     world: World,
 ) -> None:

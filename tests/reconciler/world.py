@@ -6,9 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import batched
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
@@ -31,9 +28,7 @@ from directory.documents import (
     user_id,
 )
 from directory.reading import every
-from directory.sqlite import SqliteStore
 from directory.store import (
-    BATCH_OPERATIONS,
     Assign,
     Create,
     Delete,
@@ -51,20 +46,9 @@ from directory.tenants import TENANT_ID, Policy, Tenant
 from reconciler import recomputation, worker
 from reconciler.recomputation import Committed
 from reconciler.worker import Reconciler
+from tests.reconciler.places import PLACES, Place
 
 TENANT = "contoso"
-STORED = (
-    "User",
-    "Group",
-    "Membership",
-    "Mapping",
-    "ManualGrants",
-    "Access",
-    "AccessChange",
-    "Publication",
-    "Event",
-)
-"""Types of documents, but for the tenant's own."""
 type Held = tuple[bool, frozenset[str]]
 """Enabled, and `kind:key` of every grant."""
 
@@ -123,8 +107,9 @@ type Message = tuple[str, dict[str, Any] | None]
 class World:
     """A tenant in a store. Each change commits its event and puts its message into `queue`."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, place: Place) -> None:
+        self.store = place.store
+        self._place = place
         self.model = Model()
         self.queue: list[Message] = []
         self.now = Clock()
@@ -134,11 +119,9 @@ class World:
 
     @asynccontextmanager
     async def copy(self) -> AsyncIterator["World"]:
-        """The same tenant in a store of its own."""
-        async with tenant() as copy:
-            documents = [document for type in STORED for document in await self.documents(type)]
-            for some in batched(documents, BATCH_OPERATIONS, strict=False):
-                await copy.store.batch(TENANT, [Create(document) for document in some])
+        """The same tenant elsewhere; this one rests until then."""
+        async with self._place.copied() as place:
+            copy = World(place)
             copy.model = deepcopy(self.model)
             copy.queue = list(self.queue)
             copy.sent = set(self.sent)
@@ -400,14 +383,12 @@ def small_pieces() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def tenant() -> AsyncIterator[World]:
-    """A world of its own, in a file of its own."""
-    with TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder) / "directory.db")
+async def tenant(place: str = "sqlite") -> AsyncIterator[World]:
+    """A world of its own, in one of PLACES."""
+    async with PLACES[place]() as opened:
         document = Tenant(tenant_id=TENANT, name="Contoso").to_document()
-        await store.batch(TENANT, [Create(document)])
-        yield World(store)
-        await store.close()
+        await opened.store.batch(TENANT, [Create(document)])
+        yield World(opened)
 
 
 STATE = {"enabled", "reasons", "grants"}
