@@ -6,6 +6,7 @@ built by `wiring` on first use: Azure imports this module to find the functions,
 before it knows which of them will run there.
 """
 
+import asyncio
 import json
 import logging
 import traceback
@@ -17,6 +18,7 @@ import http_function
 import wiring
 from queues.port import DIRECTORY_EVENTS
 from queues.relay import parse
+from reconciler.patience import pause_before_redelivery
 from scim.errors import InvalidSyntax, ScimError, Unexpected
 
 log = logging.getLogger("muster.functions")
@@ -50,18 +52,21 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     last delivery the queue dead-letters it."""
     application = await wiring.application()
     event = parse(message.get_body())
-    deliveries = message.delivery_count or 1
+    delivery = message.delivery_count or 1
+    last_attempt = delivery >= application.settings.max_delivery_count
     try:
         await application.reconciler.handle(
             event.tenant_id,
             event.event_id,
             event.cursor,
-            last_attempt=deliveries >= application.settings.max_delivery_count,
+            last_attempt=last_attempt,
         )
     except Exception as error:  # noqa: BLE001 (whatever it is, the message must come again)
         # The host logs the text of what leaves here, and an exception's may hold a person's data.
         stack = "".join(traceback.format_tb(error.__traceback__))
         log.error("Event %s: %s\n%s", event.event_id, type(error).__name__, stack)
+        if not last_attempt:
+            await asyncio.sleep(pause_before_redelivery(error, delivery))
         raise RuntimeError(f"Event {event.event_id} failed: {type(error).__name__}") from None
 
 

@@ -157,14 +157,10 @@ class Provisioning:
         *expected: int,
         attempts: int = ATTEMPTS,
     ) -> httpx.Response:
-        """One request, repeated while the server asks for patience. Raises ProvisioningError for a
-        status that is not expected, httpx.TransportError where there is no answer."""
+        """One request, see `answer_to`. Raises ProvisioningError for a status that is not
+        expected, httpx.TransportError where there is no answer."""
         request = partial(self._request, what, method, self._url + path, body)
-        for attempt in range(RETRIES):
-            response = await answer_to(request, attempts)
-            if response.status_code not in (429, 503):
-                break
-            await asyncio.sleep(float(response.headers.get("Retry-After", 1)) * (attempt + 1))
+        response = await answer_to(request, attempts)
         if response.status_code not in expected:
             raise _refused(what, response)
         return response
@@ -182,8 +178,19 @@ class Provisioning:
 async def answer_to(
     request: Callable[[], Awaitable[httpx.Response]], attempts: int = ATTEMPTS
 ) -> httpx.Response:
-    """The answer to a request that is repeated while there is none, as while a server starts
-    again. Raises httpx.TransportError after so many attempts."""
+    """The answer to a request that is repeated while it asks for patience, and while there is
+    none, as while a server starts again. Raises httpx.TransportError after so many attempts."""
+    for retry in range(1, RETRIES):
+        response = await _any_answer_to(request, attempts)
+        if response.status_code not in (429, 503):
+            return response
+        await asyncio.sleep(float(response.headers.get("Retry-After", 1)) * retry)
+    return await _any_answer_to(request, attempts)
+
+
+async def _any_answer_to(
+    request: Callable[[], Awaitable[httpx.Response]], attempts: int
+) -> httpx.Response:
     for attempt in range(attempts - 1):
         try:
             return await request()

@@ -57,6 +57,8 @@ class Facade:
 
     container: Container
     faults: list[Fault] = field(default_factory=list)
+    calm: int = 0
+    """While it is not 0, faults wait."""
     requests: list[Kind] = field(default_factory=list)
     """Every request that arrived."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,7 +106,7 @@ class Facade:
 
     def _fault(self, kind: Kind) -> Fault | None:
         for fault in self.faults:
-            if fault.kind != kind:
+            if fault.kind != kind or self.calm:
                 continue
             if fault.skip:
                 fault.skip -= 1

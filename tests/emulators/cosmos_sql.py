@@ -8,7 +8,7 @@ property is, and what an operator makes of operands that it is not for
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -155,7 +155,7 @@ class _Parser:
         operands = [self._negation()]
         while self._take("AND"):
             operands.append(self._negation())
-        return operands[0] if len(operands) == 1 else lambda s: _and([o(s) for o in operands])
+        return operands[0] if len(operands) == 1 else lambda s: _and(o(s) for o in operands)
 
     def _negation(self) -> Expression:
         if self._take("NOT"):
@@ -174,6 +174,9 @@ class _Parser:
         if self._take("IN"):
             self._expect("(")
             choices = self._arguments()
+            texts = self._texts(choices)
+            if texts:
+                return lambda s: _in_texts(left(s), texts)
             return lambda s: _in(left(s), [choice(s) for choice in choices])
         if self._take("??"):
             right = self._primary()
@@ -181,6 +184,14 @@ class _Parser:
                 raise Unsupported("?? without brackets around it")
             return lambda s: right(s) if (value := left(s)) is UNDEFINED else value
         return left
+
+    def _texts(self, choices: list[Expression]) -> frozenset[str]:
+        """The choices, where all of them are strings that no item decides; else none."""
+        try:
+            values = [choice({}) for choice in choices]
+        except KeyError:
+            return frozenset()
+        return frozenset(values) if all(isinstance(v, str) for v in values) else frozenset()
 
     def _primary(self) -> Expression:
         kind, text = self._peek()
@@ -295,14 +306,19 @@ class _Parser:
         return int(text)
 
 
+_TYPES = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
 def _type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return {list: "array", dict: "object", type(None): "null"}.get(type(value), "undefined")
+    return _TYPES.get(type(value), "undefined")
 
 
 def _comparing(compare: Callable[[Any, Any], bool], *types: str) -> Callable[[Any, Any], Any]:
@@ -310,7 +326,7 @@ def _comparing(compare: Callable[[Any, Any], bool], *types: str) -> Callable[[An
 
     def compared(left: Any, right: Any) -> Any:
         type = _type(left)
-        if UNDEFINED in (left, right) or type != _type(right):
+        if type != _type(right) or left is UNDEFINED:
             return UNDEFINED
         if type not in types:
             raise Unsupported(f"a comparison of {type}s")
@@ -329,10 +345,15 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _and(values: list[Any]) -> Any:
-    if any(value is False for value in values):
-        return False
-    return True if all(value is True for value in values) else UNDEFINED
+def _and(values: Iterable[Any]) -> Any:
+    """One False decides; what follows it is not looked at."""
+    result: Any = True
+    for value in values:
+        if value is False:
+            return False
+        if value is not True:
+            result = UNDEFINED
+    return result
 
 
 def _or(values: list[Any]) -> Any:
@@ -347,6 +368,10 @@ def _not(value: Any) -> Any:
 
 def _in(value: Any, choices: list[Any]) -> Any:
     return _or([_equal(value, choice) for choice in choices])
+
+
+def _in_texts(value: Any, choices: frozenset[str]) -> Any:
+    return value in choices if isinstance(value, str) else UNDEFINED
 
 
 def _text(function: Callable[[str, str], bool]) -> Callable[[Any, Any], Any]:

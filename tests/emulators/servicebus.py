@@ -8,14 +8,15 @@ is whatever clock the test passes in; faults are injected through `faults`.
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
+from itertools import chain
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from queues.port import DIRECTORY_EVENTS, Message
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, Message
 from queues.sqlite import LockLost, ReceivedMessage
 from tests.emulators.amqp import Connection
 from tests.emulators.amqp_links import (
@@ -30,7 +31,7 @@ from tests.emulators.amqp_links import (
     rejected,
 )
 from tests.emulators.amqp_types import Described, Symbol, Ulong
-from tests.emulators.servicebus_entity import DEAD_LETTER_QUEUE, DeadLetterQueue, Entity
+from tests.emulators.servicebus_entity import DEAD_LETTER_QUEUE, DeadLetterQueue, Entity, Topic
 from tests.emulators.servicebus_management import (
     LOCK_LOST,
     Reply,
@@ -68,10 +69,11 @@ class SendFault(Enum):
 
 
 class ServiceBusStandIn:
-    """A namespace with queues on a free port of this machine; use it as a context manager.
+    """A namespace with queues and topics on a free port of this machine; use it as a context
+    manager. `topics` maps their names to those of their subscriptions.
 
-    The properties of the queues are those of `SqliteQueue`; sizes are in bytes and by default
-    those of the Premium tier (Standard has 262,144 for both).
+    The properties of queues and subscriptions are those of `SqliteQueue`; sizes are in bytes and
+    by default those of the Premium tier (Standard has 262,144 for both).
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class ServiceBusStandIn:
         folder: Path,
         now: Callable[[], float],
         queues: Iterable[str] = (DIRECTORY_EVENTS,),
+        topics: Mapping[str, Iterable[str]] = MappingProxyType({ACCESS_CHANGES: ("application",)}),
         *,
+        lock_duration: float = 60.0,
         max_message_size: int = 1024 * 1024,
         max_batch_size: int = 1024 * 1024,
     ) -> None:
@@ -88,12 +92,20 @@ class ServiceBusStandIn:
         self.max_message_size = max_message_size
         self.max_batch_size = max_batch_size
         self.entities: dict[str, Entity] = {}
-        for name in queues:
-            queue = Entity(path, name, now)
+        subscriptions = {
+            topic: [f"{topic}/Subscriptions/{name}" for name in names]
+            for topic, names in topics.items()
+        }
+        for name in chain(queues, *subscriptions.values()):
+            queue = Entity(path, name, now, lock_duration=lock_duration)
             self.entities[name] = queue
             self.entities[f"{name}/{DEAD_LETTER_QUEUE}"] = DeadLetterQueue(path, queue, now)
-        self.faults: deque[SendFault] = deque()
-        """One for each send to come; sends after the last are accepted."""
+        self.topics = {
+            topic: Topic([self.entities[name] for name in names])
+            for topic, names in subscriptions.items()
+        }
+        self.faults: deque[SendFault | None] = deque()
+        """One for each send to come, None for one that is accepted; so are those after the last."""
         self.refuse_tokens = False
         self.batches: list[int] = []
         """How many messages each send brought."""
@@ -154,6 +166,8 @@ class ServiceBusStandIn:
         if connection not in self._authorized:
             raise LinkError("amqp:unauthorized-access", "No token was put for this connection.")
         name, _, management = address.partition(f"/{MANAGEMENT}")
+        if name in self.topics and link.incoming and not management:
+            return SenderTerminus(self, link, self.topics[name])
         entity = self.entities.get(name)
         if entity is None:
             raise LinkError("amqp:not-found", f"The messaging entity {name} could not be found.")
@@ -190,9 +204,9 @@ class ServiceBusStandIn:
 
 
 class SenderTerminus(Terminus):
-    """A queue, for a client that sends."""
+    """A queue or a topic, for a client that sends."""
 
-    def __init__(self, namespace: ServiceBusStandIn, link: Link, entity: Entity) -> None:
+    def __init__(self, namespace: ServiceBusStandIn, link: Link, entity: Entity | Topic) -> None:
         self.link = link
         self.used_at = namespace.now()
         self._namespace = namespace

@@ -176,6 +176,18 @@ class Entity(SqliteQueue):
         db.execute(_DEFER, (_DEFERRED_LOCK, _FOR_EVER, sequence_number))
 
 
+class Topic:
+    """What is sent to it goes to each of its subscriptions, which are queues."""
+
+    def __init__(self, subscriptions: Sequence[Entity]) -> None:
+        self._subscriptions = subscriptions
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """See Entity."""
+        for subscription in self._subscriptions:
+            await subscription.send(messages)
+
+
 class DeadLetterQueue(Entity):
     """What `source` dead-lettered. It moves in here whenever somebody looks."""
 
