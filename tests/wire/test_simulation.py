@@ -78,17 +78,6 @@ async def test_the_same_access_on_sqlite_and_on_a_bad_day_on_the_wire(tmp_path: 
         region.bus.faults += bad_day_of_the_queue(chance)
         async with dying_workers(region):
             found = await play(region.deployment)
-            from collections import Counter as C
-
-            print(
-                "LEFT",
-                len(region.facade.faults),
-                region.facade.faults[:6],
-                len(region.bus.faults),
-                C(region.facade.requests),
-                region.bus.batches,
-                vars(region.trigger),
-            )
             await region.emptied()
         assert not region.facade.faults, "the day was too short"
         assert not region.bus.faults, "the day was too short"
