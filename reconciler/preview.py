@@ -180,10 +180,10 @@ class Preview:
         users, groups, unmapped = _in_proposal(self.proposal, held)
         for start in range(0, len(users), STEP):
             yield users[start : start + STEP]
-        given = Query("ManualGrants", _gives("grants", held), fields=("userId",), limit=STEP)
+        given = Query("ManualGrants", gives("grants", held), fields=("userId",), limit=STEP)
         async for page in pages(self.store, self.tenant_id, given):
             yield [stored.document["userId"] for stored in page]
-        mapped = Query("Mapping", _gives("entitlements", held), fields=("groupId",), limit=1000)
+        mapped = Query("Mapping", gives("entitlements", held), fields=("groupId",), limit=1000)
         async for stored in every(self.store, self.tenant_id, mapped):
             groups.append(stored.document["groupId"])
         giving = dict.fromkeys(group for group in groups if group not in unmapped)
@@ -253,6 +253,7 @@ def _in_proposal(
             return [], [], frozenset()
 
 
-def _gives(array: str, held: EntitlementKey) -> Condition:
+def gives(array: str, held: EntitlementKey) -> Condition:
+    """Whether a document's array of entitlements has this one."""
     both = All((Compare(("kind",), "eq", held.kind), Compare(("key",), "eq", held.key)))
     return AnyElement((array,), both)

@@ -1,0 +1,80 @@
+"""The events behind what is stored: who did it, when, with which request."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ulid import ULID
+
+from directory.condition import All, Compare, Condition, OneOf
+from directory.documents import Event, event_id
+from directory.reading import read_all
+from directory.store import Order, Query, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The event behind something that is stored. Events are kept for a while only: what has
+    expired is known by its id alone."""
+
+    event_id: str
+    event: Event | None
+
+    @property
+    def at(self) -> datetime | None:
+        """When it was; an expired event's id still tells."""
+        if self.event is not None:
+            return self.event.at
+        try:
+            return ULID.from_str(self.event_id.upper()).datetime.astimezone(UTC)
+        except ValueError:
+            return None
+
+    @property
+    def expired(self) -> bool:
+        """Whether the event is no longer kept."""
+        return self.event is None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be reconciled, or could not be."""
+        return self.event is not None and self.event.state != "done"
+
+
+async def read_causes(store: Store, tenant_id: str, ids: Iterable[str]) -> dict[str, Cause]:
+    """ULIDs of events → causes, in one round trip."""
+    ulids = list(dict.fromkeys(ids))
+    found = await read_all(store, tenant_id, [event_id(ulid) for ulid in ulids])
+    events = {id: Event.from_document(stored.document) for id, stored in found.items()}
+    return {ulid: Cause(ulid, events.get(event_id(ulid))) for ulid in ulids}
+
+
+async def open_causes(
+    store: Store, tenant_id: str, resources: Iterable[str], limit: int
+) -> tuple[Cause, ...]:
+    """Events about these resources (SCIM ids) that are not done, the oldest first."""
+    where = All(
+        (
+            OneOf(("resourceId",), tuple(dict.fromkeys(resources))),
+            OneOf(("state",), ("pending", "failed")),
+        )
+    )
+    return await _causes(store, tenant_id, where, limit)
+
+
+async def last_cause(
+    store: Store, tenant_id: str, resource: str, attributes: Condition
+) -> Cause | None:
+    """The last event about a resource whose attributes satisfy a condition, where it is kept."""
+    where = All((Compare(("resourceId",), "eq", resource), attributes))
+    found = await _causes(store, tenant_id, where, 1, latest=True)
+    return found[0] if found else None
+
+
+async def _causes(
+    store: Store, tenant_id: str, where: Condition, limit: int, *, latest: bool = False
+) -> tuple[Cause, ...]:
+    order = (Order(("eventId",), descending=latest),)
+    page = await store.query(tenant_id, Query("Event", where, order, limit=limit))
+    events = [Event.from_document(stored.document) for stored in page.items]
+    return tuple(Cause(event.event_id, event) for event in events)
