@@ -120,6 +120,16 @@ def _seen(state: AccessState | None) -> object:
     return state.enabled, state.reasons, [(grant.kind, grant.key) for grant in state.grants]
 
 
+def lacking(here: AccessState | None, there: AccessState | None) -> tuple[EntitlementKey, ...]:
+    """What is granted there and not here."""
+    present = {(grant.kind, grant.key) for grant in here.grants} if here else set()
+    return tuple(
+        EntitlementKey(kind=grant.kind, key=grant.key)
+        for grant in (there.grants if there else ())
+        if (grant.kind, grant.key) not in present
+    )
+
+
 def cost_center(user: Document, policy: Policy) -> str | None:
     """The key that the enterprise attribute `costCenter` (RFC 7643 section 4.3) of a stored user
     names, where the policy lets it grant anything."""

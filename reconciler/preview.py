@@ -13,7 +13,7 @@ from directory.documents import EntitlementKey, Model, group_id, user_id
 from directory.reading import every, pages, read_all
 from directory.store import Document, Query, Store
 from directory.tenants import TENANT_ID, Policy
-from reconciler.access import Facts, effective_access, state_of, visible
+from reconciler.access import Facts, effective_access, lacking, state_of, visible
 from reconciler.expansion import Cursor, touched
 from reconciler.proposal import (
     GrantsProposal,
@@ -192,16 +192,6 @@ class Preview:
             found, cursor = await touched(self.store, reach, cursor, STEP)
             if found:
                 yield found
-
-
-def lacking(here: AccessState, there: AccessState) -> tuple[EntitlementKey, ...]:
-    """What is granted there and not here."""
-    present = {(grant.kind, grant.key) for grant in here.grants}
-    return tuple(
-        EntitlementKey(kind=grant.kind, key=grant.key)
-        for grant in there.grants
-        if (grant.kind, grant.key) not in present
-    )
 
 
 def _reached_first(

@@ -199,6 +199,7 @@ CASES: list[
     (left_and_waits, "u0", READER, ["disabled", "notMember", "recordLags"], ["waits in the queue"]),
     (lost_record, "u0", READER, ["recordLags"], ["manage.py drift"]),
     (cost_center_off, "u0", CENTER, ["costCenterOff", "noGroupMapped"], ["switch"]),
+    (nothing, "u1", CENTER, ["noGroupMapped"], []),
     (cost_center_differs, "u0", CENTER, ["costCenterDiffers", "noGroupMapped"], ["costCenter"]),
 ]
 
