@@ -9,8 +9,8 @@ before it knows which of them will run there.
 import asyncio
 import json
 import logging
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import azure.functions as func
 
@@ -20,8 +20,13 @@ from queues.port import DIRECTORY_EVENTS
 from queues.relay import parse
 from reconciler.patience import pause_before_redelivery
 from scim.errors import InvalidSyntax, ScimError, Unexpected
+from scim.surface import HEADERS, PARENT
+from telemetry import logs
+from telemetry.observation import Observation
 
 log = logging.getLogger("muster.functions")
+
+logs.configure()  # before the first invocation: the worker's own handlers are there by now
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -50,24 +55,20 @@ async def access(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 async def reconcile(message: func.ServiceBusMessage) -> None:
     """Apply one event. Returning completes the message; an exception abandons it, and after its
     last delivery the queue dead-letters it."""
-    application = await wiring.application()
-    event = parse(message.get_body())
-    delivery = message.delivery_count or 1
-    last_attempt = delivery >= application.settings.max_delivery_count
-    try:
-        await application.reconciler.handle(
-            event.tenant_id,
-            event.event_id,
-            event.cursor,
-            last_attempt=last_attempt,
-        )
-    except Exception as error:  # noqa: BLE001 (whatever it is, the message must come again)
-        # The host logs the text of what leaves here, and an exception's may hold a person's data.
-        stack = "".join(traceback.format_tb(error.__traceback__))
-        log.error("Event %s: %s\n%s", event.event_id, type(error).__name__, stack)
-        if not last_attempt:
-            await asyncio.sleep(pause_before_redelivery(error, delivery))
-        raise RuntimeError(f"Event {event.event_id} failed: {type(error).__name__}") from None
+    with _observed("reconcile") as seen:
+        event = parse(message.get_body())
+        seen.tenant_id, seen.event_id = event.tenant_id, event.event_id
+        application = await wiring.application()
+        delivery = message.delivery_count or 1
+        last_attempt = delivery >= application.settings.max_delivery_count
+        try:
+            await application.reconciler.handle(
+                event.tenant_id, event.event_id, event.cursor, last_attempt=last_attempt
+            )
+        except Exception as error:
+            if not last_attempt:
+                await asyncio.sleep(pause_before_redelivery(error, delivery))
+            raise
 
 
 @app.function_name("relay")
@@ -79,10 +80,25 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
 )
 async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
     """Send the events and the changes of access that are committed and were never confirmed."""
-    application = await wiring.application()
-    older_than = application.settings.relay_after_seconds
-    await application.relay.resend_pending(older_than)
-    await application.publisher.resend_pending(older_than)
+    with _observed("relay") as seen:
+        application = await wiring.application()
+        older_than = application.settings.relay_after_seconds
+        events = await application.relay.resend_pending(older_than)
+        changes = await application.publisher.resend_pending(older_than)
+        seen.outcome = f"sent {events} events and {changes} changes"
+
+
+@contextmanager
+def _observed(trigger: str) -> Iterator[Observation]:
+    """Log what a trigger did. The host logs the text of an exception that leaves it, and the
+    text may hold a person's data: another one leaves in its place."""
+    try:
+        with Observation(log, trigger) as seen:
+            yield seen
+    except Exception as error:  # noqa: BLE001 (whatever it is, the host must learn of it)
+        name = f"Event {seen.event_id}" if seen.event_id else trigger
+        log.error("%s failed: %s", name, logs.place(error))
+        raise RuntimeError(f"{name} failed: {type(error).__name__}") from None
 
 
 async def _serve(
@@ -97,12 +113,11 @@ async def _serve(
     except ValueError:
         return _answer(InvalidSyntax(_UNREADABLE), context.invocation_id)
     try:
+        scope[PARENT] = context.trace_context.trace_parent
         application = await wiring.application()
         answered = await http_function.answer(surface(application), req, scope)
     except Exception as error:  # noqa: BLE001 (nothing may leave as an empty 500)
-        # Without the exception's text, which may hold a person's data.
-        stack = "".join(traceback.format_tb(error.__traceback__))
-        log.error("Request %s failed: %s\n%s", context.invocation_id, type(error).__name__, stack)
+        log.error("Request %s failed: %s", context.invocation_id, logs.place(error))
         return _answer(Unexpected(_FAULT.format(context.invocation_id)), context.invocation_id)
     response = func.HttpResponse(answered.body, status_code=answered.status)
     for name, value in answered.headers:
@@ -124,6 +139,6 @@ def _answer(error: ScimError, request_id: str) -> func.HttpResponse:
     return func.HttpResponse(
         json.dumps(error.body()),
         status_code=error.status,
-        headers={"x-request-id": request_id},
+        headers={**HEADERS, "x-request-id": request_id},
         mimetype="application/scim+json",
     )

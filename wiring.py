@@ -15,15 +15,20 @@ from access.http import access_application
 from access.reading import AccessReader
 from directory.sqlite import SqliteStore
 from directory.store import Store
+from directory.traced import TracedStore
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, QueueSender
 from queues.relay import Relay
 from queues.sqlite import SqliteQueue
 from queues.sqlite_topic import SqliteTopic
 from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
-from scim.http import ScimApplication
+from scim.http import scim_application
+from scim.rate import RateLimit
 from scim.schema import load_resource_types
+from scim.surface import REQUEST_SECONDS
 from scim.writing import Service
+from telemetry import traces
+from telemetry.observation import charge
 from trust.authenticator import Authenticator, Home
 
 if TYPE_CHECKING:
@@ -53,6 +58,14 @@ class Settings(BaseSettings):
     """Events still pending after so long are sent again."""
     retention_days: int = 400
     """How long events that are done are kept."""
+    requests_per_second: float = Field(default=200.0, ge=0)
+    """How many requests one tenant may send to each surface of one process; 0: any number."""
+    request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
+    """How long a request may take."""
+    trace: Literal["", "console"] = ""
+    """`console` writes traces to standard error."""
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """The share of traces that are kept."""
     max_delivery_count: int = 10
     """After so many deliveries the queue dead-letters a message; as in the queue's settings."""
     cosmos_endpoint: str = ""
@@ -120,6 +133,8 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     """Wire an application; nothing is connected before its first request."""
     credential = _credential(settings)
     store = _store(settings, credential)
+    if traces.enabled():
+        store = TracedStore(store)
     sender = _sender(settings, credential)
     topic = _topic(settings, credential)
     relay = Relay(sender, store, lambda: now().timestamp())
@@ -141,8 +156,19 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         publisher=publisher,
         reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
         service=service,
-        scim=ScimApplication(service, authenticator, settings.public_url),
-        access=access_application(AccessReader(store, resource_types["User"]), authenticator),
+        scim=scim_application(
+            service,
+            authenticator,
+            RateLimit(settings.requests_per_second),
+            settings.public_url,
+            settings.request_seconds,
+        ),
+        access=access_application(
+            AccessReader(store, resource_types["User"]),
+            authenticator,
+            RateLimit(settings.requests_per_second),
+            settings.request_seconds,
+        ),
     )
 
 
@@ -170,6 +196,7 @@ def _store(settings: Settings, credential: "DefaultAzureCredential | None") -> S
         settings.cosmos_key.get_secret_value() or _given(credential),
         settings.cosmos_database,
         settings.cosmos_container,
+        meter=charge,
     )
 
 
@@ -215,5 +242,7 @@ async def application() -> Application:
     global _built  # noqa: PLW0603 - one per process is the point
     async with _building:
         if _built is None:
-            _built = build(Settings())
+            settings = Settings()
+            traces.configure(settings.trace, settings.trace_share)
+            _built = build(settings)
         return _built

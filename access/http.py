@@ -5,7 +5,6 @@ of their own kind; a SCIM token is refused here.
 """
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +18,11 @@ from starlette.types import ASGIApp
 
 from access.reading import AccessReader
 from directory.store import Throttled, Unavailable
+from scim.errors import ScimError
+from scim.rate import RateLimit
+from scim.surface import REQUEST_SECONDS, Surface, request_id, route
+from telemetry.logs import place
+from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
 from trust.refusal import Refused, Unproven
@@ -28,8 +32,13 @@ log = logging.getLogger("muster.access")
 type Read = Callable[[Request, Caller], Awaitable[Response]]
 
 
-def access_application(reader: AccessReader, authenticator: Authenticator) -> ASGIApp:
-    """The ASGI application for `/access`."""
+def access_application(
+    reader: AccessReader,
+    authenticator: Authenticator,
+    rate: RateLimit,
+    seconds: float = REQUEST_SECONDS,
+) -> ASGIApp:
+    """The ASGI application for `/access`; `seconds` is how long a request may take."""
 
     async def by_id(request: Request, caller: Caller) -> Response:
         return _answer(await reader.of_user(caller.tenant, request.path_params["id"]))
@@ -48,11 +57,16 @@ def access_application(reader: AccessReader, authenticator: Authenticator) -> AS
         ((attribute, value),) = asked.items()
         return _answer(await reader.by_unique(caller.tenant, attribute, value))
 
-    def proven(read: Read) -> Callable[[Request], Awaitable[Response]]:
+    def proven(path: str, read: Read) -> Route:
         async def endpoint(request: Request) -> Response:
+            route(request.scope, path)
             try:
                 header = request.headers.get("authorization")
-                return await read(request, await authenticator.caller(header, "access"))
+                caller = await authenticator.caller(header, "access")
+                current().tenant_id = caller.tenant.tenant_id
+                if wait := rate.take(caller.tenant.tenant_id):
+                    return _busy(429, wait)
+                return await read(request, caller)
             except Unproven as error:
                 return _unauthorized(error)
             except Refused as error:
@@ -62,21 +76,24 @@ def access_application(reader: AccessReader, authenticator: Authenticator) -> AS
             except Unavailable:
                 return _busy(503, 5)
             except Exception as error:  # noqa: BLE001 - its text may hold a person's data
-                stack = "".join(traceback.format_tb(error.__traceback__))
-                log.error("access request failed: %s\n%s", type(error).__name__, stack)
-                return _problem(500, "Muster could not answer because of a fault of its own.")
+                log.error("request %s failed: %s", request_id(), place(error))
+                return _problem(
+                    500,
+                    "Muster could not answer because of a fault of its own. If it happens again, "
+                    f"tell the operator the request id {request_id()}.",
+                )
 
-        return endpoint
+        return Route(path, endpoint, methods=["GET"])
 
     application = Starlette(
         routes=[
-            Route("/access/v1/users", proven(by_name), methods=["GET"]),
-            Route("/access/v1/users/{id}", proven(by_id), methods=["GET"]),
+            proven("/access/v1/users", by_name),
+            proven("/access/v1/users/{id}", by_id),
         ],
         exception_handlers={HTTPException: _no_route},
     )
     application.router.redirect_slashes = False
-    return application
+    return Surface("access", application, _refused, seconds)
 
 
 def _answer(access: dict[str, Any] | None) -> Response:
@@ -95,8 +112,14 @@ def _unauthorized(error: Unproven) -> Response:
     return response
 
 
+def _refused(error: ScimError) -> Response:
+    response = _problem(error.status, error.detail)
+    response.headers.update(error.headers)
+    return response
+
+
 def _busy(status: int, seconds: float) -> Response:
-    response = _problem(status, "The directory is busy. Ask again after Retry-After seconds.")
+    response = _problem(status, "Muster is busy. Ask again after Retry-After seconds.")
     response.headers["Retry-After"] = str(max(1, round(seconds)))
     return response
 
@@ -115,5 +138,4 @@ def _problem(status: int, detail: str) -> Response:
 
 
 def _json(status: int, body: dict[str, Any], media_type: str = "application/json") -> Response:
-    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-    return Response(orjson.dumps(body), status, headers, media_type=media_type)
+    return Response(orjson.dumps(body), status, media_type=media_type)

@@ -8,6 +8,7 @@ from typing import Literal
 from directory.documents import Actor, Event, new_resource_id
 from directory.store import Create, Operation
 from scim.writing import Service
+from telemetry.traces import traceparent
 
 OPERATOR = Actor(type="operator", id="manage.py")
 
@@ -81,4 +82,5 @@ def administrative_event(
         scope=scope,
         done_at=now if done else None,
         ttl=retention if done else None,
+        traceparent=traceparent(),
     )

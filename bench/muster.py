@@ -136,7 +136,8 @@ async def running(folder: Path, tenants: Mapping[str, int]) -> AsyncIterator[Mus
 @asynccontextmanager
 async def _serving(folder: Path) -> AsyncIterator[tuple[int, str]]:
     """The server's process id and Tenant URL."""
-    environment = {**os.environ, "MUSTER_DATA": str(folder), "HOST": "127.0.0.1", "PORT": "0"}
+    settings = {"MUSTER_DATA": str(folder), "MUSTER_REQUESTS_PER_SECOND": "0"}
+    environment = {**os.environ, **settings, "HOST": "127.0.0.1", "PORT": "0"}
     log = folder / "server.log"
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(

@@ -26,6 +26,7 @@ from devhost.server import Server, listen, url_of
 from devhost.timer import Timer
 from devhost.welcome import welcome
 from queues.sqlite import SqliteQueue
+from telemetry import logs
 
 APP_FOLDER = Path(__file__).parent.parent
 
@@ -76,14 +77,9 @@ async def run_until_signal(listener: socket.socket) -> None:
 
 
 def log_to_terminal() -> None:
-    """One readable line per record, and none of the runtime's own per invocation."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s  %(levelname)-7s  %(name)-18s  %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    for chatty in ("azure.functions", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    """Log to standard error; `telemetry.logs` says how."""
+    logging.basicConfig(level=logging.INFO)
+    logs.configure()
 
 
 def main() -> int:

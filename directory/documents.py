@@ -272,6 +272,8 @@ class Event(StoredModel):
     done_at: datetime | None = None
     ttl: int | None = Field(default=None)
     """Seconds until it expires; set only when it is done."""
+    traceparent: str | None = None
+    """The trace of the request that made it, for whoever works on it."""
 
     @property
     def document_id(self) -> str:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ import orjson
 from directory.condition import All, Compare
 from directory.store import Query, Store
 from queues.port import Message, QueueError, QueueSender
+from telemetry.logs import place
+from telemetry.traces import span, traceparent
 
 BATCH_MESSAGES = 100
 """Messages per send; bodies of ids only, so far below what a Service Bus batch may weigh."""
@@ -71,6 +73,7 @@ class _Submission:
     messages: list[Message]
     sent: asyncio.Future[bool] | None = None
     """For somebody who waits to hear whether they were."""
+    trace: str | None = field(default_factory=traceparent)
 
     def settle(self, sent: bool) -> None:
         if self.sent is not None and not self.sent.done():
@@ -114,8 +117,8 @@ class Relay:
         try:
             message = message_for(tenant_id, event_id, cursor)
             self._enqueue(_Submission([message]))
-        except Exception:
-            _logger.exception("event %s is left to the timer", event_id)
+        except Exception as error:  # noqa: BLE001 - the change is committed, whatever it is
+            _logger.error("event %s is left to the timer: %s", event_id, place(error))
 
     async def send(self, tenant_id: str, event_id: str, cursor: Mapping[str, Any]) -> None:
         """Send this event's next piece and wait until the queue has it. Raises QueueError."""
@@ -184,9 +187,14 @@ class Relay:
     async def _send_all(self) -> None:
         while self._waiting:
             batch = self._next_batch()
+            messages = [message for submission in batch for message in submission.messages]
+            traces = [submission.trace for submission in batch if submission.trace]
             sent = False
             try:
-                sent = await self._send([m for submission in batch for m in submission.messages])
+                # One send carries events of many requests: it is part of the first one's trace.
+                first, linked = (traces[0], traces[1:]) if traces else (None, ())
+                with span("relay send", "producer", parent=first, linked=linked):
+                    sent = await self._send(messages)
             finally:
                 for submission in batch:
                     submission.settle(sent)
@@ -210,8 +218,9 @@ class Relay:
                 await self._sender.send(messages)
             except QueueError as error:
                 problem = error
-            except Exception:
-                _logger.exception("the sender failed; %s", _left_to_the_timer(messages))
+            except Exception as error:  # noqa: BLE001 - the next messages are not to wait for it
+                left = _left_to_the_timer(messages)
+                _logger.error("the sender failed; %s: %s", left, place(error))
                 return False
             else:
                 return True

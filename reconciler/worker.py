@@ -31,6 +31,8 @@ from directory.store import (
 )
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.recomputation import PAGE, AccessRecords, Committed, remove_edges
+from telemetry.observation import current
+from telemetry.traces import span
 
 RETENTION = 400 * 24 * 3600
 """Seconds that an event is kept once it is done."""
@@ -99,6 +101,7 @@ class Reconciler:
             if last_attempt:
                 await self._fail(tenant_id, event, error)
             raise
+        current().outcome = "done" if rest is None else "goes on"
         if rest is not None:
             await self._submit(tenant_id, event, rest.to_json())
 
@@ -110,6 +113,11 @@ class Reconciler:
         if stored is None:
             return None
         event = Event.from_document(stored.document)
+        current().request_id = event.request_id
+        with span("reconcile", "consumer", parent=event.traceparent, event=event.event_id):
+            return await self._apply(event, cursor)
+
+    async def _apply(self, event: Event, cursor: dict[str, Any] | None) -> Cursor | None:
         if cursor is None:
             await self._finish_memberships(event)
         if await self._superseded(event):

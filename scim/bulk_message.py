@@ -20,8 +20,6 @@ MAXIMUM_OPERATIONS = 1_000
 type Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 
 _METHODS: Mapping[str, Method] = {m: m for m in ("POST", "PUT", "PATCH", "DELETE")}
-_DEPTH = 16
-"""No value of a SCIM resource, and no PATCH of one, is nested as deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,17 +207,17 @@ def resolved(data: Any, id_of: Callable[[str], str]) -> Any:
     A reference is a whole value `bulkId:x`, the end of a `$ref`, or a text in quotes in the
     `path` of a PATCH operation. Whatever `id_of` raises is raised.
     """
-    return _resolved(data, id_of, "", _DEPTH)
+    return _resolved(data, id_of, "")
 
 
-def _resolved(value: Any, id_of: Callable[[str], str], name: str, depth: int) -> Any:
+def _resolved(value: Any, id_of: Callable[[str], str], name: str) -> Any:
     match value:
         case str():
             return _resolved_text(value, id_of, name)
-        case list() if depth:
-            return [_resolved(item, id_of, name, depth - 1) for item in value]
-        case dict() if depth:
-            return {key: _resolved(item, id_of, key, depth - 1) for key, item in value.items()}
+        case list():
+            return [_resolved(item, id_of, name) for item in value]
+        case dict():
+            return {key: _resolved(item, id_of, key) for key, item in value.items()}
     return value
 
 

@@ -12,6 +12,8 @@ BASES = ("/scim/v2", "/scim")
 """The paths below which SCIM is served; the same API under each."""
 BODY_BYTES = 4 * 1024 * 1024
 """The largest body that is read."""
+BODY_DEPTH = 32
+"""How deep objects and arrays in a body may be in each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,18 @@ class Answer:
     status: int
     body: dict[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def too_deep(body: Any) -> bool:
+    """Whether a body is nested deeper than BODY_DEPTH; looks at it layer by layer."""
+    layer = [body] if isinstance(body, dict | list) else []
+    for _ in range(BODY_DEPTH):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not layer:
+            return False
+    return True

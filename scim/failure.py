@@ -1,7 +1,6 @@
 """Whatever a use case raises, as the answer that the client gets."""
 
 import logging
-import traceback
 
 from directory.store import Throttled, TooLarge, Unavailable
 from scim.errors import (
@@ -14,6 +13,7 @@ from scim.errors import (
     Unexpected,
 )
 from scim.exchange import Answer
+from telemetry.logs import place
 from trust.refusal import HomedElsewhere, KeysUnavailable, Unproven
 
 UNAVAILABLE_SECONDS = 5
@@ -27,11 +27,10 @@ def failed(error: Exception, request_id: str) -> Answer:
     its place alone: its text may hold a person's data."""
     found = error if isinstance(error, ScimError) else _foreseen(error)
     if found is None:
-        log.error("request %s failed: %s", request_id, _trace(error))
+        log.error("request %s failed: %s", request_id, place(error))
         found = Unexpected(
-            "Muster could not answer this request because of a fault of its own; nothing was half "
-            f"written. Repeat it, and if it happens again tell the operator the request id "
-            f"{request_id}."
+            "Muster could not answer this request because of a fault of its own. Repeat it, and "
+            f"if it happens again tell the operator the request id {request_id}."
         )
     return Answer(found.status, found.body(), found.headers)
 
@@ -79,8 +78,11 @@ def _retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, round(seconds)))}
 
 
-def _trace(error: BaseException) -> str:
-    """Where an exception came from, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames[-8:]))
-    return f"{type(error).__name__} in {places}"
+def too_many_requests(seconds: float) -> TooManyRequests:
+    """The answer to a tenant that sent more than its share."""
+    return TooManyRequests(
+        "This organisation sends requests faster than Muster takes them from one organisation; "
+        "this one was not processed. Entra ID repeats it by itself. If it happens often, look for "
+        "a second job or a script that uses the same token.",
+        headers=_retry_after(seconds),
+    )

@@ -3,17 +3,13 @@
 Every answer has the media type `application/scim+json`, errors included, and nothing redirects.
 """
 
-import logging
-import re
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.types import Receive, Scope, Send
-from ulid import ULID
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
@@ -25,36 +21,48 @@ from scim.errors import (
     ResourceNotFound,
     ScimError,
 )
-from scim.exchange import BASES, BODY_BYTES, Answer, Request
-from scim.failure import failed
+from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
+from scim.failure import failed, too_many_requests
 from scim.groups import Groups
+from scim.rate import RateLimit
 from scim.search import Root
-from scim.selection import search_parameters
+from scim.selection import check_lengths, search_parameters
 from scim.service_provider import ServiceProvider
+from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from scim.users import Users
 from scim.writing import Service
+from telemetry.observation import current
 from trust.authenticator import Authenticator
 
 MEDIA_TYPE = "application/scim+json"
-
-log = logging.getLogger("muster.scim")
 
 type Parameters = Mapping[str, str]
 """A path's parameters by name."""
 type UseCase = Callable[[Request, Parameters], Awaitable[Answer]]
 
 
-class ScimApplication:
+def scim_application(
+    service: Service,
+    authenticator: Authenticator,
+    rate: RateLimit,
+    public_url: str = "",
+    seconds: float = REQUEST_SECONDS,
+) -> ASGIApp:
     """The ASGI application for `/scim` and `/scim/v2`, which are the same API.
 
     `public_url` (scheme and host) is what resources' locations begin with; empty: the host that
-    the client addressed.
+    the client addressed. `seconds` is how long a request may take.
     """
+    application = _Application(service, authenticator, rate, public_url)
+    return Surface("scim", application, lambda error: _response(_error(error)), seconds)
 
+
+class _Application:
     def __init__(
-        self, service: Service, authenticator: Authenticator, public_url: str = ""
+        self, service: Service, authenticator: Authenticator, rate: RateLimit, public_url: str
     ) -> None:
         self._authenticator = authenticator
+        self._rate = rate
         self._public_url = public_url.rstrip("/")
         self._router = Router(_routes(service))
 
@@ -77,34 +85,24 @@ class ScimApplication:
 
     async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:
         """Run a use case; whatever it raises becomes a SCIM error."""
-        started = time.perf_counter()
-        request_id = _request_id(http)
-        tenant_id = "-"
+        route(http.scope, path)
         try:
             caller = await self._authenticator.caller(http.headers.get("authorization"), "scim")
-            tenant_id = caller.tenant.tenant_id
+            current().tenant_id = caller.tenant.tenant_id
+            if seconds := self._rate.take(caller.tenant.tenant_id):
+                raise too_many_requests(seconds)
             request = Request(
                 caller=caller,
-                request_id=request_id,
+                request_id=request_id(),
                 base_url=self._base_url(http),
                 parameters=_parameters(http),
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
                 body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
             )
-            answer = await use_case(request, http.path_params)
+            return _response(await use_case(request, http.path_params))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-            answer = failed(error, request_id)
-        log.info(
-            "%s %s %d %.1f ms tenant=%s request=%s",
-            http.method,
-            path,
-            answer.status,
-            (time.perf_counter() - started) * 1000,
-            tenant_id,
-            request_id,
-        )
-        return _response(answer, request_id)
+            return _response(failed(error, request_id()))
 
     def _base_url(self, http: HttpRequest) -> str:
         host = self._public_url
@@ -170,8 +168,9 @@ _no_me = _not_offered(
 
 
 def _parameters(http: HttpRequest) -> dict[str, str]:
-    """The query's parameters, the last of equal names."""
-    return dict(parse_qsl(http.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    """The query's parameters, the last of equal names. Raises InvalidValue."""
+    query = http.scope["query_string"].decode("latin-1")
+    return check_lengths(dict(parse_qsl(query, keep_blank_values=True)))
 
 
 async def _body(http: HttpRequest) -> Any:
@@ -190,12 +189,18 @@ async def _body(http: HttpRequest) -> Any:
             "chunks without a length does not arrive."
         )
     try:
-        return orjson.loads(bytes(body))
+        content = orjson.loads(bytes(body))
     except orjson.JSONDecodeError as error:
         raise InvalidSyntax(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column "
             f"{error.colno}. Send UTF-8 JSON as RFC 7644 section 3.8 says."
         ) from None
+    if too_deep(content):
+        raise InvalidSyntax(
+            f"The body's objects and arrays are more than {BODY_DEPTH} deep in each other. No "
+            "SCIM request needs that; look for a value that was wrapped again and again."
+        )
+    return content
 
 
 def _too_large() -> PayloadTooLarge:
@@ -206,24 +211,12 @@ def _too_large() -> PayloadTooLarge:
     )
 
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-
-def _request_id(http: HttpRequest) -> str:
-    """The client's request id where it sent a harmless one, else a new one."""
-    for name in ("x-request-id", "client-request-id"):
-        if _REQUEST_ID.fullmatch(http.headers.get(name, "")):
-            return http.headers[name]
-    return str(ULID()).lower()
-
-
 def _error(error: ScimError) -> Answer:
     return Answer(error.status, error.body(), error.headers)
 
 
 def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
     """The answer where nothing is, or nothing for this method."""
-    request_id = _request_id(http)
     allowed = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
     error: ScimError = ResourceNotFound(
         "There is no such SCIM endpoint. The Tenant URL in the Enterprise Application must "
@@ -231,19 +224,13 @@ def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
     )
     if allowed:
         error = MethodNotAllowed(
-            f"This endpoint does not know {http.method}; it knows {allowed}.",
+            f"This endpoint does not know {http.method[:20]}; it knows {allowed}.",
             headers={"Allow": allowed},
         )
-    return _response(_error(error), request_id)
+    return _response(_error(error))
 
 
-def _response(answer: Answer, request_id: str) -> Response:
-    headers = {
-        "x-request-id": request_id,
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        **answer.headers,
-    }
+def _response(answer: Answer) -> Response:
     if answer.body is None:
-        return Response(None, answer.status, headers)
-    return Response(orjson.dumps(answer.body), answer.status, headers, media_type=MEDIA_TYPE)
+        return Response(None, answer.status, answer.headers)
+    return Response(orjson.dumps(answer.body), answer.status, answer.headers, media_type=MEDIA_TYPE)

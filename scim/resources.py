@@ -15,6 +15,7 @@ from scim.exchange import Answer, Request
 from scim.representation import Projection, etag_matches, list_response, render, weak
 from scim.selection import Selection
 from scim.writing import Writing
+from telemetry.traces import traceparent
 
 
 class Resources(Writing, ABC):
@@ -191,6 +192,7 @@ class Resources(Writing, ABC):
             membership=membership,
             done_at=now if done else None,
             ttl=self.service.retention if done else None,
+            traceparent=traceparent(),
         )
 
     def _unique_match(self, condition: Condition) -> tuple[str, str] | None:

@@ -17,6 +17,9 @@ PAGE_DEFAULT = 100
 PAGE_LIMIT = 200
 """The most resources in one answer; /ServiceProviderConfig announces it."""
 
+PARAMETER_CHARACTERS = 8192
+"""As long as a parameter in a URL can be; one in a body must not be longer."""
+
 SEARCH_REQUEST = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 _SEARCH_PARAMETERS: Mapping[str, str] = {
     "attributes": "an array of strings",
@@ -48,6 +51,18 @@ def search_parameters(body: Any) -> dict[str, str]:
                 parameters[name] = str(value)
             case _:
                 raise InvalidSyntax(f"'{name}' of a SearchRequest must be {expected}.")
+    return check_lengths(parameters)
+
+
+def check_lengths(parameters: dict[str, str]) -> dict[str, str]:
+    """The parameters. Raises InvalidValue for one that is too long to be meant; what a filter may
+    be is said where it is parsed."""
+    for name, value in parameters.items():
+        if len(value) > PARAMETER_CHARACTERS and name != "filter":
+            raise InvalidValue(
+                f"The parameter {name[:40]!r} has {len(value):,} characters; at most "
+                f"{PARAMETER_CHARACTERS:,} are allowed. Ask for less at once."
+            )
     return parameters
 
 

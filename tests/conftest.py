@@ -1,5 +1,6 @@
 """Fixtures that more than one suite uses."""
 
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,8 @@ from tests.emulators.cosmos_container import Container
 from tests.hosting import Host, running_host
 from tests.transports import Muster, in_process, through_functions
 from wiring import DATABASE
+
+os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # tests send as fast as they can
 
 
 @pytest.fixture(scope="session")

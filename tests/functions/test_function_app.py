@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from queues.port import DIRECTORY_EVENTS
+from scim.surface import HEADERS
 
 ROOT = Path(__file__).parents[2]
 PROBE = Path(__file__).with_name("probe.py")
@@ -65,7 +66,16 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["azure.cosmos", "azure.servicebus", "azure.identity", "aiohttp", "typer"]
+    "module",
+    [
+        "azure.cosmos",
+        "azure.servicebus",
+        "azure.identity",
+        "azure.monitor.opentelemetry.exporter",
+        "aiohttp",
+        "opentelemetry.trace",
+        "typer",
+    ],
 )
 def test_indexing_imports_no_sdk(indexed: dict[str, Any], module: str) -> None:
     assert importlib.util.find_spec(module) is not None, "a name that nobody could import"
@@ -91,6 +101,7 @@ OURS = [
     "reconciler",
     "scim",
     "simulation",
+    "telemetry",
     "trust",
     "wiring",
 ]
@@ -130,6 +141,7 @@ def test_an_unreadable_url_is_a_scim_400(tmp_path: Path) -> None:
         assert headers["content-type"] == "application/scim+json"
         assert body["scimType"] == "invalidSyntax"
         assert body["status"] == "400"
+        assert HEADERS.items() <= headers.items()
 
 
 def test_what_escapes_the_application_is_a_scim_500_with_its_request_id(tmp_path: Path) -> None:
@@ -141,6 +153,7 @@ def test_what_escapes_the_application_is_a_scim_500_with_its_request_id(tmp_path
     assert body["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
     request_id = headers["x-request-id"]
     assert request_id in body["detail"]
+    assert HEADERS.items() <= headers.items()
     assert request_id in report["log"]
     assert "FileExistsError" in report["log"]
     assert str(tmp_path) not in report["log"].replace(str(ROOT), ""), "the exception's text"

@@ -42,7 +42,7 @@ def _violations(answer: httpx.Response) -> Iterator[str]:
     if status == 204 or not answer.content:
         if answer.content:
             yield f"204 with a body: {answer.text!r}"
-        if status not in (204, 304):
+        if status not in (204, 304) and answer.request.method != "HEAD":
             yield f"{status} without a body"
         return
     media_type = answer.headers.get("content-type", "").split(";")[0].strip()

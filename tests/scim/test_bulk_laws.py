@@ -171,20 +171,6 @@ def test_nothing_that_a_client_sends_is_a_fault_of_the_server(loop: Loop, body: 
         assert answer.json()["detail"]
 
 
-async def test_what_is_nested_deep_is_no_fault_either(tmp_path: Path) -> None:
-    """As deep as the parser of JSON goes."""
-    async with running(tmp_path) as muster:
-        for data in (
-            '{"members":' + "[" * 900 + "]" * 900 + "}",
-            '{"urn:a":' * 900 + "1" + "}" * 900,
-        ):
-            operation = f'{{"method":"POST","path":"/Groups","bulkId":"a","data":{data}}}'
-            content = f'{{"Operations":[{operation}]}}'
-            answer = await muster.client.post("/Bulk", content=content)
-            assert answer.status_code == 200
-            assert answer.json()["Operations"][0]["status"] == "400"
-
-
 class Contrary:
     """A store in which, of batches at the same time, the last to come is written first."""
 

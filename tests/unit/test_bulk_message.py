@@ -77,13 +77,3 @@ def test_data_is_split_where_values_begin() -> None:
     assert rest["members"] == [{"value": "c"}, "BULKID:b c"]
     assert rest[ENTERPRISE] == {"department": "Sales"}
     assert rest["title"] == DATA["title"]
-
-
-def test_what_is_nested_too_deep_for_a_resource_is_left_alone() -> None:
-    values: Any = "bulkId:a"
-    objects: Any = "bulkId:a"
-    for _ in range(5000):
-        values, objects = [values], {"a": objects}
-    for data in (values, objects):
-        assert references(data) == set()
-        assert split({"members": data}, {"a"}) == ({"members": data}, {})

@@ -343,7 +343,9 @@ class TestFailures:
         await relay.drain()
         (record,) = caplog.records
         assert record.levelname == level
-        assert str(faults[0]) in caplog.text
+        told = "the queue is down" if level == "WARNING" else "OSError in send"
+        assert told in caplog.text
+        assert "a defect" not in caplog.text, "an exception's text may hold anything"
         assert f"left to the timer: {sender.batches[0][0]}, b" in record.getMessage()
         assert "secret" not in caplog.text
         assert await received(queue) == []

@@ -1,0 +1,131 @@
+"""What every HTTP surface has in common, around its ASGI application: request ids in and out,
+headers that make browsers careful, a limit of time, and one log record and one span per request.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from scim.errors import ScimError, TemporarilyUnavailable
+from telemetry import traces
+from telemetry.observation import Observation, current
+
+REQUEST_SECONDS = 90.0
+"""How long a request may take; .NET's HTTP clients give up after 100 seconds."""
+HEADERS: Mapping[str, str] = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=31536000",
+    "x-content-type-options": "nosniff",
+}
+"""On every answer that does not say otherwise."""
+
+PARENT = "muster.traceparent"
+"""In the scope: the span of whoever hands the request over. A client's own is not taken; it would
+make a request part of a stranger's trace."""
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_REQUEST_ID_HEADERS = (b"x-request-id", b"client-request-id")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+type Refuse = Callable[[ScimError], ASGIApp]
+"""An error as this surface shows it."""
+
+
+class Surface:
+    """An ASGI application with all of that around it. `name` is its logger's; `refuse` makes the
+    answer where Muster itself ends a request."""
+
+    def __init__(
+        self,
+        name: str,
+        application: ASGIApp,
+        refuse: Refuse,
+        seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._log = logging.getLogger(f"muster.{name}")
+        self._name = name
+        self._application = application
+        self._refuse = refuse
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request_id = _request_id(scope)
+        with (
+            Observation(self._log, f"{_method(scope)} {self._name}", request_id) as seen,
+            traces.span(self._name, "server", parent=scope.get(PARENT)) as span,
+        ):
+            await self._limited(scope, receive, _completed(send, seen))
+            if span is not None:
+                span.update_name(seen.operation)
+                span.set_attributes({f"muster.{k}": str(v) for k, v in seen.fields().items()})
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve it, or say that it took too long. What was committed by then stays, with its
+        event; what was not is gone: no write depends on what would have come after it."""
+        limit = asyncio.timeout(self._seconds)
+        try:
+            async with limit:
+                await self._application(scope, receive, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            await self._refuse(_too_slow(self._seconds))(scope, receive, send)
+
+
+def request_id() -> str:
+    """The id of the request at hand."""
+    return current().request_id
+
+
+def route(scope: Scope, path: str) -> None:
+    """Note which route a request took, for log and trace."""
+    current().operation = f"{_method(scope)} {path}"
+
+
+def _completed(send: Send, seen: Observation) -> Callable[[Message], Awaitable[None]]:
+    """`send`, with the headers that every answer has."""
+
+    async def complete(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            seen.outcome = str(message["status"])
+            headers = message["headers"]
+            present = {name for name, _ in headers}
+            headers += [each for each in _ENCODED if each[0] not in present]
+            headers.append((b"x-request-id", seen.request_id.encode()))
+        await send(message)
+
+    return complete
+
+
+def _method(scope: Scope) -> str:
+    """A method that is none may hold anything, and this text is logged."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "OTHER"
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's request id where it sent a harmless one, else a new one."""
+    for name, value in scope["headers"]:
+        if name in _REQUEST_ID_HEADERS:
+            text: str = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return text
+    return str(ULID()).lower()
+
+
+def _too_slow(seconds: float) -> TemporarilyUnavailable:
+    return TemporarilyUnavailable(
+        f"Muster did not finish this request within {seconds:g} seconds. What it asked for may be "
+        "written already, in part or whole, and then takes effect; to repeat it does no harm. If "
+        "it happens again, ask for less at once: fewer members, fewer operations, a narrower "
+        "filter.",
+        headers={"Retry-After": "30"},
+    )

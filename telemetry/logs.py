@@ -1,0 +1,91 @@
+"""How log records are written: as JSON lines on Azure, readable on a laptop.
+
+The text of an exception may hold a person's data (a value that could not be read, a document's
+content), so no formatter here writes it: an exception is shown by its type and the places that it
+passed.
+"""
+
+import copy
+import logging
+import os
+import traceback
+from typing import Any, Literal
+
+type Format = Literal["json", "text"]
+
+FIELDS = ("operation", "outcome", "milliseconds", "tenant", "request", "event", "requestUnits")
+"""What `telemetry.observation` adds to a record."""
+_FRAMES = 12
+
+
+def place(error: BaseException) -> str:
+    """Where an exception came from, innermost first, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames[-_FRAMES:]))
+    return f"{type(error).__name__} in {places}"
+
+
+def chosen_format() -> Format:
+    """MUSTER_LOG_FORMAT (`json` or `text`); where it says nothing, JSON on Azure."""
+    on_azure = "WEBSITE_SITE_NAME" in os.environ
+    asked = os.environ.get("MUSTER_LOG_FORMAT") or ("json" if on_azure else "text")
+    return "json" if asked.lower() == "json" else "text"
+
+
+def configure() -> None:
+    """Have every handler of the root logger write in the chosen format. The Functions worker
+    brings handlers of its own; they hand what they format to the host."""
+    root = logging.getLogger()
+    formatter = _json() if chosen_format() == "json" else Readable()
+    for handler in root.handlers:
+        handler.setFormatter(formatter)
+    for chatty in ("azure", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class Readable(logging.Formatter):
+    """One line for a person at a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s  %(levelname)-7s  %(name)-18s  %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        """The line, with what was observed at its end."""
+        told = record.__dict__
+        fields = [f"{name}={told[name]}" for name in FIELDS[1:] if name in told]
+        return " ".join([super().formatMessage(record), *fields])
+
+    def format(self, record: logging.LogRecord) -> str:
+        """An exception as its place."""
+        return super().format(_untold(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
+        """The place alone."""
+        return place(ei[1])
+
+
+def _json() -> logging.Formatter:
+    """One JSON object per line, with the fields of the record's `extra`."""
+    from pythonjsonlogger.orjson import OrjsonFormatter  # on a laptop nobody needs it
+
+    class Json(OrjsonFormatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return super().format(_untold(record))
+
+        def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
+            return place(ei[1])
+
+    return Json(
+        "%(levelname)s %(name)s %(message)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp="time",
+    )
+
+
+def _untold(record: logging.LogRecord) -> logging.LogRecord:
+    """The record without the text that another formatter made of its exception."""
+    if record.exc_text is None:
+        return record
+    record = copy.copy(record)
+    record.exc_text = None
+    return record
