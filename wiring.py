@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import ASGIApp
 
@@ -30,11 +30,13 @@ from scim.writing import Service
 from telemetry import traces
 from telemetry.observation import charge
 from trust.authenticator import Authenticator, Home
+from trust.cloud import Cloud, is_trustworthy
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
 
 DATABASE = "muster.sqlite"
+PUBLIC_CLOUD = Cloud()
 
 
 class Settings(BaseSettings):
@@ -52,6 +54,13 @@ class Settings(BaseSettings):
     """Scheme and host that clients see; empty: what they address."""
     region_urls: dict[str, str] = {}
     """Region → scheme and host of its deployment: where a tenant of another region is sent."""
+    entra_login_url: str = PUBLIC_CLOUD.login_url
+    """Where Entra ID signs in and publishes its keys; a sovereign cloud has its own."""
+    entra_issuer_url: str = PUBLIC_CLOUD.issuer_url
+    """What the issuer of its version 1.0 tokens begins with."""
+    entra_audiences: tuple[str, ...] = PUBLIC_CLOUD.audiences
+    entra_applications: tuple[str, ...] = PUBLIC_CLOUD.applications
+    """Applications that its tokens may be issued to; none: any."""
     schemas: Path | None = None
     """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
     relay_after_seconds: float = 60.0
@@ -82,6 +91,28 @@ class Settings(BaseSettings):
         default=SecretStr(""), validation_alias="ServiceBusConnection"
     )
     """The emulator's connection string. With neither, the queue is in the SQLite file."""
+
+    @field_validator("entra_login_url")
+    @classmethod
+    def _can_be_trusted(cls, url: str) -> str:
+        if not is_trustworthy(url):
+            raise ValueError("keys are fetched over https only (http from this machine itself)")
+        return url.rstrip("/")
+
+    @property
+    def home(self) -> Home:
+        """The region that is served here, and where the others are."""
+        return Home(self.region, self.region_urls)
+
+    @property
+    def cloud(self) -> Cloud:
+        """Where Entra ID is, and whose tokens count."""
+        return Cloud(
+            self.entra_login_url,
+            self.entra_issuer_url.rstrip("/"),
+            self.entra_audiences,
+            self.entra_applications,
+        )
 
     @property
     def on_service_bus(self) -> bool:
@@ -144,7 +175,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     retention = settings.retention_days * 86_400
     service = Service(store, relay.submit, now, resource_types, retention)
     publisher = Publisher(topic, store, now)
-    authenticator = Authenticator(store, now, home=Home(settings.region, settings.region_urls))
+    authenticator = Authenticator(store, now, home=settings.home, cloud=settings.cloud)
     return Application(
         settings=settings,
         store=store,

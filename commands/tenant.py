@@ -6,7 +6,7 @@ import typer
 
 import wiring
 from administration import catalog as catalogs
-from administration import tenants
+from administration import directories, tenants
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
@@ -28,10 +28,14 @@ def tenant_create(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a tenant with the default catalog. Provisioning is not enabled yet."""
+    """Create a tenant with the default catalog. Provisioning is not enabled yet. One whose home is
+    another region is known here, so that its requests are sent there."""
 
     async def create(application: wiring.Application) -> Tenant:
-        created = await tenants.create_tenant(application.store, tenant, name, region, directory_id)
+        store, claimed = application.store, None
+        if directory_id:
+            claimed = await directories.claim_directory(store, tenant, directory_id)
+        created = await tenants.create_tenant(store, tenant, name, region, claimed)
         await catalogs.load_catalog(application.store, tenant, catalogs.default_catalog())
         return created
 
@@ -111,6 +115,70 @@ def tenant_policy(
         )
 
     _show_policy(run(change), as_json)
+
+
+@app.command("region")
+def tenant_region(
+    tenant: TenantId,
+    region: Annotated[Literal["eu", "us"], typer.Argument(help="Its home region.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say where a tenant is at home. Elsewhere its requests are refused with a 403 that names the
+    right URL. Nothing of what it stores is moved."""
+    changed = run(
+        lambda application: tenants.change_tenant(
+            application.store, tenant, lambda found: found.model_copy(update={"region": region})
+        )
+    )
+    show(_row(changed), as_json, TENANT_COLUMNS)
+
+
+@app.command("entra")
+def tenant_entra(
+    tenant: TenantId,
+    directory_id: Annotated[
+        str | None, typer.Option(help="Its Entra ID directory (tenant) id, a GUID.")
+    ] = None,
+    no_directory: Annotated[bool, typer.Option("--no-directory", help="It has none.")] = False,
+    accept: Annotated[
+        bool | None, typer.Option(help="Whether Secret Token may be left blank.")
+    ] = None,
+    audience: Annotated[
+        list[str] | None, typer.Option(help="Audiences in place of the deployment's; '': those.")
+    ] = None,
+    application: Annotated[
+        list[str] | None,
+        typer.Option(help="Applications that tokens may be issued to; '': the deployment's."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which of Entra ID's own tokens are the tenant's: those that arrive where Secret Token is
+    left blank. Without an option it shows that."""
+    given = {
+        "accepted": accept,
+        "audiences": _texts(audience),
+        "applications": _texts(application),
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+
+    async def change(application: wiring.Application) -> Tenant:
+        store = application.store
+        if directory_id or no_directory:
+            await directories.register_directory(
+                store, tenant, None if no_directory else directory_id
+            )
+        if changes:
+            return await directories.change_entra_trust(store, tenant, changes)
+        return await tenants.read_tenant(store, tenant)
+
+    found = run(change)
+    row = {"directoryId": found.directory_id or "", **found.entra.model_dump(mode="json")}
+    show({"tenant": tenant, **row}, as_json, ("tenant", *row))
+
+
+def _texts(given: list[str] | None) -> tuple[str, ...] | None:
+    """What an option that can be repeated says; one empty text says none."""
+    return None if given is None else tuple(text for text in given if text)
 
 
 def _row(tenant: Tenant) -> dict[str, Any]:

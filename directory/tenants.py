@@ -43,6 +43,16 @@ class Policy(Model):
     """The enterprise attribute `costCenter` grants the catalog entry of that key."""
 
 
+class EntraTrust(Model):
+    """Which of Entra ID's own tokens count, beyond what the deployment says."""
+
+    accepted: bool = True
+    audiences: tuple[str, ...] = ()
+    """Empty: the deployment's."""
+    applications: tuple[str, ...] = ()
+    """Applications that they may be issued to; empty: the deployment's."""
+
+
 class Tenant(StoredModel):
     """A customer organisation."""
 
@@ -51,7 +61,8 @@ class Tenant(StoredModel):
     name: str
     region: str = "eu"
     directory_id: str | None = None
-    """The Entra ID directory (`tid`)."""
+    """The Entra ID directory (`tid`); it counts while a DirectoryClaim says the same."""
+    entra: EntraTrust = EntraTrust()
     provisioning: Literal["disabled", "enabled"] = "disabled"
     policy: Policy = Policy()
     connections: tuple[Connection, ...] = ()
@@ -83,3 +94,31 @@ class LastUse(StoredModel):
 def last_use_id(credential: str) -> str:
     """Document id of the last use of a credential."""
     return f"use:{credential}"
+
+
+class DirectoryClaim(StoredModel):
+    """Whose an Entra ID directory is. It is the only document of its partition, so that a token's
+    `tid` finds the tenant with one read and no two tenants have one directory."""
+
+    document_type = "DirectoryClaim"
+
+    claimed_by: str
+    """The tenant. The claim counts for nothing unless that tenant names the directory too."""
+
+    @property
+    def document_id(self) -> str:
+        return CLAIM_ID
+
+    @classmethod
+    def of(cls, directory_id: str, tenant_id: str) -> "DirectoryClaim":
+        """The claim of a tenant to a directory."""
+        return cls(tenant_id=directory_partition(directory_id), claimed_by=tenant_id)
+
+
+CLAIM_ID = "directory"
+"""Document id of the claim in the directory's own partition."""
+
+
+def directory_partition(directory_id: str) -> str:
+    """The partition of an Entra ID directory; no tenant's id has a colon."""
+    return f"directory:{directory_id}"

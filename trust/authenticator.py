@@ -6,14 +6,20 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from directory.store import Store
 from directory.tenants import Tenant
 from trust.caller import Caller
+from trust.cloud import Cloud
 from trust.refusal import HomedElsewhere, bad_token, no_credentials
 from trust.tenants import Tenants
 from trust.tokens import Presented, TokenKind, bearer_tokens, presented, prove
 from trust.usage import Usage
+
+if TYPE_CHECKING:
+    from trust.entra import EntraTokens
+    from trust.keysets import KeySets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,14 @@ class Authenticator:
         now: Callable[[], datetime],
         remember: float = 5.0,
         home: Home | None = None,
+        cloud: Cloud | None = None,
     ) -> None:
         self._now = now
         self._home = home or Home()
+        self._cloud = cloud or Cloud()
         self._tenants = Tenants(store, now, remember)
         self._usage = Usage(store, now)
+        self._signed: tuple[KeySets, EntraTokens] | None = None
 
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
@@ -60,13 +69,17 @@ class Authenticator:
         if scheme.lower() != "bearer":
             raise bad_token()
         shown = presented(text)
-        if shown is None or shown.kind != kind:
-            raise bad_token()
-        return await self._by_secret(shown)
+        if shown is not None and shown.kind == kind:
+            return await self._by_secret(shown)
+        if shown is None and kind == "scim" and text.startswith("ey"):  # a JSON object, encoded
+            return await self._by_signature(text)
+        raise bad_token()
 
     async def close(self) -> None:
         """Finish what goes on beside the requests."""
         await self._usage.close()
+        if self._signed is not None:
+            await self._signed[0].close()
 
     async def _by_secret(self, shown: Presented) -> Caller:
         tenant = await self._tenants.get(shown.tenant_id)
@@ -78,3 +91,17 @@ class Authenticator:
             raise bad_token()
         self._usage.saw(shown.tenant_id, shown.token_id)
         return Caller(tenant, connection_id)
+
+    async def _by_signature(self, text: str) -> Caller:
+        if self._signed is None:
+            # Cryptography and an HTTP client take a while to import, and many deployments need
+            # neither.
+            from trust.entra import EntraTokens
+            from trust.keysets import KeySets
+
+            key_sets = KeySets()
+            entra = EntraTokens(self._cloud, self._tenants, key_sets, self._home.check)
+            self._signed = (key_sets, entra)
+        caller = await self._signed[1].caller(text)
+        self._usage.saw(caller.tenant.tenant_id, caller.connection_id)
+        return caller

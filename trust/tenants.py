@@ -4,7 +4,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from directory.store import NotFound, Store
-from directory.tenants import TENANT_ID, Tenant
+from directory.tenants import (
+    CLAIM_ID,
+    TENANT_ID,
+    DirectoryClaim,
+    Tenant,
+    directory_partition,
+)
 
 REMEMBERED = 10_000
 """Tenants; those that do not exist must not fill the memory."""
@@ -19,6 +25,7 @@ class Tenants:
         self._now = now
         self._remember = remember
         self._known: dict[str, tuple[float, Tenant | None]] = {}
+        self._claims: dict[str, tuple[float, str | None]] = {}
 
     async def get(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None where there is none."""
@@ -35,3 +42,25 @@ class Tenants:
             self._known.clear()
         self._known[tenant_id] = (now + self._remember, tenant)
         return tenant
+
+    async def of_directory(self, directory_id: str) -> Tenant | None:
+        """The tenant that an Entra ID directory (a GUID in lower case) is registered for, or
+        None. Claim and tenant must agree."""
+        tenant_id = await self._claimed_by(directory_id)
+        tenant = await self.get(tenant_id) if tenant_id else None
+        return tenant if tenant and tenant.directory_id == directory_id else None
+
+    async def _claimed_by(self, directory_id: str) -> str | None:
+        now = self._now().timestamp()
+        known = self._claims.get(directory_id)
+        if known and known[0] > now:
+            return known[1]
+        try:
+            stored = await self._store.read(directory_partition(directory_id), CLAIM_ID)
+            tenant_id = DirectoryClaim.from_document(stored.document).claimed_by
+        except NotFound:
+            tenant_id = None
+        if len(self._claims) >= REMEMBERED:
+            self._claims.clear()
+        self._claims[directory_id] = (now + self._remember, tenant_id)
+        return tenant_id

@@ -1,0 +1,92 @@
+"""Which Entra ID directory is whose, and which of its tokens count."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from administration.tenants import AdministrationError, change_tenant, read_tenant
+from directory.store import Conflict, Create, Delete, NotFound, PreconditionFailed, Replace, Store
+from directory.tenants import CLAIM_ID, DirectoryClaim, Tenant, directory_partition
+from trust.cloud import is_guid
+
+
+async def claim_directory(store: Store, tenant_id: str, directory_id: str) -> str:
+    """Reserve a directory for a tenant that names it next, or does already; answers its id as
+    tokens write it. A claim that no tenant stands behind is taken over. Raises
+    AdministrationError where it is another tenant's."""
+    directory_id = directory_id.strip().lower()
+    if not is_guid(directory_id):
+        raise AdministrationError(
+            f"{directory_id!r} is no directory id. It is a GUID: in the Entra admin center, under "
+            "Overview, Tenant ID."
+        )
+    claim = DirectoryClaim.of(directory_id, tenant_id)
+    try:
+        await store.batch(claim.tenant_id, [Create(claim.to_document())])
+    except Conflict:
+        await _take_over(store, claim, directory_id)
+    return directory_id
+
+
+async def _take_over(store: Store, claim: DirectoryClaim, directory_id: str) -> None:
+    stored = await store.read(claim.tenant_id, CLAIM_ID)
+    holder = DirectoryClaim.from_document(stored.document).claimed_by
+    if holder == claim.claimed_by:
+        return
+    if await _names(store, holder, directory_id):
+        raise AdministrationError(
+            f"The directory {directory_id} is registered for the tenant {holder}. One directory is "
+            f"one tenant: 'manage.py tenant entra {holder} --no-directory' gives it free."
+        )
+    try:
+        await store.batch(claim.tenant_id, [Replace(claim.to_document(), stored.etag)])
+    except PreconditionFailed:
+        raise AdministrationError("Somebody else registers this directory. Try again.") from None
+
+
+async def _names(store: Store, tenant_id: str, directory_id: str) -> bool:
+    try:
+        return (await read_tenant(store, tenant_id)).directory_id == directory_id
+    except AdministrationError:
+        return False
+
+
+async def register_directory(store: Store, tenant_id: str, directory_id: str | None) -> Tenant:
+    """Make a directory the tenant's, in place of the one it had; None: none at all. Raises
+    AdministrationError."""
+    before = await read_tenant(store, tenant_id)
+    claimed = await claim_directory(store, tenant_id, directory_id) if directory_id else None
+    tenant = await change_tenant(
+        store, tenant_id, lambda found: found.model_copy(update={"directory_id": claimed})
+    )
+    if before.directory_id and before.directory_id != claimed:
+        await _release(store, before.directory_id, tenant_id)
+    return tenant
+
+
+async def _release(store: Store, directory_id: str, tenant_id: str) -> None:
+    """Remove a claim of the tenant; one that stays behind would count for nothing."""
+    partition = directory_partition(directory_id)
+    try:
+        stored = await store.read(partition, CLAIM_ID)
+        if DirectoryClaim.from_document(stored.document).claimed_by == tenant_id:
+            await store.batch(partition, [Delete(CLAIM_ID, stored.etag)])
+    except (NotFound, PreconditionFailed):
+        pass
+
+
+async def holder_of(store: Store, directory_id: str) -> str | None:
+    """The tenant that has claimed a directory."""
+    try:
+        stored = await store.read(directory_partition(directory_id), CLAIM_ID)
+    except NotFound:
+        return None
+    return DirectoryClaim.from_document(stored.document).claimed_by
+
+
+async def change_entra_trust(store: Store, tenant_id: str, changes: Mapping[str, Any]) -> Tenant:
+    """Say which of Entra ID's tokens count, by the names that EntraTrust has."""
+
+    def change(tenant: Tenant) -> Tenant:
+        return tenant.model_copy(update={"entra": tenant.entra.model_copy(update=dict(changes))})
+
+    return await change_tenant(store, tenant_id, change)

@@ -1,0 +1,25 @@
+"""A directory, and a tenant that has registered it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from administration.directories import register_directory
+from tests.environment import TENANT, Environment, running
+from tests.trust.issuer import DIRECTORY, Issuer, publishing
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[Issuer]:
+    """A directory that serves its keys."""
+    async with publishing(Issuer()) as issuer:
+        yield issuer
+
+
+@pytest.fixture
+async def muster(tmp_path: Path, issuer: Issuer) -> AsyncIterator[Environment]:
+    """A Muster that takes the issuer for Entra ID."""
+    async with running(tmp_path, entra_login_url=issuer.url) as environment:
+        await register_directory(environment.application.store, TENANT, DIRECTORY)
+        yield environment

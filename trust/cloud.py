@@ -1,0 +1,59 @@
+"""Where Entra ID is, and whose tokens count: what a deployment and a tenant configure."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+NON_GALLERY = "8adf8e6e-67b2-4cf2-a259-e3dc5476c621"
+"""Audience of the tokens that Entra ID sends where Secret Token is blank, the same for every
+application that is not in the gallery (Microsoft, "Develop and plan provisioning for a SCIM
+endpoint")."""
+PROVISIONING = "00000014-0000-0000-c000-000000000000"
+"""The application that those tokens are issued to, Microsoft.Azure.SyncFabric (seen in tokens by
+https://github.com/jelhub/scimgateway; Microsoft documents issuer and audience only)."""
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One Microsoft cloud. The defaults are the public one's."""
+
+    login_url: str = "https://login.microsoftonline.com"
+    issuer_url: str = "https://sts.windows.net"
+    audiences: tuple[str, ...] = (NON_GALLERY,)
+    applications: tuple[str, ...] = (PROVISIONING,)
+    """Who the tokens may be issued to; empty: anybody in the tenant's directory."""
+
+    def issuer(self, version: str, directory_id: str) -> str:
+        """Who issues a directory's tokens of a version, to the letter
+        (https://learn.microsoft.com/entra/identity-platform/access-tokens)."""
+        if version == "1.0":
+            return f"{self.issuer_url}/{directory_id}/"
+        return f"{self.login_url}/{directory_id}/v2.0"
+
+    def keys_url(self, version: str, directory_id: str) -> str:
+        """Where the keys of those tokens are published."""
+        path = "discovery/keys" if version == "1.0" else "discovery/v2.0/keys"
+        return f"{self.login_url}/{directory_id}/{path}"
+
+    def keys_url_of(self, issuer: str) -> str | None:
+        """Where the keys of one of this cloud's issuers are; None for any other issuer."""
+        for version in ("1.0", "2.0"):
+            before, after = self.issuer(version, "\0").split("\0")
+            directory_id = issuer.removeprefix(before).removesuffix(after)
+            if is_guid(directory_id) and self.issuer(version, directory_id) == issuer:
+                return self.keys_url(version, directory_id)
+        return None
+
+
+def is_guid(text: object) -> bool:
+    """Whether this is a GUID as Entra ID writes them."""
+    return isinstance(text, str) and _GUID.fullmatch(text) is not None
+
+
+def is_trustworthy(url: str) -> bool:
+    """Whether keys may be fetched from here: https, or this machine itself."""
+    parts = urlsplit(url)
+    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return bool(parts.hostname) and (parts.scheme == "https" or (local and parts.scheme == "http"))

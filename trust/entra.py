@@ -1,0 +1,75 @@
+"""Entra ID's own tokens: what arrives where Secret Token is left blank.
+
+The token names a directory (`tid`); the directory names at most one tenant; and everything that
+the token is held against is built from what that tenant registered. All such tokens of a tenant
+are its one connection `entra`, because they do not tell applications apart.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from directory.tenants import ENTRA_CONNECTION, Tenant
+from trust.caller import Caller
+from trust.cloud import Cloud, is_guid
+from trust.jwts import Demand, Untrusted, unproven_claims, verified_claims
+from trust.keysets import KeySets
+from trust.refusal import bad_token
+from trust.tenants import Tenants
+
+VERSIONS = ("1.0", "2.0")
+
+
+class EntraTokens:
+    """Verifies them. `check_home` raises HomedElsewhere for a tenant of another region."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        tenants: Tenants,
+        key_sets: KeySets,
+        check_home: Callable[[Tenant], None],
+    ) -> None:
+        self._cloud = cloud
+        self._tenants = tenants
+        self._key_sets = key_sets
+        self._check_home = check_home
+
+    async def caller(self, text: str) -> Caller:
+        """The caller that a token proves. Raises Refused."""
+        try:
+            tenant, demand = await self._demand(unproven_claims(text))
+            claims = await verified_claims(self._key_sets, text, demand)
+            self._check(claims, tenant)
+        except Untrusted as error:
+            raise bad_token(error.reason) from None
+        self._check_home(tenant)
+        if not any(each.connection_id == ENTRA_CONNECTION for each in tenant.connections):
+            raise bad_token()
+        return Caller(tenant, ENTRA_CONNECTION)
+
+    async def _demand(self, claims: Mapping[str, Any]) -> tuple[Tenant, Demand]:
+        """The tenant whose token this claims to be, and what it must be then. The keys of a
+        directory that nobody registered are not asked for."""
+        directory_id, version = claims.get("tid"), claims.get("ver")
+        if not is_guid(directory_id) or version not in VERSIONS:
+            raise Untrusted
+        tenant = await self._tenants.of_directory(str(directory_id))
+        if tenant is None or tenant.directory_id is None or not tenant.entra.accepted:
+            raise Untrusted
+        return tenant, Demand(
+            keys_url=self._cloud.keys_url(version, tenant.directory_id),
+            issuer=self._cloud.issuer(version, tenant.directory_id),
+            audiences=tenant.entra.audiences or self._cloud.audiences,
+        )
+
+    def _check(self, claims: Mapping[str, Any], tenant: Tenant) -> None:
+        """What is Entra ID's own about the claims of a proven token. Raises Untrusted."""
+        if claims["tid"] != tenant.directory_id:
+            raise Untrusted
+        if "scp" in claims or claims.get("idtyp") == "user":
+            # Somebody signed in and asked for it: not the provisioning service.
+            raise Untrusted("the token speaks for a user")
+        applications = tenant.entra.applications or self._cloud.applications
+        application = claims.get("appid" if claims["ver"] == "1.0" else "azp")
+        if applications and application not in applications:
+            raise Untrusted("the token was issued to another application")

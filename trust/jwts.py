@@ -1,0 +1,96 @@
+"""Signed tokens of other issuers (RFC 7519, RFC 8725): one way to verify them all."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import orjson
+from jwt.utils import base64url_decode
+
+from trust.keysets import KeySets
+
+LEEWAY_SECONDS = 60
+"""By so much may clocks differ."""
+TOKEN_CHARACTERS = 16 * 1024
+KEY_ID_CHARACTERS = 256
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+class Untrusted(Exception):
+    """A token that proves nothing. `reason` may be told to who sent it: it is empty unless the
+    signature was right."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "the token is not valid")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a token must be: signed with a key of this set, by this issuer, for one of these."""
+
+    keys_url: str
+    issuer: str
+    audiences: Sequence[str]
+
+
+def looks_signed(text: str) -> bool:
+    """Whether this has the form of a signed token."""
+    return len(text) <= TOKEN_CHARACTERS and _COMPACT.fullmatch(text) is not None
+
+
+def unproven_claims(text: str) -> dict[str, Any]:
+    """What a token says of itself, to find out what to demand of it; nothing of it is proven.
+    Raises Untrusted."""
+    return _segment(text, 1)
+
+
+async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[str, Any]:
+    """The claims of a token that is all that is demanded, unexpired, and signed with RS256: no
+    other algorithm, and no key or address that the token itself brings. Raises Untrusted,
+    KeysUnavailable."""
+    header = _segment(text, 0)
+    key_id = header.get("kid")
+    if header.get("alg") != "RS256" or not isinstance(key_id, str) or not key_id:
+        raise Untrusted
+    if len(key_id) > KEY_ID_CHARACTERS:
+        raise Untrusted
+    key = await key_sets.key(demand.keys_url, key_id)
+    if key is None:
+        raise Untrusted
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            text,
+            key,
+            algorithms=["RS256"],
+            issuer=demand.issuer,
+            audience=demand.audiences,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise Untrusted("the token has expired") from None
+    except jwt.ImmatureSignatureError:
+        raise Untrusted("the token is not valid yet") from None
+    except jwt.InvalidAudienceError:
+        raise Untrusted("the token is meant for another audience") from None
+    except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError):
+        raise Untrusted from None
+    if not isinstance(claims["aud"], str):
+        raise Untrusted("the token is meant for another audience")
+    return claims
+
+
+def _segment(text: str, index: int) -> dict[str, Any]:
+    if not looks_signed(text):
+        raise Untrusted
+    try:
+        content = orjson.loads(base64url_decode(text.split(".")[index]))
+    except ValueError:
+        raise Untrusted from None
+    if not isinstance(content, dict):
+        raise Untrusted
+    return content
