@@ -5,7 +5,7 @@ READY := $(ENVIRONMENT)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench requirements indexing-policy package clean
+.PHONY: help run test check bench requirements indexing-policy package sbom clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ indexing-policy: $(READY) ## write infra/indexing-policy.json anew from what the
 
 package: ## what a deployment takes, as it was committed: muster.zip
 	git archive --format=zip -o muster.zip HEAD
+
+sbom: $(READY) ## list what Muster is made of in sbom.json (CycloneDX), from requirements.txt
+	@$(PYTHON) -W ignore::UserWarning -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs -o sbom.json requirements.txt
 
 clean: ## remove the environment and what tests left; never the state in .muster
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from starlette.types import ASGIApp
 
 from access.http import access_application
 from access.reading import AccessReader
@@ -25,7 +24,7 @@ from reconciler.worker import Reconciler
 from scim.http import scim_application
 from scim.rate import RateLimit
 from scim.schema import load_resource_types
-from scim.surface import REQUEST_SECONDS
+from scim.surface import REQUEST_SECONDS, Surface
 from scim.writing import Service
 from telemetry import traces
 from telemetry.observation import charge
@@ -141,8 +140,8 @@ class Application:
     reconciler: Reconciler
     service: Service
     """What the use cases of SCIM and of administration need."""
-    scim: ASGIApp
-    access: ASGIApp
+    scim: Surface
+    access: Surface
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from access.reading import AccessReader
 from directory.store import Throttled, Unavailable
@@ -37,7 +36,7 @@ def access_application(
     authenticator: Authenticator,
     rate: RateLimit,
     seconds: float = REQUEST_SECONDS,
-) -> ASGIApp:
+) -> Surface:
     """The ASGI application for `/access`; `seconds` is how long a request may take."""
 
     async def by_id(request: Request, caller: Caller) -> Response:
@@ -85,15 +84,13 @@ def access_application(
 
         return Route(path, endpoint, methods=["GET"])
 
+    reads = {"/access/v1/users": by_name, "/access/v1/users/{id}": by_id}
     application = Starlette(
-        routes=[
-            proven("/access/v1/users", by_name),
-            proven("/access/v1/users/{id}", by_id),
-        ],
+        routes=[proven(path, read) for path, read in reads.items()],
         exception_handlers={HTTPException: _no_route},
     )
     application.router.redirect_slashes = False
-    return Surface("access", application, _refused, seconds)
+    return Surface("access", application, dict.fromkeys(reads, ("GET",)), _refused, seconds)
 
 
 def _answer(access: dict[str, Any] | None) -> Response:

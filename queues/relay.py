@@ -23,6 +23,7 @@ from directory.condition import All, Compare
 from directory.store import Query, Store
 from queues.port import Message, QueueError, QueueSender
 from telemetry.logs import place
+from telemetry.observation import current
 from telemetry.traces import span, traceparent
 
 BATCH_MESSAGES = 100
@@ -138,8 +139,10 @@ class Relay:
         cutoff = datetime.fromtimestamp(self._now() - older_than_seconds, UTC)
         pending = Compare(("state",), "eq", "pending")
         older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
-        fields = ("tenantId", "eventId")
+        fields = ("tenantId", "eventId", "at")
         sent, continuation = 0, None
+        oldest = current().measures
+        oldest["oldest_pending_seconds"] = 0.0
         while True:
             query = Query(
                 "Event",
@@ -150,6 +153,9 @@ class Relay:
             )
             page = await self._store.query_every_tenant(query)
             documents = [stored.document for stored in page.items]
+            if documents and not sent:  # in the order of their ids, which is that of time
+                at = datetime.fromisoformat(documents[0]["at"]).timestamp()
+                oldest["oldest_pending_seconds"] = round(self._now() - at, 1)
             messages = [message_for(d["tenantId"], d["eventId"]) for d in documents]
             if not await self._settled(messages):
                 return sent

@@ -1,12 +1,12 @@
 """Cursors: where a page of a query ended (RFC 9865).
 
 A cursor carries the store's continuation and the total that the first page counted, so that the
-cost of a page does not depend on its number. It belongs to one query of one tenant: anywhere else
-it is invalid. Cursors do not expire.
+cost of a page does not depend on its number. It is signed, together with the query and the tenant
+that it belongs to: anywhere else, or changed, it is invalid. Cursors do not expire.
 """
 
 import base64
-import hashlib
+import hmac
 from dataclasses import dataclass
 
 import orjson
@@ -21,23 +21,27 @@ class Cursor:
     continuation: str
     total: int
 
-    def write(self, query: str) -> str:
+    def write(self, query: str, key: bytes) -> str:
         """URL-safe text for a client; `query` names the tenant and everything that was asked."""
-        content = [_digest(query), self.total, self.continuation]
+        content = [self._signature(query, key), self.total, self.continuation]
         return base64.urlsafe_b64encode(orjson.dumps(content)).decode().rstrip("=")
 
     @classmethod
-    def read(cls, text: str, query: str) -> "Cursor":
+    def read(cls, text: str, query: str, key: bytes) -> "Cursor":
         """Raises InvalidCursor for what was not written for this query."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-            digest, total, continuation = orjson.loads(base64.urlsafe_b64decode(padded))
+            signature, total, continuation = orjson.loads(base64.urlsafe_b64decode(padded))
+            cursor = cls(continuation, total)
+            if hmac.compare_digest(signature, cursor._signature(query, key)):
+                return cursor
         except (ValueError, TypeError):
-            raise invalid() from None
-        expected = isinstance(continuation, str) and type(total) is int and total >= 0
-        if not expected or digest != _digest(query):
-            raise invalid()
-        return cls(continuation, total)
+            pass
+        raise invalid()
+
+    def _signature(self, query: str, key: bytes) -> str:
+        signed = repr([query, self.total, self.continuation]).encode("utf-8", "surrogatepass")
+        return hmac.digest(key, signed, "sha256").hex()[:32]
 
 
 def invalid() -> InvalidCursor:
@@ -46,7 +50,3 @@ def invalid() -> InvalidCursor:
         "The cursor is not one of this query's. Begin with an empty cursor, then send the "
         "nextCursor of each answer, and leave every other parameter as it was (RFC 9865 section 2)."
     )
-
-
-def _digest(query: str) -> str:
-    return hashlib.sha256(query.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
@@ -39,6 +39,8 @@ MEDIA_TYPE = "application/scim+json"
 type Parameters = Mapping[str, str]
 """A path's parameters by name."""
 type UseCase = Callable[[Request, Parameters], Awaitable[Answer]]
+type Routes = Mapping[str, Mapping[str, UseCase]]
+"""What answers which method, by path."""
 
 
 def scim_application(
@@ -47,24 +49,25 @@ def scim_application(
     rate: RateLimit,
     public_url: str = "",
     seconds: float = REQUEST_SECONDS,
-) -> ASGIApp:
+) -> Surface:
     """The ASGI application for `/scim` and `/scim/v2`, which are the same API.
 
     `public_url` (scheme and host) is what resources' locations begin with; empty: the host that
     the client addressed. `seconds` is how long a request may take.
     """
-    application = _Application(service, authenticator, rate, public_url)
-    return Surface("scim", application, lambda error: _response(_error(error)), seconds)
+    routes = _routes(service)
+    application = _Application(routes, authenticator, rate, public_url)
+    return Surface("scim", application, routes, lambda error: _response(_error(error)), seconds)
 
 
 class _Application:
     def __init__(
-        self, service: Service, authenticator: Authenticator, rate: RateLimit, public_url: str
+        self, routes: Routes, authenticator: Authenticator, rate: RateLimit, public_url: str
     ) -> None:
         self._authenticator = authenticator
         self._rate = rate
         self._public_url = public_url.rstrip("/")
-        self._router = Router(_routes(service))
+        self._router = Router(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. A slash too many means nothing: clients join a Tenant URL that ends

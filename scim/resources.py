@@ -13,15 +13,21 @@ from scim.cursor import Cursor, invalid
 from scim.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
 from scim.exchange import Answer, Request
 from scim.representation import Projection, etag_matches, list_response, render, weak
+from scim.schema import ResourceType
 from scim.selection import Selection
-from scim.writing import Writing
+from scim.writing import Service, Writing
 from telemetry.traces import traceparent
+from trust.signing import SigningKeys
 
 
 class Resources(Writing, ABC):
     """The use cases of one resource type that do not depend on which it is."""
 
     scope_of_delete: Literal["user", "group"]
+
+    def __init__(self, service: Service, resource_type: ResourceType) -> None:
+        super().__init__(service, resource_type)
+        self._keys = SigningKeys(service.store)
 
     def location(self, request: Request, resource_id: str) -> str:
         """The resource's URL under the base that the client uses."""
@@ -91,9 +97,10 @@ class Resources(Writing, ABC):
         """A page by cursor (RFC 9865): its cost does not grow with its number."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         asked = f"{tenant_id} {self.type.name} {selection.question}"
+        key = await self._keys.key("cursors")
         query = replace(selection.query(self.type.name, condition), offset=0)
         if selection.cursor:
-            at = Cursor.read(selection.cursor, asked)
+            at = Cursor.read(selection.cursor, asked, key)
             query, total = replace(query, continuation=at.continuation), at.total
         else:
             total = await store.count(tenant_id, self.type.name, condition)
@@ -105,7 +112,7 @@ class Resources(Writing, ABC):
             raise invalid() from None
         body = list_response(await self.present(request, page.items, projection), total, None)
         if page.continuation is not None:
-            body["nextCursor"] = Cursor(page.continuation, total).write(asked)
+            body["nextCursor"] = Cursor(page.continuation, total).write(asked, key)
         return Answer(200, body)
 
     async def delete(self, request: Request, resource_id: str) -> Answer:

@@ -5,7 +5,7 @@ headers that make browsers careful, a limit of time, and one log record and one 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
@@ -39,18 +39,20 @@ type Refuse = Callable[[ScimError], ASGIApp]
 
 
 class Surface:
-    """An ASGI application with all of that around it. `name` is its logger's; `refuse` makes the
-    answer where Muster itself ends a request."""
+    """An ASGI application with all of that around it. `name` is its logger's; `routes` are the
+    methods that it knows, by path; `refuse` makes the answer where Muster itself ends a request."""
 
     def __init__(
         self,
         name: str,
         application: ASGIApp,
+        routes: Mapping[str, Collection[str]],
         refuse: Refuse,
         seconds: float = REQUEST_SECONDS,
     ) -> None:
+        self.name = name
+        self.routes = routes
         self._log = logging.getLogger(f"muster.{name}")
-        self._name = name
         self._application = application
         self._refuse = refuse
         self._seconds = seconds
@@ -59,8 +61,8 @@ class Surface:
         """Serve one request."""
         request_id = _request_id(scope)
         with (
-            Observation(self._log, f"{_method(scope)} {self._name}", request_id) as seen,
-            traces.span(self._name, "server", parent=scope.get(PARENT)) as span,
+            Observation(self._log, f"{_method(scope)} {self.name}", request_id) as seen,
+            traces.span(self.name, "server", parent=scope.get(PARENT)) as span,
         ):
             await self._limited(scope, receive, _completed(send, seen))
             if span is not None:

@@ -13,7 +13,16 @@ from typing import Any, Literal
 
 type Format = Literal["json", "text"]
 
-FIELDS = ("operation", "outcome", "milliseconds", "tenant", "request", "event", "requestUnits")
+_FIELDS = (
+    "operation",
+    "outcome",
+    "milliseconds",
+    "tenant",
+    "request",
+    "event",
+    "requestUnits",
+    "oldest_pending_seconds",
+)
 """What `telemetry.observation` adds to a record."""
 _FRAMES = 12
 
@@ -36,7 +45,7 @@ def configure() -> None:
     """Have every handler of the root logger write in the chosen format. The Functions worker
     brings handlers of its own; they hand what they format to the host."""
     root = logging.getLogger()
-    formatter = _json() if chosen_format() == "json" else Readable()
+    formatter = json_lines() if chosen_format() == "json" else Readable()
     for handler in root.handlers:
         handler.setFormatter(formatter)
     for chatty in ("azure", "uvicorn.error"):
@@ -52,7 +61,7 @@ class Readable(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         """The line, with what was observed at its end."""
         told = record.__dict__
-        fields = [f"{name}={told[name]}" for name in FIELDS[1:] if name in told]
+        fields = [f"{name}={told[name]}" for name in _FIELDS[1:] if name in told]
         return " ".join([super().formatMessage(record), *fields])
 
     def format(self, record: logging.LogRecord) -> str:
@@ -64,7 +73,7 @@ class Readable(logging.Formatter):
         return place(ei[1])
 
 
-def _json() -> logging.Formatter:
+def json_lines() -> logging.Formatter:
     """One JSON object per line, with the fields of the record's `extra`."""
     from pythonjsonlogger.orjson import OrjsonFormatter  # on a laptop nobody needs it
 

@@ -30,6 +30,8 @@ class Observation:
     """A status code, or what came of a message."""
     request_units: float = 0.0
     """What Cosmos DB charged; SQLite charges nothing."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """Figures of this work alone; alerts ask for them by name."""
     started: float = field(default_factory=time.perf_counter)
     _token: "Token[Observation | None] | None" = None
 
@@ -47,7 +49,7 @@ class Observation:
             told["event"] = self.event_id
         if self.request_units:
             told["requestUnits"] = round(self.request_units, 2)
-        return told
+        return told | self.measures
 
     def __enter__(self) -> Self:
         self._token = _current.set(self)

@@ -17,7 +17,7 @@ from tests.scim.messages import (
     operation,
     patch,
 )
-from tests.transports import Tenant
+from tests.transports import Tenant, beside
 
 
 @pytest.mark.parametrize(
@@ -249,14 +249,13 @@ async def test_a_cursor_belongs_to_one_query_of_one_tenant(tenant: Tenant) -> No
     await create_users(other.scim, 3)
     first = await scim.get("/Users", params={"cursor": "", "count": "1"})
     cursor = first.json()["nextCursor"]
-    digest, total, continuation = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+    signature, total, continuation = json.loads(base64.urlsafe_b64decode(cursor + "=="))
 
     def forged(*content: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
-    assert len(
-        ids(await scim.get("/Users", params={"cursor": forged(digest, total, continuation)}))
-    )
+    same = forged(signature, total, continuation)
+    assert len(ids(await scim.get("/Users", params={"cursor": same}))) == 2
     for client, path, query in (
         (other.scim, "/Users", {"cursor": cursor}),
         (scim, "/Groups", {"cursor": cursor}),
@@ -267,16 +266,28 @@ async def test_a_cursor_belongs_to_one_query_of_one_tenant(tenant: Tenant) -> No
         (scim, "/Users", {"cursor": "x"}),
         (scim, "/Users", {"cursor": "ä"}),
         (scim, "/Users", {"cursor": "bnVsbA"}),
-        (scim, "/Users", {"cursor": forged(digest, -1, continuation)}),
-        (scim, "/Users", {"cursor": forged(digest, total, "")}),
-        (scim, "/Users", {"cursor": forged(digest, total, "x")}),
-        (scim, "/Users", {"cursor": forged(digest, total, continuation[:-2])}),
-        (scim, "/Users", {"cursor": forged(digest, total, [continuation])}),
+        (scim, "/Users", {"cursor": forged(signature, total + 1, continuation)}),
+        (scim, "/Users", {"cursor": forged(signature, total, "")}),
+        (scim, "/Users", {"cursor": forged(signature, total, "x")}),
+        (scim, "/Users", {"cursor": forged(signature, total, continuation[:-2])}),
+        (scim, "/Users", {"cursor": forged(signature, total, [continuation])}),
         (scim, "/Users", {"cursor": forged([], total, continuation)}),
+        (scim, "/Users", {"cursor": forged("ä", total, continuation)}),
+        (scim, "/Users", {"cursor": forged("0" * 32, total, continuation)}),
     ):
         answer = await client.get(path, params=query)
         assert answer.status_code == 400, query
         assert answer.json()["scimType"] == "invalidCursor"
+
+
+@pytest.mark.parametrize("muster", ["asgi", "wire"], indirect=True)
+async def test_a_cursor_is_good_on_every_instance(tenant: Tenant) -> None:
+    """All instances sign with one key, which the first one made."""
+    known = await create_users(tenant.scim, 3)
+    page = (await tenant.scim.get("/Users", params={"cursor": "", "count": "1"})).json()
+    async with beside(tenant.muster) as instance:
+        another = await instance.scim(tenant.token)
+        assert ids(await another.get("/Users", params={"cursor": page["nextCursor"]})) == known[1:]
 
 
 async def test_a_search_in_a_body_finds_what_a_query_finds(scim: httpx.AsyncClient) -> None:
