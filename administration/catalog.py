@@ -1,13 +1,13 @@
 """The catalog: what can be granted in a tenant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from administration.tenants import AdministrationError
-from directory.documents import Entitlement, Model, entitlement_id
+from directory.documents import Entitlement, EntitlementKey, Model, entitlement_id
 from directory.reading import every, read_all
 from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
 
@@ -76,6 +76,16 @@ async def unknown_entitlements(
     pairs = list(dict.fromkeys(wanted))
     found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in pairs])
     return [pair for pair in pairs if entitlement_id(*pair) not in found]
+
+
+async def entitlement_names(
+    store: Store, tenant_id: str, wanted: Iterable[EntitlementKey]
+) -> dict[tuple[str, str], str]:
+    """(kind, key) → display name, of those that the catalog has."""
+    pairs = sorted({(one.kind, one.key) for one in wanted})
+    found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in pairs])
+    entries = [Entitlement.from_document(stored.document) for stored in found.values()]
+    return {(entry.kind, entry.key): entry.display_name for entry in entries}
 
 
 def places(error: ValidationError) -> str:

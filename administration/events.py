@@ -13,7 +13,7 @@ from telemetry.traces import traceparent
 OPERATOR = Actor(type="operator", id="manage.py")
 
 type AdministrativeOperation = Literal[
-    "create", "replace", "delete", "mapping", "policy", "catalog", "grant", "import"
+    "create", "patch", "delete", "mapping", "policy", "catalog", "grant", "import"
 ]
 
 

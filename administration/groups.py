@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
+from administration.catalog import entitlement_names
 from administration.tenants import AdministrationError
 from directory.condition import EVERYTHING, All, Compare, OneOf
 from directory.documents import (
-    Entitlement,
     EntitlementKey,
     Mapping,
     Model,
-    entitlement_id,
     group_id,
     is_resource_id,
     mapping_id,
@@ -103,7 +102,8 @@ async def _overviews(
         return ()
     found = await read_all(store, tenant_id, [mapping_id(id) for id in ids])
     mappings = {id: Mapping.from_document(stored.document) for id, stored in found.items()}
-    names = await _names(store, tenant_id, list(mappings.values()))
+    given = [one for mapping in mappings.values() for one in mapping.entitlements]
+    names = await entitlement_names(store, tenant_id, given)
     events = await _open_events(store, tenant_id, ids)
     members = await asyncio.gather(
         *(store.count(tenant_id, "Membership", Compare(("groupId",), "eq", id)) for id in ids)
@@ -112,16 +112,6 @@ async def _overviews(
         _overview(group, mappings.get(mapping_id(id)), events[id], count, names)
         for group, id, count in zip(groups, ids, members, strict=True)
     )
-
-
-async def _names(
-    store: Store, tenant_id: str, mappings: Sequence[Mapping]
-) -> dict[tuple[str, str], str]:
-    """(kind, key) → display name, of what the mappings give."""
-    keys = {(one.kind, one.key) for mapping in mappings for one in mapping.entitlements}
-    found = await read_all(store, tenant_id, [entitlement_id(*key) for key in sorted(keys)])
-    entries = [Entitlement.from_document(stored.document) for stored in found.values()]
-    return {(entry.kind, entry.key): entry.display_name for entry in entries}
 
 
 async def _open_events(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from directory.documents import EntitlementKey, Model, Reason, StoredModel
+from directory.documents import Actor, EntitlementKey, Model, Reason, StoredModel
 
 
 def access_id(user: str) -> str:
@@ -122,6 +122,7 @@ class ManualGrant(EntitlementKey):
     since: datetime
     event_id: str
     """The event that gave it."""
+    given_by: Actor | None = None
 
 
 class ManualGrants(StoredModel):

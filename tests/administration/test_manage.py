@@ -106,6 +106,48 @@ class TestBesideAServer:
             await environment.settle()
             assert await grants(environment, ada) == {"cc-7"}
 
+    async def test_a_user_made_by_hand_gets_what_is_given_by_hand(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            operator = Operator(tmp_path)
+            ada = await in_thread(make_user, operator)
+            await environment.settle()
+            assert await grants(environment, ada) == {"owner"}
+            await in_thread(operator.does, "grant", "withdraw", TENANT, ada, "role:owner")
+            await environment.settle()
+            assert await grants(environment, ada) == set()
+            deleted = await in_thread(operator.does, "user", "delete", TENANT, "ada@example.com")
+            assert deleted["deleted"] == ada
+            await environment.settle()
+            assert (await environment.access.get(f"/users/{ada}")).status_code == 404
+
+    async def test_groups_with_their_status(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            operator = Operator(tmp_path)
+            sales = await create_group(environment.client, "Sales")
+            (row,) = (await in_thread(operator.does, "group", "list", TENANT))["groups"]
+            assert (row["displayName"], row["status"]) == ("Sales", "New")
+            assert await in_thread(operator.does, "group", "show", TENANT, sales) == row
+            assert "has no group" in await in_thread(operator.fails, "group", "show", TENANT, "x")
+
+
+def make_user(operator: Operator) -> str:
+    """The id of a user made by hand who was given a role by hand, after some mistakes."""
+    names = ("--given-name", "Ada", "--family-name", "Lovelace")
+    create = ("user", "create", TENANT, "ada@example.com", *names)
+    assert "A user needs emails" in operator.fails(*create)
+    made = operator.does(*create, "--email", "ada@example.com", "--set", "title=CTO")
+    assert (made["source"], made["userName"]) == ("manual", "ada@example.com")
+    assert "already used by Ada Lovelace" in operator.fails(*create, "--email", "ada@example.com")
+    edited = operator.does("user", "edit", TENANT, "ADA@example.com", "--display-name", "Ada L.")
+    assert edited["displayName"] == "Ada L."
+    assert operator.does("user", "list", TENANT, "--by-hand")["users"] == [edited]
+    give = ("grant", "give", TENANT, "ada@example.com")
+    assert "does not have: role boss" in operator.fails(*give, "role:boss")
+    (given,) = operator.does(*give, "role:owner")
+    assert (given["displayName"], given["by"]) == ("Owner", "operator manage.py")
+    assert operator.does("grant", "list", TENANT, made["userId"]) == [given]
+    return str(made["userId"])
+
 
 def load_mappings(folder: Path, sales: str) -> None:
     """Mistakes first, which change nothing; then a mapping, by the group's name."""

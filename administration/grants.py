@@ -1,0 +1,132 @@
+"""Grants by hand: entitlements that one user holds whatever the groups say."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from administration.catalog import entitlement_names, unknown_entitlements
+from administration.events import Administration
+from administration.people import find_user
+from administration.tenants import AdministrationError
+from directory.access import ManualGrant, ManualGrants, manual_grants_id
+from directory.documents import Actor, EntitlementKey, Event
+from directory.store import (
+    Conflict,
+    Create,
+    Delete,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Replace,
+    Store,
+    Stored,
+)
+
+ATTEMPTS = 5
+
+
+class GivenGrant(EntitlementKey):
+    """A grant by hand, with who gave it and when."""
+
+    display_name: str
+    since: datetime
+    given_by: Actor | None = None
+
+
+async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]:
+    """What a user (id or userName) was given by hand. Raises AdministrationError where there is
+    no such user."""
+    user = await find_user(store, tenant_id, who)
+    stored = await _stored(store, tenant_id, user.document["resource"]["id"])
+    grants = ManualGrants.from_document(stored.document).grants if stored else ()
+    names = await entitlement_names(store, tenant_id, grants)
+    return [
+        GivenGrant(
+            kind=grant.kind,
+            key=grant.key,
+            display_name=names.get((grant.kind, grant.key), grant.key),
+            since=grant.since,
+            given_by=grant.given_by,
+        )
+        for grant in grants
+    ]
+
+
+async def _stored(store: Store, tenant_id: str, user: str) -> Stored | None:
+    try:
+        return await store.read(tenant_id, manual_grants_id(user))
+    except NotFound:
+        return None
+
+
+class Grants(Administration):
+    """What is given by hand in one tenant. A user is named by id or userName; every method raises
+    AdministrationError."""
+
+    async def give(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
+        """Give a user these entitlements, which the catalog must have; whether any was new."""
+        pairs = [(one.kind, one.key) for one in entitlements]
+        unknown = await unknown_entitlements(self.service.store, self.tenant_id, pairs)
+        if unknown:
+            raise AdministrationError(
+                f"The catalog of {self.tenant_id} does not have: "
+                + ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
+                + f". 'manage.py catalog list {self.tenant_id}' shows what it has."
+            )
+
+        def with_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
+            known = {(grant.kind, grant.key) for grant in held}
+            new = (pair for pair in dict.fromkeys(pairs) if pair not in known)
+            return held + tuple(
+                ManualGrant(
+                    kind=kind,
+                    key=key,
+                    since=event.at,
+                    event_id=event.event_id,
+                    given_by=self.actor,
+                )
+                for kind, key in new
+            )
+
+        return await self._change(who, with_these)
+
+    async def withdraw(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
+        """Take these entitlements back; whether the user had been given any of them by hand."""
+        pairs = {(one.kind, one.key) for one in entitlements}
+
+        def without_these(held: tuple[ManualGrant, ...], _: Event) -> tuple[ManualGrant, ...]:
+            return tuple(grant for grant in held if (grant.kind, grant.key) not in pairs)
+
+        return await self._change(who, without_these)
+
+    async def _change(
+        self,
+        who: str,
+        change: Callable[[tuple[ManualGrant, ...], Event], tuple[ManualGrant, ...]],
+    ) -> bool:
+        """Write what a user is given, with its event; a user who is deleted meanwhile loses it
+        again when the event is reconciled."""
+        store = self.service.store
+        found = await find_user(store, self.tenant_id, who)
+        user = found.document["resource"]["id"]
+        for _ in range(ATTEMPTS):
+            event = self.event("grant", "User", user, ("grants",), "user")
+            stored = await _stored(store, self.tenant_id, user)
+            held = ManualGrants.from_document(stored.document).grants if stored else ()
+            grants = change(held, event)
+            if grants == held:
+                return False
+            given = ManualGrants(tenant_id=self.tenant_id, user_id=user, grants=grants)
+            try:
+                await self.commit([_write(given, stored)], event)
+            except (Conflict, NotFound, PreconditionFailed):
+                continue
+            return True
+        raise AdministrationError("Somebody else keeps changing this user's grants. Try again.")
+
+
+def _write(given: ManualGrants, stored: Stored | None) -> Operation:
+    if stored is None:
+        return Create(given.to_document())
+    if not given.grants:
+        return Delete(given.document_id, stored.etag)
+    return Replace(given.to_document(), stored.etag)

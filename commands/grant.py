@@ -1,0 +1,74 @@
+"""`manage.py grant`: what a user holds by hand, whatever the groups say."""
+
+from typing import Annotated, Any
+
+import typer
+
+import wiring
+from administration import tenants
+from administration.grants import Grants, list_given
+from commands.output import AsJson, TenantId, run, show
+from commands.user import UserName
+from directory.documents import EntitlementKey
+
+app = typer.Typer(no_args_is_help=True, help="What a user is given by hand.")
+
+COLUMNS = ("kind", "key", "displayName", "since", "by")
+
+Entitlements = Annotated[
+    list[str],
+    typer.Argument(metavar="KIND:KEY...", help="Entitlements of the catalog, such as role:owner."),
+]
+
+
+@app.command("give")
+def grant_give(
+    tenant: TenantId, user: UserName, entitlements: Entitlements, as_json: AsJson = False
+) -> None:
+    """Give a user entitlements of the catalog. They stay when Entra ID adopts the user."""
+    chosen = _keys(entitlements)
+
+    async def give(application: wiring.Application) -> list[dict[str, Any]]:
+        await tenants.read_tenant(application.store, tenant)
+        await Grants(application.service, tenant).give(user, chosen)
+        return await _given(application, tenant, user)
+
+    show(run(give), as_json, COLUMNS)
+
+
+@app.command("withdraw")
+def grant_withdraw(
+    tenant: TenantId, user: UserName, entitlements: Entitlements, as_json: AsJson = False
+) -> None:
+    """Take back what a user was given by hand; what groups give stays."""
+    chosen = _keys(entitlements)
+
+    async def withdraw(application: wiring.Application) -> list[dict[str, Any]]:
+        await tenants.read_tenant(application.store, tenant)
+        await Grants(application.service, tenant).withdraw(user, chosen)
+        return await _given(application, tenant, user)
+
+    show(run(withdraw), as_json, COLUMNS)
+
+
+@app.command("list")
+def grant_list(tenant: TenantId, user: UserName, as_json: AsJson = False) -> None:
+    """What a user was given by hand, since when and by whom."""
+    show(run(lambda application: _given(application, tenant, user)), as_json, COLUMNS)
+
+
+async def _given(application: wiring.Application, tenant: str, user: str) -> list[dict[str, Any]]:
+    rows = []
+    for grant in await list_given(application.store, tenant, user):
+        row = grant.model_dump(mode="json", by_alias=True)
+        by = grant.given_by
+        rows.append(row | {"by": f"{by.type} {by.id}" if by else ""})
+    return rows
+
+
+def _keys(entitlements: list[str]) -> tuple[EntitlementKey, ...]:
+    pairs = [entitlement.partition(":") for entitlement in entitlements]
+    wrong = [kind for kind, separator, key in pairs if not (kind and separator and key)]
+    if wrong:
+        raise typer.BadParameter(f"An entitlement is named KIND:KEY, not {wrong[0]!r}.")
+    return tuple(EntitlementKey(kind=kind, key=key) for kind, _, key in pairs)
