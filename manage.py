@@ -7,6 +7,7 @@ for machines; without it, it prints tables for people.
 import typer
 
 from commands import catalog, connection, grant, group, mapping, tenant, token, user
+from commands.replay import replay
 from commands.simulate import simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -18,6 +19,7 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(group.app, name="group")
 app.add_typer(user.app, name="user")
 app.add_typer(grant.app, name="grant")
+app.command()(replay)
 app.command()(simulate)
 
 if __name__ == "__main__":

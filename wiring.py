@@ -1,7 +1,8 @@
 """Settings become a store, a queue and the applications on them: the only place that chooses."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from access.reading import AccessReader
 from directory.sqlite import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
-from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, QueueSender
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
 from queues.relay import Relay
 from queues.sqlite import SqliteQueue
 from queues.sqlite_topic import SqliteTopic
@@ -33,6 +34,8 @@ from trust.cloud import Cloud, is_trustworthy
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
+
+    from queues.servicebus import ServiceBusNamespace
 
 DATABASE = "muster.sqlite"
 PUBLIC_CLOUD = Cloud()
@@ -250,11 +253,30 @@ def _topic(settings: Settings, credential: "DefaultAzureCredential | None") -> Q
 def _service_bus_sender(
     settings: Settings, credential: "DefaultAzureCredential | None", entity: str
 ) -> QueueSender:
-    from queues.servicebus import ServiceBusNamespace, ServiceBusSender
+    from queues.servicebus import ServiceBusSender
+
+    return ServiceBusSender(_namespace(settings, credential), entity)
+
+
+def _namespace(
+    settings: Settings, credential: "DefaultAzureCredential | None"
+) -> "ServiceBusNamespace":
+    from queues.servicebus import ServiceBusNamespace
 
     connection = settings.service_bus_connection.get_secret_value()
-    namespace = ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
-    return ServiceBusSender(namespace, entity)
+    return ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
+
+
+@asynccontextmanager
+async def dead_letters(application: Application) -> AsyncIterator[DeadLetterQueue]:
+    """The dead letters of the queue that carries events."""
+    if isinstance(application.sender, SqliteQueue):
+        yield application.sender
+        return
+    from queues.servicebus_queue import ServiceBusQueue
+
+    async with ServiceBusQueue(_namespace(application.settings, application.credential)) as queue:
+        yield queue
 
 
 def _given(credential: "DefaultAzureCredential | None") -> "DefaultAzureCredential":

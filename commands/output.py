@@ -14,6 +14,7 @@ from rich.table import Table
 import wiring
 from administration.tenants import AdministrationError
 from directory.store import StoreError
+from queues.port import QueueError
 
 out = Console()
 
@@ -36,7 +37,7 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(with_application())
-    except (AdministrationError, StoreError) as error:
+    except (AdministrationError, QueueError, StoreError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
 

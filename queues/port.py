@@ -5,8 +5,9 @@ Semantics are those of an Azure Service Bus queue with duplicate detection and d
 job on Azure; on a laptop `devhost` pumps `queues.sqlite` in its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 ID_CHARACTERS = 128
@@ -16,6 +17,10 @@ DIRECTORY_EVENTS = "directory-events"
 """The queue that carries events to the reconciler."""
 ACCESS_CHANGES = "access-changes"
 """The topic that tells the application whose access changed."""
+
+REPLAY = ":replay:"
+"""Between the id of a message that is sent once more and a ULID: duplicate detection may still
+know the id alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +50,33 @@ class QueueSender(Protocol):
 
     async def close(self) -> None:
         """Release the connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message in the dead-letter queue. `sequence_number` is its place there."""
+
+    id: str
+    body: bytes
+    sequence_number: int
+    enqueued_at: datetime
+    delivery_count: int
+    reason: str
+    description: str
+    dead_lettered_at: datetime | None = None
+    """None: the queue does not say."""
+
+
+class DeadLetterQueue(Protocol):
+    """The operator's side of a queue: what could not be delivered. One call at a time; every
+    method raises QueueError."""
+
+    async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        """Dead letters in the order of their sequence numbers, from behind `after`."""
+        ...
+
+    async def resubmit(self, ids: Collection[str] | None = None) -> int:
+        """Send the dead letters with these message ids (None: all of them) once more, as new
+        messages; returns how many."""
         ...

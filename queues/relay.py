@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from ulid import ULID
 
 from directory.condition import All, Compare
 from directory.store import Query, Store
-from queues.port import Message, QueueError, QueueSender
+from queues.port import REPLAY, Message, QueueError, QueueSender
 from telemetry.logs import place
 from telemetry.observation import current
 from telemetry.traces import span, traceparent
@@ -53,6 +54,13 @@ def message_for(tenant_id: str, event_id: str, cursor: Mapping[str, Any] | None 
     body["cursor"] = cursor
     digest = hashlib.sha256(canonical).hexdigest()[:32]
     return Message(f"{event_id}:{digest}", orjson.dumps(body))
+
+
+def replay_message(tenant_id: str, event_id: str) -> Message:
+    """The message of an event that is sent once more, from its start; the queue takes it for a new
+    one."""
+    again = message_for(tenant_id, event_id)
+    return Message(f"{again.id}{REPLAY}{ULID()}".lower(), again.body)
 
 
 def parse(body: bytes) -> EventMessage:

@@ -21,7 +21,14 @@ from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import MessageLockLostError
 from ulid import ULID
 
-from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
+from queues.port import (
+    DIRECTORY_EVENTS,
+    ID_CHARACTERS,
+    REPLAY,
+    DeadLetter,
+    Message,
+    QueueError,
+)
 from queues.servicebus import (
     ServiceBusNamespace,
     ServiceBusSender,
@@ -33,23 +40,8 @@ PAGE_MESSAGES = 250
 """How many messages are browsed or received at a time."""
 RECEIVE_SECONDS = 5.0
 """How long to wait for dead letters that are known to be there."""
-REPLAY = ":replay:"
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message in the dead-letter queue. `sequence_number` is its place there. Service Bus does
-    not say when it came there."""
-
-    id: str
-    body: bytes
-    sequence_number: int
-    enqueued_at: datetime
-    delivery_count: int
-    reason: str
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,8 @@ class ServiceBusQueue:
         await self.close()
 
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        """Dead letters in the order of their sequence numbers, from behind `after`."""
+        """Dead letters in the order of their sequence numbers, from behind `after`. Service Bus
+        does not say when they came there."""
         messages = self._browse(self._dead_letters, after, limit)
         return [_dead_letter(message) async for message in messages]
 

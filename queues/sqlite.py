@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from queues.port import DIRECTORY_EVENTS, Message
+from queues.port import DIRECTORY_EVENTS, DeadLetter, Message
 from queues.sqlite_file import QueueFile, check, insert, writing
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
@@ -78,20 +78,6 @@ class ReceivedMessage:
     delivery_count: int
     lock_token: str
     locked_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message in the dead-letter queue. `sequence_number` is its place there."""
-
-    id: str
-    body: bytes
-    sequence_number: int
-    enqueued_at: datetime
-    delivery_count: int
-    dead_lettered_at: datetime
-    reason: str
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +271,7 @@ class SqliteQueue:
     ) -> list[DeadLetter]:
         self._bury_expired(db)
         return [
-            DeadLetter(id, body, number, _time(enqueued), count, _time(dead), reason, description)
+            DeadLetter(id, body, number, _time(enqueued), count, reason, description, _time(dead))
             for number, id, body, enqueued, count, dead, reason, description in db.execute(
                 _DEAD_LETTERS, (self._name, after, limit)
             )

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from directory.documents import event_id
+from directory.store import Assign, Update
 from tests.administration.operating import Operator
 from tests.environment import TENANT, Environment, running
 from tests.scim.messages import create_group, create_user
@@ -48,6 +50,8 @@ def test_a_tenant_from_its_creation_on(operator: Operator) -> None:
         (["tenant", "enable", "nobody"], "There is no tenant nobody"),
         (["token", "create", "nobody"], "There is no tenant nobody"),
         (["tenant", "policy", "nobody", "--strict"], "There is no tenant nobody"),
+        (["replay", "01x"], "No event 01x has failed"),
+        (["replay", "--all", "--tenant", "nobody"], "There is no tenant nobody"),
         (["simulate"], "start 'make run' first"),
     ],
 )
@@ -119,6 +123,24 @@ class TestBesideAServer:
             assert deleted["deleted"] == ada
             await environment.settle()
             assert (await environment.access.get(f"/users/{ada}")).status_code == 404
+
+    async def test_what_failed_is_shown_and_replayed(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            operator, queue = Operator(tmp_path), environment.queue
+            await create_user(environment.client, "ada")
+            await environment.application.relay.drain()
+            (message,) = await queue.receive()
+            await queue.dead_letter(message, "Test")
+            failed = Update(event_id(message.id), (Assign(("state",), "failed"),))
+            await environment.application.store.batch(TENANT, [failed])
+            (shown,) = (await in_thread(operator.does, "replay", "--list"))["events"]
+            assert (shown["eventId"], shown["tenantId"]) == (message.id, TENANT)
+            assert message.id in await in_thread(operator.reads, "replay")
+            sent = await in_thread(operator.does, "replay", message.id, "--tenant", TENANT)
+            assert sent == {"events": 1, "letters": 1}
+            await environment.settle()
+            assert (await in_thread(operator.does, "replay"))["events"] == []
+            assert (await in_thread(operator.does, "replay", "--all"))["events"] == 0
 
     async def test_groups_with_their_status(self, tmp_path: Path) -> None:
         async with running(tmp_path) as environment:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from queues.port import BODY_BYTES, Message
-from queues.sqlite import Counts, DeadLetter, LockLost, ReceivedMessage, SqliteQueue
+from queues.port import BODY_BYTES, DeadLetter, Message
+from queues.sqlite import Counts, LockLost, ReceivedMessage, SqliteQueue
 
 LOCK_DURATION = 60.0
 MAX_DELIVERY_COUNT = 10
@@ -217,6 +217,7 @@ class QueueContract:
         assert (dead.reason, dead.description) == ("Malformed", "No event of that id.")
         assert dead.delivery_count == 2
         assert dead.enqueued_at.timestamp() == pytest.approx(sent_at)
+        assert dead.dead_lettered_at is not None
         assert dead.dead_lettered_at.timestamp() == pytest.approx(sent_at + 5)
 
     async def test_dead_letters_are_listed_in_pages(self, queue: SqliteQueue) -> None:

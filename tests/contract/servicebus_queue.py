@@ -19,9 +19,9 @@ from azure.servicebus import (
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostError, ServiceBusError
 
-from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, Message
+from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, DeadLetter, Message
 from queues.servicebus import ServiceBusNamespace, ServiceBusSender
-from queues.servicebus_queue import DeadLetter, ServiceBusQueue
+from queues.servicebus_queue import ServiceBusQueue
 from queues.sqlite import Counts, LockLost, ReceivedMessage
 
 LOOK_SECONDS = 0.6

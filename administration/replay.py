@@ -1,0 +1,253 @@
+"""What failed, and doing it once more.
+
+An event fails when its message was delivered in vain as often as the queue allows: the event is
+marked with a reason, and the message is a dead letter. A replay makes the event pending again and
+sends its dead letters once more, or the event itself where there is none. Reconciling is
+idempotent, so a replay is safe beside a running server, twice, and at any time; should it be
+interrupted, the timer finds the event pending.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, cast
+
+from administration.tenants import AdministrationError
+from directory.condition import All, Compare, Condition
+from directory.documents import Model, event_id
+from directory.reading import every, every_tenant
+from directory.store import (
+    Assign,
+    Change,
+    NotFound,
+    PreconditionFailed,
+    Query,
+    Store,
+    Stored,
+    Unset,
+    Update,
+)
+from queues.port import DeadLetter, DeadLetterQueue, QueueSender
+from queues.relay import EventMessage, parse, replay_message
+
+PAGE = 100
+MOST_LETTERS = 10_000
+"""Dead letters that one call looks at."""
+
+FAILED: Condition = Compare(("state",), "eq", "failed")
+SHOWN = (
+    "tenantId",
+    "eventId",
+    "at",
+    "operation",
+    "resourceType",
+    "resourceId",
+    "attributes",
+    "reason",
+)
+
+
+class FailedEvent(Model):
+    """An event that failed."""
+
+    tenant_id: str
+    event_id: str
+    at: datetime
+    operation: str
+    resource_type: str
+    resource_id: str
+    attributes: tuple[str, ...] = ()
+    reason: str = ""
+    attempts: int = 0
+    """Deliveries of its dead letters."""
+
+
+type LetterState = Literal["pending", "done", "gone", "unreadable"]
+
+
+class Letter(Model):
+    """A dead letter whose event did not fail: the event is pending (the store did not answer, and
+    the timer sends it again), done, or gone; or the message is none of Muster's."""
+
+    message_id: str
+    tenant_id: str | None = None
+    event_id: str | None = None
+    event: LetterState
+    enqueued_at: datetime
+    attempts: int
+    reason: str
+
+
+class Failures(Model):
+    """What failed; `more` says that there is more than is shown."""
+
+    events: tuple[FailedEvent, ...] = ()
+    letters: tuple[Letter, ...] = ()
+    more: bool = False
+
+
+class Replayed(Model):
+    """What was sent once more."""
+
+    events: int = 0
+    """Failed events that are pending again."""
+    letters: int = 0
+    """Dead letters that were sent again, those of the events included."""
+
+
+class Replay:
+    """Failed events and dead letters, of one tenant or (None) of the whole deployment.
+
+    Raises AdministrationError, QueueError and StoreError.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        dead_letters: DeadLetterQueue,
+        sender: QueueSender,
+        tenant_id: str | None = None,
+    ) -> None:
+        self._store = store
+        self._dead_letters = dead_letters
+        self._sender = sender
+        self._tenant_id = tenant_id
+
+    async def failures(self, limit: int = PAGE) -> Failures:
+        """What failed, oldest first, at most `limit` of each kind."""
+        letters = await self._letters()
+        events: list[FailedEvent] = []
+        more = False
+        async for stored in self._failed(FAILED):
+            if more := len(events) == limit:
+                break
+            ulid = stored.document["eventId"]
+            attempts = sum(letter.delivery_count for letter in letters.pop(ulid, ()))
+            events.append(FailedEvent.model_validate(stored.document | {"attempts": attempts}))
+        others = [letter for some in letters.values() for letter in some]
+        shown = [await self._shown(letter) for letter in others[:limit]]
+        return Failures(
+            events=tuple(events),
+            letters=tuple(letter for letter in shown if letter is not None),
+            more=more or len(others) > limit,
+        )
+
+    async def one(self, ulid: str) -> Replayed:
+        """Replay a failed event."""
+        only = All((FAILED, Compare(("eventId",), "eq", ulid)))
+        found = [stored async for stored in self._failed(only)]
+        reopened = [event async for event in self._reopened(found)]
+        if not reopened:
+            raise AdministrationError(
+                f"No event {ulid[:100]} has failed: 'manage.py replay --list' shows which have."
+            )
+        letters = await self._letters()
+        return await self._send(reopened, letters.get(ulid, ()))
+
+    async def everything(self) -> Replayed:
+        """Replay all failed events, and send every other dead letter once more."""
+        letters = await self._letters()
+        events = letter_count = 0
+        page: list[Stored] = []
+        async for stored in self._failed(FAILED):
+            page.append(stored)
+            if len(page) == PAGE:
+                events += await self._reopen_and_send(page, letters)
+                page = []
+        events += await self._reopen_and_send(page, letters)
+        readable = [one.id for some in letters.values() for one in some if _event_of(one)]
+        if readable:
+            letter_count = await self._dead_letters.resubmit(readable)
+        return Replayed(events=events, letters=letter_count)
+
+    async def _reopen_and_send(
+        self, page: Sequence[Stored], letters: Mapping[str, Sequence[DeadLetter]]
+    ) -> int:
+        """Make events pending again, and send those that have no dead letter."""
+        reopened = [event async for event in self._reopened(page)]
+        await self._send([event for event in reopened if event.event_id not in letters], ())
+        return len(reopened)
+
+    async def _send(
+        self, events: Sequence[EventMessage], letters: Sequence[DeadLetter]
+    ) -> Replayed:
+        """Send the dead letters, which know how far their event is; the events themselves where
+        there is none."""
+        sent = await self._dead_letters.resubmit([one.id for one in letters]) if letters else 0
+        if not sent and events:
+            again = [replay_message(event.tenant_id, event.event_id) for event in events]
+            await self._sender.send(again)
+        return Replayed(events=len(events), letters=sent)
+
+    def _failed(self, where: Condition) -> AsyncIterator[Stored]:
+        query = Query("Event", where, fields=SHOWN, limit=PAGE)
+        if self._tenant_id is None:
+            return every_tenant(self._store, query)
+        return every(self._store, self._tenant_id, query)
+
+    async def _reopened(self, found: Sequence[Stored]) -> AsyncIterator[EventMessage]:
+        """Those of the failed events that are pending from now on."""
+        for stored in found:
+            tenant_id, ulid = stored.document["tenantId"], stored.document["eventId"]
+            if await self._reopen(tenant_id, ulid):
+                yield EventMessage(tenant_id, ulid)
+
+    async def _reopen(self, tenant_id: str, ulid: str) -> bool:
+        while True:
+            try:
+                stored = await self._store.read(tenant_id, event_id(ulid))
+                if stored.document["state"] != "failed":
+                    return False  # somebody else replayed it, or a late delivery got it done
+                changes: tuple[Change, ...] = (Assign(("state",), "pending"),)
+                if "reason" in stored.document:
+                    changes += (Unset(("reason",)),)
+                update = Update(event_id(ulid), changes, stored.etag)
+                await self._store.batch(tenant_id, [update])
+            except NotFound:
+                return False
+            except PreconditionFailed:
+                continue
+            return True
+
+    async def _letters(self) -> dict[str, list[DeadLetter]]:
+        """Dead letters by the event that they are of; unreadable ones under ""."""
+        letters: dict[str, list[DeadLetter]] = {}
+        seen = after = 0
+        while seen < MOST_LETTERS:
+            page = await self._dead_letters.list_dead_letters(PAGE, after)
+            if not page:
+                break
+            seen, after = seen + len(page), page[-1].sequence_number
+            for letter in page:
+                event = _event_of(letter)
+                if self._tenant_id is None or (event and event.tenant_id == self._tenant_id):
+                    letters.setdefault(event.event_id if event else "", []).append(letter)
+        return letters
+
+    async def _shown(self, letter: DeadLetter) -> Letter | None:
+        """How a dead letter of no failed event is shown; None where its event failed after all."""
+        event = _event_of(letter)
+        state = "unreadable"
+        if event is not None:
+            try:
+                stored = await self._store.read(event.tenant_id, event_id(event.event_id))
+                state = stored.document["state"]
+            except (NotFound, ValueError):
+                state = "gone"
+        if state == "failed":
+            return None
+        return Letter(
+            message_id=letter.id,
+            tenant_id=event.tenant_id if event else None,
+            event_id=event.event_id if event else None,
+            event=cast("LetterState", state),
+            enqueued_at=letter.enqueued_at,
+            attempts=letter.delivery_count,
+            reason=letter.reason,
+        )
+
+
+def _event_of(letter: DeadLetter) -> EventMessage | None:
+    try:
+        return parse(letter.body)
+    except ValueError:
+        return None

@@ -1,0 +1,69 @@
+"""`manage.py replay`: what failed, and doing it once more."""
+
+from typing import Annotated, Any
+
+import typer
+
+import wiring
+from administration import tenants
+from administration.replay import Replay
+from commands.output import AsJson, run, show
+
+EVENT_COLUMNS = ("event", "tenant", "at", "what", "reason", "attempts")
+LETTER_COLUMNS = ("message", "tenant", "eventState", "enqueuedAt", "reason", "attempts")
+
+
+def replay(
+    event: Annotated[
+        str | None, typer.Argument(metavar="[EVENT]", help="The failed event to replay.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Replay all that failed, and every dead letter.")
+    ] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Show what failed; so does the command alone.")
+    ] = False,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the events that failed and the dead letters, or replay one or all of them. A replay is
+    safe at any time: an event says whose access to compute anew, and that is done from what is
+    true then."""
+    if sum((event is not None, everything, listing)) > 1:
+        raise typer.BadParameter("Give an event, or --all, or --list.")
+
+    async def use(application: wiring.Application) -> Any:
+        if tenant is not None:
+            await tenants.read_tenant(application.store, tenant)
+        async with wiring.dead_letters(application) as letters:
+            replaying = Replay(application.store, letters, application.sender, tenant)
+            if event is not None:
+                return await replaying.one(event)
+            return await (replaying.everything() if everything else replaying.failures())
+
+    found = run(use).model_dump(mode="json", by_alias=True)
+    if as_json or "more" not in found:
+        show(found, as_json, ("events", "letters"))
+        return
+    show([_event_row(one) for one in found["events"]], as_json, EVENT_COLUMNS, "Failed events")
+    if found["letters"]:
+        rows = [_letter_row(one) for one in found["letters"]]
+        show(rows, as_json, LETTER_COLUMNS, "Dead letters of other events")
+    if found["more"]:
+        typer.echo("There are more: replay these, or choose one tenant with --tenant.")
+
+
+def _event_row(event: dict[str, Any]) -> dict[str, Any]:
+    return event | {
+        "event": event["eventId"],
+        "tenant": event["tenantId"],
+        "what": f"{event['operation']} {event['resourceType']} {event['resourceId']}",
+    }
+
+
+def _letter_row(letter: dict[str, Any]) -> dict[str, Any]:
+    return letter | {
+        "message": letter["messageId"],
+        "tenant": letter["tenantId"] or "",
+        "eventState": letter["event"],
+    }
