@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from access.http import access_application
 from access.reading import AccessReader
+from directory.documents import ENTITLEMENT_KINDS
 from directory.sqlite import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     """Applications that its tokens may be issued to; none: any."""
     schemas: Path | None = None
     """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
+    entitlement_kinds: tuple[str, ...] = ()
+    """Kinds of entitlements beside those that ship."""
     relay_after_seconds: float = 60.0
     """Events still pending after so long are sent again."""
     retention_days: int = 400
@@ -115,6 +118,11 @@ class Settings(BaseSettings):
             self.entra_audiences,
             self.entra_applications,
         )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of entitlements that a catalog can have."""
+        return tuple(dict.fromkeys((*ENTITLEMENT_KINDS, *self.entitlement_kinds)))
 
     @property
     def on_service_bus(self) -> bool:

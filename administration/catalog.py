@@ -1,13 +1,20 @@
 """The catalog: what can be granted in a tenant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from administration.files import is_json, read_csv, read_json, validated
 from administration.tenants import AdministrationError
-from directory.documents import Entitlement, EntitlementKey, Model, entitlement_id
+from directory.documents import (
+    ENTITLEMENT_KINDS,
+    Entitlement,
+    EntitlementKey,
+    Model,
+    entitlement_id,
+)
 from directory.reading import every, read_all
 from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
 
@@ -33,31 +40,47 @@ def default_catalog() -> CatalogFile:
     return parse_catalog(files("administration").joinpath("default_catalog.json").read_bytes())
 
 
-def parse_catalog(content: bytes) -> CatalogFile:
-    """Read a catalog file. Raises AdministrationError that names the place."""
-    try:
-        return CatalogFile.model_validate_json(content)
-    except ValidationError as error:
-        raise AdministrationError(f"The catalog cannot be read: {places(error)}") from None
+def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) -> CatalogFile:
+    """Read a catalog file: JSON, or CSV with the columns kind, key, displayName. Raises
+    AdministrationError that names the place; so does an entry of another kind than these."""
+    what = "The catalog"
+    lines: list[int] | None = None
+    if is_json(content):
+        file = read_json(CatalogFile, content, what)
+    else:
+        rows = read_csv(content, ("kind", "key", "displayName"), what)
+        lines = [row.line for row in rows]
+        file = validated(CatalogFile, {"entitlements": [dict(row) for row in rows]}, what, lines)
+    seen: set[tuple[str, str]] = set()
+    for index, entry in enumerate(file.entitlements):
+        place = f"line {lines[index]}" if lines else f"entitlements.{index}"
+        if entry.kind not in kinds:
+            raise AdministrationError(
+                f"{what} cannot be read: {place}: there is no kind {entry.kind!r}. The kinds of "
+                f"this deployment are {', '.join(kinds)}."
+            )
+        if (entry.kind, entry.key) in seen:
+            raise AdministrationError(
+                f"{what} cannot be read: {place}: {entry.kind} {entry.key} is there twice."
+            )
+        seen.add((entry.kind, entry.key))
+    return file
 
 
-async def load_catalog(store: Store, tenant_id: str, catalog: CatalogFile) -> int:
-    """Add the entries to the tenant's catalog, replacing those of equal kind and key. Loading it
-    again changes nothing. Returns how many there were."""
+async def load_catalog(store: Store, tenant_id: str, catalog: CatalogFile) -> None:
+    """Fill the catalog of a new tenant, which has nobody yet whose access it could change."""
     operations: list[Operation] = [
-        Upsert(
-            Entitlement(
-                tenant_id=tenant_id,
-                kind=entry.kind,
-                key=entry.key,
-                display_name=entry.display_name,
-            ).to_document()
-        )
-        for entry in catalog.entitlements
+        Upsert(to_entitlement(tenant_id, entry).to_document()) for entry in catalog.entitlements
     ]
     for start in range(0, len(operations), BATCH_OPERATIONS):
         await store.batch(tenant_id, operations[start : start + BATCH_OPERATIONS])
-    return len(operations)
+
+
+def to_entitlement(tenant_id: str, entry: CatalogEntry) -> Entitlement:
+    """The entry as it is stored."""
+    return Entitlement(
+        tenant_id=tenant_id, kind=entry.kind, key=entry.key, display_name=entry.display_name
+    )
 
 
 async def list_catalog(store: Store, tenant_id: str) -> list[Entitlement]:
@@ -78,6 +101,17 @@ async def unknown_entitlements(
     return [pair for pair in pairs if entitlement_id(*pair) not in found]
 
 
+async def refuse_unknown(store: Store, tenant_id: str, wanted: Sequence[tuple[str, str]]) -> None:
+    """Raises AdministrationError where the catalog lacks any of the (kind, key) pairs."""
+    unknown = await unknown_entitlements(store, tenant_id, wanted)
+    if unknown:
+        names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
+        raise AdministrationError(
+            f"The catalog of {tenant_id} does not have: {names}. Import them first: "
+            f"'manage.py catalog import {tenant_id} FILE'."
+        )
+
+
 async def entitlement_names(
     store: Store, tenant_id: str, wanted: Iterable[EntitlementKey]
 ) -> dict[tuple[str, str], str]:
@@ -86,11 +120,3 @@ async def entitlement_names(
     found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in pairs])
     entries = [Entitlement.from_document(stored.document) for stored in found.values()]
     return {(entry.kind, entry.key): entry.display_name for entry in entries}
-
-
-def places(error: ValidationError) -> str:
-    """What is wrong where, for a person."""
-    return "; ".join(
-        f"{'.'.join(str(step) for step in one['loc']) or 'the file'}: {one['msg']}"
-        for one in error.errors(include_url=False, include_input=False)[:5]
-    )

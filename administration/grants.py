@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from administration.catalog import entitlement_names, unknown_entitlements
+from administration.catalog import entitlement_names, refuse_unknown
 from administration.events import Administration
 from administration.people import find_user
 from administration.tenants import AdministrationError
@@ -65,13 +65,7 @@ class Grants(Administration):
     async def give(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
         """Give a user these entitlements, which the catalog must have; whether any was new."""
         pairs = [(one.kind, one.key) for one in entitlements]
-        unknown = await unknown_entitlements(self.service.store, self.tenant_id, pairs)
-        if unknown:
-            raise AdministrationError(
-                f"The catalog of {self.tenant_id} does not have: "
-                + ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
-                + f". 'manage.py catalog list {self.tenant_id}' shows what it has."
-            )
+        await refuse_unknown(self.service.store, self.tenant_id, pairs)
 
         def with_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
             known = {(grant.kind, grant.key) for grant in held}

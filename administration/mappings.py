@@ -6,10 +6,9 @@ reconciler applies it to the members.
 
 from typing import Any
 
-from pydantic import ValidationError
-
-from administration.catalog import places, unknown_entitlements
+from administration.catalog import refuse_unknown
 from administration.events import Administration
+from administration.files import read_json
 from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import (
@@ -44,10 +43,7 @@ class MappingFile(Model):
 
 def parse_mappings(content: bytes) -> MappingFile:
     """Read a mapping file. Raises AdministrationError that names the place."""
-    try:
-        return MappingFile.model_validate_json(content)
-    except ValidationError as error:
-        raise AdministrationError(f"The mappings cannot be read: {places(error)}") from None
+    return read_json(MappingFile, content, "The mapping file")
 
 
 class Mappings(Administration):
@@ -58,13 +54,7 @@ class Mappings(Administration):
         mistake in one entry changes nothing. Raises AdministrationError."""
         groups = [await self._group(entry) for entry in file.mappings]
         wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
-        unknown = await unknown_entitlements(self.service.store, self.tenant_id, wanted)
-        if unknown:
-            names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
-            raise AdministrationError(
-                f"The catalog of {self.tenant_id} does not have: {names}. Load them first with "
-                f"'manage.py catalog load {self.tenant_id} FILE'."
-            )
+        await refuse_unknown(self.service.store, self.tenant_id, wanted)
         return [
             await self.save(group, entry.entitlements)
             for group, entry in zip(groups, file.mappings, strict=True)

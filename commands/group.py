@@ -1,12 +1,14 @@
 """`manage.py group`: groups, their status and what they give."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
 
 import wiring
 from administration import groups, tenants
-from commands.output import AsJson, TenantId, run, show
+from administration.group_import import GroupImport, ImportedGroup, parse_import
+from commands.output import AsJson, DataFile, DryRun, TenantId, run, show
 
 app = typer.Typer(no_args_is_help=True, help="Groups and their status.")
 
@@ -38,6 +40,30 @@ def group_list(
     show([_row(group) for group in page.groups], as_json, COLUMNS)
     if page.continuation:
         typer.echo(f"More: --after {page.continuation}")
+
+
+@app.command("import")
+def group_import(
+    tenant: TenantId, file: DataFile, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Create groups of an earlier integration, with what they give, by externalId. They wait for
+    Entra ID, which brings their members. CSV has the columns externalId, displayName, kind, key,
+    and a line for each entitlement of a group. To import again changes nothing."""
+
+    async def load(application: wiring.Application) -> list[ImportedGroup]:
+        await tenants.read_tenant(application.store, tenant)
+        content = parse_import(file.read_bytes())
+        return await GroupImport(application.service, tenant).load(content, dry_run=dry_run)
+
+    rows = [group.model_dump(mode="json", by_alias=True) for group in run(load)]
+    counts = Counter(row["outcome"] for row in rows)
+    summary = {outcome: counts[outcome] for outcome in ("new", "updated", "unchanged")}
+    if as_json:
+        show({**summary, "groups": rows}, as_json, ())
+        return
+    changed = [row | {"changed": ", ".join(row["changed"])} for row in rows if row["changed"]]
+    title = ", ".join(f"{count} {outcome}" for outcome, count in summary.items())
+    show(changed, as_json, ("outcome", "displayName", "externalId", "changed"), title)
 
 
 @app.command("show")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import wiring
 from administration.tenants import AdministrationError
@@ -23,6 +23,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 JsonFile = Annotated[
     Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False, readable=True)
 ]
+DataFile = Annotated[
+    Path, typer.Argument(help="A JSON or CSV file.", exists=True, dir_okay=False, readable=True)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
 
 
 def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
@@ -47,7 +51,8 @@ def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> 
     if as_json:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
         return
-    table = Table(*columns, title=title or None, title_justify="left")
+    headers = [Column(name, no_wrap=name.endswith("Id")) for name in columns]  # ids are copied
+    table = Table(*headers, title=title or None, title_justify="left")
     for row in value if isinstance(value, list) else [value]:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     out.print(table)

@@ -9,8 +9,8 @@ from administration import tenants
 from administration.replay import Replay
 from commands.output import AsJson, run, show
 
-EVENT_COLUMNS = ("event", "tenant", "at", "what", "reason", "attempts")
-LETTER_COLUMNS = ("message", "tenant", "eventState", "enqueuedAt", "reason", "attempts")
+EVENT_COLUMNS = ("eventId", "tenant", "at", "what", "reason", "attempts")
+LETTER_COLUMNS = ("messageId", "tenant", "eventState", "enqueuedAt", "reason", "attempts")
 
 
 def replay(
@@ -55,7 +55,6 @@ def replay(
 
 def _event_row(event: dict[str, Any]) -> dict[str, Any]:
     return event | {
-        "event": event["eventId"],
         "tenant": event["tenantId"],
         "what": f"{event['operation']} {event['resourceType']} {event['resourceId']}",
     }
@@ -63,7 +62,6 @@ def _event_row(event: dict[str, Any]) -> dict[str, Any]:
 
 def _letter_row(letter: dict[str, Any]) -> dict[str, Any]:
     return letter | {
-        "message": letter["messageId"],
         "tenant": letter["tenantId"] or "",
         "eventState": letter["event"],
     }

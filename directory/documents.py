@@ -161,6 +161,16 @@ class Membership(StoredModel):
         return membership_id(self.group_id, self.member_id)
 
 
+ENTITLEMENT_KINDS = (
+    "role",
+    "costCenterMembership",
+    "receptionMembership",
+    "receptionAssignment",
+    "serviceProviderMembership",
+)
+"""The kinds of entitlements that ship; a deployment can have others."""
+
+
 class Entitlement(StoredModel):
     """A catalog entry: something that can be granted."""
 

@@ -75,8 +75,32 @@ def test_a_catalog_that_cannot_be_read_names_the_place(
 ) -> None:
     operator.does("tenant", "create", "acme", "--name", "Acme")
     before = operator.does("catalog", "list", "acme")
-    assert says in operator.fails("catalog", "load", "acme", written(tmp_path, "c.json", content))
+    assert says in operator.fails("catalog", "import", "acme", written(tmp_path, "c.json", content))
     assert operator.does("catalog", "list", "acme") == before
+
+
+def test_an_earlier_integration_is_imported(operator: Operator, tmp_path: Path) -> None:
+    operator.does("tenant", "create", "acme", "--name", "Acme")
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text("kind,key,displayName\nreceptionAssignment,front,Front desk\n")
+    assert "Front desk" in operator.reads("catalog", "import", "acme", str(catalog), "--dry-run")
+    groups = tmp_path / "groups.csv"
+    groups.write_text(
+        "externalId,displayName,kind,key\ne-1,Desk,receptionAssignment,front\ne-2,Sales,,\n"
+    )
+    load = ("group", "import", "acme", str(groups))
+    assert "does not have: receptionAssignment front" in operator.fails(*load)
+    operator.does("catalog", "import", "acme", str(catalog))
+    for options, new in ((["--dry-run"], 2), ([], 2), ([], 0)):
+        done = operator.does(*load, *options)
+        assert (done["new"], done["updated"], done["unchanged"]) == (new, 0, 2 - new)
+    assert "0 new, 0 updated, 2 unchanged" in operator.reads(*load)
+    found = operator.does("group", "list", "acme")["groups"]
+    assert {group["status"] for group in found} == {"Waiting for sync"}
+    assert "Waiting" in operator.reads("group", "list", "acme")
+    remove = ("catalog", "remove", "acme", "receptionAssignment", "front")
+    assert "given by the group Desk" in operator.fails(*remove)
+    assert operator.does("catalog", "remove", "acme", "role", "owner")["change"] == "removed"
 
 
 class TestBesideAServer:
@@ -102,7 +126,7 @@ class TestBesideAServer:
             entry = {"kind": "costCenterMembership", "key": "cc-7", "displayName": "Seven"}
             file = written(tmp_path, "catalog.json", {"entitlements": [entry]})
             operator = Operator(tmp_path)
-            await in_thread(operator.does, "catalog", "load", TENANT, file)
+            await in_thread(operator.does, "catalog", "import", TENANT, file)
             await environment.settle()
             assert await grants(environment, ada) == set()
             switch = ("tenant", "policy", TENANT, "--cost-center-from-attribute")
@@ -189,7 +213,7 @@ def load_mappings(folder: Path, sales: str) -> None:
     assert operator.does("mapping", "list", TENANT) == []
     entry = center | {"key": "cc-1", "displayName": "One"}
     catalog = written(folder, "catalog.json", {"entitlements": [entry]})
-    assert operator.does("catalog", "load", TENANT, catalog)["entitlements"] == 1
+    assert len(operator.does("catalog", "import", TENANT, catalog)["added"]) == 1
     file = written(folder, "mappings.json", {"mappings": [unknown]})
     (saved,) = operator.does("mapping", "load", TENANT, file)
     assert saved == {"groupId": sales, "version": 1, "entitlements": 2}

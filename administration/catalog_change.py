@@ -1,0 +1,212 @@
+"""Changing a tenant's catalog.
+
+A catalog entry changes somebody's access in one case only: a cost center that users name in their
+enterprise attribute, where the tenant's policy lets it grant. Everything else is names.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import batched
+
+from administration.catalog import CatalogEntry, CatalogFile, list_catalog, to_entitlement
+from administration.events import Administration
+from administration.people import name_of
+from administration.tenants import AdministrationError
+from directory.access import ManualGrants
+from directory.documents import Event, Model, entitlement_id, group_id, user_id
+from directory.documents import Mapping as GroupMapping
+from directory.reading import every, read_all
+from directory.store import (
+    BATCH_OPERATIONS,
+    Assign,
+    Create,
+    Delete,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Query,
+    Stored,
+    Update,
+    Upsert,
+)
+from directory.tenants import TENANT_ID, Tenant
+from reconciler.access import COST_CENTER
+
+ATTEMPTS = 5
+SHOWN_PLACES = 5
+
+type _Pair = tuple[str, str]
+"""Kind and key."""
+
+
+class CatalogPlan(Model):
+    """What an import changes."""
+
+    added: tuple[CatalogEntry, ...] = ()
+    changed: tuple[CatalogEntry, ...] = ()
+    """Those that get another display name."""
+    removed: tuple[CatalogEntry, ...] = ()
+    unchanged: int = 0
+
+
+class Catalog(Administration):
+    """The catalog of one tenant. Every method raises AdministrationError."""
+
+    async def load(
+        self, file: CatalogFile, *, remove_missing: bool = False, dry_run: bool = False
+    ) -> CatalogPlan:
+        """Import a file, or say what that would do. Entries that the file lacks stay, unless
+        `remove_missing`; then an entry that is in use refuses the whole import."""
+        before = {
+            (one.kind, one.key): one.display_name
+            for one in await list_catalog(self.service.store, self.tenant_id)
+        }
+        wanted = {(entry.kind, entry.key): entry for entry in file.entitlements}
+        gone = [pair for pair in before if pair not in wanted] if remove_missing else []
+        plan = CatalogPlan(
+            added=tuple(entry for pair, entry in wanted.items() if pair not in before),
+            changed=tuple(
+                entry
+                for pair, entry in wanted.items()
+                if pair in before and before[pair] != entry.display_name
+            ),
+            removed=tuple(
+                CatalogEntry(kind=kind, key=key, display_name=before[kind, key])
+                for kind, key in gone
+            ),
+            unchanged=sum(before.get(pair) == entry.display_name for pair, entry in wanted.items()),
+        )
+        await self._refuse_in_use(gone)
+        if not dry_run:
+            await self._apply(plan)
+        return plan
+
+    async def remove(self, kind: str, key: str) -> None:
+        """Remove an entry that no mapping and nobody has."""
+        found = {
+            (one.kind, one.key): one
+            for one in await list_catalog(self.service.store, self.tenant_id)
+        }
+        entry = found.get((kind, key))
+        if entry is None:
+            raise AdministrationError(
+                f"The catalog of {self.tenant_id} does not have {kind} {key}: 'manage.py catalog "
+                f"list {self.tenant_id}' shows what it has."
+            )
+        await self._refuse_in_use([(kind, key)])
+        named = CatalogEntry(kind=kind, key=key, display_name=entry.display_name)
+        await self._apply(CatalogPlan(removed=(named,)))
+
+    async def _refuse_in_use(self, pairs: Collection[_Pair]) -> None:
+        """Raises AdministrationError that says where the entries are used, if they are."""
+        if not pairs:
+            return
+        for pair, places in (await self._places(frozenset(pairs))).items():
+            shown = ", ".join(places[:SHOWN_PLACES])
+            more = len(places) - SHOWN_PLACES
+            raise AdministrationError(
+                f"{pair[0]} {pair[1]} cannot be removed: it is given by {shown}"
+                + (f" and {more} more" if more > 0 else "")
+                + ". Take it out there first."
+            )
+
+    async def _places(
+        self, pairs: frozenset[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], list[str]]:
+        """(kind, key) → who gives it: groups by their mapping, and hands to users."""
+        store = self.service.store
+        owners: dict[_Pair, list[str]] = {}
+        async for item in every(store, self.tenant_id, Query("Mapping", limit=1000)):
+            mapping = GroupMapping.from_document(item.document)
+            for one in mapping.entitlements:
+                if (one.kind, one.key) in pairs:
+                    owners.setdefault((one.kind, one.key), []).append(group_id(mapping.group_id))
+        async for item in every(store, self.tenant_id, Query("ManualGrants", limit=1000)):
+            given = ManualGrants.from_document(item.document)
+            for grant in given.grants:
+                if (grant.kind, grant.key) in pairs:
+                    owners.setdefault((grant.kind, grant.key), []).append(user_id(given.user_id))
+        shown = [id for ids in owners.values() for id in ids[:SHOWN_PLACES]]
+        found = await read_all(store, self.tenant_id, shown)
+        return {pair: [_named(id, found) for id in ids] for pair, ids in owners.items()}
+
+    async def _apply(self, plan: CatalogPlan) -> None:
+        """Write a plan in bounded batches, those that may change access last and each of those
+        with an event that stands for the ones before: in the end one event is left to reconcile,
+        whenever the process dies."""
+        writes: list[tuple[bool, Operation]] = [
+            (entry.kind == COST_CENTER, Upsert(to_entitlement(self.tenant_id, entry).to_document()))
+            for entry in plan.added
+        ]
+        writes += [
+            (False, Upsert(to_entitlement(self.tenant_id, entry).to_document()))
+            for entry in plan.changed
+        ]
+        writes += [
+            (entry.kind == COST_CENTER, Delete(entitlement_id(entry.kind, entry.key)))
+            for entry in plan.removed
+        ]
+        writes.sort(key=lambda write: write[0])
+        last: Event | None = None
+        try:
+            for some in batched(writes, BATCH_OPERATIONS - 3, strict=False):
+                cost_centers = any(of_cost_center for of_cost_center, _ in some)
+                operations = [operation for _, operation in some]
+                last = await self._write(operations, cost_centers, last)
+        finally:
+            if last is not None:
+                self.service.submit(self.tenant_id, last.event_id)
+
+    async def _write(
+        self, operations: Sequence[Operation], cost_centers: bool, before: Event | None
+    ) -> Event | None:
+        """Commit one batch under the policy that decides whose access it may change; the event
+        that is left to reconcile then, if any."""
+        store = self.service.store
+        for _ in range(ATTEMPTS):
+            stored = await store.read(self.tenant_id, TENANT_ID)
+            tenant = Tenant.from_document(stored.document)
+            counts = cost_centers and tenant.policy.cost_center_from_attribute
+            event = self.event(
+                "catalog",
+                "Tenant",
+                self.tenant_id,
+                ("entitlements",),
+                "tenant" if counts else "none",
+            )
+            batch = [*operations, Create(event.to_document())]
+            if cost_centers:  # and the policy is still the one that was read
+                batch.append(Update(TENANT_ID, (Assign(("name",), tenant.name),), stored.etag))
+            if counts and before is not None:
+                batch.append(self._stood_for(before))
+            try:
+                await store.batch(self.tenant_id, batch)
+            except PreconditionFailed:
+                continue
+            except NotFound as missing:
+                raise AdministrationError(
+                    "Somebody else changed the catalog meanwhile. Try again."
+                ) from missing
+            return event if counts else before
+        raise AdministrationError(
+            f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
+        )
+
+    def _stood_for(self, event: Event) -> Operation:
+        """Marks an event done, since the one in the same batch does its work."""
+        now = self.service.now().isoformat().replace("+00:00", "Z")
+        changes = (
+            Assign(("state",), "done"),
+            Assign(("doneAt",), now),
+            Assign(("ttl",), self.service.retention),
+        )
+        return Update(event.document_id, changes)
+
+
+def _named(id: str, found: Mapping[str, Stored]) -> str:
+    """What an administrator calls a group or user that gives or has an entitlement."""
+    if id not in found:
+        return f"{id} (deleted)"
+    resource = found[id].document["resource"]
+    if found[id].document["type"] == "User":
+        return f"hand to {name_of(resource)}"
+    return f"the group {resource['displayName']}"

@@ -1,0 +1,99 @@
+"""Files that administrators bring: JSON, or CSV as a spreadsheet saves it."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from administration.tenants import AdministrationError
+from directory.documents import Model
+
+
+class Row(Mapping[str, str]):
+    """One row of a CSV file: its values by column, and the line that it ends on."""
+
+    def __init__(self, values: Mapping[str, str], line: int) -> None:
+        self._values = values
+        self.line = line
+
+    def __getitem__(self, column: str) -> str:
+        return self._values[column]
+
+    def __iter__(self) -> Any:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def is_json(content: bytes) -> bool:
+    """Whether the file is JSON; otherwise it is CSV."""
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+
+
+def read_json[M: Model](model: type[M], content: bytes, what: str) -> M:
+    """A JSON file as this model. Raises AdministrationError that names the place."""
+    try:
+        return validated(model, orjson.loads(content.removeprefix(b"\xef\xbb\xbf")), what)
+    except orjson.JSONDecodeError as error:
+        raise AdministrationError(
+            f"{what} cannot be read: line {error.lineno} is not JSON ({error.msg})."
+        ) from None
+
+
+def validated[M: Model](
+    model: type[M], value: Any, what: str, lines: Sequence[int] | None = None
+) -> M:
+    """A value as this model; `lines` are the lines of a list's elements in a CSV file. Raises
+    AdministrationError that names the place."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise AdministrationError(f"{what} cannot be read: {_places(error, lines)}") from None
+
+
+def _places(error: ValidationError, lines: Sequence[int] | None = None) -> str:
+    """What is wrong where, for a person."""
+
+    def place(steps: tuple[int | str, ...]) -> str:
+        if lines and len(steps) > 1 and isinstance(steps[1], int):
+            steps = (f"line {lines[steps[1]]}", *steps[2:])
+        return ".".join(str(step) for step in steps) or "the file"
+
+    return "; ".join(
+        f"{place(one['loc'])}: {one['msg']}"
+        for one in error.errors(include_url=False, include_input=False)[:5]
+    )
+
+
+def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
+    """The rows of a CSV file in UTF-8 whose first line names at least these columns, separated by
+    commas, semicolons or tabs. Raises AdministrationError."""
+    try:
+        lines = content.decode("utf-8-sig").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        raise AdministrationError(f"{what} is not UTF-8: save it as 'CSV UTF-8'.") from None
+    first = lines[0] if lines else ""
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    known = {column.casefold(): column for column in columns}
+    rows: list[Row] = []
+    try:
+        header = [known.get(name.strip().casefold(), "") for name in next(reader, [])]
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise AdministrationError(
+                f"{what} cannot be read: the first line must name the columns "
+                f"{', '.join(columns)}; it lacks {', '.join(missing)}."
+            )
+        for cells in reader:
+            values = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}
+            if any(values.values()):
+                rows.append(Row(dict.fromkeys(columns, "") | values, reader.line_num))
+    except csv.Error as error:
+        raise AdministrationError(
+            f"{what} cannot be read: line {reader.line_num}: {error}."
+        ) from None
+    return rows

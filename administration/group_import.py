@@ -1,0 +1,276 @@
+"""Groups with their mappings from an earlier integration, named by externalId.
+
+A group that is imported waits for Entra ID: it has no members and no connection until the first
+write of Entra ID, which finds it by externalId (product, section 4). Importing a file again
+changes nothing; a group that Entra ID provisions keeps everything but its mapping.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from administration.catalog import refuse_unknown
+from administration.events import Administration
+from administration.files import is_json, read_csv, read_json, validated
+from administration.tenants import AdministrationError
+from directory.documents import (
+    EntitlementKey,
+    Event,
+    Key,
+    Mapping,
+    Model,
+    group_id,
+    mapping_id,
+    new_resource_id,
+)
+from directory.store import (
+    BATCH_OPERATIONS,
+    Conflict,
+    Create,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Replace,
+    Stored,
+    TooLarge,
+)
+from scim.errors import ScimError
+from scim.reservations import reserve, unique_values
+from scim.validation import normalise
+from scim.writing import Writing
+
+ATTEMPTS = 5
+CHUNK = BATCH_OPERATIONS // 4
+"""Groups per batch: each is a document, its reservation, its mapping and its event."""
+
+type Text = Annotated[str, Field(min_length=1, max_length=1000)]
+type Outcome = Literal["new", "updated", "unchanged"]
+
+
+class ImportEntry(Model):
+    """One group of an import. Without `entitlements` the group's mapping is left alone."""
+
+    external_id: Text
+    display_name: Text
+    entitlements: tuple[EntitlementKey, ...] | None = None
+
+
+class ImportFile(Model):
+    """`{"groups": [{"externalId", "displayName", "entitlements": [{"kind", "key"}, …]}, …]}`."""
+
+    groups: tuple[ImportEntry, ...]
+
+
+class ImportedGroup(Model):
+    """What an import did, or would do, to one group."""
+
+    external_id: str
+    display_name: str
+    group_id: str | None = None
+    """None: it would be new."""
+    outcome: Outcome
+    changed: tuple[str, ...] = ()
+
+
+def parse_import(content: bytes) -> ImportFile:
+    """Read an import file: JSON, or CSV with the columns externalId, displayName, kind, key and
+    one line for every entitlement of a group. Raises AdministrationError that names the place."""
+    what = "The import"
+    file = read_json(ImportFile, content, what) if is_json(content) else _from_csv(content, what)
+    seen: set[str] = set()
+    for entry in file.groups:
+        if entry.external_id in seen:
+            raise AdministrationError(f"The import names externalId {entry.external_id} twice.")
+        seen.add(entry.external_id)
+    return file
+
+
+def _from_csv(content: bytes, what: str) -> ImportFile:
+    groups: dict[str, dict[str, Any]] = {}
+    lines: list[int] = []
+    for row in read_csv(content, ("externalId", "displayName", "kind", "key"), what):
+        group = groups.setdefault(row["externalId"], {"displayName": row["displayName"]})
+        if len(groups) > len(lines):
+            lines.append(row.line)
+        if group["displayName"] != row["displayName"]:
+            raise AdministrationError(
+                f"{what} cannot be read: line {row.line}: the group has another displayName above."
+            )
+        if bool(row["kind"]) != bool(row["key"]):
+            raise AdministrationError(
+                f"{what} cannot be read: line {row.line}: kind and key go together."
+            )
+        if row["kind"]:
+            one = {"kind": row["kind"], "key": row["key"]}
+            group.setdefault("entitlements", []).append(one)
+    entries = [{"externalId": id, **group} for id, group in groups.items()]
+    return validated(ImportFile, {"groups": entries}, what, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one group takes to be as the file says."""
+
+    report: ImportedGroup
+    operations: tuple[Operation, ...] = ()
+    event: Event | None = None
+
+
+class GroupImport(Administration):
+    """Imports groups into one tenant."""
+
+    async def load(self, file: ImportFile, *, dry_run: bool = False) -> list[ImportedGroup]:
+        """Import a file in bounded batches, or say what that would do. What stands in the way of
+        one group (an entitlement that the catalog lacks, a value that no group can have) refuses
+        the file before anything is written. Raises AdministrationError, StoreError."""
+        wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
+        await refuse_unknown(self.service.store, self.tenant_id, wanted)
+        entries = [(entry, self._resource(entry)) for entry in file.groups]
+        done: list[ImportedGroup] = []
+        for some in batched(entries, CHUNK, strict=False):
+            if dry_run:
+                done += [_as_told_before(plan.report) for plan in await self._plan(some)]
+            else:
+                done += await self._import(some)
+        return done
+
+    def _resource(self, entry: ImportEntry) -> dict[str, Any]:
+        """The group as SCIM has it, without an id."""
+        body = {"externalId": entry.external_id, "displayName": entry.display_name}
+        try:
+            return normalise(self._writing.type, body).resource
+        except ScimError as error:
+            raise AdministrationError(f"Group {entry.external_id}: {error.detail}") from None
+
+    @property
+    def _writing(self) -> Writing:
+        return Writing(self.service, self.service.resource_types["Group"])
+
+    async def _import(
+        self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]
+    ) -> list[ImportedGroup]:
+        for _ in range(ATTEMPTS):
+            plans = await self._plan(entries)
+            operations = [operation for plan in plans for operation in plan.operations]
+            try:
+                if operations:
+                    await self.service.store.batch(self.tenant_id, operations)
+            except (Conflict, NotFound, PreconditionFailed):
+                continue  # somebody else wrote one of them: look again
+            except TooLarge:
+                if len(entries) == 1:
+                    raise
+                middle = len(entries) // 2
+                first = await self._import(entries[:middle])
+                return first + await self._import(entries[middle:])
+            for plan in plans:
+                if plan.event is not None and plan.event.state == "pending":
+                    self.service.submit(self.tenant_id, plan.event.event_id)
+            return [plan.report for plan in plans]
+        raise AdministrationError("Somebody else keeps changing these groups. Import again.")
+
+    async def _plan(self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]) -> list[_Plan]:
+        """What each group takes, from what is stored now; two round trips."""
+        store = self.service.store
+        keys = [self._key(resource) for _, resource in entries]
+        reserved = await store.read_many(self.tenant_id, keys)
+        owners = [
+            Key.from_document(reserved[key].document).resource_id if key in reserved else None
+            for key in keys
+        ]
+        ids = [f(owner) for owner in owners if owner for f in (group_id, mapping_id)]
+        found = await store.read_many(self.tenant_id, ids) if ids else {}
+        plans = []
+        for (entry, resource), owner in zip(entries, owners, strict=True):
+            group = found.get(group_id(owner)) if owner else None
+            if owner is None or group is None:
+                plans.append(self._new(entry, resource))
+            else:
+                plans.append(self._existing(entry, resource, group, found.get(mapping_id(owner))))
+        return plans
+
+    def _key(self, resource: dict[str, Any]) -> str:
+        """Document id of the reservation of the group's externalId."""
+        value = unique_values(self._writing.type, resource)["externalId"]
+        return Key.reserve(self.tenant_id, "Group", "externalId", value, "").document_id
+
+    def _new(self, entry: ImportEntry, resource: dict[str, Any]) -> _Plan:
+        id = new_resource_id()
+        changed = ("externalId", "displayName", *(("entitlements",) if entry.entitlements else ()))
+        scope: Literal["group", "none"] = "group" if entry.entitlements else "none"
+        event = self.event("import", "Group", id, changed, scope)
+        writing = self._writing
+        base = {"tenantId": self.tenant_id, "source": "manual"}
+        document = writing.document(base, {**resource, "id": id}, writing.stamp())
+        operations: list[Operation] = [
+            Create(document),
+            *reserve(self.tenant_id, writing.type, id, {}, resource),
+            Create(event.to_document()),
+        ]
+        if entry.entitlements:
+            operations.append(Create(self._mapping(id, entry, event).to_document()))
+        report = ImportedGroup(
+            external_id=entry.external_id,
+            display_name=entry.display_name,
+            outcome="new",
+            changed=changed,
+            group_id=id,
+        )
+        return _Plan(report, tuple(operations), event)
+
+    def _existing(
+        self,
+        entry: ImportEntry,
+        resource: dict[str, Any],
+        group: Stored,
+        stored: Stored | None,
+    ) -> _Plan:
+        id = group.document["resource"]["id"]
+        mapping = Mapping.from_document(stored.document) if stored else None
+        waits = group.document["source"] == "manual"
+        renamed = waits and group.document["resource"]["displayName"] != resource["displayName"]
+        given = mapping.entitlements if mapping else ()
+        mapped = entry.entitlements is not None and set(entry.entitlements) != set(given)
+        names = {"displayName": renamed, "entitlements": mapped}
+        changed = tuple(name for name, differs in names.items() if differs)
+        report = ImportedGroup(
+            external_id=entry.external_id,
+            display_name=group.document["resource"]["displayName"],
+            group_id=id,
+            outcome="updated" if changed else "unchanged",
+            changed=changed,
+        )
+        if not changed:
+            return _Plan(report)
+        event = self.event("import", "Group", id, changed, "group" if mapped else "none")
+        operations: list[Operation] = [Create(event.to_document())]
+        if renamed:
+            old = group.document
+            named = {**old["resource"], "displayName": resource["displayName"]}
+            document = self._writing.document(old, named, self._writing.stamp())
+            operations.append(Replace(document, group.etag))
+        if mapped:
+            saved = self._mapping(id, entry, event, mapping).to_document()
+            operations.append(Replace(saved, stored.etag) if stored else Create(saved))
+        return _Plan(report, tuple(operations), event)
+
+    def _mapping(
+        self, group: str, entry: ImportEntry, event: Event, old: Mapping | None = None
+    ) -> Mapping:
+        return Mapping(
+            tenant_id=self.tenant_id,
+            group_id=group,
+            version=old.version + 1 if old else 1,
+            applied_version=old.applied_version if old else 0,
+            entitlements=tuple(dict.fromkeys(entry.entitlements or ())),
+            changed_at=event.at,
+            event_id=event.event_id,
+        )
+
+
+def _as_told_before(report: ImportedGroup) -> ImportedGroup:
+    """The report of what is not done: a new group has no id yet."""
+    return report.model_copy(update={"group_id": None}) if report.outcome == "new" else report
