@@ -35,11 +35,12 @@ def configure(asked: str = "", share: float = 1.0) -> None:
         start(SimpleSpanProcessor(exporter), share)
     elif os.environ.get(CONNECTION_STRING):
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace import set_tracer_provider
 
-        start(BatchSpanProcessor(_deferred()), share)
+        set_tracer_provider(start(BatchSpanProcessor(_deferred()), share))  # the exporter asks it
 
 
-def start(processor: "SpanProcessor", share: float = 1.0) -> None:
+def start(processor: "SpanProcessor", share: float = 1.0) -> "TracerProvider":
     """Hand every finished span to `processor` from now on.
 
     Whether a trace is kept depends on its id alone: the Functions host marks its own spans as not
@@ -52,12 +53,11 @@ def start(processor: "SpanProcessor", share: float = 1.0) -> None:
     global _provider, _tracer  # noqa: PLW0603 - one per process is the point
     name = os.environ.get("OTEL_SERVICE_NAME") or os.environ.get("WEBSITE_SITE_NAME") or "muster"
     _provider = TracerProvider(
-        sampler=TraceIdRatioBased(share),
-        resource=Resource.create({"service.name": name}),
-        shutdown_on_exit=False,
+        sampler=TraceIdRatioBased(share), resource=Resource.create({"service.name": name})
     )
     _provider.add_span_processor(processor)
     _tracer = _provider.get_tracer("muster")
+    return _provider
 
 
 def stop() -> None:
