@@ -29,6 +29,7 @@ from directory.condition import (
     Scalar,
 )
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.sqlite_indexing import element_label, scalar_columns
 from directory.sqlite_json import stored_text
 
 
@@ -130,7 +131,7 @@ _SQL_OPERATORS: dict[Operator, str] = {
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$:.-]+")
 _SCALARS = "('text', 'integer', 'real', 'true', 'false')"
 MISSING = "x''"
-"""SQL of what a scalar that is not there compares as: after every text and number."""
+"""SQL of `directory.sqlite_indexing.MISSING`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +145,6 @@ class Json:
     columns: Mapping[Path, str] = field(default_factory=dict)
 
 
-def row(prefix: str = "") -> Json:
-    """A row of `documents`; `prefix` is `documents.`, `new.` or `old.`, empty inside an index."""
-    body = f"{prefix}body"
-    columns = {("id",): "id", ("type",): "type", ("tenantId",): "tenant"}
-    return Json("'object'", body, body, {path: f"{prefix}{name}" for path, name in columns.items()})
-
-
 def element(alias: str) -> Json:
     """A row of json_each over an array."""
     return Json(
@@ -158,14 +152,20 @@ def element(alias: str) -> Json:
     )
 
 
-DOCUMENT = row("documents.")
+DOCUMENT = Json(
+    "'object'",
+    "documents.body",
+    "documents.body",
+    {("id",): "documents.id", ("type",): "documents.type", ("tenantId",): "documents.tenant"},
+)
+"""A row of `documents`."""
 
 
 class SqliteCompiler(Compiler[Json]):
     """SQLite's dialect, for documents of one type in the tables of `directory.sqlite_schema`.
 
-    It compares strings through `scalar`, whose SQL is what the indexes are on, letter for letter,
-    and asks the table `elements` first where `directory.indexing` says so.
+    It compares strings through `scalar`, which is a column with an index where
+    `directory.indexing` says so, and asks the table `elements` first where that does.
     """
 
     always = "1"
@@ -174,6 +174,7 @@ class SqliteCompiler(Compiler[Json]):
     def __init__(self, type: str | None = None, tenant_id: str | None = None) -> None:
         super().__init__()
         self._type = type
+        self._scalar_columns = scalar_columns(type or "")
         self._tenant_id = tenant_id
         self._elements = 0
 
@@ -196,6 +197,8 @@ class SqliteCompiler(Compiler[Json]):
         none; true is 1 and false is 0."""
         if path in source.columns:
             return source.columns[path]
+        if source is DOCUMENT and path in self._scalar_columns:
+            return f"documents.{self._scalar_columns[path]}"
         type, value = self._type_and_value(source, path)
         return f"iif({type} IN {_SCALARS}, {value}, {MISSING})"
 
@@ -293,11 +296,6 @@ class SqliteCompiler(Compiler[Json]):
             )
         member = f"FROM json_each({inside}) WHERE key = {self.bind(last)})"
         return f"(SELECT type {member}", f"(SELECT value {member}"
-
-
-def element_label(type: str, array: Path, inner: Path) -> str:
-    """What `elements.path` holds for an index on elements."""
-    return ".".join((type, *array, *inner))
 
 
 def _number(value: float) -> float:

@@ -1,5 +1,7 @@
 """Transactional batches in SQLite: checked first, on the caller's side, then executed."""
 
+# ruff: noqa: S608 - composes SQL of constants
+
 import math
 import secrets
 import sqlite3
@@ -10,6 +12,7 @@ import orjson
 
 from directory.changes import apply_changes
 from directory.operations import document_to_json, update_to_json
+from directory.sqlite_indexing import SCALAR_COLUMNS, IndexColumns, index_columns
 from directory.sqlite_json import load, stored_body, stored_text
 from directory.store import (
     BATCH_BYTES,
@@ -28,16 +31,18 @@ from directory.store import (
     Upsert,
 )
 
-_CREATE = """
-INSERT INTO documents (tenant, id, type, body, expires, etag) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+_COLUMNS = ("type", "body", "expires", "etag", *SCALAR_COLUMNS, "elements")
+_PLACES = ", ".join(f"?{number + 3}" for number in range(len(_COLUMNS)))
+_UPSERT = f"""
+INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACES})
 ON CONFLICT (tenant, id) DO UPDATE
-SET type = excluded.type, body = excluded.body, expires = excluded.expires, etag = excluded.etag
-WHERE documents.expires <= ?7
+SET {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}
 """
-_UPSERT = _CREATE.replace("WHERE documents.expires <= ?7", "")
-_REPLACE = """
-UPDATE documents SET type = ?3, body = ?4, expires = ?5, etag = ?6
-WHERE tenant = ?1 AND id = ?2 AND expires > ?7 AND etag = ifnull(?8, etag)
+_CREATE = f"{_UPSERT} WHERE documents.expires <= ?{len(_COLUMNS) + 3}"
+_REPLACE = f"""
+UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACES})
+WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
+    AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
 """
 _DELETE = """
 DELETE FROM documents
@@ -60,6 +65,7 @@ class Row:
     type: str
     body: bytes
     ttl: float
+    indexed: IndexColumns
 
     @classmethod
     def of(cls, tenant_id: str, document: Document) -> "Row":
@@ -68,12 +74,13 @@ class Row:
         ttl = document.get("ttl")
         lifetime = math.inf if ttl is None or ttl == -1 else float(ttl)
         id, type = stored_text(document["id"]), stored_text(document["type"])
-        return cls(stored_text(tenant_id), id, type, body, lifetime)
+        return cls(stored_text(tenant_id), id, type, body, lifetime, index_columns(document))
 
-    def columns(self, now: float, etag: str) -> tuple[str, str, str, str, float, str, float]:
-        """Parameters 1 to 7 of the statements that write it."""
+    def columns(self, now: float, etag: str) -> tuple[str | float | bytes | None, ...]:
+        """Parameters of `_UPSERT`, with which those of `_CREATE` and `_REPLACE` begin."""
         expires = now + self.ttl
-        return self.tenant, self.id, self.type, self.body.decode(), expires, etag, now
+        body = self.body.decode()
+        return self.tenant, self.id, self.type, body, expires, etag, *self.indexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +125,13 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
         etag = f"{version}-{index}"
         match operation:
             case Create(document) if row is not None:
-                written = connection.execute(_CREATE, row.columns(now, etag))
+                written = connection.execute(_CREATE, (*row.columns(now, etag), now))
                 if not written.rowcount:
                     raise Conflict(document["id"], index)
             case Upsert() if row is not None:
-                connection.execute(_UPSERT, row.columns(now, etag)[:6])
+                connection.execute(_UPSERT, row.columns(now, etag))
             case Replace(document, expected) if row is not None:
-                written = connection.execute(_REPLACE, (*row.columns(now, etag), expected))
+                written = connection.execute(_REPLACE, (*row.columns(now, etag), now, expected))
                 if not written.rowcount:
                     raise _reason(connection, batch.tenant_id, document["id"], index, now)
             case Update():
@@ -159,7 +166,7 @@ def _update(
     if update.etag not in (None, current) or not apply_changes(document, update.changes):
         raise PreconditionFailed(update.id, index)
     row = Row.of(tenant_id, document)
-    connection.execute(_REPLACE, (*row.columns(now, etag), None))
+    connection.execute(_REPLACE, (*row.columns(now, etag), now, None))
 
 
 def _reason(

@@ -8,18 +8,19 @@ Other tables may live in the same file (the queue's do); PRAGMA user_version is 
 import sqlite3
 from pathlib import Path
 
-from directory.condition import Path as JsonPath
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
-from directory.query import SqliteCompiler, element, element_label, row
+from directory.sqlite_indexing import SCALAR_COLUMNS, index_columns, scalar_columns
+from directory.sqlite_json import load
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0
 """How long a connection waits for another one's write before it gives up."""
 
 # A document that never expires has an infinite `expires`: a plain comparison tells who is alive.
-# `elements` holds the strings that ELEMENT_INDEXES names; triggers keep it, whoever writes.
+# The last columns are `directory.sqlite_indexing.index_columns`, and `indexing` says of which paths
+# they are. The table `elements` repeats the column; triggers keep it, whoever writes.
 _TABLES = """
-CREATE TABLE documents (
+CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -27,10 +28,15 @@ CREATE TABLE documents (
     body TEXT NOT NULL,
     etag TEXT NOT NULL,
     expires REAL NOT NULL,
+    indexed1 ANY,
+    indexed2 ANY,
+    indexed3 ANY,
+    indexed4 ANY,
+    elements TEXT,
     UNIQUE (tenant, id)
 ) STRICT;
-CREATE INDEX documents_type ON documents (tenant, type, id, expires);
-CREATE INDEX documents_expires ON documents (expires) WHERE expires < 9e999;
+CREATE INDEX IF NOT EXISTS documents_type ON documents (tenant, type, id, expires);
+CREATE INDEX IF NOT EXISTS documents_expires ON documents (expires) WHERE expires < 9e999;
 CREATE TABLE elements (
     document INTEGER NOT NULL,
     path TEXT NOT NULL,
@@ -39,7 +45,29 @@ CREATE TABLE elements (
     PRIMARY KEY (document, path, value)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX elements_value ON elements (path, value, tenant);
+CREATE TABLE indexing (
+    type TEXT NOT NULL PRIMARY KEY,
+    paths TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 """
+_ADD_ELEMENTS = """
+INSERT INTO elements (document, path, value, tenant)
+SELECT new.number, json_extract(e.value, '$[0]'), json_extract(e.value, '$[1]'), new.tenant
+FROM json_each(new.elements) e
+"""
+_REMOVE_ELEMENTS = "DELETE FROM elements WHERE document = old.number"
+_TRIGGERS = {
+    "insert": ("new.elements IS NOT NULL", _ADD_ELEMENTS),
+    "update": (
+        "new.elements IS NOT old.elements",
+        f"{_REMOVE_ELEMENTS}; {_ADD_ELEMENTS}",
+    ),
+    "delete": ("old.elements IS NOT NULL", _REMOVE_ELEMENTS),
+}
+_FILL = (
+    f"UPDATE documents SET {', '.join(f'{column} = ?' for column in (*SCALAR_COLUMNS, 'elements'))}"
+    " WHERE number = ?"
+)
 
 # What the planner is told instead of letting ANALYZE measure: many tenants, many documents of a
 # type, few with one value. Without figures it reads a whole type, in the order of `id`, rather
@@ -67,9 +95,12 @@ def open_database(path: Path) -> sqlite3.Connection:
                 f"{path} was written by a newer version of Muster (schema {version}; this one"
                 f" knows {SCHEMA_VERSION}). Run that version, or restore a backup."
             )
-        if version == 0:
+        if version == 1:
+            _upgrade(connection)
+        if version < SCHEMA_VERSION:
             _create_tables(connection)
-        _create_indexes(connection)
+        for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES}:
+            _keep_indexed(connection, type)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -93,66 +124,54 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """From version 1, whose indexes were on expressions over the body."""
+    derived = "SELECT type, name FROM sqlite_schema WHERE name LIKE '%.%'"
+    for kind, name in connection.execute(derived).fetchall():
+        connection.execute(f'DROP {kind} "{name}"')
+    connection.execute("DROP TABLE elements")
+    for column in (*SCALAR_COLUMNS, "elements"):
+        kind = "TEXT" if column == "elements" else "ANY"
+        connection.execute(f"ALTER TABLE documents ADD COLUMN {column} {kind}")
+
+
 def _create_tables(connection: sqlite3.Connection) -> None:
     for statement in _TABLES.split(";"):
         connection.execute(statement)
+    for event, (when, actions) in _TRIGGERS.items():
+        connection.execute(
+            f"CREATE TRIGGER documents_{event} AFTER {event.upper()} ON documents"
+            f" WHEN {when} BEGIN {actions}; END"
+        )
     connection.execute("ANALYZE documents")  # creates the table of statistics
     connection.execute("DELETE FROM sqlite_stat1 WHERE tbl = 'documents'")
     connection.executemany("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", _STATISTICS)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _create_indexes(connection: sqlite3.Connection) -> None:
-    existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
-    for type, paths in SCALAR_INDEXES.items():
-        for path in paths:
-            name = ".".join((type, *path))
-            if name not in existing:
-                _create_scalar_index(connection, name, type, path)
-    for type, elements in ELEMENT_INDEXES.items():
-        for array, inner in elements:
-            label = element_label(type, array, inner)
-            if f"{label}.insert" not in existing:
-                _create_element_index(connection, label, type, array, inner)
+def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
+    """Have the columns of a type's documents hold what `directory.indexing` names now, each with
+    an index."""
+    paths = repr((SCALAR_INDEXES.get(type), ELEMENT_INDEXES.get(type)))
+    kept = connection.execute("SELECT paths FROM indexing WHERE type = ?", (type,)).fetchone()
+    if kept == (paths,):
+        return
+    numbers = connection.execute("SELECT number FROM documents WHERE type = ?", (type,)).fetchall()
+    for (number,) in numbers:
+        read = "SELECT body FROM documents WHERE number = ?"
+        (body,) = connection.execute(read, (number,)).fetchone()
+        connection.execute(_FILL, (*index_columns(load(body)), number))
+    for column in scalar_columns(type).values():
+        _create_index(connection, f"{type}.{column}", type, column)
+    connection.execute("INSERT OR REPLACE INTO indexing VALUES (?, ?)", (type, paths))
 
 
-def _create_scalar_index(
-    connection: sqlite3.Connection, name: str, type: str, path: JsonPath
-) -> None:
-    scalar = SqliteCompiler().scalar(row(), path)
+def _create_index(connection: sqlite3.Connection, name: str, type: str, column: str) -> None:
     connection.execute(
-        f'CREATE INDEX "{name}" ON documents (tenant, {scalar}, id, expires)'
+        f'CREATE INDEX IF NOT EXISTS "{name}" ON documents (tenant, {column}, id, expires)'
         f" WHERE type = '{type}'"
     )
+    connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (name,))
     connection.execute(
         "INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", ("documents", name, _SCALAR_STATISTICS)
     )
-
-
-def _create_element_index(
-    connection: sqlite3.Connection, label: str, type: str, array: JsonPath, inner: JsonPath
-) -> None:
-    """Triggers that keep the rows of `elements`, and the rows of what is stored already."""
-    compiler = SqliteCompiler()
-    scalar = compiler.scalar(element("e"), inner)
-
-    def added(prefix: str, tables: str = "") -> str:
-        return (
-            "INSERT OR IGNORE INTO elements (document, path, value, tenant)"
-            f" SELECT {prefix}number, '{label}', {scalar}, {prefix}tenant"
-            f" FROM {tables}json_each({compiler.array(row(prefix), array)}) e"
-            f" WHERE {prefix}type = '{type}' AND typeof({scalar}) = 'text'"
-        )
-
-    removed = f"DELETE FROM elements WHERE document = old.number AND path = '{label}'"
-    old, new = f"old.type = '{type}'", f"new.type = '{type}'"
-    for event, when, actions in (
-        ("insert", new, added("new.")),
-        ("update", f"{old} OR {new}", f"{removed}; {added('new.')}"),
-        ("delete", old, removed),
-    ):
-        connection.execute(
-            f'CREATE TRIGGER "{label}.{event}" AFTER {event.upper()} ON documents'
-            f" WHEN {when} BEGIN {actions}; END"
-        )
-    connection.execute(added("documents.", "documents, "))

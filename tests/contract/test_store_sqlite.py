@@ -14,6 +14,7 @@ import pytest
 
 from directory import sqlite as sqlite_store
 from directory.condition import All, AnyElement, Compare, Condition, Negated, OneOf, Present
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
 from directory.sqlite import SqliteStore
 from directory.sqlite_schema import SCHEMA_VERSION
 from directory.store import (
@@ -69,18 +70,18 @@ def equals(*path: str) -> Condition:
 
 
 INDEXED: list[tuple[str, Condition, str]] = [
-    ("User", equals("search", "userName"), "User.search.userName (tenant=? AND <expr>=?)"),
-    ("User", equals("search", "externalId"), "User.search.externalId (tenant=? AND <expr>=?)"),
-    ("User", equals("search", "displayName"), "User.search.displayName (tenant=? AND <expr>=?)"),
+    ("User", equals("search", "userName"), "User.indexed1 (tenant=? AND indexed1=?)"),
+    ("User", equals("search", "externalId"), "User.indexed2 (tenant=? AND indexed2=?)"),
+    ("User", equals("search", "displayName"), "User.indexed3 (tenant=? AND indexed3=?)"),
     (
         "User",
         All((Compare(("search", "active"), "eq", True), equals("search", "userName"))),
-        "User.search.userName (tenant=? AND <expr>=?)",
+        "User.indexed1 (tenant=? AND indexed1=?)",
     ),
     (
         "User",
         OneOf(("search", "userName"), ("x", "y")),
-        "User.search.userName (tenant=? AND <expr>=?)",
+        "User.indexed1 (tenant=? AND indexed1=?)",
     ),
     ("User", AnyElement(EMAILS, equals("value")), "INTEGER PRIMARY KEY (rowid=?)"),
     (
@@ -90,14 +91,14 @@ INDEXED: list[tuple[str, Condition, str]] = [
     ),
     ("User", equals("id"), "sqlite_autoindex_documents_1 (tenant=? AND id=?)"),
     ("User", OneOf(("id",), ("x", "y")), "(tenant=? AND type=? AND id=? AND expires>?)"),
-    ("Group", equals("search", "displayName"), "Group.search.displayName (tenant=? AND <expr>=?)"),
-    ("Group", equals("search", "externalId"), "Group.search.externalId (tenant=? AND <expr>=?)"),
-    ("Membership", equals("groupId"), "Membership.groupId (tenant=? AND <expr>=?)"),
-    ("Membership", equals("memberId"), "Membership.memberId (tenant=? AND <expr>=?)"),
-    ("Membership", OneOf(("groupId",), ("x",)), "Membership.groupId (tenant=? AND <expr>=?)"),
-    ("Membership", OneOf(("memberId",), ("x",)), "Membership.memberId (tenant=? AND <expr>=?)"),
-    ("Event", equals("state"), "Event.state (tenant=? AND <expr>=?)"),
-    ("Event", equals("resourceId"), "Event.resourceId (tenant=? AND <expr>=?)"),
+    ("Group", equals("search", "displayName"), "Group.indexed1 (tenant=? AND indexed1=?)"),
+    ("Group", equals("search", "externalId"), "Group.indexed2 (tenant=? AND indexed2=?)"),
+    ("Membership", equals("groupId"), "Membership.indexed1 (tenant=? AND indexed1=?)"),
+    ("Membership", equals("memberId"), "Membership.indexed2 (tenant=? AND indexed2=?)"),
+    ("Membership", OneOf(("groupId",), ("x",)), "Membership.indexed1 (tenant=? AND indexed1=?)"),
+    ("Membership", OneOf(("memberId",), ("x",)), "Membership.indexed2 (tenant=? AND indexed2=?)"),
+    ("Event", equals("state"), "Event.indexed1 (tenant=? AND indexed1=?)"),
+    ("Event", equals("resourceId"), "Event.indexed2 (tenant=? AND indexed2=?)"),
     ("Tenant", Present(("x",)), "documents_type (tenant=? AND type=?)"),
 ]
 
@@ -135,17 +136,17 @@ async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
         [Upsert(document("acme", f"m{n}", "Membership", groupId="x")) for n in range(5)],
     )
     assert await plan(Query("Membership", equals("groupId"), limit=2)) == [
-        "SEARCH documents USING INDEX Membership.groupId (tenant=? AND <expr>=? AND id>?)"
+        "SEARCH documents USING INDEX Membership.indexed1 (tenant=? AND indexed1=? AND id>?)"
     ]
     assert await plan(Query("User", limit=2)) == [
         "SEARCH documents USING INDEX documents_type (tenant=? AND type=? AND id>?)"
     ]
     assert await plan(Query("User", order=(Order(("search", "userName")),), limit=2)) == [
-        "SEARCH documents USING INDEX User.search.userName (tenant=? AND <expr>>?)"
+        "SEARCH documents USING INDEX User.indexed1 (tenant=? AND indexed1>?)"
     ]
     pending = Query("Event", All((Compare(("state",), "eq", "pending"), Negated(equals("at")))))
     assert store.explain(None, pending)[0] == (
-        "SEARCH documents USING INDEX Event.state (ANY(tenant) AND <expr>=?)"
+        "SEARCH documents USING INDEX Event.indexed1 (ANY(tenant) AND indexed1=?)"
     )
 
 
@@ -200,28 +201,69 @@ async def test_elements_hold_what_the_documents_hold(store: SqliteStore, path: P
 
 
 async def test_an_index_that_a_file_lacks_is_filled(
-    store: SqliteStore, path: Path, clock: Clock
+    store: SqliteStore, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a later version of Muster indexes more."""
-    search = {"userName": "ada", "emails": [{"value": "x"}]}
-    await create(store, [document("acme", "a", search=search), document("acme", "b", "Group")])
+    search = {"title": "it's", "phones": [{"value": "1"}, {"value": 2}], "userName": "ada"}
+    await create(store, [document("acme", "a", search=search), document("acme", "b")])
+    await store.close()
+    scalars = (("search", "title"), ("search", "userName"))
+    elements = (("search", "phones"), ("value",))
+    monkeypatch.setitem(SCALAR_INDEXES, "User", scalars)
+    monkeypatch.setitem(ELEMENT_INDEXES, "User", (elements,))
+    reopened = SqliteStore(path, clock)
+    for where, index in (
+        (AnyElement(elements[0], Compare(VALUE, "eq", "1")), "elements_value"),
+        (Compare(scalars[0], "eq", "it's"), "User.indexed1"),
+        (Compare(scalars[1], "eq", "ada"), "User.indexed2"),
+    ):
+        query = Query("User", where)
+        assert ids((await reopened.query("acme", query)).items) == ["a"]
+        assert index in " ".join(reopened.explain("acme", query))
+    await reopened.close()
+
+
+VERSION_1 = """
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
+    body TEXT NOT NULL, etag TEXT NOT NULL, expires REAL NOT NULL, UNIQUE (tenant, id)
+) STRICT;
+CREATE INDEX documents_type ON documents (tenant, type, id, expires);
+CREATE TABLE elements (
+    document INTEGER NOT NULL, path TEXT NOT NULL, value TEXT NOT NULL, tenant TEXT NOT NULL,
+    PRIMARY KEY (document, path, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX elements_value ON elements (path, value, tenant);
+CREATE INDEX "User.search.userName"
+    ON documents (tenant, json_extract(body, '$.search.userName'), id, expires) WHERE type = 'User';
+CREATE TRIGGER "User.search.emails.value.insert" AFTER INSERT ON documents BEGIN
+    INSERT INTO elements VALUES (new.number, 'User.search.emails.value', 'y', new.tenant);
+END;
+INSERT INTO documents (tenant, id, type, body, etag, expires) VALUES (
+    'acme', 'a', 'User',
+    '{"id":"a","tenantId":"acme","type":"User","search":{"userName":"n","emails":[{"value":"x"}]}}',
+    'e', 9e999
+);
+PRAGMA user_version = 1;
+"""
+
+
+async def test_a_file_of_version_1_is_brought_up_to_date(path: Path, clock: Clock) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_1)
+    connection.close()
+    store = SqliteStore(path, clock)
+    await create(store, [document("acme", "b", search={"emails": [{"value": "x"}]})])
+    by_name = Query("User", Compare(("search", "userName"), "eq", "n"))
+    by_email = Query("User", AnyElement(EMAILS, Compare(VALUE, "eq", "x")))
+    assert ids((await store.query("acme", by_name)).items) == ["a"]
+    assert ids((await store.query("acme", by_email)).items) == ["a", "b"]
+    assert (await store.read("acme", "a")).etag == "e"
     await store.close()
     connection = sqlite3.connect(path)
-    for name in ("insert", "update", "delete"):
-        connection.execute(f'DROP TRIGGER "User.search.emails.value.{name}"')
-    connection.execute("DELETE FROM elements")
-    connection.execute('DROP INDEX "User.search.userName"')
-    connection.commit()
+    derived = "SELECT name FROM sqlite_schema WHERE name LIKE '%.search.%'"
+    assert connection.execute(derived).fetchall() == []
     connection.close()
-    reopened = SqliteStore(path, clock)
-    query = Query("User", AnyElement(EMAILS, Compare(VALUE, "eq", "x")))
-    assert ids((await reopened.query("acme", query)).items) == ["a"]
-    by_name = Query("User", Compare(("search", "userName"), "eq", "ada"))
-    assert reopened.explain("acme", by_name) == [
-        "SEARCH documents USING INDEX User.search.userName (tenant=? AND <expr>=?)"
-    ]
-    assert ids((await reopened.query("acme", by_name)).items) == ["a"]
-    await reopened.close()
 
 
 @pytest.mark.parametrize(
@@ -292,6 +334,7 @@ async def test_a_writer_that_does_not_let_go_makes_it_unavailable(
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
 from directory.sqlite import SqliteStore
 from directory.store import Create, Increment, Update, Upsert
 

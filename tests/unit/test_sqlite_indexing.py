@@ -1,0 +1,38 @@
+"""What index columns hold is what SQLite itself takes from the stored JSON."""
+
+import sqlite3
+from typing import Any
+
+from hypothesis import given
+
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.query import DOCUMENT, SqliteCompiler
+from directory.sqlite_indexing import SCALAR_COLUMNS, index_columns
+from directory.sqlite_json import dump
+from tests.unit.test_query import values
+
+NAME = ("search", "userName")
+
+
+def extracted(document: dict[str, Any]) -> Any:
+    """The scalar at NAME, by SQL over the document alone."""
+    scalar = SqliteCompiler().scalar(DOCUMENT, NAME)
+    connection = sqlite3.connect(":memory:")
+    select = f"SELECT {scalar} FROM (SELECT ? AS body) AS documents"  # noqa: S608
+    (found,) = connection.execute(select, (dump(document).decode(),)).fetchone()
+    connection.close()
+    return found
+
+
+@given(values)
+def test_a_scalar_is_held_as_sql_extracts_it(value: Any) -> None:
+    document = {"type": "User", "search": {"userName": value}}
+    held, found = index_columns(document)[0], extracted(document)
+    assert held == found
+    assert type(held) is type(found)
+
+
+def test_there_is_a_column_for_every_index() -> None:
+    assert max(map(len, SCALAR_INDEXES.values())) <= len(SCALAR_COLUMNS)
+    for type in SCALAR_INDEXES | ELEMENT_INDEXES:
+        assert len(index_columns({"type": type})) == len(SCALAR_COLUMNS) + 1
