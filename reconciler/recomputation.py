@@ -54,6 +54,7 @@ from reconciler.access import (
     state_of,
     visible,
 )
+from reconciler.gathering import Causes
 
 PAGE = (BATCH_OPERATIONS - 1) // 2
 """Users whose records are written in one batch, each with its change, and one outbox row."""
@@ -144,19 +145,27 @@ class AccessRecords:
         Raises what the store raises, a lost race among it when there is no end to them; to call
         again is safe, and what was committed before is found by its outbox row.
         """
+        return await self.recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
+
+    async def recompute_each(self, tenant_id: str, causes: Causes) -> list[Committed]:
+        """The same for users each with the event that is the cause."""
         committed: list[Committed] = []
-        for page in batched(dict.fromkeys(user_ids), PAGE, strict=False):
-            await self._settle(tenant_id, page, cause_event_id, committed)
+        for page in batched(causes, PAGE, strict=False):
+            await self._settle(tenant_id, page, causes, committed)
         return committed
 
     async def _settle(
-        self, tenant_id: str, users: tuple[str, ...], cause: str, committed: list[Committed]
+        self,
+        tenant_id: str,
+        users: tuple[str, ...],
+        causes: Causes,
+        committed: list[Committed],
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
         failure: StoreError
         for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
             reading = await self._read(tenant_id, users)
-            page = _Page(reading, cause, self._now(), self._retention)
+            page = _Page(reading, causes, self._now(), self._retention)
             try:
                 if page.operations:
                     await self._store.batch(tenant_id, page.operations)
@@ -168,13 +177,13 @@ class AccessRecords:
                 break
             else:
                 committed += page.committed
-                await self._clear(reading, cause, committed)
+                await self._clear(reading, causes, committed)
                 return
         if len(users) == 1:
             raise failure
         middle = len(users) // 2
-        await self._settle(tenant_id, users[:middle], cause, committed)
-        await self._settle(tenant_id, users[middle:], cause, committed)
+        await self._settle(tenant_id, users[:middle], causes, committed)
+        await self._settle(tenant_id, users[middle:], causes, committed)
 
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
@@ -184,7 +193,7 @@ class AccessRecords:
         facts = await read_facts(self._store, tenant_id, list(users.values()), policy)
         return _Reading(tenant_id, ids, records, users, facts)
 
-    async def _clear(self, reading: "_Reading", cause: str, committed: list[Committed]) -> None:
+    async def _clear(self, reading: "_Reading", causes: Causes, committed: list[Committed]) -> None:
         """What must follow the batch: nobody's edges and grants, and the record of a user who was
         deleted while it was created (a deletion that found no record had no ETag to fail it
         with)."""
@@ -200,7 +209,7 @@ class AccessRecords:
             found = await self._store.read_many(tenant_id, [user_id(id) for id in created])
             again = tuple(id for id in created if user_id(id) not in found)
             if again:
-                await self._settle(tenant_id, again, cause, committed)
+                await self._settle(tenant_id, again, causes, committed)
 
     async def _remove_grants(self, tenant_id: str, users: Sequence[str]) -> None:
         while given := await self._store.read_many(tenant_id, [*map(manual_grants_id, users)]):
@@ -224,9 +233,9 @@ class _Page:
     """What a page of users writes: records, changes, and the outbox row of what the application
     is to be told."""
 
-    def __init__(self, reading: _Reading, cause: str, now: datetime, retention: int) -> None:
+    def __init__(self, reading: _Reading, causes: Causes, now: datetime, retention: int) -> None:
         self._reading = reading
-        self._cause = cause
+        self._causes = causes
         self._now = now
         self._retention = retention
         self.operations: list[Operation] = []
@@ -266,7 +275,7 @@ class _Page:
                 **dict(after),
                 version=version,
                 changed_at=old.changed_at if old and before == after else self._now,
-                event_id=old.event_id if old and before == after else self._cause,
+                event_id=old.event_id if old and before == after else self._causes[id],
             ).to_document()
             self.operations.append(Replace(access, record.etag) if record else Create(access))
         if before != after:
@@ -276,7 +285,7 @@ class _Page:
                 user_id=id,
                 version=version,
                 at=self._now,
-                event_id=self._cause,
+                event_id=self._causes[id],
                 before=before,
                 after=after,
                 ttl=self._retention,

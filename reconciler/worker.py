@@ -30,6 +30,7 @@ from directory.store import (
     Update,
 )
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
+from reconciler.gathering import Causes, Gathering
 from reconciler.recomputation import PAGE, AccessRecords, Committed, remove_edges
 from telemetry.observation import current
 from telemetry.traces import span
@@ -38,6 +39,8 @@ RETENTION = 400 * 24 * 3600
 """Seconds that an event is kept once it is done."""
 PAGES_PER_MESSAGE = 10
 """Pages of users per message: what a tenant's big event does before others get their turn."""
+FEW = 10
+"""Users of an event's last page who are recomputed together with other events' users."""
 GROUPS_PER_COUNT = 500
 """Groups whose members are counted in one question."""
 EDGES_PER_MESSAGE = 5_000
@@ -70,13 +73,12 @@ class Reconciler:
         self._now = now
         self._retention = retention
         self._records = AccessRecords(store, now, retention)
+        self._few = Gathering(self._recompute_each, PAGE)
 
     async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
         """Bring these users' access records up to what is true now (`AccessRecords`), and publish
         what changed."""
-        committed = await self._records.recompute(tenant_id, user_ids, cause_event_id)
-        if committed:
-            await self._publish(committed)
+        await self._recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
 
     async def handle(
         self,
@@ -161,12 +163,20 @@ class Reconciler:
         if intent is not None and intent != event.event_id:
             await membership_change.finish(self._store, event.tenant_id, intent)
 
+    async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
+        committed = await self._records.recompute_each(tenant_id, causes)
+        if committed:
+            await self._publish(committed)
+
     async def _recompute_pages(self, event: Event, cursor: Cursor) -> Cursor:
         committed: list[Committed] = []
         for _ in range(PAGES_PER_MESSAGE):
             if cursor.exhausted:
                 break
             users, cursor = await touched(self._store, event, cursor, PAGE)
+            if cursor.exhausted and len(users) <= FEW:
+                await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+                break
             committed += await self._records.recompute(event.tenant_id, users, event.event_id)
         if committed:
             await self._publish(committed)
