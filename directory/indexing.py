@@ -6,11 +6,14 @@ reads the tenant's documents of that type.
 
 from directory.condition import Path
 
+ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+
 SCALAR_INDEXES: dict[str, tuple[Path, ...]] = {
     "User": (
         ("search", "userName"),
         ("search", "externalId"),
         ("search", "displayName"),
+        ("search", ENTERPRISE_USER, "employeeNumber"),
     ),
     "Group": (
         ("search", "displayName"),

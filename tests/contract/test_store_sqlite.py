@@ -14,7 +14,7 @@ import pytest
 
 from directory import sqlite as sqlite_store
 from directory.condition import All, AnyElement, Compare, Condition, Negated, OneOf, Present
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite import SqliteStore
 from directory.sqlite_schema import SCHEMA_VERSION
 from directory.store import (
@@ -73,6 +73,11 @@ INDEXED: list[tuple[str, Condition, str]] = [
     ("User", equals("search", "userName"), "User.indexed1 (tenant=? AND indexed1=?)"),
     ("User", equals("search", "externalId"), "User.indexed2 (tenant=? AND indexed2=?)"),
     ("User", equals("search", "displayName"), "User.indexed3 (tenant=? AND indexed3=?)"),
+    (
+        "User",
+        equals("search", ENTERPRISE_USER, "employeeNumber"),
+        "User.indexed4 (tenant=? AND indexed4=?)",
+    ),
     (
         "User",
         All((Compare(("search", "active"), "eq", True), equals("search", "userName"))),
@@ -334,7 +339,7 @@ async def test_a_writer_that_does_not_let_go_makes_it_unavailable(
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite import SqliteStore
 from directory.store import Create, Increment, Update, Upsert
 
