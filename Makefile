@@ -22,7 +22,7 @@ check: $(READY) ## lint, format, types and the dependency rule, without running 
 	$(PYTHON) -m mypy
 	$(ENVIRONMENT)/bin/lint-imports
 
-bench: $(READY) ## measure the hot paths against a baseline in the same run
+bench: $(READY) ## measure Muster beside another SCIM server; docs/performance.md says how
 	$(PYTHON) -m bench
 
 requirements: $(READY) ## pin requirements*.txt anew from pyproject.toml (needs uv)
@@ -39,7 +39,7 @@ sbom: $(READY) ## list what Muster is made of in sbom.json (CycloneDX), from req
 	@$(PYTHON) -W ignore::UserWarning -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs -o sbom.json requirements.txt
 
 clean: ## remove the environment and what tests left; never the state in .muster
-	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
+	rm -rf $(ENVIRONMENT) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
 
 # uv where it is installed, else Python's own venv and pip.
 $(READY): requirements-dev.txt

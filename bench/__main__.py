@@ -1,43 +1,133 @@
-"""`python -m bench`: measure the pure core and the server, and print the tables."""
+"""`python -m bench`: measure, and print the tables."""
 
 import asyncio
+import os
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
 import uvloop
 from rich.console import Console
 
-from bench import micro, server
-from bench.report import Table, group_table, machine, micro_table, save, server_table
+from bench import comparison, cosmos, end_to_end, fan_out, micro, muster, peer, scale, tables
+from bench.report import Table, machine, save
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+PICTURE = DOCUMENT.with_name("performance.png")
 MICRO_ROUNDS = 100
-DEFAULT = server.Plan(rounds=8, seconds=1.0, large_group=10_000)
-FULL = server.Plan(rounds=20, seconds=1.5, large_group=100_000)
+FAN_OUT_USERS = 100_000
+RATE = 25.0
+"""Requests per second that Entra ID asks for, of one tenant."""
+END_TO_END_SECONDS = 10.0
+
+type Blocks = list[Table | str]
+
+
+class _Bench:
+    def __init__(self, quick: bool, keep: bool) -> None:
+        self._quick = quick
+        self._keep = keep
+        self._console, self._errors = Console(width=120), Console(stderr=True, style="dim")
+
+    def core(self) -> None:
+        """The pure core."""
+        self._errors.print("the pure core")
+        costs = micro.measure(3 if self._quick else MICRO_ROUNDS)
+        self._show("core", [tables.micro_table(costs)])
+
+    def compare(self) -> None:
+        """Muster beside scim2-server."""
+        plan = comparison.QUICK if self._quick else comparison.DEFAULT
+        measured = _run(comparison.measure(plan, self._errors.print))
+        _draw(measured, PICTURE if self._keep else Path(".bench") / PICTURE.name)
+        bars = f"```\n{tables.bars(measured)}\n```\n"
+        table = tables.comparison_table(measured)
+        self._show("comparison", [table, bars, tables.flatness_table(measured)])
+
+    def fan_out(self) -> None:
+        """One mapping on one large group."""
+        users = 1_000 if self._quick else FAN_OUT_USERS
+        measured = _run(fan_out.measure(users, self._errors.print))
+        self._show("fan-out", [tables.fan_out_table(measured)])
+
+    def end_to_end(self) -> None:
+        """From the SCIM answer to the access record."""
+        seconds = 1.0 if self._quick else END_TO_END_SECONDS
+        measured = _run(end_to_end.measure((RATE,), seconds, self._errors.print))
+        self._show("end to end", [tables.end_to_end_table(measured)])
+
+    def cosmos(self) -> None:
+        """What is asked of Cosmos DB."""
+        self._show("Cosmos DB", [tables.cosmos_table(_run(cosmos.measure(self._errors.print)))])
+
+    def scale(self) -> None:
+        """How everything grows."""
+        measured = _run(scale.measure(self._errors.print))
+        self._show("scale", [*tables.scale_tables(measured)])
+
+    def _show(self, name: str, blocks: Blocks) -> None:
+        for block in blocks:
+            if isinstance(block, Table):
+                block.show(self._console)
+            else:
+                self._console.print(block.strip("`\n"), highlight=False)
+        self._console.print(machine())
+        if self._keep:
+            save(name, blocks, DOCUMENT)
 
 
 def main(
-    full: Annotated[bool, typer.Option(help="100,000 members and more rounds.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="core, compare, fan-out, end-to-end, cosmos, scale; none: all but scale"
+        ),
+    ] = None,
+    at_scale: Annotated[bool, typer.Option("--scale", help="The same as scale.")] = False,
+    quick: Annotated[bool, typer.Option(help="Small and short: to see that it works.")] = False,
     keep: Annotated[bool, typer.Option("--save", help=f"Write {DOCUMENT.name}, too.")] = False,
 ) -> None:
-    """Measure the hot paths. By default it takes less than three minutes on two cores."""
-    console, progress = Console(), Console(stderr=True, style="dim")
-    progress.print("the pure core")
-    tables = [micro_table(micro.measure(MICRO_ROUNDS))]
-    tables += _server(FULL if full else DEFAULT, progress)
-    for table in tables:
-        table.show(console)
-    console.print(machine())
-    if keep:
-        save(tables, DOCUMENT)
+    """Measure Muster, by default in less than ten minutes on two cores."""
+    os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # what is asked is how many there can be
+    bench = _Bench(quick, keep)
+    parts = {
+        "core": bench.core,
+        "compare": bench.compare,
+        "fan-out": bench.fan_out,
+        "end-to-end": bench.end_to_end,
+        "cosmos": bench.cosmos,
+        "scale": bench.scale,
+    }
+    chosen = [*(only or ()), *(["scale"] if at_scale else ())]
+    for name in chosen or [name for name in parts if name != "scale"]:
+        if name not in parts:
+            raise typer.BadParameter(f"{name} is none of {', '.join(parts)}")
+        parts[name]()
 
 
-def _server(plan: server.Plan, progress: Console) -> list[Table]:
+def _run[T](measuring: Coroutine[Any, Any, T]) -> T:
     # uvloop, as in the server: the client must not be what is slow.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        measured = runner.run(server.measure(plan, progress.print))
-    return [server_table(measured, plan), group_table(measured)]
+        return runner.run(measuring)
+
+
+def _draw(measured: comparison.Measurements, path: Path) -> None:
+    """The comparison as a PNG."""
+    rates = {
+        server: [
+            measured.median(server, operation, comparison.per_second) or 0.0
+            for operation in measured.operations
+        ]
+        for server in (muster.NAME, peer.NAME)
+    }
+    content = {
+        "title": f"{muster.NAME} (durable) and {peer.NAME} (in memory)",
+        "operations": measured.operations,
+        "servers": rates,
+    }
+    peer.draw(orjson.dumps(content), path)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,13 @@ class Sample:
 
     def percentile(self, share: float) -> float:
         """The latency (seconds) that this share (0 to 1) of the requests did not exceed."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+        return percentile(self.latencies, share)
+
+
+def percentile(figures: Sequence[float], share: float) -> float:
+    """The figure that this share (0 to 1) of them do not exceed."""
+    ordered = sorted(figures)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 class Client:

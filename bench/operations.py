@@ -11,18 +11,20 @@ from bench import payloads
 from bench.client import Call
 
 PAGE = 100
+BULK = 100
 FIRST_NEW = 1_000_000
 """The first employee who is in no directory before a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A tenant to measure with: Tenant URL, bearer token, and its users' SCIM ids; user `n` is
-    employee `n` of `bench.payloads`."""
+    """A directory to measure with: Tenant URL, bearer token, and its users' SCIM ids; user `n` is
+    employee `n` of `bench.payloads`. `patched` is the status that a PATCH of a user gets."""
 
     url: str
     token: str
     users: tuple[str, ...]
+    patched: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,12 @@ class Case:
     name: str
     directory: Directory
     calls: Callable[[int, int], Iterator[Call]]
+    workers: int | None = None
+    """At most so many at the same time, where one request takes seconds."""
 
 
 def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
-    """Users: everything but POST leaves the number of users in `fixed` as it is."""
+    """Users: only POST and Bulk add any, and they do to `growing`."""
     return [
         Case("POST user", growing, _create),
         Case("GET user by id", fixed, lambda *share: _get(fixed, *share)),
@@ -43,13 +47,20 @@ def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
         Case("match by externalId", fixed, lambda *share: _match(fixed, "externalId", *share)),
         Case("PATCH active", fixed, lambda *share: _deactivate(fixed, *share)),
         Case(f"list {PAGE} users", fixed, lambda *share: _list(fixed, *share)),
+        Case("filter by extension attribute", fixed, lambda *share: _filter(fixed, *share)),
+        Case(f"Bulk of {BULK} users", growing, _bulk),
     ]
 
 
-def member_case(name: str, directory: Directory, group: str) -> Case:
-    """Add one member to a group and remove it again, the users from the end of the directory,
-    who are no members otherwise."""
-    return Case(name, directory, lambda worker, _: _member(group, directory.users[-1 - worker]))
+def member_case(members: int, directory: Directory, group: str, workers: int | None = None) -> Case:
+    """Add one member to a group of so many and remove it again, the users from the end of the
+    directory, who are no members otherwise."""
+    return Case(
+        f"PATCH member, group of {members:,}",
+        directory,
+        lambda worker, _: _member(group, directory.users[-1 - worker]),
+        workers,
+    )
 
 
 def _create(worker: int, workers: int) -> Iterator[Call]:
@@ -69,6 +80,12 @@ def _match(directory: Directory, attribute: str, worker: int, workers: int) -> I
         yield Call("GET", f"/Users?filter={condition}")
 
 
+def _filter(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
+    for number in cycle(range(worker, len(directory.users), workers)):
+        condition = quote(f'{payloads.ENTERPRISE}:employeeNumber eq "{number}"')
+        yield Call("GET", f"/Users?filter={condition}")
+
+
 def _deactivate(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
     bodies = [
         orjson.dumps(payloads.patch({"op": "Replace", "path": "active", "value": value}))
@@ -76,7 +93,7 @@ def _deactivate(directory: Directory, worker: int, workers: int) -> Iterator[Cal
     ]
     for id in cycle(directory.users[worker::workers]):
         for body in bodies:
-            yield Call("PATCH", f"/Users/{id}", body)
+            yield Call("PATCH", f"/Users/{id}", body, directory.patched)
 
 
 def _list(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
@@ -84,10 +101,18 @@ def _list(directory: Directory, worker: int, workers: int) -> Iterator[Call]:
         yield Call("GET", f"/Users?startIndex={start}&count={PAGE}")
 
 
+def _bulk(worker: int, workers: int) -> Iterator[Call]:
+    numbers = count(2 * FIRST_NEW + worker, workers)
+    while True:
+        users = [payloads.user(next(numbers)) for _ in range(BULK)]
+        yield Call("POST", "/Bulk", orjson.dumps(payloads.bulk(users)))
+
+
 def _member(group: str, user: str) -> Iterator[Call]:
-    bodies = [
-        orjson.dumps(payloads.patch({"op": op, "path": "members", "value": [{"value": user}]}))
-        for op in ("Add", "Remove")
-    ]
+    operations = (
+        {"op": "add", "path": "members", "value": [{"value": user}]},
+        {"op": "remove", "path": f'members[value eq "{user}"]'},
+    )
+    bodies = [orjson.dumps(payloads.patch(operation)) for operation in operations]
     for body in cycle(bodies):
         yield Call("PATCH", f"/Groups/{group}", body, 204)

@@ -1,11 +1,13 @@
 """What Entra ID sends for one made-up employee (its default attribute mapping, filled in)."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
 
 def user_name(number: int) -> str:
@@ -74,3 +76,12 @@ def update(number: int) -> dict[str, Any]:
 def patch(*operations: dict[str, Any]) -> dict[str, Any]:
     """The body of a PATCH."""
     return {"schemas": [PATCH_OP], "Operations": list(operations)}
+
+
+def bulk(users: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The body of a bulk request that creates users."""
+    operations = [
+        {"method": "POST", "path": "/Users", "bulkId": f"b{index}", "data": user}
+        for index, user in enumerate(users)
+    ]
+    return {"schemas": [BULK_REQUEST], "Operations": operations}

@@ -1,0 +1,93 @@
+"""Users, groups and memberships put straight into the store, as requests would have left them but
+without their events: they are there before the server is, and there is nothing to reconcile."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from itertools import batched
+
+import wiring
+from administration.catalog import default_catalog, load_catalog
+from administration.tenants import change_tenant, create_tenant
+from bench import payloads
+from directory.documents import Membership, group_id, new_resource_id, user_id
+from directory.store import BATCH_OPERATIONS, Create, Document, Operation, Store
+from directory.tenants import ENTRA_CONNECTION
+from scim import entra
+from scim.representation import searchable
+from scim.reservations import reserve
+from scim.schema import ResourceType, load_resource_types
+from scim.validation import normalise
+
+TOGETHER = 64
+"""Batches under way at the same time."""
+
+
+async def add_tenant(store: Store, tenant_id: str) -> None:
+    """A tenant that may provision, with the default catalog."""
+    await create_tenant(store, tenant_id, tenant_id, "eu")
+    await load_catalog(store, tenant_id, default_catalog())
+    await change_tenant(
+        store, tenant_id, lambda tenant: tenant.model_copy(update={"provisioning": "enabled"})
+    )
+
+
+async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]:
+    """Employees 0, 1, …; their SCIM ids."""
+    user_type = load_resource_types()["User"]
+    ids = tuple(new_resource_id() for _ in range(users))
+
+    def operations() -> Iterator[Operation]:
+        for number, id in enumerate(ids):
+            normal = normalise(user_type, entra.resource(payloads.user(number)))
+            document = _resource(user_type, tenant_id, {**normal.resource, "id": id})
+            yield Create({**document, "id": user_id(id)})
+            yield from reserve(tenant_id, user_type, id, {}, document["resource"])
+
+    await write(store, tenant_id, operations())
+    return ids
+
+
+async def add_group(store: Store, tenant_id: str, name: str, members: Iterable[str]) -> str:
+    """A group with these users (SCIM ids); its SCIM id."""
+    group_type = load_resource_types()["Group"]
+    id = new_resource_id()
+    schemas = [f"{payloads.CORE}:Group"]
+    document = _resource(group_type, tenant_id, {"schemas": schemas, "id": id, "displayName": name})
+
+    def operations() -> Iterator[Operation]:
+        yield Create({**document, "id": group_id(id)})
+        yield from reserve(tenant_id, group_type, id, {}, document["resource"])
+        for member in members:
+            edge = Membership(
+                tenant_id=tenant_id,
+                group_id=id,
+                member_id=member,
+                member_type="User",
+                since=wiring.utc_now(),
+                event_id="none",
+            )
+            yield Create(edge.to_document())
+
+    await write(store, tenant_id, operations())
+    return id
+
+
+async def write(store: Store, tenant_id: str, operations: Iterable[Operation]) -> None:
+    """In as many batches as it takes."""
+    batches = batched(operations, BATCH_OPERATIONS, strict=False)
+    for some in batched(batches, TOGETHER, strict=False):
+        await asyncio.gather(*(store.batch(tenant_id, batch) for batch in some))
+
+
+def _resource(type: ResourceType, tenant_id: str, resource: Document) -> Document:
+    now = wiring.utc_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {
+        "tenantId": tenant_id,
+        "type": type.name,
+        "source": "scim",
+        "connectionId": ENTRA_CONNECTION,
+        "resource": resource,
+        "search": searchable(type, resource, now, now),
+        "created": now,
+        "modified": now,
+    }
