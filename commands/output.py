@@ -51,7 +51,8 @@ def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> 
     if as_json:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
         return
-    headers = [Column(name, no_wrap=name.endswith("Id")) for name in columns]  # ids are copied
+    # Nothing is cut off, and ids stay in one line: they are copied.
+    headers = [Column(name, overflow="fold", no_wrap=name.endswith("Id")) for name in columns]
     table = Table(*headers, title=title or None, title_justify="left")
     for row in value if isinstance(value, list) else [value]:
         table.add_row(*(str(row.get(column, "")) for column in columns))

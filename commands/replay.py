@@ -45,7 +45,10 @@ def replay(
     if as_json or "more" not in found:
         show(found, as_json, ("events", "letters"))
         return
-    show([_event_row(one) for one in found["events"]], as_json, EVENT_COLUMNS, "Failed events")
+    if not (found["events"] or found["letters"]):
+        typer.echo("Nothing has failed.")
+    if found["events"]:
+        show([_event_row(one) for one in found["events"]], as_json, EVENT_COLUMNS, "Failed events")
     if found["letters"]:
         rows = [_letter_row(one) for one in found["letters"]]
         show(rows, as_json, LETTER_COLUMNS, "Dead letters of other events")
