@@ -1,16 +1,21 @@
 """The operator's command line: tenants, tokens, the catalog, mappings, and a simulated Entra ID.
 
-It works on the store that MUSTER_DATA names, beside a running server. Every command takes --json
+It works on the store that the settings name, beside a running server. Every command takes --json
 for machines; without it, it prints tables for people.
 """
 
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from commands import catalog, connection, grant, group, mapping, tenant, token, user
+from commands import catalog, connection, grant, group, mapping, store, tenant, token, user
 from commands.replay import replay
 from commands.simulate import simulate
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(connection.app, name="connection")
 app.add_typer(token.app, name="token")
@@ -20,7 +25,28 @@ app.add_typer(group.app, name="group")
 app.add_typer(user.app, name="user")
 app.add_typer(grant.app, name="grant")
 app.command()(replay)
+app.add_typer(store.app, name="store")
 app.command()(simulate)
+
+
+@app.callback(help=__doc__)
+def settings(
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            envvar="MUSTER_SETTINGS",
+            exists=True,
+            dir_okay=False,
+            help="A local.settings.json, for the settings that the environment does not have.",
+        ),
+    ] = None,
+) -> None:
+    if file is None:
+        return
+    for name, value in json.loads(file.read_text())["Values"].items():
+        os.environ.setdefault(name, value)
+
 
 if __name__ == "__main__":
     app()

@@ -35,6 +35,13 @@ class Demo:
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
+    def write(self, folder: Path) -> None:
+        """Keep it for later starts."""
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / FILE
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(asdict(self), indent=2))
+
 
 async def prepare_demo(
     store: Store, folder: Path, region: Literal["eu", "us"], now: Callable[[], datetime]
@@ -59,7 +66,5 @@ async def prepare_demo(
         await create_token(store, TENANT, "scim", now(), NOTE),
         await create_token(store, TENANT, "access", now(), NOTE),
     )
-    file = folder / FILE
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(asdict(demo), indent=2))
+    demo.write(folder)
     return demo

@@ -1,5 +1,6 @@
 """`manage.py tenant`: customer organisations."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
@@ -7,6 +8,7 @@ import typer
 import wiring
 from administration import catalog as catalogs
 from administration import directories, tenants
+from administration.demo import FILE, prepare_demo
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
@@ -40,6 +42,19 @@ def tenant_create(
         return created
 
     show(_row(run(create)), as_json, TENANT_COLUMNS)
+
+
+@app.command("demo")
+def tenant_demo(as_json: AsJson = False) -> None:
+    """The demo tenant that 'simulate' plays, as 'make run' prepares it: enabled, with tokens that
+    MUSTER_DATA keeps. Under 'func start' nobody else does."""
+
+    async def prepare(application: wiring.Application) -> dict[str, str]:
+        settings = application.settings
+        demo = await prepare_demo(application.store, settings.data, settings.region, wiring.utc_now)
+        return {**asdict(demo), "file": str(settings.data / FILE)}
+
+    show(run(prepare), as_json, ("tenant", "file"), "Its tokens are in the file")
 
 
 @app.command("list")

@@ -229,3 +229,27 @@ async def grants(environment: Environment, user: str) -> set[str]:
     """Keys of what a user holds."""
     access = (await environment.access.get(f"/users/{user}")).json()
     return {grant["key"] for grant in access["grants"]}
+
+
+def test_settings_come_from_the_file_that_core_tools_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_REGION", "eu")  # so that it is forgotten after the test
+    monkeypatch.delenv("MUSTER_REGION")
+    elsewhere, given = tmp_path / "elsewhere", tmp_path / "given"
+    values = {"MUSTER_DATA": str(elsewhere), "MUSTER_REGION": "us"}
+    file = written(tmp_path, "local.settings.json", {"IsEncrypted": False, "Values": values})
+    demo = Operator(given).does("--settings", file, "tenant", "demo")
+    assert demo["access_token"].startswith("muster_access_demo_")
+    assert (given / "demo.json").is_file(), "what the environment says counts"
+    assert not elsewhere.exists()
+    operator = Operator(given, MUSTER_SETTINGS=file)
+    assert operator.does("tenant", "demo") == demo
+    assert demo["file"] in operator.reads("tenant", "demo").replace("\n", "")
+    assert operator.does("tenant", "show", "demo")["region"] == "us"
+
+
+def test_a_container_is_made_only_where_there_is_a_key(operator: Operator, tmp_path: Path) -> None:
+    assert "MUSTER_COSMOS_KEY" in operator.fails("store", "create")
+    account = {"MUSTER_COSMOS_ENDPOINT": "https://muster.documents.azure.com"}
+    assert "Bicep makes it" in Operator(tmp_path, **account).fails("store", "create")

@@ -57,6 +57,10 @@ class Facade:
 
     container: Container
     faults: list[Fault] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    """What is to be made first: the database, the container."""
+    made: list[dict[str, Any]] = field(default_factory=list)
+    """What was made, as it was asked for."""
     calm: int = 0
     """While it is not 0, faults wait."""
     requests: list[Kind] = field(default_factory=list)
@@ -123,6 +127,10 @@ class Facade:
         path = request.raw_path.partition("?")[0].strip("/")
         container = f"dbs/{DATABASE}/colls/{CONTAINER}"
         headers = request.headers
+        if request.method == "POST" and path in ("dbs", f"dbs/{DATABASE}/colls"):
+            return "container", self._make
+        if any(part in self.missing for part in path.split("/")):
+            return "container", self._missing
         match request.method, path.removeprefix(container):
             case "GET", "" if not path:
                 return "account", self._account
@@ -174,6 +182,14 @@ class Facade:
                 "indexingPolicy": self.container.indexing_policy,
             }
         )
+
+    async def _make(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if body["id"] not in self.missing:
+            raise Refused(409, f"{body['id']} exists")
+        self.missing.remove(body["id"])
+        self.made.append(body)
+        return _json({**body, "_rid": "facade==", "_self": f"{request.path}/{body['id']}/"}, 201)
 
     async def _ranges(self, request: web.Request) -> web.Response:
         """The SDK asks until it is told that nothing is new."""

@@ -1,0 +1,32 @@
+"""`manage.py store`: where everything is kept."""
+
+import typer
+
+import wiring
+from administration.tenants import AdministrationError
+from commands.output import AsJson, run, show
+
+app = typer.Typer(no_args_is_help=True, help="Where everything is kept.")
+
+
+@app.command("create")
+def store_create(as_json: AsJson = False) -> None:
+    """Make the Cosmos DB database and container that the settings name, where they are not there
+    yet: for the emulator. On Azure, Bicep makes them; a SQLite file makes itself."""
+    show(run(_create), as_json, ("account", "container"))
+
+
+async def _create(application: wiring.Application) -> dict[str, str]:
+    settings = application.settings
+    key = settings.cosmos_key.get_secret_value()
+    if not (settings.cosmos_endpoint and key):
+        raise AdministrationError(
+            "A container is made only in an account that is reached with a key: set "
+            "MUSTER_COSMOS_ENDPOINT and MUSTER_COSMOS_KEY (local.settings.example.json has the "
+            "emulator's). On Azure, Bicep makes it."
+        )
+    from directory.cosmos_creation import create_container
+
+    names = settings.cosmos_database, settings.cosmos_container
+    await create_container(settings.cosmos_endpoint, key, *names)
+    return {"account": settings.cosmos_endpoint, "container": "/".join(names)}
