@@ -24,6 +24,7 @@ from administration.demo import TENANT, Demo
 from directory import sqlite_schema
 from directory.sqlite import SqliteStore
 from directory.sqlite_schema import connect
+from directory.store import Store
 from queues.port import Message
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from tests.environment import Environment, client_of
@@ -34,6 +35,10 @@ LATER = timedelta(minutes=2)
 the timer."""
 WRITES = ("batch", "send", "receive", "complete")
 """What changes something on disk; receiving a message locks it."""
+
+
+open_store: Callable[[Path], Store] = SqliteStore
+"""What a process opens its store with. A test that puts another one here tells where it is."""
 
 
 class Died(BaseException):
@@ -100,7 +105,7 @@ async def process(
         return datetime.now(UTC) + later
 
     def store(path: Path) -> Hooked:
-        return Hooked(SqliteStore(path), fate.before, fate.after)
+        return Hooked(open_store(path), fate.before, fate.after)
 
     def queue(path: Path, **properties: Any) -> SqliteQueue:
         made = MortalQueue(path, now=lambda: now().timestamp(), **properties)

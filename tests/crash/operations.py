@@ -1,5 +1,6 @@
 """The writes that processes die at, and the state that they start from."""
 
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 from administration.demo import TENANT, prepare_demo
 from directory.documents import EntitlementKey
 from tests.consistency import assert_consistent
+from tests.crash import mortal
 from tests.crash.mortal import process
+from tests.emulators.cosmos import Facade
+from tests.emulators.cosmos_container import Container
 from tests.environment import Environment
-from wiring import Settings, build, utc_now
+from wiring import DATABASE, utc_now
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -46,6 +50,18 @@ class Base:
     folder: Path
     users: list[str]
     groups: dict[str, str]
+    facade: Facade | None = None
+    """Has the store, where that is not in the folder, too."""
+    container: Container | None = None
+    """What the façade begins with."""
+
+    def restored(self, folder: Path) -> Path:
+        """The state to start from, in one place again and again."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder, folder)
+        if self.facade and self.container:
+            self.facade.container = self.container.copy()
+        return folder
 
     def patch(self, endpoint: str, id: str, *operations: dict[str, Any]) -> "Act":
         """A SCIM PATCH."""
@@ -151,9 +167,9 @@ OPERATIONS = {
 
 async def prepare(folder: Path) -> Base:
     """Make the state to start from, settled."""
-    application = build(Settings(data=folder))
-    await prepare_demo(application.store, folder, "eu", utc_now)
-    await application.close()
+    store = mortal.open_store(folder / DATABASE)
+    await prepare_demo(store, folder, "eu", utc_now)
+    await store.close()
     base = Base(folder, [], {})
     async with process(folder) as muster:
 

@@ -9,9 +9,8 @@ repeats the request changes nothing more.
 import asyncio
 import json
 import random
-import shutil
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,18 @@ import pytest
 
 from administration.demo import TENANT
 from directory import membership_change
+from directory.cosmos import CosmosStore
+from directory.cosmos_indexing import indexing_policy
 from directory.store import Store
 from queues.sqlite import Counts
 from reconciler import recomputation, worker
 from scim import groups as groups_module
 from tests.consistency import Directory, assert_consistent
+from tests.crash import mortal
 from tests.crash.mortal import LATER, Fate, process
 from tests.crash.operations import OPERATIONS, PEOPLE, Act, Base, exchange_members, prepare
+from tests.emulators.cosmos import Facade, serving_in_a_thread
+from tests.emulators.cosmos_container import Container
 from tests.environment import Environment
 
 
@@ -45,21 +49,42 @@ def small_pieces() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, small_pieces: None) -> Base:
-    return asyncio.run(prepare(tmp_path_factory.mktemp("base")))
+def base(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_pieces: None
+) -> Iterator[Base]:
+    """On SQLite, or behind Cosmos DB's wire protocol."""
+    folder = tmp_path_factory.mktemp("base")
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield asyncio.run(prepare(folder))
+        return
+    with (
+        serving_in_a_thread(Facade(Container(indexing_policy()))) as facade,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(mortal, "open_store", lambda _: CosmosStore(facade.endpoint, "Zm9v"))
+        prepared = asyncio.run(prepare(folder))
+        yield replace(prepared, facade=facade, container=facade.container)
 
 
-@pytest.mark.parametrize("repeat", ["after recovery", "at once"])
-@pytest.mark.parametrize("name", OPERATIONS)
+ON_THE_WIRE = [("wire", "exchange a crowd of members", "at once")]
+"""What takes most batches; to play all of them takes long and tells no more."""
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "repeat"),
+    [("sqlite", n, repeat) for n in OPERATIONS for repeat in ("after recovery", "at once")]
+    + ON_THE_WIRE,
+    indirect=["base"],
+)
 async def test_a_death_at_any_await_loses_nothing(
-    name: str, repeat: str, base: Base, tmp_path: Path
+    base: Base, name: str, repeat: str, tmp_path: Path
 ) -> None:
     operation = OPERATIONS[name]
     act = operation.act(base)
     before = await _untouched(base, tmp_path)
     after = await _undisturbed(base, tmp_path, act)
     for writes in count():
-        folder = _copy(base, tmp_path)
+        folder = base.restored(tmp_path / "data")
         life = await _live(folder, Fate(at=writes), act)
         if life.ended:
             break
@@ -87,7 +112,7 @@ async def test_who_writes_next_comes_after_what_was_left_unfinished(
     go = {"op": "Remove", "path": "members", "value": base.members(PEOPLE - 1)}
     back = base.patch("/Groups", base.groups["Crowd"], come, go)
     for writes in count():
-        folder = _copy(base, tmp_path)
+        folder = base.restored(tmp_path / "data")
         life = await _live(folder, Fate(at=writes), exchange_members(base))
         async with process(folder, later=LATER) as muster:
             assert await back(muster) == 204
@@ -104,7 +129,7 @@ async def test_who_writes_next_comes_after_what_was_left_unfinished(
 @pytest.mark.parametrize("seed", range(6))
 async def test_deaths_amid_everything_at_once(seed: int, base: Base, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    folder = _copy(base, tmp_path)
+    folder = base.restored(tmp_path / "data")
     waiting = {name: operation.act(base) for name, operation in OPERATIONS.items()}
     for lives in count():
         fate = Fate(at=chance.randint(1, 40))
@@ -181,22 +206,14 @@ async def _recovered(muster: Environment) -> "Picture":
 
 
 async def _untouched(base: Base, tmp_path: Path) -> "Picture":
-    async with process(_copy(base, tmp_path)) as muster:
+    async with process(base.restored(tmp_path / "data")) as muster:
         return await _recovered(muster)
 
 
 async def _undisturbed(base: Base, tmp_path: Path, act: Act) -> "Picture":
-    async with process(_copy(base, tmp_path)) as muster:
+    async with process(base.restored(tmp_path / "data")) as muster:
         await act(muster)
         return await _recovered(muster)
-
-
-def _copy(base: Base, tmp_path: Path) -> Path:
-    """The state to start from, in one place again and again."""
-    folder = tmp_path / "data"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(base.folder, folder)
-    return folder
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -281,6 +282,26 @@ async def serving(facade: Facade) -> AsyncIterator[Facade]:
     finally:
         facade.closing.set()
         await runner.cleanup()
+
+
+@contextmanager
+def serving_in_a_thread(facade: Facade) -> Iterator[Facade]:
+    """The same, on a loop of its own, for tests that wait until nothing runs on theirs."""
+    ready, done = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with serving(facade):
+            ready.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield facade
+    finally:
+        done.set()
+        thread.join()
 
 
 def _json(
