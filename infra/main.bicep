@@ -89,6 +89,13 @@ param logRetentionDays int
 @minValue(-1)
 param logDailyCapGB int = -1
 
+@description('Share of the traces that are kept, 0 to 1. Requests are counted whole, whatever it is.')
+param traceShare string = '1'
+
+@description('Requests a second that a tenant may send to one instance; 0: any number.')
+@minValue(0)
+param requestsPerSecond int = 200
+
 @description('Who is told when an alert fires, and when the budget is reached.')
 @minLength(1)
 param alertEmails array
@@ -156,6 +163,8 @@ module resources 'modules/stamp.bicep' = {
     vnetAddressPrefix: vnetAddressPrefix
     logRetentionDays: logRetentionDays
     logDailyCapGB: logDailyCapGB
+    traceShare: traceShare
+    requestsPerSecond: requestsPerSecond
     alertEmails: alertEmails
     operators: operators
     subscribers: subscribers

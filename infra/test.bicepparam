@@ -29,4 +29,5 @@ param maximumInstances = 40
 param instanceMemoryMB = 2048
 param logRetentionDays = 30
 param logDailyCapGB = 1
+param traceShare = '1'
 param deleteLock = false

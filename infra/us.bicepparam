@@ -33,4 +33,5 @@ param vnetEnabled = false
 param vnetAddressPrefix = '10.44.0.0/22'
 param logRetentionDays = 90
 param logDailyCapGB = 10
+param traceShare = '0.1'
 param deleteLock = true

@@ -43,6 +43,13 @@ param retentionDays int
 @description('Folder of extension schemas inside the release; empty: none.')
 param schemas string
 
+@description('Share of the traces that are kept, 0 to 1.')
+param traceShare string
+
+@description('Requests a second that a tenant may send to one instance; 0: any number.')
+@minValue(0)
+param requestsPerSecond int
+
 @description('Deliveries after which the queue dead-letters.')
 @minValue(2)
 param maxDeliveryCount int
@@ -77,6 +84,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName
     MUSTER_RELAY_AFTER_SECONDS: '60'
+    MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
+    MUSTER_REQUEST_SECONDS: '90'
+    MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)
     MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)
   }

@@ -82,6 +82,13 @@ param logRetentionDays int
 @minValue(-1)
 param logDailyCapGB int
 
+@description('Share of the traces that are kept, 0 to 1.')
+param traceShare string
+
+@description('Requests a second that a tenant may send to one instance; 0: any number.')
+@minValue(0)
+param requestsPerSecond int
+
 @description('Who is told when an alert fires.')
 @minLength(1)
 param alertEmails array
@@ -259,6 +266,8 @@ module settings 'settings.bicep' = {
     regionUrls: regionUrls
     retentionDays: retentionDays
     schemas: schemas
+    traceShare: traceShare
+    requestsPerSecond: requestsPerSecond
     maxDeliveryCount: maxDeliveryCount
   }
 }

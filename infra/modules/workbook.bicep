@@ -41,6 +41,11 @@ var charts = [
     visualization: 'timechart'
   }
   {
+    title: 'Tenants: what they ask, and what it costs the database'
+    query: loadTextContent('../queries/tenants.kql')
+    visualization: 'table'
+  }
+  {
     title: 'What failed'
     query: loadTextContent('../queries/failures.kql')
     visualization: 'table'

@@ -1,0 +1,38 @@
+"""The queries of alerts and workbook ask for what the code logs, and for nothing else."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from telemetry import logs
+from tests.hosting import Host
+from tests.infra.bicep import INFRA, Infra
+
+ROOT = Path(__file__).parents[2]
+FIELD = re.compile(r"(?:told|parse_json\(Message\))\.(\w+)")
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Every query in infra/, and the documents that hold some."""
+    yield from ((name, text) for name, text in Infra.read().texts.items() if name.endswith(".kql"))
+    for document in sorted((ROOT / "docs").glob("*.md")):
+        yield document.name, document.read_text()
+
+
+def test_fields_are_those_of_a_log_record() -> None:
+    asked = {(name, field) for name, text in queries() for field in FIELD.findall(text)}
+    assert asked, "the queries name fields in another way now: this test must follow"
+    assert {(name, field) for name, field in asked if field not in logs._FIELDS} == set()
+
+
+def test_the_timer_logs_the_age_of_the_oldest_pending_event(host: Host) -> None:
+    """Every run does, also while nothing waits: the alert `relay-silent` lives on it."""
+    query = (INFRA / "queries/oldest-pending.kql").read_text()
+    (name,) = {*FIELD.findall(query), *re.findall(r'Message has "(\w+)"', query)}
+    line = re.compile(rf"  relay .*\b{name}=\d")
+    for _ in range(600):  # the host runs its timer once when it starts
+        if line.search(host.log.read_text()):
+            return
+        time.sleep(0.1)
+    raise AssertionError(host.log.read_text())
