@@ -29,6 +29,12 @@ param publicUrl string = ''
 @description('Region → scheme and host of the other stamps, so that a tenant of another region is told the right URL: { us: \'https://us.muster.example.com\' }')
 param regionUrls object = {}
 
+@description('Audiences of Entra ID\'s own tokens; empty: that of every non-gallery application. An application in the gallery has its own.')
+param entraAudiences array = []
+
+@description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
+param entraApplications array = []
+
 @description('Spread every service over the region\'s availability zones.')
 param zoneRedundant bool
 
@@ -148,6 +154,8 @@ module resources 'modules/stamp.bicep' = {
     tags: allTags
     publicUrl: publicUrl
     regionUrls: regionUrls
+    entraAudiences: entraAudiences
+    entraApplications: entraApplications
     zoneRedundant: zoneRedundant
     capacityMode: capacityMode
     maxThroughput: maxThroughput

@@ -36,6 +36,12 @@ param publicUrl string
 @description('Region → scheme and host of the other stamps.')
 param regionUrls object
 
+@description('Audiences of Entra ID\'s own tokens; empty: the code\'s default.')
+param entraAudiences array
+
+@description('Applications that those tokens may be issued to; empty: the code\'s default.')
+param entraApplications array
+
 @description('Days for which events that are done are kept.')
 @minValue(1)
 param retentionDays int
@@ -80,6 +86,10 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_PUBLIC_URL: publicUrl
     MUSTER_REGION_URLS: string(regionUrls)
     MUSTER_SCHEMAS: schemas
+    MUSTER_ENTRA_LOGIN_URL: environment().authentication.loginEndpoint
+    MUSTER_ENTRA_ISSUER_URL: ''
+    MUSTER_ENTRA_AUDIENCES: empty(entraAudiences) ? '' : string(entraAudiences)
+    MUSTER_ENTRA_APPLICATIONS: empty(entraApplications) ? '' : string(entraApplications)
     MUSTER_COSMOS_ENDPOINT: cosmosEndpoint
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName

@@ -23,6 +23,12 @@ param publicUrl string
 @description('Region → scheme and host of the other stamps.')
 param regionUrls object
 
+@description('Audiences of Entra ID\'s own tokens; empty: that of every non-gallery application.')
+param entraAudiences array
+
+@description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
+param entraApplications array
+
 @description('Spread every service over the availability zones.')
 param zoneRedundant bool
 
@@ -264,6 +270,8 @@ module settings 'settings.bicep' = {
     region: region
     publicUrl: tenantHost
     regionUrls: regionUrls
+    entraAudiences: entraAudiences
+    entraApplications: entraApplications
     retentionDays: retentionDays
     schemas: schemas
     traceShare: traceShare
