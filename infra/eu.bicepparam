@@ -27,6 +27,7 @@ param databaseAccountName = ''
 param backupTier = 'Continuous30Days'
 param retentionDays = 400
 param schemas = ''
+param entitlementKinds = []
 param alwaysReadyInstances = 2
 param maximumInstances = 100
 param instanceMemoryMB = 2048

@@ -63,6 +63,9 @@ param retentionDays int = 400
 @description('Folder of extension schemas inside the release; empty: none.')
 param schemas string = ''
 
+@description('Kinds of entitlements, beside those that ship.')
+param entitlementKinds array = []
+
 @description('Instances that always run for HTTP, so that Entra ID never waits for a cold start.')
 @minValue(0)
 @maxValue(20)
@@ -163,6 +166,7 @@ module resources 'modules/stamp.bicep' = {
     databaseAccountName: databaseAccountName
     retentionDays: retentionDays
     schemas: schemas
+    entitlementKinds: entitlementKinds
     alwaysReadyInstances: alwaysReadyInstances
     maximumInstances: maximumInstances
     instanceMemoryMB: instanceMemoryMB

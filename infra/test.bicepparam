@@ -24,6 +24,7 @@ param capacityMode = 'serverless'
 param backupTier = 'Continuous7Days'
 param retentionDays = 30
 param schemas = ''
+param entitlementKinds = []
 param alwaysReadyInstances = 0
 param maximumInstances = 40
 param instanceMemoryMB = 2048

@@ -49,6 +49,9 @@ param retentionDays int
 @description('Folder of extension schemas inside the release; empty: none.')
 param schemas string
 
+@description('Kinds of entitlements, beside those that ship.')
+param entitlementKinds array
+
 @description('Share of the traces that are kept, 0 to 1.')
 param traceShare string
 
@@ -86,6 +89,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_PUBLIC_URL: publicUrl
     MUSTER_REGION_URLS: string(regionUrls)
     MUSTER_SCHEMAS: schemas
+    MUSTER_ENTITLEMENT_KINDS: string(entitlementKinds)
     MUSTER_ENTRA_LOGIN_URL: environment().authentication.loginEndpoint
     MUSTER_ENTRA_ISSUER_URL: ''
     MUSTER_ENTRA_AUDIENCES: empty(entraAudiences) ? '' : string(entraAudiences)

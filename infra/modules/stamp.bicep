@@ -56,6 +56,9 @@ param retentionDays int
 @description('Folder of extension schemas inside the release.')
 param schemas string
 
+@description('Kinds of entitlements, beside those that ship.')
+param entitlementKinds array
+
 @description('Instances that always run for HTTP.')
 @minValue(0)
 @maxValue(20)
@@ -274,6 +277,7 @@ module settings 'settings.bicep' = {
     entraApplications: entraApplications
     retentionDays: retentionDays
     schemas: schemas
+    entitlementKinds: entitlementKinds
     traceShare: traceShare
     requestsPerSecond: requestsPerSecond
     maxDeliveryCount: maxDeliveryCount
