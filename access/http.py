@@ -5,6 +5,7 @@ of their own kind; a SCIM token is refused here.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -117,7 +118,7 @@ def _refused(error: ScimError) -> Response:
 
 def _busy(status: int, seconds: float) -> Response:
     response = _problem(status, "Muster is busy. Ask again after Retry-After seconds.")
-    response.headers["Retry-After"] = str(max(1, round(seconds)))
+    response.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     return response
 
 

@@ -1,6 +1,7 @@
 """Whatever a use case raises, as the answer that the client gets."""
 
 import logging
+import math
 
 from directory.store import Throttled, TooLarge, Unavailable
 from scim.errors import (
@@ -75,7 +76,7 @@ def unfinished(error: Throttled | Unavailable) -> ScimError:
 
 
 def _retry_after(seconds: float) -> dict[str, str]:
-    return {"Retry-After": str(max(1, round(seconds)))}
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def too_many_requests(seconds: float) -> TooManyRequests:

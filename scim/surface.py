@@ -67,7 +67,7 @@ class Surface:
             await self._limited(scope, receive, _completed(send, seen))
             if span is not None:
                 span.update_name(seen.operation)
-                span.set_attributes({f"muster.{k}": str(v) for k, v in seen.fields().items()})
+                span.set_attributes({f"muster.{k}": v for k, v in seen.fields().items()})
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it, or say that it took too long. What was committed by then stays, with its

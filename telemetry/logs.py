@@ -48,6 +48,7 @@ def configure() -> None:
     formatter = json_lines() if chosen_format() == "json" else Readable()
     for handler in root.handlers:
         handler.setFormatter(formatter)
+    logging.getLogger("asyncio").addFilter(_first_line)
     for chatty in ("azure", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -98,3 +99,11 @@ def _untold(record: logging.LogRecord) -> logging.LogRecord:
     record = copy.copy(record)
     record.exc_text = None
     return record
+
+
+def _first_line(record: logging.LogRecord) -> bool:
+    """Of what asyncio says about a task that failed unheard: below its first line it shows the
+    task, exception's text and all."""
+    if isinstance(record.msg, str):
+        record.msg = record.msg.partition("\n")[0]
+    return True

@@ -1,5 +1,7 @@
 """What is logged: one record for each piece of work, as JSON or for a person at a terminal."""
 
+import asyncio
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -114,6 +116,31 @@ def _exc_info() -> Any:
     import sys
 
     return sys.exc_info()
+
+
+async def test_a_task_that_fails_unheard_is_told_without_what_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """asyncio shows the task, and with it its exception."""
+    root, asyncios = logging.getLogger(), logging.getLogger("asyncio")
+    lines = Lines(logging.Formatter())
+    monkeypatch.setattr(root, "handlers", [lines])
+    monkeypatch.setattr(asyncios, "filters", [])
+    for changed in ("azure", "uvicorn.error"):
+        monkeypatch.setattr(logging.getLogger(changed), "level", logging.WARNING)
+    logs.configure()
+
+    async def fails() -> None:
+        raise ValueError("ada@example.com")
+
+    task = asyncio.create_task(fails())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    told = "\n".join(lines.lines)
+    assert "never retrieved" in told
+    assert "ValueError in fails" in told
+    assert "ada@" not in told
 
 
 @pytest.mark.parametrize(
