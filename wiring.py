@@ -300,6 +300,8 @@ _building = asyncio.Lock()
 async def application() -> Application:
     """The application of this process, built at its first use."""
     global _built  # noqa: PLW0603 - one per process is the point
+    if _built is not None:
+        return _built
     async with _building:
         if _built is None:
             settings = Settings()

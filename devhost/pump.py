@@ -54,7 +54,12 @@ class QueuePump:
             return []
 
     async def _deliver(self, message: ReceivedMessage) -> None:
-        renewing = asyncio.create_task(self._keep_locked(message))
+        # Most functions return long before their lock must be renewed: no task for those.
+        renewing: set[asyncio.Task[None]] = set()
+        renewal = asyncio.get_running_loop().call_later(
+            _half_of_rest(message.locked_until),
+            lambda: renewing.add(asyncio.create_task(self._keep_locked(message))),
+        )
         try:
             await self._app.invoke_queue(
                 self._function,
@@ -68,7 +73,9 @@ class QueuePump:
             log.error("%s (%s)\n%s", failure, attempt, failure.stack_trace)
             settle = self._queue.abandon
         finally:
-            renewing.cancel()
+            renewal.cancel()
+            for task in renewing:
+                task.cancel()
         try:
             await settle(message)
         except (LockLost, QueueError) as error:
@@ -77,11 +84,17 @@ class QueuePump:
             )
 
     async def _keep_locked(self, message: ReceivedMessage) -> None:
-        until = message.locked_until
+        """From now, half-way through the first lock, until the end of the renewal."""
+        rest = self._lock_renewal - _half_of_rest(message.locked_until)
         try:
-            async with asyncio.timeout(self._lock_renewal):
-                while True:
-                    await asyncio.sleep((until - datetime.now(UTC)).total_seconds() / 2)
+            async with asyncio.timeout(rest):
+                while rest > 0:
                     until = await self._queue.renew(message)
+                    await asyncio.sleep(_half_of_rest(until))
         except (TimeoutError, LockLost, QueueError) as error:
             log.warning("Message %s is no longer locked, it will come again: %r", message.id, error)
+
+
+def _half_of_rest(until: datetime) -> float:
+    """Seconds."""
+    return (until - datetime.now(UTC)).total_seconds() / 2

@@ -40,6 +40,9 @@ RETURNING sequence_number, id, body, enqueued_at, delivery_count, lock_token, lo
 _HELD = """
 SELECT 1 FROM queue_message WHERE sequence_number = ? AND lock_token = ? AND locked_until > ?
 """
+_DELETE_HELD = """
+DELETE FROM queue_message WHERE sequence_number = ? AND lock_token = ? AND locked_until > ?
+"""
 _BURY = """
 INSERT INTO queue_dead_letter
     (queue, id, body, enqueued_at, delivery_count, dead_lettered_at, reason, description)
@@ -117,6 +120,8 @@ class SqliteQueue:
         self._poll_interval = poll_interval
         self._file = QueueFile(path, name)
         self._arrival = asyncio.Event()
+        self._completed: list[tuple[ReceivedMessage, asyncio.Future[None]]] = []
+        self._completing: asyncio.Task[None] | None = None
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send all or none, in order. A message whose id was sent inside the window of duplicate
@@ -150,7 +155,12 @@ class SqliteQueue:
 
     async def complete(self, message: ReceivedMessage) -> None:
         """The work is done: remove the message. Raises LockLost."""
-        await self._under_lock(message, self._delete)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+        self._completed.append((message, answer))
+        if self._completing is None or self._completing.done():
+            self._completing = loop.create_task(self._complete_all())
+        await answer
 
     async def abandon(self, message: ReceivedMessage) -> None:
         """Give the message back, to be delivered again at once, or dead-lettered where this was
@@ -198,6 +208,25 @@ class SqliteQueue:
     ) -> T:
         return await self._file.run(partial(self._act_under_lock, message, action))
 
+    async def _complete_all(self) -> None:
+        """In one transaction what is completed at the same time: each transaction waits for all
+        other writers of the file, and they for it."""
+        while self._completed:
+            completed, self._completed = self._completed, []
+            messages = [message for message, _ in completed]
+            outcomes: Sequence[Exception | None]
+            try:
+                outcomes = await self._file.run(partial(self._delete_held, messages))
+            except Exception as error:  # noqa: BLE001 - whoever completes gets it
+                outcomes = [error] * len(completed)
+            for (_, answer), outcome in zip(completed, outcomes, strict=True):
+                if answer.done():  # nobody waits for it any more
+                    continue
+                if outcome is None:
+                    answer.set_result(None)
+                else:
+                    answer.set_exception(outcome)
+
     # Everything from here on runs in the file's thread.
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
@@ -227,8 +256,20 @@ class SqliteQueue:
         with writing(db):
             held = (message.sequence_number, message.lock_token, self._now())
             if db.execute(_HELD, held).fetchone() is None:
-                raise LockLost(f"The lock on message {message.id} expired or was given up.")
+                raise _lost(message)
             return action(message.sequence_number, db)
+
+    def _delete_held(
+        self, messages: Sequence[ReceivedMessage], db: sqlite3.Connection
+    ) -> list[LockLost | None]:
+        """Remove those that are still held; what is wrong with each of the others."""
+        outcomes: list[LockLost | None] = []
+        with writing(db):
+            for message in messages:
+                held = (message.sequence_number, message.lock_token, self._now())
+                deleted = db.execute(_DELETE_HELD, held).rowcount
+                outcomes.append(None if deleted else _lost(message))
+        return outcomes
 
     def _delete(self, sequence_number: int, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM queue_message WHERE sequence_number = ?", (sequence_number,))
@@ -303,6 +344,10 @@ class SqliteQueue:
             "max_delivery_count": self._max_delivery_count,
             "limit": limit,
         }
+
+
+def _lost(message: ReceivedMessage) -> LockLost:
+    return LockLost(f"The lock on message {message.id} expired or was given up.")
 
 
 def _time(seconds: float) -> datetime:
