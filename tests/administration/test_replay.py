@@ -1,5 +1,6 @@
 """What failed is listed with its reason, stands in nobody's way, and is right after a replay."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from queues.port import DIRECTORY_EVENTS, Message
 from queues.relay import message_for, parse
 from queues.servicebus import ServiceBusNamespace, ServiceBusSender
 from queues.servicebus_queue import ServiceBusQueue
+from queues.sqlite import ReceivedMessage
 from tests.contract.queue_contract import Clock
 from tests.emulators.servicebus import ServiceBusStandIn
 from tests.environment import TENANT, Environment, add_tenant, client_of, running
@@ -37,7 +39,8 @@ def replay_of(environment: Environment, tenant: str | None = TENANT) -> Replay:
 
 
 async def deliver_all(environment: Environment) -> int:
-    """Deliver as the host does, until nothing comes any more; how often it was in vain."""
+    """Deliver as the host does, many at a time, until nothing comes any more; how often it was in
+    vain."""
     application, queue = environment.application, environment.queue
     in_vain = 0
     while True:
@@ -45,18 +48,22 @@ async def deliver_all(environment: Environment) -> int:
         received = await queue.receive(16)
         if not received:
             return in_vain
-        for message in received:
-            event = parse(message.body)
-            last = message.delivery_count >= DELIVERIES
-            try:
-                await application.reconciler.handle(
-                    event.tenant_id, event.event_id, event.cursor, last_attempt=last
-                )
-            except ValueError:
-                in_vain += 1
-                await queue.abandon(message)
-            else:
-                await queue.complete(message)
+        handled = await asyncio.gather(*(deliver(environment, message) for message in received))
+        in_vain += handled.count(False)
+
+
+async def deliver(environment: Environment, message: ReceivedMessage) -> bool:
+    """Whether the message was handled."""
+    event = parse(message.body)
+    last = message.delivery_count >= DELIVERIES
+    handle = environment.application.reconciler.handle
+    try:
+        await handle(event.tenant_id, event.event_id, event.cursor, last_attempt=last)
+    except ValueError:
+        await environment.queue.abandon(message)
+        return False
+    await environment.queue.complete(message)
+    return True
 
 
 async def enabled(environment: Environment, user: str) -> bool:
