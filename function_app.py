@@ -45,6 +45,13 @@ async def access(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
     return await _serve(lambda application: application.access, req, context)
 
 
+@app.function_name("console")
+@app.route("console/{*path}")
+async def console(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The administrators' console."""
+    return await _serve(lambda application: application.console, req, context)
+
+
 @app.function_name("reconcile")
 @app.service_bus_queue_trigger(
     arg_name="message",

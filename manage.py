@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from commands import catalog, connection, grant, group, mapping, store, tenant, token, user
+from commands import catalog, connection, console, grant, group, mapping, store, tenant, token, user
 from commands.replay import replay
 from commands.simulate import simulate
 
@@ -26,6 +26,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(grant.app, name="grant")
 app.command()(replay)
 app.add_typer(store.app, name="store")
+app.add_typer(console.app, name="console")
 app.command()(simulate)
 
 

@@ -1,8 +1,8 @@
 """Settings become a store, a queue and the applications on them: the only place that chooses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from access.http import access_application
 from access.reading import AccessReader
@@ -32,6 +33,7 @@ from telemetry import traces
 from telemetry.observation import charge
 from trust.authenticator import Authenticator, Home
 from trust.cloud import Cloud, is_trustworthy
+from trust.signing import SigningKeys
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -88,6 +90,11 @@ class Settings(BaseSettings):
     """The emulator's key; empty: the managed identity."""
     cosmos_database: str = "muster"
     cosmos_container: str = "directory"
+    console_client_id: str = ""
+    """The application in Entra ID that administrators sign in to; empty: nobody can."""
+    console_client_secret: SecretStr = SecretStr("")
+    console_authority: str = "https://login.microsoftonline.com/organizations/v2.0"
+    """Where they sign in."""
     service_bus_namespace: str = Field(
         default="", validation_alias="ServiceBusConnection__fullyQualifiedNamespace"
     )
@@ -125,6 +132,11 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys((*ENTITLEMENT_KINDS, *self.entitlement_kinds)))
 
     @property
+    def on_laptop(self) -> bool:
+        """Whether the state is a file of this machine."""
+        return not self.cosmos_endpoint
+
+    @property
     def on_service_bus(self) -> bool:
         """Whether queue and topic are on Service Bus."""
         return bool(self.service_bus_namespace or self.service_bus_connection.get_secret_value())
@@ -153,6 +165,7 @@ class Application:
     """What the use cases of SCIM and of administration need."""
     scim: Surface
     access: Surface
+    console: ASGIApp
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
@@ -210,7 +223,57 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             RateLimit(settings.requests_per_second),
             settings.request_seconds,
         ),
+        console=_Lazy(lambda: _console(settings, service, sender, credential, now)),
     )
+
+
+class _Lazy:
+    """An ASGI application that is built at its first request."""
+
+    def __init__(self, build: Callable[[], Awaitable[ASGIApp]]) -> None:
+        self._build = build
+        self._building = asyncio.Lock()
+        self._built: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._building:
+            if self._built is None:
+                self._built = await self._build()
+        await self._built(scope, receive, send)
+
+
+async def _console(
+    settings: Settings,
+    service: Service,
+    sender: QueueSender,
+    credential: "DefaultAzureCredential | None",
+    now: Callable[[], datetime],
+) -> ASGIApp:
+    """The console; it is imported here, so that a cold start for SCIM does not wait for it."""
+    from console.application import Console, refused
+    from console.provider import Provider
+    from console.session import Cookies
+    from console.sign_in import SignInPages
+    from console.visit import Deployment
+
+    provider = None
+    if settings.console_client_id:
+        secret = settings.console_client_secret.get_secret_value()
+        provider = Provider(settings.console_authority, settings.console_client_id, secret, now)
+    cookies = Cookies(await SigningKeys(service.store).key("console"), now)
+    public_url = settings.public_url
+    sign_in = SignInPages(
+        service, cookies, provider, public_url=public_url, one_time=settings.on_laptop
+    )
+    deployment = Deployment(
+        service,
+        sender,
+        lambda: _dead_letters(settings, sender, credential),
+        settings.kinds,
+        public_url,
+    )
+    console = Console(deployment, cookies, sign_in)
+    return Surface("console", console, console.routes, refused, settings.request_seconds)
 
 
 # Azure's SDKs take a while to import: they are, where they are used.
@@ -275,15 +338,21 @@ def _namespace(
     return ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
 
 
-@asynccontextmanager
-async def dead_letters(application: Application) -> AsyncIterator[DeadLetterQueue]:
+def dead_letters(application: Application) -> AbstractAsyncContextManager[DeadLetterQueue]:
     """The dead letters of the queue that carries events."""
-    if isinstance(application.sender, SqliteQueue):
-        yield application.sender
+    return _dead_letters(application.settings, application.sender, application.credential)
+
+
+@asynccontextmanager
+async def _dead_letters(
+    settings: Settings, sender: QueueSender, credential: "DefaultAzureCredential | None"
+) -> AsyncIterator[DeadLetterQueue]:
+    if isinstance(sender, SqliteQueue):
+        yield sender
         return
     from queues.servicebus_queue import ServiceBusQueue
 
-    async with ServiceBusQueue(_namespace(application.settings, application.credential)) as queue:
+    async with ServiceBusQueue(_namespace(settings, credential)) as queue:
         yield queue
 
 

@@ -16,7 +16,7 @@ from directory.documents import (
     mapping_id,
 )
 from directory.reading import every, read_all
-from directory.store import Document, Query, Store
+from directory.store import Document, Order, Query, Store
 from reconciler.status import EVENT_FIELDS, Status, group_status
 
 PAGE = 50
@@ -54,7 +54,7 @@ class GroupOverview(Model):
 
 
 class GroupPage(Model):
-    """Groups in the order of their creation; `continuation` leads to the next page."""
+    """Groups by name; `continuation` leads to the next page."""
 
     groups: tuple[GroupOverview, ...]
     continuation: str | None = None
@@ -72,7 +72,13 @@ async def list_groups(
     trips and one count per group, whatever the tenant's size. Raises AdministrationError for a
     continuation that is none."""
     where = Compare(("search", "displayName"), "co", named.casefold()) if named else EVERYTHING
-    query = Query("Group", where, limit=min(limit, MOST_PER_PAGE), continuation=continuation)
+    query = Query(
+        "Group",
+        where,
+        order=(Order(("search", "displayName")),),
+        limit=min(limit, MOST_PER_PAGE),
+        continuation=continuation,
+    )
     try:
         page = await store.query(tenant_id, query)
     except ValueError as error:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from administration.events import administrative_event
-from directory.documents import Event
+from administration.events import OPERATOR, administrative_event
+from directory.documents import Actor, Event, Reason
 from directory.reading import every_tenant
 from directory.store import (
     Conflict,
@@ -101,14 +101,15 @@ async def change_tenant(
 async def change_policy(
     store: Store,
     tenant_id: str,
-    changes: Mapping[str, bool],
+    changes: Mapping[str, bool | tuple[Reason, ...]],
     submit: Callable[[str, str], None],
     now: datetime,
+    actor: Actor = OPERATOR,
 ) -> Tenant:
     """Set rules of a tenant's policy, by the names that Policy has for them. The reconciler then
     applies it to every user of the tenant."""
     event = administrative_event(
-        tenant_id, "policy", "Tenant", tenant_id, tuple(changes), "tenant", now
+        tenant_id, "policy", "Tenant", tenant_id, tuple(changes), "tenant", now, actor
     )
 
     def apply(tenant: Tenant) -> Tenant:

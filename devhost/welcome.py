@@ -3,6 +3,7 @@
 import sys
 
 from administration.demo import prepare_demo
+from console.one_time import one_time_link
 from wiring import Application, utc_now
 
 _TEXT = """
@@ -10,6 +11,10 @@ _TEXT = """
 
     Tenant URL    {url}/scim
     Secret Token  {scim}
+    Console       {console}
+
+  The link to the console signs you in once, within ten minutes; for another one:
+  .venv/bin/python manage.py console link demo
 
   Try next, in a second terminal in this folder:
 
@@ -35,6 +40,7 @@ async def welcome(application: Application, url: str) -> None:
         _TEXT.format(
             folder=settings.data.resolve(),
             url=url,
+            console=await one_time_link(application.store, demo.tenant, url, utc_now()),
             scim=demo.scim_token,
             access=demo.access_token,
         )

@@ -46,6 +46,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
     assert indexed["functions"] == {
         "scim": {**http, "route": "scim/{*path}"},
         "access": {**http, "route": "access/{*path}"},
+        "console": {**http, "route": "console/{*path}"},
         "reconcile": {
             "direction": "IN",
             "type": "serviceBusTrigger",
@@ -73,6 +74,8 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "azure.identity",
         "azure.monitor.opentelemetry.exporter",
         "aiohttp",
+        "authlib",
+        "jinja2",
         "opentelemetry.trace",
         "typer",
     ],

@@ -1,0 +1,56 @@
+"""The members of a group, a page at a time."""
+
+from dataclasses import dataclass
+
+from administration.reading.naming import person_name
+from administration.reading.paging import PageOf
+from directory.access import Access, access_id
+from directory.condition import Compare
+from directory.documents import group_id, user_id
+from directory.reading import read_all
+from directory.store import Query, Store
+from directory.tenants import Policy
+from reconciler.access import EffectiveAccess, current_access
+
+MEMBERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A direct member of a group. `access` is that of a user; None of a group."""
+
+    id: str
+    type: str
+    name: str
+    detail: str
+    access: EffectiveAccess | None
+
+
+async def list_members(
+    store: Store, tenant_id: str, group: str, policy: Policy, after: str | None = None
+) -> PageOf[Member]:
+    """The direct members of a group, in no order that means anything. Raises ValueError for an
+    `after` that is not of this list."""
+    inside = Compare(("groupId",), "eq", group)
+    fields = ("memberId", "memberType")
+    page = await store.query(
+        tenant_id, Query("Membership", inside, fields=fields, limit=MEMBERS, continuation=after)
+    )
+    edges = [(edge.document["memberId"], edge.document["memberType"]) for edge in page.items]
+    users = [id for id, type in edges if type == "User"]
+    wanted = [user_id(id) if type == "User" else group_id(id) for id, type in edges]
+    found = await read_all(store, tenant_id, [*wanted, *map(access_id, users)])
+    rows: list[Member] = []
+    for (id, type), document_id in zip(edges, wanted, strict=True):
+        if document_id not in found:
+            continue  # an edge whose end is gone counts for nothing
+        resource = found[document_id].document["resource"]
+        if type == "Group":
+            rows.append(Member(id, type, resource["displayName"], "Group", None))
+            continue
+        record = found.get(access_id(id))
+        stored = Access.from_document(record.document) if record else None
+        access = current_access(stored, found[document_id].document, policy)
+        detail = str(resource.get("userName", ""))
+        rows.append(Member(id, type, person_name(resource), detail, access))
+    return PageOf(tuple(rows), page.continuation)

@@ -1,0 +1,11 @@
+"""A page of a list."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PageOf[Row]:
+    """Rows, and what leads to the next page where there is one."""
+
+    rows: tuple[Row, ...]
+    next: str | None = None

@@ -1,0 +1,184 @@
+"""Users as administrators see them: a list with everybody's effective state, and one user with
+every grant and where it comes from."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from administration.reading.naming import (
+    entitlement_names,
+    group_names,
+    person_name,
+)
+from administration.reading.paging import PageOf
+from directory.access import Access, Grant, GrantSource, access_id
+from directory.completeness import work_email
+from directory.condition import EVERYTHING, AnyElement, Compare, Condition, Either
+from directory.documents import is_resource_id, user_id
+from directory.reading import read_all
+from directory.store import Document, Order, Query, Store
+from directory.tenants import Policy
+from reconciler.access import EffectiveAccess, current_access
+
+USERS = 50
+GROUPS_OF_USER = 200
+"""Direct groups that a user's page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user in the list."""
+
+    id: str
+    name: str
+    user_name: str
+    source: str
+    access: EffectiveAccess
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One reason why a user holds a grant. `path` are (id, name) of the groups from the user's own
+    to the mapped one; a group that is gone has no name."""
+
+    type: str
+    path: tuple[tuple[str, str | None], ...] = ()
+    mapping_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A grant with its name and every source."""
+
+    kind: str
+    key: str
+    name: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserDetail:
+    """One user."""
+
+    id: str
+    name: str
+    user_name: str
+    email: str
+    external_id: str | None
+    source: str
+    resource: Document
+    access: EffectiveAccess
+    grants: tuple[Held, ...]
+    groups: tuple[tuple[str, str], ...]
+    """(id, name) of the groups that the user is a direct member of."""
+    more_groups: bool
+    version: int
+    changed_at: datetime | None
+
+
+async def list_users(
+    store: Store, tenant_id: str, policy: Policy, text: str = "", after: str | None = None
+) -> PageOf[UserRow]:
+    """Users whose name, userName or e-mail address holds `text`, by userName; without a text all
+    of them, the newest first. Raises ValueError for an `after` that is not of this list."""
+    order = Order(("search", "userName")) if text else Order(("id",), descending=True)
+    page = await store.query(
+        tenant_id,
+        Query("User", matching(text), order=(order,), limit=USERS, continuation=after),
+    )
+    users = [stored.document for stored in page.items]
+    records = await read_all(
+        store, tenant_id, [access_id(user["resource"]["id"]) for user in users]
+    )
+    rows = []
+    for user in users:
+        record = records.get(access_id(user["resource"]["id"]))
+        stored = Access.from_document(record.document) if record else None
+        access = current_access(stored, user, policy)
+        if access is not None:
+            rows.append(_row(user["resource"], user["source"], access))
+    return PageOf(tuple(rows), page.continuation)
+
+
+def matching(text: str) -> Condition:
+    """Users whose name, userName or e-mail address holds a text, in any case."""
+    if not text:
+        return EVERYTHING
+    folded = text.casefold()
+    return Either(
+        (
+            Compare(("search", "displayName"), "co", folded),
+            Compare(("search", "userName"), "co", folded),
+            Compare(("search", "name", "givenName"), "co", folded),
+            Compare(("search", "name", "familyName"), "co", folded),
+            AnyElement(("search", "emails"), Compare(("value",), "co", folded)),
+        )
+    )
+
+
+def _row(resource: Document, source: str, access: EffectiveAccess) -> UserRow:
+    name, user_name = person_name(resource), str(resource.get("userName", ""))
+    return UserRow(resource["id"], name, user_name, source, access)
+
+
+async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> UserDetail | None:
+    """One user as of this moment, or None where there is none."""
+    if not is_resource_id(id):
+        return None
+    found = await store.read_many(tenant_id, [user_id(id), access_id(id)])
+    if user_id(id) not in found:
+        return None
+    user, record = found[user_id(id)].document, found.get(access_id(id))
+    stored = Access.from_document(record.document) if record else None
+    access = current_access(stored, user, policy)
+    if access is None:
+        return None
+    edges = await store.query(
+        tenant_id,
+        Query(
+            "Membership",
+            Compare(("memberId",), "eq", id),
+            fields=("groupId",),
+            limit=GROUPS_OF_USER,
+        ),
+    )
+    direct = [edge.document["groupId"] for edge in edges.items]
+    paths = [group for grant in access.grants for s in grant.sources for group in s.path]
+    names = await group_names(store, tenant_id, [*direct, *paths])
+    resource = user["resource"]
+    return UserDetail(
+        id=id,
+        name=person_name(resource),
+        user_name=str(resource.get("userName", "")),
+        email=work_email(resource) or "",
+        external_id=resource.get("externalId"),
+        source=user["source"],
+        resource=resource,
+        access=access,
+        grants=await held(store, tenant_id, access.grants, names),
+        groups=tuple((group, names[group]) for group in direct if group in names),
+        more_groups=edges.continuation is not None,
+        version=stored.version if stored else 0,
+        changed_at=stored.changed_at if stored else None,
+    )
+
+
+async def held(
+    store: Store, tenant_id: str, grants: tuple[Grant, ...], groups: dict[str, str]
+) -> tuple[Held, ...]:
+    """Grants with their names, by kind and name; `groups` are the names of the groups in them."""
+    names = await entitlement_names(store, tenant_id, grants)
+    shown = [
+        Held(
+            grant.kind,
+            grant.key,
+            names[grant.kind, grant.key],
+            tuple(_source(source, groups) for source in grant.sources),
+        )
+        for grant in grants
+    ]
+    return tuple(sorted(shown, key=lambda one: (one.kind, one.name)))
+
+
+def _source(source: GrantSource, groups: dict[str, str]) -> Source:
+    path = tuple((group, groups.get(group)) for group in source.path)
+    return Source(source.type, path, source.mapping_version)

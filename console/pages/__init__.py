@@ -1,0 +1,15 @@
+"""The pages, one module per subject. They read and change through `administration`."""
+
+from console.pages import by_hand, catalog, failed, groups, log, overview, policy, users
+from console.visit import Page
+
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *groups.PAGES,
+    *by_hand.PAGES,
+    *users.PAGES,
+    *log.PAGES,
+    *failed.PAGES,
+    *catalog.PAGES,
+    *policy.PAGES,
+)

@@ -1,0 +1,116 @@
+"""Users made by hand, and what users are given by hand."""
+
+from starlette.responses import Response
+
+from administration.catalog import list_catalog
+from administration.grants import Grants, list_given
+from administration.manual_users import ManualUsers
+from administration.tenants import AdministrationError
+from console.pages.editing import choices, chosen_in, pairs
+from console.pages.users import user_of
+from console.visit import NoSuchPage, Page, Visit
+from directory.documents import EntitlementKey
+
+FIELDS = {
+    "userName": ("User name", "username"),
+    "name.givenName": ("Given name", "given-name"),
+    "name.familyName": ("Family name", "family-name"),
+    'emails[type eq "work"].value': ("Work e-mail", "email"),
+    "displayName": ("Display name", "name"),
+}
+"""SCIM paths that the form has; the last one may stay empty."""
+
+
+async def new(visit: Visit) -> Response:
+    """The form for a new user."""
+    return visit.page("user_form.html", user=None, fields=_fields({}), error="")
+
+
+async def create(visit: Visit) -> Response:
+    """Create the user."""
+    given = {path: visit.given(path) for path in FIELDS}
+    attributes = {path: value for path, value in given.items() if value}
+    try:
+        id = await visit.changing(ManualUsers).create(attributes)
+    except AdministrationError as refusal:
+        return visit.page(
+            "user_form.html", 400, user=None, fields=_fields(given), error=str(refusal)
+        )
+    return visit.go(f"/users/{id}", told="user-created")
+
+
+async def edit(visit: Visit) -> Response:
+    """The form for a user made by hand."""
+    user = await user_of(visit)
+    if user.source != "manual":
+        raise NoSuchPage("Entra ID manages this user: change the user there.")
+    name = user.resource.get("name") or {}
+    given = {
+        "userName": user.user_name,
+        "name.givenName": name.get("givenName", ""),
+        "name.familyName": name.get("familyName", ""),
+        'emails[type eq "work"].value': user.email,
+        "displayName": user.resource.get("displayName", ""),
+    }
+    return visit.page("user_form.html", user=user, fields=_fields(given), error="")
+
+
+async def save(visit: Visit) -> Response:
+    """Save or delete a user made by hand."""
+    user = await user_of(visit)
+    users = visit.changing(ManualUsers)
+    if visit.given("do") == "delete":
+        await users.delete(user.id)
+        return visit.go("/users", told="user-deleted")
+    given = {path: visit.given(path) for path in FIELDS}
+    try:
+        await users.edit(user.id, given)
+    except AdministrationError as refusal:
+        return visit.page(
+            "user_form.html", 400, user=user, fields=_fields(given), error=str(refusal)
+        )
+    return visit.go(f"/users/{user.id}", told="user-saved")
+
+
+async def grants(visit: Visit) -> Response:
+    """What a user is given by hand, to edit."""
+    user = await user_of(visit)
+    given = await list_given(visit.store, visit.tenant_id, user.id)
+    catalog = await list_catalog(visit.store, visit.tenant_id)
+    editor = choices(visit.deployment.kinds, catalog, given)
+    return visit.page("user_grants.html", user=user, given=given, editor=editor)
+
+
+async def save_grants(visit: Visit) -> Response:
+    """Give and withdraw until the user is given exactly what the form says."""
+    user = await user_of(visit)
+    wanted = pairs(chosen_in(visit))
+    had = pairs(await list_given(visit.store, visit.tenant_id, user.id))
+    giving = visit.changing(Grants)
+    if wanted - had:
+        await giving.give(user.id, _keys(wanted - had))
+    if had - wanted:
+        await giving.withdraw(user.id, _keys(had - wanted))
+    return visit.go(f"/users/{user.id}", told="grants-saved")
+
+
+def _keys(some: set[tuple[str, str]]) -> list[EntitlementKey]:
+    return [EntitlementKey(kind=kind, key=key) for kind, key in sorted(some)]
+
+
+def _fields(given: dict[str, str]) -> list[tuple[str, str, str, str, bool]]:
+    """Path, label, purpose, value and whether it must be filled in, of each field."""
+    return [
+        (path, label, purpose, given.get(path, ""), path != "displayName")
+        for path, (label, purpose) in FIELDS.items()
+    ]
+
+
+PAGES = (
+    Page("/users/new", new),
+    Page("/users/new", create, "POST"),
+    Page("/users/{id}/edit", edit),
+    Page("/users/{id}/edit", save, "POST"),
+    Page("/users/{id}/grants", grants),
+    Page("/users/{id}/grants", save_grants, "POST"),
+)

@@ -1,0 +1,86 @@
+"""The catalog: what can be granted, edited one by one or imported from a file."""
+
+import csv
+import io
+
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+
+from administration.catalog import CatalogEntry, CatalogFile, list_catalog, parse_catalog
+from administration.catalog_change import Catalog
+from administration.reading.log import safe_cell
+from administration.tenants import AdministrationError
+from console.visit import Page, Visit
+
+
+async def catalog(visit: Visit, error: str = "", content: str = "") -> Response:
+    """The page."""
+    entries = await list_catalog(visit.store, visit.tenant_id)
+    kinds = dict.fromkeys([*visit.deployment.kinds, *(entry.kind for entry in entries)])
+    return visit.page(
+        "catalog.html",
+        400 if error else 200,
+        by_kind=[(kind, [one for one in entries if one.kind == kind]) for kind in kinds],
+        kinds=visit.deployment.kinds,
+        error=error,
+        content=content,
+    )
+
+
+async def save_entry(visit: Visit) -> Response:
+    """Add an entry, or give it another name."""
+    kind, key, name = visit.given("kind"), visit.given("key"), visit.given("name")
+    if kind not in visit.deployment.kinds or not key or not name:
+        return await catalog(visit, "An entry needs a kind, a key and a name.")
+    if max(len(key), len(name)) > 200:
+        return await catalog(visit, "Key and name have at most 200 characters.")
+    entry = CatalogEntry(kind=kind, key=key, display_name=name)
+    await visit.changing(Catalog).load(CatalogFile(entitlements=(entry,)))
+    return visit.go("/catalog", told="catalog-saved")
+
+
+async def remove_entry(visit: Visit) -> Response:
+    """Remove an entry that nothing uses."""
+    try:
+        await visit.changing(Catalog).remove(visit.given("kind"), visit.given("key"))
+    except AdministrationError as refusal:
+        return await catalog(visit, str(refusal))
+    return visit.go("/catalog", told="entry-removed")
+
+
+async def import_file(visit: Visit) -> Response:
+    """A dry run, which says what would change; then, from its page, the import itself."""
+    upload = visit.form.get("file")
+    content = visit.given("content")
+    if isinstance(upload, UploadFile) and upload.size:
+        content = (await upload.read()).decode("utf-8-sig", "replace")
+    applying = visit.given("do") == "import"
+    remove = visit.given("remove") == "yes"
+    try:
+        file = parse_catalog(content.encode(), visit.deployment.kinds)
+        plan = await visit.changing(Catalog).load(file, remove_missing=remove, dry_run=not applying)
+    except AdministrationError as refusal:
+        return await catalog(visit, str(refusal), content)
+    if applying:
+        return visit.go("/catalog", told="catalog-saved")
+    return visit.page("catalog_plan.html", plan=plan, content=content, remove=remove)
+
+
+async def exported(visit: Visit) -> Response:
+    """The catalog as CSV, as an import reads it."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("kind", "key", "displayName"))
+    for one in await list_catalog(visit.store, visit.tenant_id):
+        writer.writerow(safe_cell(cell) for cell in (one.kind, one.key, one.display_name))
+    headers = {"content-disposition": 'attachment; filename="catalog.csv"'}
+    return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
+
+
+PAGES = (
+    Page("/catalog", catalog),
+    Page("/catalog", save_entry, "POST"),
+    Page("/catalog.csv", exported),
+    Page("/catalog/remove", remove_entry, "POST"),
+    Page("/catalog/import", import_file, "POST"),
+)

@@ -1,0 +1,152 @@
+"""Groups: the list, one group, and its mapping: edited, previewed, saved."""
+
+from collections.abc import Sequence
+
+from starlette.responses import HTMLResponse, Response
+
+from administration.catalog import list_catalog, refuse_unknown
+from administration.groups import GroupOverview, list_groups, read_group
+from administration.mappings import Mappings
+from administration.reading.log import Filter, list_entries
+from administration.reading.members import list_members
+from administration.reading.naming import entitlement_names
+from administration.tenants import AdministrationError
+from console.pages.editing import choice_value, choices, chosen_in, pairs
+from console.rendering import render
+from console.visit import NoSuchPage, Page, Visit
+from directory.documents import EntitlementKey
+from reconciler.preview import EffectPage, Preview, PreviewCursor
+from reconciler.proposal import MappingProposal
+
+GROUPS = 25
+HISTORY = 10
+SHOWN = 50
+"""People whom a preview names on one page."""
+
+
+async def groups(visit: Visit) -> Response:
+    """The list."""
+    text = visit.asked.get("q", "").strip()
+    with visit.own_pages():
+        page = await list_groups(
+            visit.store,
+            visit.tenant_id,
+            named=text,
+            limit=GROUPS,
+            continuation=visit.asked.get("after"),
+        )
+    return visit.page("groups.html", page=page, q=text)
+
+
+async def group(visit: Visit) -> Response:
+    """One group."""
+    found = await _read(visit)
+    return await _editor(visit, found, found.entitlements)
+
+
+async def status(visit: Visit) -> Response:
+    """How far its changes are applied: the part of its page that asks again."""
+    found = await _read(visit)
+    return HTMLResponse(render("status.html", group=found))
+
+
+async def preview(visit: Visit) -> Response:
+    """Who would gain and lose what, before anything is saved."""
+    found = await _read(visit)
+    wanted = chosen_in(visit)
+    if found.version is not None and pairs(wanted) == pairs(found.entitlements):
+        return await _editor(visit, found, wanted, "This is what the group gives already.")
+    asking = Preview(visit.store, visit.tenant_id, MappingProposal({found.group_id: wanted}))
+    cursor = visit.given("cursor")
+    with visit.own_pages():
+        page = await asking.page(
+            PreviewCursor.model_validate_json(cursor) if cursor else None, SHOWN
+        )
+    summary = await asking.summary(page.cursor) if page.cursor else page
+    no_owner = await asking.nobody_would_hold() if _gives_less(found, wanted) else False
+    names = await entitlement_names(visit.store, visit.tenant_id, _mentioned(page, wanted))
+    return visit.page(
+        "preview.html",
+        group=found,
+        wanted=[(choice_value(one), names[one.kind, one.key], one.kind) for one in wanted],
+        version=visit.given("version"),
+        effects=page.effects,
+        counts=summary.counts,
+        cursor=page.cursor.model_dump_json() if page.cursor else None,
+        names=names,
+        no_owner=no_owner,
+    )
+
+
+async def save(visit: Visit) -> Response:
+    """Save the mapping that was previewed; the reconciler applies it."""
+    found = await _read(visit)
+    wanted = chosen_in(visit)
+    new = pairs(wanted) - pairs(found.entitlements)
+    await refuse_unknown(visit.store, visit.tenant_id, sorted(new))
+    if visit.given("version") != str(found.version or 0):
+        raise AdministrationError(
+            "Somebody else saved this mapping while you edited it. Open the group again to see "
+            "what it gives now, and make your change there."
+        )
+    asking = Preview(visit.store, visit.tenant_id, MappingProposal({found.group_id: wanted}))
+    confirmed = visit.given("confirmed") == "yes"
+    if not confirmed and _gives_less(found, wanted) and await asking.nobody_would_hold():
+        raise AdministrationError(
+            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
+        )
+    await visit.changing(Mappings).save(found.group_id, wanted)
+    return visit.go(f"/groups/{found.group_id}", told="mapping-saved")
+
+
+async def _read(visit: Visit) -> GroupOverview:
+    try:
+        return await read_group(visit.store, visit.tenant_id, visit.path("id"))
+    except AdministrationError:
+        raise NoSuchPage(_GONE) from None
+
+
+_GONE = "There is no such group in this organisation. It may have been deleted in Entra ID."
+
+
+async def _editor(
+    visit: Visit, found: GroupOverview, chosen: Sequence[EntitlementKey], error: str = ""
+) -> Response:
+    with visit.own_pages():
+        members = await list_members(
+            visit.store,
+            visit.tenant_id,
+            found.group_id,
+            visit.tenant.policy,
+            visit.asked.get("after"),
+        )
+    catalog = await list_catalog(visit.store, visit.tenant_id)
+    history = await list_entries(
+        visit.store, visit.tenant_id, Filter(resources=(found.group_id,)), limit=HISTORY
+    )
+    return visit.page(
+        "group.html",
+        group=found,
+        members=members,
+        editor=choices(visit.deployment.kinds, catalog, chosen),
+        history=history,
+        error=error,
+    )
+
+
+def _gives_less(found: GroupOverview, wanted: Sequence[EntitlementKey]) -> bool:
+    """Whether anybody may lose anything by the change."""
+    return not pairs(found.entitlements) <= pairs(wanted)
+
+
+def _mentioned(page: EffectPage, wanted: Sequence[EntitlementKey]) -> list[EntitlementKey]:
+    return [*wanted, *(one for e in page.effects for one in (*e.gained, *e.lost))]
+
+
+PAGES = (
+    Page("/groups", groups),
+    Page("/groups/{id}", group),
+    Page("/groups/{id}/status", status),
+    Page("/groups/{id}/preview", preview, "POST"),
+    Page("/groups/{id}/mapping", save, "POST"),
+)

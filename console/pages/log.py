@@ -1,0 +1,109 @@
+"""The provisioning log: filtered, exported, and one entry with its effect."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from administration.reading.log import (
+    Filter,
+    effects,
+    export,
+    find_resources,
+    list_entries,
+    read_entry,
+)
+from administration.reading.naming import entitlement_names
+from console.pages.words import in_words
+from console.visit import NoSuchPage, Page, Visit
+from directory.access import AccessChange
+
+FIELDS = ("resource", "type", "operation", "state", "since", "until")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One user's change of access in words."""
+
+    change: AccessChange
+    name: str | None
+    says: str
+
+
+async def log(visit: Visit) -> Response:
+    """The list."""
+    filter, error = await _filter(visit)
+    with visit.own_pages():
+        page = await list_entries(visit.store, visit.tenant_id, filter, visit.asked.get("after"))
+    return visit.page(
+        "log.html", page=page, chosen=_chosen(visit), parameters=_parameters(visit), error=error
+    )
+
+
+async def exported(visit: Visit) -> Response:
+    """The same as CSV."""
+    filter, _ = await _filter(visit)
+    text = await export(visit.store, visit.tenant_id, filter)
+    name = f"provisioning-log-{visit.now:%Y%m%dT%H%M%SZ}.csv"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+async def entry(visit: Visit) -> Response:
+    """One entry."""
+    found = await read_entry(visit.store, visit.tenant_id, visit.path("id"))
+    if found is None:
+        raise NoSuchPage("There is no such entry. Entries are kept for a limited time.")
+    page = await effects(visit.store, visit.tenant_id, found.event)
+    mentioned = [
+        grant
+        for row in page.rows
+        for state in (row.change.before, row.change.after)
+        if state is not None
+        for grant in state.grants
+    ]
+    names = await entitlement_names(visit.store, visit.tenant_id, mentioned)
+    said = [Said(row.change, row.name, in_words(row.change, names)) for row in page.rows]
+    body = found.event.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return visit.page(
+        "entry.html",
+        entry=found,
+        effects={"rows": said, "next": page.next},
+        payload=json.dumps(body, indent=2, ensure_ascii=False),
+    )
+
+
+async def _filter(visit: Visit) -> tuple[Filter, str]:
+    """What the URL asks for, and what is wrong with it."""
+    chosen = _chosen(visit)
+    resources = None
+    if chosen["resource"]:
+        resources = await find_resources(visit.store, visit.tenant_id, chosen["resource"])
+    try:
+        since, until = _moment(chosen["since"]), _moment(chosen["until"])
+    except ValueError:
+        return Filter(), "A time looks like 2026-01-31T13:45. All entries are shown."
+    return (
+        Filter(resources, chosen["type"], chosen["operation"], chosen["state"], since, until),
+        "",
+    )
+
+
+def _chosen(visit: Visit) -> dict[str, str]:
+    return {field: visit.asked.get(field, "").strip() for field in FIELDS}
+
+
+def _parameters(visit: Visit) -> str:
+    return urlencode({field: value for field, value in _chosen(visit).items() if value})
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+PAGES = (Page("/log", log), Page("/log.csv", exported), Page("/log/{id}", entry))

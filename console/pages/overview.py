@@ -1,0 +1,89 @@
+"""Overview: how to connect, whether it is on, the tokens, and how it goes."""
+
+from datetime import timedelta
+
+from starlette.responses import Response
+
+from administration.reading.health import read_health
+from administration.tenants import change_tenant
+from administration.tokens import KINDS, create_token, list_tokens, revoke_token, rotate_token
+from console.visit import NoSuchPage, Page, Visit
+from directory.tenants import ENTRA_CONNECTION
+
+OVERLAP = timedelta(days=7)
+"""How long a rotated token still works."""
+GUIDE = (
+    ("objectId", "externalId", "first"),
+    ("mail", 'emails[type eq "work"].value', "second"),
+    ("userPrincipalName", "userName", ""),
+    ('Switch([IsSoftDeleted], , "False", "True", "True", "False")', "active", ""),
+    ("givenName", "name.givenName", ""),
+    ("surname", "name.familyName", ""),
+    ("displayName", "displayName", ""),
+)
+"""Entra ID's attribute, Muster's, and its place in the order of matching."""
+
+
+async def overview(visit: Visit, fresh: str | None = None) -> Response:
+    """The page; `fresh` is a token to show this once."""
+    health = await read_health(visit.store, visit.tenant_id, visit.now)
+    tokens = await list_tokens(visit.store, visit.tenant, visit.now)
+    return visit.page(
+        "overview.html",
+        health=health,
+        tokens=tokens,
+        fresh=fresh,
+        tenant_url=f"{visit.origin}/scim",
+        guide=GUIDE,
+        overlap_days=OVERLAP.days,
+    )
+
+
+async def set_provisioning(visit: Visit) -> Response:
+    """Enable or disable it."""
+    state = visit.given("state")
+    if state not in ("enabled", "disabled"):
+        raise NoSuchPage("Provisioning is either enabled or disabled.")
+    await change_tenant(
+        visit.store, visit.tenant_id, lambda t: t.model_copy(update={"provisioning": state})
+    )
+    return visit.go("", told=state)
+
+
+async def make_token(visit: Visit) -> Response:
+    """Create a token and show it, this once."""
+    kind = next((each for each in KINDS if each == visit.given("kind")), None)
+    if kind is None:
+        raise NoSuchPage("There is no such kind of token.")
+    text = await create_token(
+        visit.store,
+        visit.tenant_id,
+        kind,
+        visit.now,
+        visit.given("note")[:100],
+        connection_id=visit.given("connection") or ENTRA_CONNECTION,
+    )
+    return await _shown(visit, text)
+
+
+async def change_token(visit: Visit) -> Response:
+    """Rotate a token, which shows the new one, or revoke it."""
+    token = visit.path("token")
+    if visit.given("do") == "rotate":
+        text = await rotate_token(visit.store, visit.tenant_id, token, visit.now, OVERLAP)
+        return await _shown(visit, text)
+    await revoke_token(visit.store, visit.tenant_id, token)
+    return visit.go("", told="token-revoked")
+
+
+async def _shown(visit: Visit, text: str) -> Response:
+    return await overview(await visit.again(), text)
+
+
+PAGES = (
+    Page("", overview),
+    Page("/", overview),
+    Page("/provisioning", set_provisioning, "POST"),
+    Page("/tokens", make_token, "POST"),
+    Page("/tokens/{token}", change_token, "POST"),
+)

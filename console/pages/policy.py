@@ -1,0 +1,135 @@
+"""The policy: each rule with its effect, and who would change before it is saved."""
+
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from administration.reading.naming import entitlement_names
+from administration.tenants import AdministrationError, change_policy
+from console.visit import Page, Visit
+from directory.documents import REASONS, Reason
+from directory.tenants import Policy
+from reconciler.preview import Preview, PreviewCursor
+from reconciler.proposal import PolicyProposal
+
+SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the policy, for people."""
+
+    name: str
+    title: str
+    effect: str
+
+
+RULES = (
+    Rule(
+        "strict",
+        "Refuse what Muster does not know",
+        "A request with an unknown attribute or an unknown member gets a 400 that names it. "
+        "Otherwise it succeeds, and the log names what was ignored.",
+    ),
+    Rule(
+        "accept_incomplete_users",
+        "Create users who lack a required attribute",
+        "They exist, disabled, with the reason. Otherwise creating them is refused with a message "
+        "that says what to fill in.",
+    ),
+    Rule(
+        "cost_center_from_attribute",
+        "Grant the cost center that Entra ID sends",
+        "The enterprise attribute costCenter grants the catalog entry of that key.",
+    ),
+)
+DISABLING: dict[Reason, str] = {
+    "inactive": "Entra ID says that the account is disabled, deleted or not assigned.",
+    "userNameMissing": "userName is empty.",
+    "givenNameMissing": "name.givenName is empty.",
+    "familyNameMissing": "name.familyName is empty.",
+    "workEmailMissing": "There is no e-mail address of type work.",
+    "noGroup": "No provisioned group contains the user.",
+}
+
+
+async def policy(visit: Visit, error: str = "") -> Response:
+    """The page."""
+    return visit.page(
+        "policy.html",
+        400 if error else 200,
+        policy=visit.tenant.policy,
+        rules=RULES,
+        disabling=DISABLING,
+        error=error,
+    )
+
+
+async def preview(visit: Visit) -> Response:
+    """Who would be enabled or disabled, gain and lose."""
+    wanted = _wanted(visit)
+    if wanted == visit.tenant.policy:
+        return await policy(visit, "This is the policy already.")
+    asking = Preview(visit.store, visit.tenant_id, PolicyProposal(wanted))
+    cursor = visit.given("cursor")
+    with visit.own_pages():
+        page = await asking.page(
+            PreviewCursor.model_validate_json(cursor) if cursor else None, SHOWN
+        )
+    summary = await asking.summary(page.cursor) if page.cursor else page
+    mentioned = [one for e in page.effects for one in (*e.gained, *e.lost)]
+    return visit.page(
+        "policy_preview.html",
+        wanted=wanted,
+        fields=_fields(wanted),
+        effects=page.effects,
+        counts=summary.counts,
+        cursor=page.cursor.model_dump_json() if page.cursor else None,
+        names=await entitlement_names(visit.store, visit.tenant_id, mentioned),
+        no_owner=await asking.nobody_would_hold(),
+    )
+
+
+async def save(visit: Visit) -> Response:
+    """Save what was previewed; the reconciler applies it to every user."""
+    wanted = _wanted(visit)
+    asking = Preview(visit.store, visit.tenant_id, PolicyProposal(wanted))
+    if visit.given("confirmed") != "yes" and await asking.nobody_would_hold():
+        raise AdministrationError(
+            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
+        )
+    before = visit.tenant.policy
+    rules = ("strict", "accept_incomplete_users", "cost_center_from_attribute", "disable_when")
+    changes = {
+        rule: getattr(wanted, rule)
+        for rule in rules
+        if getattr(wanted, rule) != getattr(before, rule)
+    }
+    if changes:
+        submit = visit.service.submit
+        await change_policy(visit.store, visit.tenant_id, changes, submit, visit.now, visit.actor)
+    return visit.go("/policy", told="policy-saved")
+
+
+def _wanted(visit: Visit) -> Policy:
+    chosen = set(visit.all_given("rule"))
+    when = visit.all_given("disable")
+    return visit.tenant.policy.model_copy(
+        update={
+            **{rule.name: rule.name in chosen for rule in RULES},
+            "disable_when": tuple(reason for reason in REASONS if reason in when),
+        }
+    )
+
+
+def _fields(wanted: Policy) -> list[tuple[str, str]]:
+    """A policy as the fields of a form."""
+    rules = [("rule", rule.name) for rule in RULES if getattr(wanted, rule.name)]
+    return [*rules, *(("disable", reason) for reason in wanted.disable_when)]
+
+
+PAGES = (
+    Page("/policy", policy),
+    Page("/policy/preview", preview, "POST"),
+    Page("/policy", save, "POST"),
+)

@@ -1,0 +1,119 @@
+"""Templates to HTML: everything is escaped, and nothing is written inline that the content
+security policy would refuse."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+KINDS = {
+    "role": ("Role", "Roles"),
+    "costCenterMembership": ("Cost center", "Cost centers"),
+    "receptionMembership": ("Reception membership", "Reception memberships"),
+    "receptionAssignment": ("Reception assignment", "Reception assignments"),
+    "serviceProviderMembership": ("Service provider", "Service providers"),
+}
+"""The kinds that ship, by what a page calls one and many of them, in the order that pages use."""
+REASONS = {
+    "inactive": "Inactive in Entra ID",
+    "userNameMissing": "No user name",
+    "givenNameMissing": "No given name",
+    "familyNameMissing": "No family name",
+    "workEmailMissing": "No work e-mail",
+    "noGroup": "In no provisioned group",
+}
+OPERATIONS = {
+    "create": "Created",
+    "replace": "Replaced",
+    "patch": "Changed",
+    "delete": "Deleted",
+    "mapping": "Mapping saved",
+    "policy": "Policy changed",
+    "catalog": "Catalog changed",
+    "grant": "Granted by hand",
+    "import": "Imported",
+    "repair": "Repaired",
+}
+TOLD = {
+    "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",
+    "disabled": "Provisioning is disabled. Reads go on; writes are refused and say why.",
+    "token-revoked": "The token is revoked. It stops working within seconds.",
+    "mapping-saved": "The mapping is saved and is being applied to the members.",
+    "catalog-saved": "The catalog is saved.",
+    "entry-removed": "The entry is removed from the catalog.",
+    "policy-saved": "The policy is saved and is being applied to every user.",
+    "user-created": "The user is created.",
+    "user-saved": "The user is saved.",
+    "user-deleted": "The user is deleted.",
+    "grants-saved": "What is given by hand is saved and is being applied.",
+    "replayed": "Sent again. It leaves this list once it is applied.",
+}
+
+
+def render(template: str, **context: Any) -> str:
+    """A template of this folder as HTML."""
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def static_files() -> Mapping[str, bytes]:
+    """What is served as it is, by file name."""
+    return {file.name: file.read_bytes() for file in STATIC.iterdir() if file.suffix in MEDIA_TYPES}
+
+
+@cache
+def static_version() -> str:
+    """Changes with any of the static files, so that browsers may keep them for ever."""
+    digest = hashlib.sha256()
+    for name, content in sorted(static_files().items()):
+        digest.update(name.encode() + content)
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "moment": moment,
+        "iso": iso,
+        "kind": lambda kind: KINDS.get(kind, (kind, kind))[0],
+        "kinds": lambda kind: KINDS.get(kind, (kind, kind))[1],
+        "reason": lambda reason: REASONS.get(reason, reason),
+        "operation": lambda operation: OPERATIONS.get(operation, operation),
+        "number": lambda number: f"{number:,}",
+    }
+    environment.globals |= {"TOLD": TOLD, "OPERATIONS": OPERATIONS, "v": static_version()}
+    return environment
+
+
+def moment(value: datetime | str | None, seconds: bool = False) -> str:
+    """A time as people read it, in UTC."""
+    if value is None:
+        return "–"
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.astimezone(UTC).strftime(f"%-d %b %Y, %H:%M{':%S' if seconds else ''} UTC")
+
+
+def iso(value: datetime | str) -> str:
+    """A time as `<time datetime>` has it."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.astimezone(UTC).isoformat(timespec="seconds")

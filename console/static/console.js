@@ -1,0 +1,38 @@
+// What pages do better with a script; every one of them is readable without it.
+"use strict";
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const field = document.getElementById(button.dataset.copy);
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}
+
+for (const list of document.querySelectorAll(".choices")) {
+  const boxes = [...list.querySelectorAll("input[type=checkbox]")];
+  const count = list.querySelector("[data-count]");
+  list.addEventListener("change", () => {
+    count.textContent = `${boxes.filter((box) => box.checked).length} of ${boxes.length}`;
+  });
+  const filter = list.querySelector("[data-filter]");
+  if (!filter) continue;
+  filter.hidden = false;
+  filter.addEventListener("input", () => {
+    const wanted = filter.value.toLowerCase();
+    for (const box of boxes) {
+      const choice = box.closest(".choice");
+      choice.hidden = !box.checked && !choice.textContent.toLowerCase().includes(wanted);
+    }
+  });
+  filter.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") event.preventDefault(); // it filters; it does not send the form
+  });
+}

@@ -1,0 +1,143 @@
+"""One request of a signed-in administrator, and what its page works with."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from administration.events import Administration
+from administration.tenants import read_tenant
+from console.rendering import render
+from console.session import PATH, Session
+from directory.documents import Actor
+from directory.store import Store
+from directory.tenants import Tenant
+from queues.port import DeadLetterQueue, QueueSender
+from scim.writing import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the console works with. `public_url` (scheme and host) is what clients see; empty:
+    what the browser addresses. `kinds` are those of entitlements."""
+
+    service: Service
+    sender: QueueSender
+    dead_letters: Callable[[], AbstractAsyncContextManager[DeadLetterQueue]]
+    kinds: tuple[str, ...]
+    public_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A page's request: signed in, of a tenant that exists, and with a form only if it came from
+    this session."""
+
+    request: Request
+    session: Session
+    tenant: Tenant
+    deployment: Deployment
+    form: FormData = field(default_factory=FormData)
+
+    @property
+    def service(self) -> Service:
+        """What use cases need."""
+        return self.deployment.service
+
+    @property
+    def store(self) -> Store:
+        """What is stored."""
+        return self.service.store
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host that clients see."""
+        url = self.request.url
+        return self.deployment.public_url.rstrip("/") or f"{url.scheme}://{url.netloc}"
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant of the verified session; pages know no other."""
+        return self.tenant.tenant_id
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self.service.now()
+
+    @property
+    def actor(self) -> Actor:
+        """Whom the log names for what is changed here."""
+        return Actor(type="administrator", id=self.session.name)
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """The parameters in the URL."""
+        return self.request.query_params
+
+    def path(self, name: str) -> str:
+        """A parameter of the route."""
+        return str(self.request.path_params[name])
+
+    def given(self, name: str) -> str:
+        """A field of the form, without blanks around it; empty where it is missing."""
+        value = self.form.get(name, "")
+        return value.strip() if isinstance(value, str) else ""
+
+    def all_given(self, name: str) -> list[str]:
+        """Every value of a field of the form."""
+        return [value for value in self.form.getlist(name) if isinstance(value, str)]
+
+    def changing[A: Administration](self, subject: type[A]) -> A:
+        """What changes the tenant in this administrator's name."""
+        return subject(self.service, self.tenant_id, self.actor)
+
+    async def again(self) -> "Visit":
+        """With the tenant as it is after a change."""
+        return replace(self, tenant=await read_tenant(self.store, self.tenant_id))
+
+    @contextmanager
+    def own_pages(self) -> Iterator[None]:
+        """Where a list goes on at a place that the URL names: one that is none is no fault of
+        Muster's."""
+        try:
+            yield
+        except ValueError:
+            raise NoSuchPage("This page of the list cannot be found. Begin at its start.") from None
+
+    def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+        """A page of the console."""
+        context |= {
+            "session": self.session,
+            "tenant": self.tenant,
+            "here": self.request.url.path.removeprefix(PATH),
+            "told": self.asked.get("told", ""),
+            "now": self.now,
+        }
+        return HTMLResponse(render(template, **context), status)
+
+    def go(self, path: str, told: str = "") -> Response:
+        """Send the browser to a page of the console, where it reads what was done."""
+        joiner = "&" if "?" in path else "?"
+        return RedirectResponse(PATH + path + (f"{joiner}told={told}" if told else ""), 303)
+
+
+type Handler = Callable[[Visit], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A route below /console, for signed-in administrators."""
+
+    path: str
+    handler: Handler
+    method: str = "GET"
+
+
+class NoSuchPage(Exception):
+    """What the URL names does not exist in this tenant; the text says what."""

@@ -1,0 +1,234 @@
+"""What an administrator does, in a real browser."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import ARTEFACTS, Tenant
+
+
+def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant: Tenant) -> None:
+    page.goto(new_tenant.link())
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    tenant_url = page.get_by_label("Tenant URL").input_value()
+    page.get_by_label("Note").fill("Entra ID")
+    page.get_by_role("button", name="Create token").click()
+    token = page.get_by_label("Your new token").input_value()
+    page.get_by_role("link", name="Overview").click()
+    assert token not in page.content()
+
+    with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30) as entra:
+        new_tenant.scim, base = entra, tenant_url
+        test_connection = entra.get(f"{base}/Users", params={"filter": 'userName eq "nobody"'})
+        assert test_connection.json()["totalResults"] == 0
+        refused = entra.post(f"{base}/Groups", json={"displayName": "Sales"})
+        assert refused.status_code == 403
+        page.get_by_role("button", name="Enable provisioning").click()
+        expect(page.get_by_text("Provisioning is enabled. Entra ID writes")).to_be_visible()
+        entra.base_url = httpx.URL(base)
+        until(lambda: entra.get("/Users").status_code == 200)
+        ada = until_created(lambda: new_tenant.user("Ada"))
+        carl = new_tenant.user("Carl", active=False)
+        new_tenant.group("Sales", ada, carl)
+
+    page.get_by_role("link", name="Groups").first.click()
+    expect(page.get_by_text("New", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Sales").click()
+    page.get_by_text("Roles").first.click()
+    page.get_by_placeholder("Filter").fill("visit")
+    expect(page.get_by_label("Owner")).to_be_hidden()
+    page.get_by_label("Visitors Administrator").check()
+    page.get_by_role("button", name="Preview the change").click()
+    people = page.get_by_role("region", name="Who gains and loses what")
+    (row,) = people.locator("tbody tr").all()
+    assert row.locator("td").all_inner_texts() == [
+        "Ada Example\nada@acme.example",
+        "stays enabled",
+        "+ Visitors Administrator",
+        "–",
+    ]
+    page.get_by_role("button", name="Save the mapping").click()
+    expect(page.locator("#status")).to_contain_text("Active", timeout=15_000)  # by itself
+    held = new_tenant.access.get(f"/users/{ada}").json()["grants"]
+    assert [grant["key"] for grant in held] == ["visitorsAdministrator"]
+    assert new_tenant.access.get(f"/users/{carl}").json()["grants"] == []
+
+
+def until(done: Callable[[], bool]) -> None:
+    """The host remembers a tenant for seconds."""
+    for _ in range(100):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")
+
+
+def until_created(create: Callable[[], str]) -> str:
+    """Until the host knows that provisioning is enabled."""
+    for _ in range(100):
+        try:
+            return create()
+        except AssertionError:
+            time.sleep(0.1)
+    return create()
+
+
+def test_signing_in_at_the_provider_and_out_again(
+    page: Page, registered: Tenant, authority: str
+) -> None:
+    page.goto(f"{registered.host.url}/console/groups")
+    assert page.url.startswith(authority)
+    page.get_by_role("button", name="olga").click()
+    expect(page.get_by_role("heading", name="Groups")).to_be_visible()
+    expect(page.get_by_text("olga@acme.example")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+
+    page.goto(f"{registered.host.url}/console")
+    page.get_by_role("button", name="paul").click()
+    expect(page.get_by_role("heading", name="You have no role here")).to_be_visible()
+
+
+def test_another_sites_form_reaches_nothing(page: Page, tenant: Tenant) -> None:
+    page.goto(tenant.link())
+    elsewhere = tenant.host.url.replace("127.0.0.1", "localhost")
+    page.route(
+        f"{elsewhere}/evil",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            body=f'<form method="post" action="{tenant.host.url}/console/provisioning">'
+            '<button name="state" value="disabled">Win</button></form>',
+        ),
+    )
+    page.goto(f"{elsewhere}/evil")
+    page.get_by_role("button", name="Win").click()
+    page.goto(f"{tenant.host.url}/console")
+    expect(page.get_by_text("Provisioning enabled")).to_be_visible()
+
+
+def test_the_keyboard_is_enough(page: Page, tenant: Tenant) -> None:
+    tenant.group("Sales", tenant.user("Ada"))
+    page.goto(tenant.link())
+    press = page.keyboard.press
+
+    def reach(selector: str) -> None:
+        """Tab to an element, which must then show that it has the focus."""
+        for _ in range(60):
+            press("Tab")
+            if page.evaluate("s => document.activeElement.matches(s)", selector):
+                outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+                assert outline != "none", selector
+                return
+        raise AssertionError(f"{selector} is not reached")
+
+    def follow() -> None:
+        with page.expect_navigation():
+            press("Enter")
+
+    press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.goto(f"{tenant.host.url}/console")
+    reach("a[href='/console/groups']")
+    follow()
+    reach("tbody a")
+    follow()
+    reach("summary")
+    press("Enter")
+    reach("input[value='role:owner']")
+    press("Space")
+    reach("form[action$='/preview'] button")
+    follow()
+    reach("form[action$='/mapping'] button")
+    follow()
+    expect(page.get_by_text("The mapping is saved")).to_be_visible()
+
+
+@pytest.fixture
+def full_tenant(tenant: Tenant) -> dict[str, str]:
+    """Something to see on every page: its name → its path."""
+    ada, carl = tenant.user("Ada"), tenant.user("Carl", active=False)
+    sales = tenant.group("Sales", ada, carl)
+    until(lambda: bool(tenant.access.get(f"/users/{ada}").json()["enabled"]))
+    return {
+        "overview": "",
+        "groups": "/groups",
+        "group": f"/groups/{sales}",
+        "users": "/users",
+        "user": f"/users/{ada}",
+        "user-disabled": f"/users/{carl}",
+        "user-new": "/users/new",
+        "user-grants": f"/users/{ada}/grants",
+        "why-not": f"/users/{carl}/why?entitlement=role:owner",
+        "past": f"/users/{ada}/past?at=2030-01-01T00:00",
+        "log": "/log",
+        "failed": "/failed",
+        "catalog": "/catalog",
+        "policy": "/policy",
+        "no-such-page": "/nothing",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_fits_a_phone(
+    chromium: Browser, tenant: Tenant, full_tenant: dict[str, str], scheme: str
+) -> None:
+    ARTEFACTS.mkdir(exist_ok=True)
+    axe = Axe()
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 860})  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(tenant.link())
+    sales = full_tenant["group"]
+    for name, path in full_tenant.items():
+        page.goto(f"{tenant.host.url}/console{path}")
+        look(page, axe, f"{name}-{scheme}")
+    page.goto(f"{tenant.host.url}/console{sales}")
+    page.get_by_text("Roles").first.click()
+    page.get_by_label("Owner").check()
+    page.get_by_role("button", name="Preview the change").click()
+    look(page, axe, f"preview-{scheme}")
+    page.goto(f"{tenant.host.url}/console/catalog")
+    page.get_by_label("Or its content").fill("kind,key,displayName\nrole,new,New role\n")
+    page.get_by_role("button", name="Dry run").click()
+    look(page, axe, f"dry-run-{scheme}")
+    page.goto(f"{tenant.host.url}/console/policy")
+    page.get_by_label("Inactive in Entra ID").uncheck()
+    page.get_by_role("button", name="Preview the change").click()
+    look(page, axe, f"policy-preview-{scheme}")
+    page.get_by_role("button", name="Sign out").click()
+    look(page, axe, f"signed-out-{scheme}")
+    context.close()
+
+
+def look(page: Page, axe: Axe, name: str) -> None:
+    """Check a page and keep what it looks like; in light colours on a phone, too."""
+    page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+    found = axe.run(page, options={"resultTypes": ["violations"]})
+    assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+    if "dark" in name:
+        return
+    page.set_viewport_size({"width": 390, "height": 844})
+    too_wide = page.evaluate("document.documentElement.scrollWidth")
+    page.screenshot(path=ARTEFACTS / f"{name}-phone.png", full_page=True)
+    assert too_wide == 390, f"{name} is {too_wide} wide on a phone"
+    page.set_viewport_size({"width": 1280, "height": 860})
+
+
+def test_pages_are_readable_without_scripts(
+    chromium: Browser, tenant: Tenant, full_tenant: dict[str, str]
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(tenant.link())
+    page.goto(f"{tenant.host.url}/console{full_tenant['group']}")
+    expect(page.get_by_role("link", name="Ada Example")).to_be_visible()
+    page.get_by_text("Roles").first.click()
+    page.get_by_label("Owner").check()
+    page.get_by_role("button", name="Preview the change").click()
+    expect(page.get_by_text("+ Owner")).to_be_visible()
+    context.close()

@@ -1,0 +1,198 @@
+"""Who gets in: at a real OpenID provider, and by a one-time link."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import jwt
+import pytest
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from administration.tenants import create_tenant
+from console.application import HEADERS
+from console.one_time import one_time_link
+from console.pages import PAGES
+from console.session import Cookies
+from console.sign_in import local_path
+from tests.console.conftest import BASE, DIRECTORY, client
+from tests.environment import TENANT, Environment
+from wiring import utc_now
+
+
+async def consent(browser: httpx.AsyncClient, who: str, path: str = "/console") -> str:
+    """Sign in at the provider; where it sends the browser back to."""
+    begun = await browser.get("/console/sign-in", params={"path": path})
+    assert begun.status_code == 303
+    async with httpx.AsyncClient() as provider:
+        answer = await provider.post(begun.headers["location"], data={"sub": who})
+    assert answer.status_code == 302, answer.text
+    return str(answer.headers["location"])
+
+
+async def sign_in(browser: httpx.AsyncClient, who: str, path: str = "/console") -> httpx.Response:
+    return await browser.get(await consent(browser, who, path))
+
+
+@pytest.mark.parametrize("who", ["olga", "ines"])
+async def test_either_role_opens_the_console(browser: httpx.AsyncClient, who: str) -> None:
+    landed = await sign_in(browser, who, "/console/users?q=ada")
+    assert (landed.status_code, landed.headers["location"]) == (303, "/console/users?q=ada")
+    page = await browser.get("/console")
+    assert page.status_code == 200
+    assert f"{who}@acme.example" in page.text
+
+
+@pytest.mark.parametrize("who", ["paul", "nora"])
+async def test_any_other_role_opens_nothing(browser: httpx.AsyncClient, who: str) -> None:
+    await sign_in(browser, who)
+    for page in PAGES:
+        path = re.sub(r"{\w+}", "x", page.path)
+        answer = await browser.request(page.method, f"/console{path}")
+        assert answer.status_code == 403, page
+        assert "You have no role here" in answer.text
+
+
+@pytest.mark.parametrize("who", ["eve", "home"])
+async def test_a_directory_without_a_tenant_signs_nobody_in(
+    browser: httpx.AsyncClient, who: str
+) -> None:
+    refused = await sign_in(browser, who)
+    assert refused.status_code == 403
+    assert "muster_console" not in browser.cookies
+
+
+async def test_a_directory_that_two_tenants_name_signs_nobody_in(
+    environment: Environment, browser: httpx.AsyncClient
+) -> None:
+    await create_tenant(environment.application.store, "other", "Other", "eu", DIRECTORY)
+    assert (await sign_in(browser, "olga")).status_code == 403
+
+
+async def test_nothing_is_open_without_a_session(browser: httpx.AsyncClient) -> None:
+    for page in PAGES:
+        path = re.sub(r"{\w+}", "x", page.path)
+        answer = await browser.request(page.method, f"/console{path}")
+        assert answer.status_code == 303, page
+        assert answer.headers["location"].startswith("/console/sign-in?")
+
+
+async def test_the_request_carries_pkce_and_the_code_is_bound_to_this_browser(
+    environment: Environment, browser: httpx.AsyncClient
+) -> None:
+    begun = await browser.get("/console/sign-in")
+    asked = {name: value for name, (value,) in query_of(begun.headers["location"]).items()}
+    assert asked["response_type"] == "code"
+    assert asked["code_challenge_method"] == "S256"
+    kept = jwt.decode(browser.cookies["muster_sign_in"], options={"verify_signature": False})
+    assert create_s256_code_challenge(kept["verifier"]) == asked["code_challenge"]
+    callback = await consent(browser, "olga")
+    async with client(environment) as another:
+        assert (await another.get(callback)).status_code == 400
+    forged = await browser.get(callback.replace("state=", "state=x"))
+    assert forged.status_code == 400
+
+
+async def test_a_code_works_once_and_a_nonce_must_be_its_own(browser: httpx.AsyncClient) -> None:
+    first = await consent(browser, "olga")
+    assert (await browser.get(first)).status_code == 303
+    assert (await browser.get(first)).status_code == 403
+    stale = query_of(await consent(browser, "olga"))["code"][0]
+    begun = await browser.get("/console/sign-in")  # another sign-in, with another nonce
+    state = query_of(begun.headers["location"])["state"][0]
+    mixed = await browser.get("/console/sign-in/callback", params={"code": stale, "state": state})
+    assert mixed.status_code == 403
+    assert "could not be verified" in mixed.text
+
+
+async def test_a_one_time_link_works_once_within_minutes_on_this_machine(
+    environment: Environment, browser: httpx.AsyncClient
+) -> None:
+    store = environment.application.store
+    link = await one_time_link(store, TENANT, BASE, utc_now())
+    for changed in (link.replace("key=", "key=x"), link.replace(TENANT, "other")):
+        assert (await browser.get(changed)).status_code == 403
+    elsewhere = link.replace("127.0.0.1", "muster.example")
+    assert (await browser.get(elsewhere)).status_code == 403
+    assert (await browser.get(link)).status_code == 303
+    assert (await browser.get(link)).status_code == 403
+    old = await one_time_link(store, TENANT, BASE, utc_now() - timedelta(minutes=11))
+    assert (await browser.get(old)).status_code == 403
+
+
+def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    moments = [now]
+    cookies = Cookies(b"k" * 32, lambda: moments[0])
+
+    class Answer:
+        value = ""
+
+        def set_cookie(self, _: str, value: str, **__: object) -> None:
+            self.value = value
+
+    answer = Answer()
+    cookies.sign_in(answer, TENANT, "ada", ("Owner",), secure=True)  # type: ignore[arg-type]
+    held = {"muster_console": answer.value}
+    assert cookies.session(held) is not None
+    assert Cookies(b"x" * 32, lambda: now).session(held) is None
+    assert cookies.begun({"muster_sign_in": answer.value}) is None
+    moments[0] = now + timedelta(minutes=61)
+    assert cookies.session(held) is None
+
+
+async def test_cookies_are_locked_down_and_every_answer_carries_the_headers(
+    environment: Environment, owner: httpx.AsyncClient
+) -> None:
+    for path in ("/console", "/console/nothing", "/console/static/console.css", "/console/sign-in"):
+        answer = await owner.get(path)
+        assert HEADERS.items() <= dict(answer.headers).items(), path
+    link = await one_time_link(environment.application.store, TENANT, BASE, utc_now())
+    (cookie,) = (await owner.get(link)).headers.get_list("set-cookie")
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie
+    secure = await owner.get(f"{BASE.replace('http', 'https')}/console/sign-in")
+    assert "Secure" in secure.headers["set-cookie"]
+    assert "strict-transport-security" in secure.headers
+
+
+async def test_a_form_of_another_page_changes_nothing(
+    environment: Environment, owner: httpx.AsyncClient
+) -> None:
+    for csrf in ({}, {"csrf": ""}, {"csrf": "x" * 32}):
+        for page in PAGES:
+            if page.method == "POST":
+                path = re.sub(r"{\w+}", "x", page.path)
+                answer = await owner.post(f"/console{path}", data={"state": "disabled", **csrf})
+                assert answer.status_code == 403, page
+    assert (await owner.post("/console/sign-out", data={"csrf": "x"})).status_code == 403
+    assert "Provisioning enabled" in (await owner.get("/console")).text
+
+
+async def test_signing_out_ends_the_session(owner: httpx.AsyncClient) -> None:
+    page = await owner.get("/console")
+    (csrf, *_) = re.findall(r'name="csrf" value="([^"]+)"', page.text)
+    assert (await owner.post("/console/sign-out", data={"csrf": csrf})).status_code == 200
+    assert (await owner.get("/console")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("/console/groups?q=a", "/console/groups?q=a"),
+        ("/console", "/console"),
+        ("https://evil.example/console", "/console"),
+        ("//evil.example", "/console"),
+        ("/consolex", "/console"),
+        ("/console/\\evil", "/console"),
+        ("/console/\r\nx: y", "/console"),
+        ("", "/console"),
+    ],
+)
+def test_a_sign_in_returns_to_the_console_only(asked: str, path: str) -> None:
+    assert local_path(asked) == path
+
+
+def query_of(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query)
