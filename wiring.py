@@ -262,8 +262,9 @@ async def _console(
         provider = Provider(settings.console_authority, settings.console_client_id, secret, now)
     cookies = Cookies(await SigningKeys(service.store).key("console"), now)
     public_url = settings.public_url
+    home = Home(settings.region, settings.region_urls)
     sign_in = SignInPages(
-        service, cookies, provider, public_url=public_url, one_time=settings.on_laptop
+        service, cookies, provider, home, public_url=public_url, one_time=settings.on_laptop
     )
     deployment = Deployment(
         service,

@@ -9,11 +9,9 @@ from console.one_time import is_loopback, redeem
 from console.provider import Provider, SignInRefused
 from console.rendering import render
 from console.session import PATH, ROLES, Cookies
-from directory.condition import Compare
-from directory.reading import every_tenant
-from directory.store import Query
-from directory.tenants import Tenant
 from scim.writing import Service
+from trust.authenticator import Home
+from trust.tenants import Tenants
 
 LAPTOP_NAME = "you@this-machine"
 """Whom the log names for a session that a one-time link began."""
@@ -28,6 +26,7 @@ class SignInPages:
         service: Service,
         cookies: Cookies,
         provider: Provider | None,
+        home: Home,
         *,
         public_url: str = "",
         one_time: bool = False,
@@ -35,6 +34,8 @@ class SignInPages:
         self._service = service
         self._cookies = cookies
         self._provider = provider
+        self._home = home
+        self._tenants = Tenants(service.store, service.now)
         self._public_url = public_url.rstrip("/")
         self._one_time = one_time
 
@@ -67,12 +68,16 @@ class SignInPages:
             person = await self._provider.finish(asked["code"], self._callback(request), begun)
         except SignInRefused as refusal:
             return _refused(str(refusal), 403)
-        tenant = await self._tenant(person.directory_id)
+        tenant = await self._tenants.of_directory(person.directory_id)
         if tenant is None:
             return _refused(_NO_TENANT, 403)
+        if tenant.region != self._home.region:
+            url = self._home.urls.get(tenant.region, "").rstrip("/")
+            there = f"{url}{PATH}" if url else "at the address that the operator gave you"
+            return _refused(f"Your organisation's console is in another region: {there}.", 403)
         response = RedirectResponse(begun.path, 303)
         self._cookies.sign_in(
-            response, tenant, person.name, person.roles, secure=self._secure(request)
+            response, tenant.tenant_id, person.name, person.roles, secure=self._secure(request)
         )
         return response
 
@@ -88,16 +93,6 @@ class SignInPages:
             response, tenant, LAPTOP_NAME, ROLES[:1], secure=self._secure(request)
         )
         return response
-
-    async def _tenant(self, directory_id: str) -> str | None:
-        """The tenant of a verified directory; None where none or, by mistake, several have it."""
-        of_directory = Compare(("directoryId",), "eq", directory_id)
-        query = Query("Tenant", of_directory, limit=2)
-        found = [
-            Tenant.from_document(stored.document)
-            async for stored in every_tenant(self._service.store, query)
-        ]
-        return found[0].tenant_id if len(found) == 1 else None
 
     def _callback(self, request: Request) -> str:
         origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"

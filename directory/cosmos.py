@@ -37,6 +37,7 @@ from directory.cosmos_pages import continuation, in_order, place, resume
 from directory.cosmos_query import Select, select_count, select_keys, select_page
 from directory.operations import is_document_id
 from directory.store import (
+    NEWEST_FIRST,
     READ_MANY,
     Document,
     NotFound,
@@ -159,10 +160,10 @@ class CosmosStore:
         return batch.etags_of_found(found)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises ValueError, Throttled, Unavailable. One query in the order of `id`;
-        for any other order, one that reads the sort keys of everything selected, and one for the
-        page."""
-        if query.order:
+        """One page. Raises ValueError, Throttled, Unavailable. One query in the order of `id`, or
+        against it; for any other order, one that reads the sort keys of everything selected, and
+        one for the page."""
+        if query.order not in ((), NEWEST_FIRST):
             return await self._sorted_page(tenant_id, query)
         _check(query)
         after = resume(query)
@@ -170,7 +171,8 @@ class CosmosStore:
         items = tuple(map(_stored, rows[: query.limit]))
         if not items or len(rows) <= query.limit:
             return Page(items)
-        return Page(items, continuation(query, ((), items[-1].document["id"], tenant_id)))
+        last = items[-1].document["id"]
+        return Page(items, continuation(query, ((last,) * len(query.order), last, tenant_id)))
 
     async def query_every_tenant(self, query: Query) -> Page:
         """One page over all tenants, ordered by `order`, `id` and tenant. Raises as `query`. Reads

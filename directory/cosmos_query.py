@@ -18,7 +18,7 @@ from directory.condition import All, Compare, Condition, Operator, Path
 from directory.cosmos_indexing import PAGE_ORDER
 from directory.indexing import ELEMENT_INDEXES
 from directory.query import Compiler
-from directory.store import Query
+from directory.store import NEWEST_FIRST, Query
 
 DOCUMENT = "c"
 """The alias of the document: what paths start from."""
@@ -37,13 +37,14 @@ class Select:
 
 
 def select_page(query: Query, after: str | None) -> Select:
-    """One page of a tenant in the order of `id`, and one document more; behind the id `after`.
-    Raises ValueError for a condition that makes no sense."""
+    """One page of a tenant in the order of `id` or against it (NEWEST_FIRST), and one document
+    more; behind the id `after`. Raises ValueError for a condition that makes no sense."""
     compiler = CosmosCompiler(query.type)
     selected = compiler.selected(query.where)
+    beyond, direction = ("<", " DESC") if query.order == NEWEST_FIRST else (">", "")
     if after is not None:
-        selected += f' AND c["id"] > {compiler.bind(after)}'
-    order = ", ".join(member(DOCUMENT, path) for path in PAGE_ORDER)
+        selected += f' AND c["id"] {beyond} {compiler.bind(after)}'
+    order = ", ".join(f"{member(DOCUMENT, path)}{direction}" for path in PAGE_ORDER)
     return compiler.select(
         f"SELECT {_columns(query.fields)} FROM c WHERE {selected} ORDER BY {order}"
         f" OFFSET {query.offset} LIMIT {query.limit + 1}"

@@ -109,6 +109,10 @@ class Order:
     descending: bool = False
 
 
+NEWEST_FIRST = (Order(("id",), descending=True),)
+"""For documents whose ids begin with the time: as cheap as no order at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """The documents of one `type` that satisfy `where`.
@@ -216,6 +220,7 @@ __all__ = [
     "BATCH_BYTES",
     "BATCH_OPERATIONS",
     "DOCUMENT_BYTES",
+    "NEWEST_FIRST",
     "READ_MANY",
     "Assign",
     "Change",

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from administration.reading.log import NEWEST_FIRST, first_ulid
+from administration.reading.log import first_ulid
 from directory.condition import All, Compare
 from directory.documents import Event, event_id
-from directory.store import Query, Store
+from directory.store import NEWEST_FIRST, Query, Store
 
 HOURS = 24
 

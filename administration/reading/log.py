@@ -14,7 +14,7 @@ from administration.reading.users import matching
 from directory.access import AccessChange, access_change_id
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, event_id, is_resource_id
-from directory.store import NotFound, Order, Query, Store
+from directory.store import NEWEST_FIRST, NotFound, Query, Store
 
 ENTRIES = 50
 EXPORTED = 10_000
@@ -25,7 +25,6 @@ FOUND = 100
 """Users, and groups, that a name in the filter stands for at most."""
 LAG = timedelta(days=2)
 """How long after an event its effect is looked for, where the event is not done."""
-NEWEST_FIRST = (Order(("id",), descending=True),)
 COLUMNS = (
     "time",
     "actor",

@@ -15,7 +15,7 @@ from directory.completeness import work_email
 from directory.condition import EVERYTHING, AnyElement, Compare, Condition, Either
 from directory.documents import is_resource_id, user_id
 from directory.reading import read_all
-from directory.store import Document, Order, Query, Store
+from directory.store import NEWEST_FIRST, Document, Order, Query, Store
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
 
@@ -80,10 +80,10 @@ async def list_users(
 ) -> PageOf[UserRow]:
     """Users whose name, userName or e-mail address holds `text`, by userName; without a text all
     of them, the newest first. Raises ValueError for an `after` that is not of this list."""
-    order = Order(("search", "userName")) if text else Order(("id",), descending=True)
+    order = (Order(("search", "userName")),) if text else NEWEST_FIRST
     page = await store.query(
         tenant_id,
-        Query("User", matching(text), order=(order,), limit=USERS, continuation=after),
+        Query("User", matching(text), order=order, limit=USERS, continuation=after),
     )
     users = [stored.document for stored in page.items]
     records = await read_all(

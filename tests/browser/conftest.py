@@ -17,7 +17,7 @@ import pytest
 from oidc_provider_mock import User, run_server_in_thread
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from administration.tenants import change_tenant
+from administration.directories import register_directory
 from console.one_time import one_time_link
 from directory.documents import new_resource_id
 from directory.tenants import Policy
@@ -172,11 +172,7 @@ def registered(console_host: Host, tenant: Tenant) -> Tenant:
     """The tenant of the provider's people, the only one with their directory."""
 
     async def register(application: Application) -> None:
-        await change_tenant(
-            application.store,
-            tenant.tenant_id,
-            lambda found: found.model_copy(update={"directory_id": DIRECTORY}),
-        )
+        await register_directory(application.store, tenant.tenant_id, DIRECTORY)
 
     on_state(console_host, register)
     return tenant

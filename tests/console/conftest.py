@@ -7,7 +7,7 @@ import httpx
 import pytest
 from oidc_provider_mock import User, run_server_in_thread
 
-from administration.tenants import change_tenant
+from administration.directories import register_directory
 from console.one_time import one_time_link
 from tests.environment import TENANT, Environment, running
 from wiring import utc_now
@@ -45,11 +45,7 @@ async def environment(tmp_path: Path, authority: str) -> AsyncIterator[Environme
     async with running(
         tmp_path, console_authority=authority, console_client_id=CLIENT
     ) as environment:
-        await change_tenant(
-            environment.application.store,
-            TENANT,
-            lambda tenant: tenant.model_copy(update={"directory_id": DIRECTORY}),
-        )
+        await register_directory(environment.application.store, TENANT, DIRECTORY)
         yield environment
 
 

@@ -9,13 +9,13 @@ import jwt
 import pytest
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from administration.tenants import create_tenant
+from administration.tenants import change_tenant
 from console.application import HEADERS
 from console.one_time import one_time_link
 from console.pages import PAGES
 from console.session import Cookies
 from console.sign_in import local_path
-from tests.console.conftest import BASE, DIRECTORY, client
+from tests.console.conftest import BASE, client
 from tests.environment import TENANT, Environment
 from wiring import utc_now
 
@@ -62,11 +62,15 @@ async def test_a_directory_without_a_tenant_signs_nobody_in(
     assert "muster_console" not in browser.cookies
 
 
-async def test_a_directory_that_two_tenants_name_signs_nobody_in(
+async def test_an_organisation_of_another_region_is_sent_there(
     environment: Environment, browser: httpx.AsyncClient
 ) -> None:
-    await create_tenant(environment.application.store, "other", "Other", "eu", DIRECTORY)
-    assert (await sign_in(browser, "olga")).status_code == 403
+    store = environment.application.store
+    await change_tenant(store, TENANT, lambda t: t.model_copy(update={"region": "us"}))
+    refused = await sign_in(browser, "olga")
+    assert refused.status_code == 403
+    assert "another region" in refused.text
+    assert "muster_console" not in browser.cookies
 
 
 async def test_nothing_is_open_without_a_session(browser: httpx.AsyncClient) -> None:

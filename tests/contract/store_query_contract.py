@@ -228,7 +228,7 @@ class StoreQueryContract:
             max_size=12,
         ),
         order=st.lists(
-            st.builds(Order, st.sampled_from((("name",), ("rank",))), st.booleans()),
+            st.builds(Order, st.sampled_from((("name",), ("rank",), ("id",))), st.booleans()),
             max_size=2,
             unique_by=lambda order: order.path,
         ),
