@@ -24,7 +24,7 @@ def code(markdown: str) -> Iterator[str]:
 
 def unknown(line: str) -> Iterator[str]:
     """What is wrong with a call of manage.py in a line."""
-    called = re.search(r"manage\.py (.*)", line)
+    called = re.search(r"manage\.py (.*)", line.partition(" #")[0])
     if called is None:
         return
     command: Any = typer.main.get_command(app)
