@@ -174,6 +174,25 @@ async def test_a_large_change_that_takes_too_long_is_finished(
         assert [len(each["members"]) for each in found] == ([6] if committed else [])
 
 
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_bulk_request_that_takes_too_long_has_done_whole_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """Each is a request of its own: what came before the end is there, with its event."""
+    async with running(tmp_path, request_seconds=0.5) as muster:
+        sales = await create_group(muster.client, "Sales")
+        people = await create_users(muster.client, 3)
+        operations = [
+            {"method": "PATCH", "path": f"/Groups/{sales}", "data": add([id])} for id in people
+        ]
+        body = {"Operations": operations}
+        await ended(muster, monkeypatch, 2, written, lambda: muster.client.post("/Bulk", json=body))
+        assert await members(muster.client, sales) == people[: 2 if written else 1]
+        await muster.application.relay.resend_pending(-1)
+        await muster.settle()
+        await assert_consistent(muster.application.store, TENANT)
+
+
 async def test_the_access_api_ends_requests_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
