@@ -38,6 +38,8 @@ INLINE_SECONDS = 0.002
 GROUP_OPERATIONS = 128
 """A transaction takes no further batch once it has so many operations."""
 PURGE_SECONDS = 60.0
+LOOK_SECONDS = 0.0005
+"""How often a write that has to wait for another process' or the queue's looks again."""
 
 _INSTRUCTIONS = 1000
 """Of SQLite's virtual machine, between two looks at the clock."""
@@ -188,11 +190,17 @@ class SqliteStore:
             await loop.run_in_executor(self._write_thread, self._begin_patiently)
 
     def _begin_patiently(self) -> None:
-        self._writer.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-        finally:
-            self._writer.execute("PRAGMA busy_timeout = 0")
+        """SQLite would wait, too, but sleeps for up to 100 ms between two looks."""
+        give_up = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
 
     def _execute_waiting(self, group: list[tuple[_Answer, _Outcome]]) -> None:
         """Execute batches of those that wait, and append how each went."""
