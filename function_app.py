@@ -52,6 +52,13 @@ async def console(req: func.HttpRequest, context: func.Context) -> func.HttpResp
     return await _serve(lambda application: application.console, req, context)
 
 
+@app.function_name("oauth")
+@app.route("oauth/{*path}")
+async def oauth(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The token endpoint of OAuth 2.0 clients."""
+    return await _serve(lambda application: application.oauth, req, context)
+
+
 @app.function_name("reconcile")
 @app.service_bus_queue_trigger(
     arg_name="message",

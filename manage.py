@@ -11,13 +11,26 @@ from typing import Annotated
 
 import typer
 
-from commands import catalog, connection, console, grant, group, mapping, store, tenant, token, user
+from commands import (
+    catalog,
+    client,
+    connection,
+    console,
+    grant,
+    group,
+    mapping,
+    store,
+    tenant,
+    token,
+    user,
+)
 from commands.replay import replay
 from commands.simulate import simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(connection.app, name="connection")
+app.add_typer(client.app, name="client")
 app.add_typer(token.app, name="token")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(mapping.app, name="mapping")

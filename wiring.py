@@ -18,6 +18,7 @@ from directory.documents import ENTITLEMENT_KINDS
 from directory.sqlite import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
+from oauth.http import oauth_application
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
 from queues.relay import Relay
 from queues.sqlite import SqliteQueue
@@ -166,6 +167,7 @@ class Application:
     scim: Surface
     access: Surface
     console: ASGIApp
+    oauth: Surface
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
@@ -224,6 +226,12 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             settings.request_seconds,
         ),
         console=_Lazy(lambda: _console(settings, service, sender, credential, now)),
+        oauth=oauth_application(
+            authenticator,
+            RateLimit(settings.requests_per_second),
+            now,
+            settings.request_seconds,
+        ),
     )
 
 

@@ -8,11 +8,13 @@ import typer
 import wiring
 from administration import catalog as catalogs
 from administration import directories, tenants
+from administration.checking import Finding, TenantCheck
 from administration.demo import FILE, prepare_demo
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
 from directory.tenants import Tenant
+from trust.keysets import KeySets
 
 app = typer.Typer(no_args_is_help=True, help="Customer organisations.")
 
@@ -130,6 +132,27 @@ def tenant_policy(
         )
 
     _show_policy(run(change), as_json)
+
+
+@app.command("check")
+def tenant_check(tenant: TenantId, as_json: AsJson = False) -> None:
+    """What stands between a tenant and a green Test Connection, with the remedy for each. Exits
+    with 1 where Test Connection would fail."""
+
+    async def check(application: wiring.Application) -> list[Finding]:
+        key_sets, settings = KeySets(), application.settings
+        try:
+            found = await tenants.read_tenant(application.store, tenant)
+            return await TenantCheck(
+                application.store, found, settings.home, settings.cloud, key_sets, wiring.utc_now()
+            ).findings()
+        finally:
+            await key_sets.close()
+
+    findings = run(check)
+    show([asdict(each) for each in findings], as_json, ("item", "state", "found", "remedy"))
+    if any(each.state == "failing" for each in findings):
+        raise typer.Exit(1)
 
 
 @app.command("region")

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from directory.documents import REASONS, Model, Reason, StoredModel
 
 TENANT_ID = "tenant"
@@ -22,12 +24,52 @@ class Token(Model):
     note: str = ""
 
 
+class ClientSecret(Token):
+    """A secret of an OAuth client, and the key that signs the access tokens got with it."""
+
+    signing_key: str = Field(repr=False)
+    """Hexadecimal, 256 bits."""
+
+    @property
+    def credential_id(self) -> str:
+        """What an access token names it by."""
+        return self.token_id
+
+
+class Federation(Model):
+    """A workload whose own identity stands in for an OAuth client's secret."""
+
+    federation_id: str
+    issuer: str
+    subject: str
+    audience: str
+    keys_url: str
+    """Where the issuer publishes its keys."""
+    created: datetime
+    signing_key: str = Field(repr=False)
+
+    @property
+    def credential_id(self) -> str:
+        """What an access token names it by."""
+        return self.federation_id
+
+
+class OAuthClient(Model):
+    """How a connection gets access tokens at Muster's token endpoint."""
+
+    client_id: str
+    created: datetime
+    secrets: tuple[ClientSecret, ...] = ()
+    federation: Federation | None = None
+
+
 class Connection(Model):
     """One Enterprise Application of the tenant: a source that provisions."""
 
     connection_id: str
     name: str
     tokens: tuple[Token, ...] = ()
+    client: OAuthClient | None = None
 
 
 class Policy(Model):
@@ -82,7 +124,7 @@ class LastUse(StoredModel):
     document_type = "LastUse"
 
     credential: str
-    """A token's id; `entra` for Entra ID's own tokens."""
+    """The id of a token, a client's secret or a federation; `entra` for Entra ID's own tokens."""
     at: datetime
     ttl: int
 

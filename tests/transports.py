@@ -33,7 +33,7 @@ class Muster(ABC):
 
     @abstractmethod
     def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
-        """A client of `/scim` or `/access/v1` that sends this token, if any."""
+        """A client of `/scim`, `/access/v1` or `/oauth` that sends this token, if any."""
 
     @abstractmethod
     async def settle(self, tenant_id: str) -> None:
@@ -125,8 +125,13 @@ class InProcess(Muster):
 
     def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
         """See Muster."""
-        app = self.application.scim if surface == "/scim" else self.application.access
-        client = client_of(app, surface, token or "")
+        application = self.application
+        apps = {
+            "/scim": application.scim,
+            "/access/v1": application.access,
+            "/oauth": application.oauth,
+        }
+        client = client_of(apps[surface], surface, token or "")
         if token is None:
             del client.headers["Authorization"]
         return client

@@ -18,8 +18,10 @@ from trust.tokens import Presented, TokenKind, bearer_tokens, presented, prove
 from trust.usage import Usage
 
 if TYPE_CHECKING:
-    from trust.entra import EntraTokens
-    from trust.keysets import KeySets
+    from trust.signed import SignedTokens
+
+SIGNED = ("ey", "muster_oauth_")
+"""What signed tokens begin with: a JSON object in base64url, and Muster's own prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Authenticator:
         self._cloud = cloud or Cloud()
         self._tenants = Tenants(store, now, remember)
         self._usage = Usage(store, now)
-        self._signed: tuple[KeySets, EntraTokens] | None = None
+        self._signed: SignedTokens | None = None
 
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
@@ -71,15 +73,27 @@ class Authenticator:
         shown = presented(text)
         if shown is not None and shown.kind == kind:
             return await self._by_secret(shown)
-        if shown is None and kind == "scim" and text.startswith("ey"):  # a JSON object, encoded
-            return await self._by_signature(text)
+        if shown is None and kind == "scim" and text.startswith(SIGNED):
+            return await self.signed().caller(text)
         raise bad_token()
+
+    def check_home(self, tenant: Tenant) -> None:
+        """Raises HomedElsewhere for a tenant of another region."""
+        self._home.check(tenant)
+
+    def signed(self) -> "SignedTokens":
+        """What verifies signed tokens, made at its first use."""
+        if self._signed is None:
+            from trust.signed import SignedTokens
+
+            self._signed = SignedTokens(self._cloud, self._tenants, self._usage, self.check_home)
+        return self._signed
 
     async def close(self) -> None:
         """Finish what goes on beside the requests."""
         await self._usage.close()
         if self._signed is not None:
-            await self._signed[0].close()
+            await self._signed.close()
 
     async def _by_secret(self, shown: Presented) -> Caller:
         tenant = await self._tenants.get(shown.tenant_id)
@@ -91,17 +105,3 @@ class Authenticator:
             raise bad_token()
         self._usage.saw(shown.tenant_id, shown.token_id)
         return Caller(tenant, connection_id)
-
-    async def _by_signature(self, text: str) -> Caller:
-        if self._signed is None:
-            # Cryptography and an HTTP client take a while to import, and many deployments need
-            # neither.
-            from trust.entra import EntraTokens
-            from trust.keysets import KeySets
-
-            key_sets = KeySets()
-            entra = EntraTokens(self._cloud, self._tenants, key_sets, self._home.check)
-            self._signed = (key_sets, entra)
-        caller = await self._signed[1].caller(text)
-        self._usage.saw(caller.tenant.tenant_id, caller.connection_id)
-        return caller

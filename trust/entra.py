@@ -5,7 +5,7 @@ the token is held against is built from what that tenant registered. All such to
 are its one connection `entra`, because they do not tell applications apart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from directory.tenants import ENTRA_CONNECTION, Tenant
@@ -20,19 +20,12 @@ VERSIONS = ("1.0", "2.0")
 
 
 class EntraTokens:
-    """Verifies them. `check_home` raises HomedElsewhere for a tenant of another region."""
+    """Verifies them."""
 
-    def __init__(
-        self,
-        cloud: Cloud,
-        tenants: Tenants,
-        key_sets: KeySets,
-        check_home: Callable[[Tenant], None],
-    ) -> None:
+    def __init__(self, cloud: Cloud, tenants: Tenants, key_sets: KeySets) -> None:
         self._cloud = cloud
         self._tenants = tenants
         self._key_sets = key_sets
-        self._check_home = check_home
 
     async def caller(self, text: str) -> Caller:
         """The caller that a token proves. Raises Refused."""
@@ -42,7 +35,6 @@ class EntraTokens:
             self._check(claims, tenant)
         except Untrusted as error:
             raise bad_token(error.reason) from None
-        self._check_home(tenant)
         if not any(each.connection_id == ENTRA_CONNECTION for each in tenant.connections):
             raise bad_token()
         return Caller(tenant, ENTRA_CONNECTION)

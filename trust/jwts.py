@@ -42,6 +42,11 @@ def looks_signed(text: str) -> bool:
     return len(text) <= TOKEN_CHARACTERS and _COMPACT.fullmatch(text) is not None
 
 
+def unproven_header(text: str) -> dict[str, Any]:
+    """How a token says that it is signed. Raises Untrusted."""
+    return _segment(text, 0)
+
+
 def unproven_claims(text: str) -> dict[str, Any]:
     """What a token says of itself, to find out what to demand of it; nothing of it is proven.
     Raises Untrusted."""
@@ -52,7 +57,7 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
     """The claims of a token that is all that is demanded, unexpired, and signed with RS256: no
     other algorithm, and no key or address that the token itself brings. Raises Untrusted,
     KeysUnavailable."""
-    header = _segment(text, 0)
+    header = unproven_header(text)
     key_id = header.get("kid")
     if header.get("alg") != "RS256" or not isinstance(key_id, str) or not key_id:
         raise Untrusted

@@ -54,6 +54,17 @@ def issue(
     return text, kept
 
 
+def new_client_id(tenant_id: str) -> str:
+    """The id of an OAuth client. It names its tenant, so that a client is found with one read;
+    that proves nothing."""
+    return f"muster_client_{tenant_id}_{secrets.token_hex(4)}"
+
+
+def new_signing_key() -> str:
+    """256 random bits."""
+    return secrets.token_hex(32)
+
+
 def presented(text: str) -> Presented | None:
     """What a text claims to be; None where it is nothing that Muster issues."""
     found = _SECRET.fullmatch(text)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextvars import Context
 from datetime import datetime
 
 from directory.store import Store, Upsert
@@ -43,7 +44,8 @@ class Usage:
         if len(self._due) >= REMEMBERED:
             self._due.clear()
         self._due[key] = clock + EVERY_SECONDS
-        writing = asyncio.create_task(self._write(tenant_id, credential))
+        # Of no request: it outlives the one that happens to cause it.
+        writing = asyncio.create_task(self._write(tenant_id, credential), context=Context())
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
 

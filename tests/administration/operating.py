@@ -22,6 +22,11 @@ class Operator:
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
+    def exits(self, *arguments: str) -> tuple[int, Any]:
+        """The exit code of a command, and what it prints as JSON."""
+        result = self._runner.invoke(app, [*arguments, "--json"])
+        return result.exit_code, json.loads(result.stdout)
+
     def reads(self, *arguments: str) -> str:
         """What a command that succeeds prints for a person."""
         result = self._runner.invoke(app, list(arguments))

@@ -188,7 +188,10 @@ async def answered(surface: Surface, scope: MutableMapping[str, Any], body: byte
     if client.body:
         assert int(client.headers["content-length"]) == len(client.body)
         content = json.loads(client.body)
-        if client.status >= 400:
+        if client.status >= 400 and surface.name == "oauth":
+            assert content["error"]
+            assert content["error_description"]
+        elif client.status >= 400:
             assert int(content["status"]) == client.status
             assert content["detail"]
     return client

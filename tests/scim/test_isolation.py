@@ -5,12 +5,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from administration.clients import add_secret
 from administration.connections import create_connection
 from administration.tokens import create_token
 from scim.surface import Surface
@@ -43,6 +44,7 @@ class Known:
     external_id: str
     etag: str
     cursor: str
+    client: str
 
     @classmethod
     async def of(cls, tenant: Tenant) -> "Known":
@@ -54,7 +56,10 @@ class Known:
         page = (await tenant.scim.get("/Users", params={"cursor": "", "count": 1})).json()
         etag = (await tenant.scim.get(f"/Users/{ada}")).headers["ETag"]
         event = (await tenant.events())[0].event_id
-        return cls(ada, sales, event, "ada@example.com", "ext-ada-1", etag, page["nextCursor"])
+        store, now = tenant.muster.store, datetime.now(UTC)
+        client, _ = await add_secret(store, tenant.tenant_id, "entra", now, timedelta(days=1))
+        cursor = page["nextCursor"]
+        return cls(ada, sales, event, "ada@example.com", "ext-ada-1", etag, cursor, client)
 
 
 def unknown_like(known: Known) -> Known:
@@ -67,6 +72,7 @@ def unknown_like(known: Known) -> Known:
         external_id="ext-zoe-1",
         etag='W/"' + "0" * (len(known.etag) - 4) + '"',
         cursor="A" * len(known.cursor),
+        client=f"muster_client_t-{NOBODY}_00000000",
     )
 
 
@@ -81,6 +87,7 @@ class Asked:
     json: Any = None
     params: dict[str, str] | None = None
     headers: dict[str, str] | None = None
+    form: dict[str, str] | None = None
 
 
 type Case = Callable[[Known, str], Iterator[Asked]]
@@ -210,6 +217,19 @@ def _access_by_id(known: Known, _: str) -> Iterator[Asked]:
         yield Asked("GET", f"/access/v1/users/{id}", "absent")
 
 
+def _tokens(known: Known, _: str) -> Iterator[Asked]:
+    """A client's id is no secret; whose it is, or that it exists, is told to nobody."""
+    form = {"grant_type": "client_credentials", "client_id": known.client}
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    secret = f"muster_secret_{known.client.split('_')[2]}_00000000_{'0' * 64}"
+    for shown in (
+        {"client_secret": secret},
+        {"client_secret": "guess"},
+        {"client_assertion_type": kind, "client_assertion": "e30.e30.e30"},
+    ):
+        yield Asked("POST", "/oauth/token", "absent", form={**form, **shown})
+
+
 def chained(*cases: Case) -> Case:
     """One after the other."""
 
@@ -244,6 +264,7 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
         "/access/v1/users": {"GET": _access_by_value},
         "/access/v1/users/{id}": {"GET": _access_by_id},
     },
+    "oauth": {"/oauth/token": {"POST": _tokens}},
 }
 """By surface, route and method. A new route fails the first test until it has its case."""
 
@@ -330,6 +351,9 @@ async def test_anothers_is_what_never_was(muster: Muster, tenant: Tenant) -> Non
 
 async def send(tenant: Tenant, surface: str, asked: Asked) -> httpx.Response:
     """Ask as this tenant."""
+    if surface == "oauth":
+        async with tenant.muster.connect("/oauth", None) as oauth:
+            return await oauth.post(asked.path.removeprefix("/oauth"), data=asked.form)
     client = tenant.scim if surface == "scim" else tenant.access
     path = asked.path.removeprefix("/access/v1")
     return await client.request(

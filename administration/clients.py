@@ -1,0 +1,164 @@
+"""The OAuth client of a connection: its secrets, and the workload that may stand in for one."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from administration.connections import change_connection, connection_of
+from administration.tenants import AdministrationError, change_tenant, read_tenant
+from directory.store import Store
+from directory.tenants import ClientSecret, Connection, Federation, OAuthClient
+from trust.cloud import Cloud, is_trustworthy
+from trust.tokens import is_live, issue, new_client_id, new_signing_key
+
+LIVE = 2
+"""Secrets of a client that live at once: the old one and the new one of a rotation."""
+
+
+async def add_secret(
+    store: Store,
+    tenant_id: str,
+    connection_id: str,
+    now: datetime,
+    lifetime: timedelta,
+    overlap: timedelta | None = None,
+) -> tuple[str, str]:
+    """A new secret of the connection's client, which is made with the first one. With an
+    `overlap` the older secret goes on living for that long only. Answers the client's id and the
+    only copy of the secret. Raises AdministrationError where two live already."""
+    text, token = issue("secret", tenant_id, now, expires=now + lifetime)
+    secret = ClientSecret(**token.model_dump(), signing_key=new_signing_key())
+
+    def add(client: OAuthClient) -> OAuthClient:
+        live = [each for each in client.secrets if is_live(each, now)]
+        if len(live) >= LIVE:
+            raise AdministrationError(
+                f"The client has two secrets already ({', '.join(s.token_id for s in live)}), the "
+                "most there can be: one in use, and one to take its place. End the one that is "
+                f"not in use: 'manage.py client revoke {tenant_id} SECRET --connection "
+                f"{connection_id}'."
+            )
+        kept = (_ending(each, now, overlap) for each in live)
+        return client.model_copy(
+            update={"secrets": (*(each for each in kept if is_live(each, now)), secret)}
+        )
+
+    client = await _change(store, tenant_id, connection_id, now, add)
+    return client.client_id, text
+
+
+def _ending(secret: ClientSecret, now: datetime, overlap: timedelta | None) -> ClientSecret:
+    if overlap is None:
+        return secret
+    ends = now + overlap
+    return secret.model_copy(update={"expires": min(ends, secret.expires or ends)})
+
+
+async def revoke_secret(store: Store, tenant_id: str, connection_id: str, secret_id: str) -> None:
+    """End a secret, and within seconds every access token that was got with it. Raises
+    AdministrationError."""
+
+    def revoke(client: OAuthClient) -> OAuthClient:
+        left = tuple(each for each in client.secrets if each.token_id != secret_id)
+        if len(left) == len(client.secrets):
+            raise AdministrationError(
+                f"The client of {connection_id} has no secret {secret_id}: 'manage.py client show "
+                f"{tenant_id} --connection {connection_id}' shows all."
+            )
+        return client.model_copy(update={"secrets": left})
+
+    await _change_existing(store, tenant_id, connection_id, revoke)
+
+
+async def federate(
+    store: Store,
+    tenant_id: str,
+    connection_id: str,
+    now: datetime,
+    *,
+    issuer: str,
+    subject: str,
+    audience: str,
+    keys_url: str,
+    cloud: Cloud,
+) -> OAuthClient:
+    """Let a workload's own identity stand in for a secret, in place of the one that did; the
+    client is made where there is none. Raises AdministrationError."""
+    keys_url = keys_url or cloud.keys_url_of(issuer) or ""
+    if not keys_url:
+        raise AdministrationError(
+            f"{issuer} is no issuer of Entra ID ({cloud.issuer('2.0', '<directory id>')}), so say "
+            "where its keys are published: --keys-url."
+        )
+    if not is_trustworthy(keys_url):
+        raise AdministrationError("Keys are fetched over https only: --keys-url https://…")
+    federation = Federation(
+        federation_id=new_signing_key()[:8],
+        issuer=issuer,
+        subject=subject,
+        audience=audience,
+        keys_url=keys_url,
+        signing_key=new_signing_key(),
+        created=now,
+    )
+    return await _change(
+        store,
+        tenant_id,
+        connection_id,
+        now,
+        lambda client: client.model_copy(update={"federation": federation}),
+    )
+
+
+async def remove_client(store: Store, tenant_id: str, connection_id: str) -> None:
+    """Remove the connection's client with its secrets and its federation, and within seconds
+    every access token. Raises AdministrationError."""
+    await _change_existing(store, tenant_id, connection_id, lambda _: None)
+
+
+async def read_client(store: Store, tenant_id: str, connection_id: str) -> OAuthClient:
+    """Raises AdministrationError where the connection has none."""
+    found = connection_of(await read_tenant(store, tenant_id), connection_id)
+    return _client_of(found, tenant_id)
+
+
+def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
+    if connection.client is None:
+        raise AdministrationError(
+            f"The connection {connection.connection_id} has no client: 'manage.py client create "
+            f"{tenant_id} --connection {connection.connection_id}' makes one."
+        )
+    return connection.client
+
+
+async def _change(
+    store: Store,
+    tenant_id: str,
+    connection_id: str,
+    now: datetime,
+    change: Callable[[OAuthClient], OAuthClient],
+) -> OAuthClient:
+    """Change the connection's client, a new one where it has none."""
+    fresh = OAuthClient(client_id=new_client_id(tenant_id), created=now)
+
+    def apply(connection: Connection) -> Connection:
+        return connection.model_copy(update={"client": change(connection.client or fresh)})
+
+    tenant = await change_tenant(
+        store, tenant_id, lambda found: change_connection(found, connection_id, apply)
+    )
+    return _client_of(connection_of(tenant, connection_id), tenant_id)
+
+
+async def _change_existing(
+    store: Store,
+    tenant_id: str,
+    connection_id: str,
+    change: Callable[[OAuthClient], OAuthClient | None],
+) -> None:
+    def apply(connection: Connection) -> Connection:
+        client = change(_client_of(connection, tenant_id))
+        return connection.model_copy(update={"client": client})
+
+    await change_tenant(
+        store, tenant_id, lambda found: change_connection(found, connection_id, apply)
+    )

@@ -1,0 +1,173 @@
+"""OAuth 2.0 clients: a connection proves itself once an hour and gets a short-lived token.
+
+An access token is `muster_oauth_` and a JWT (RFC 9068's claims, HS256), signed with a random key
+that the credential it was got with keeps on the tenant. So it needs no store of its own, there is
+no key that opens more than one tenant, and it ends with the secret (or the federation) that it
+came from.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+
+from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
+from trust.caller import Caller
+from trust.jwts import Demand, Untrusted, unproven_claims, unproven_header, verified_claims
+from trust.keysets import KeySets
+from trust.refusal import bad_token
+from trust.tenants import Tenants
+from trust.tokens import TENANT_ID_PATTERN, presented, prove
+from trust.usage import Usage
+
+LIFETIME = timedelta(minutes=60)
+PREFIX = "muster_oauth_"
+ISSUER = "muster"
+AUDIENCE = "muster:scim"
+
+_CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})_[0-9a-f]{{8}}")
+
+type Credential = ClientSecret | Federation
+
+
+class InvalidClient(Exception):
+    """Nobody who may have a token. `reason` may be told; it is empty where that would help to
+    guess."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "the client is not known, or its credentials are wrong")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenClient:
+    """A client that has shown who it is, and what it showed."""
+
+    tenant: Tenant
+    connection: Connection
+    client: OAuthClient
+    credential: Credential
+
+    def access_token(self, now: datetime) -> str:
+        """A token for the SCIM endpoint."""
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": self.client.client_id,
+            "client_id": self.client.client_id,
+            "tenant": self.tenant.tenant_id,
+            "iat": int(now.timestamp()),
+            "exp": int((now + LIFETIME).timestamp()),
+            "jti": secrets.token_hex(8),
+        }
+        headers = {"kid": self.credential.credential_id, "typ": "at+jwt"}
+        key = bytes.fromhex(self.credential.signing_key)
+        return PREFIX + jwt.encode(claims, key, "HS256", headers)
+
+
+class Clients:
+    """Proves clients, and the callers that bring their access tokens."""
+
+    def __init__(self, tenants: Tenants, usage: Usage, key_sets: KeySets) -> None:
+        self._tenants = tenants
+        self._usage = usage
+        self._key_sets = key_sets
+
+    async def tenant_of(self, client_id: str) -> Tenant | None:
+        """The tenant that a client id names; nothing is proven by it."""
+        named = _CLIENT_ID.fullmatch(client_id)
+        return await self._tenants.get(named["tenant"]) if named else None
+
+    async def by_secret(self, client_id: str, secret: str, now: datetime) -> ProvenClient:
+        """The client whose live secret this is. Raises InvalidClient."""
+        shown = presented(secret)
+        if shown is None or shown.kind != "secret":
+            raise InvalidClient
+        tenant = await self.tenant_of(client_id)
+        held = [
+            (connection, client, kept)
+            for connection, client in _clients(tenant)
+            if client.client_id == client_id
+            for kept in client.secrets
+        ]
+        proven = prove(shown, [(kept.token_id, kept) for _, _, kept in held], now)
+        if tenant is None or proven is None or shown.tenant_id != tenant.tenant_id:
+            raise InvalidClient
+        connection, client, kept = next(each for each in held if each[2].token_id == proven)
+        return self._proven(tenant, connection, client, kept)
+
+    async def by_assertion(self, client_id: str, assertion: str) -> ProvenClient:
+        """The client whose workload identity signed this assertion (RFC 7523 section 3). Raises
+        InvalidClient, KeysUnavailable."""
+        tenant = await self.tenant_of(client_id)
+        for connection, client in _clients(tenant):
+            federation = client.federation
+            if tenant is None or client.client_id != client_id or federation is None:
+                continue
+            demand = Demand(federation.keys_url, federation.issuer, [federation.audience])
+            try:
+                claims = await verified_claims(self._key_sets, assertion, demand)
+            except Untrusted as error:
+                raise InvalidClient(error.reason.replace("token", "assertion")) from None
+            if claims.get("sub") != federation.subject:
+                raise InvalidClient("the assertion speaks for another subject")
+            return self._proven(tenant, connection, client, federation)
+        raise InvalidClient
+
+    async def caller(self, text: str) -> Caller:
+        """The caller that an access token proves, while its client still has the credential that
+        it was got with. Raises Refused."""
+        try:
+            token = text.removeprefix(PREFIX)
+            return await self._caller(token, unproven_header(token), unproven_claims(token))
+        except Untrusted as error:
+            raise bad_token(error.reason) from None
+
+    async def _caller(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Caller:
+        client_id, credential_id = claims.get("client_id"), header.get("kid")
+        tenant = await self.tenant_of(client_id) if isinstance(client_id, str) else None
+        for connection, client in _clients(tenant):
+            for credential in _credentials(client):
+                if client.client_id == client_id and credential.credential_id == credential_id:
+                    _verify(token, credential)
+                    if tenant is None or claims.get("tenant") != tenant.tenant_id:
+                        raise Untrusted
+                    self._usage.saw(tenant.tenant_id, credential.credential_id)
+                    return Caller(tenant, connection.connection_id)
+        raise Untrusted
+
+    def _proven(
+        self, tenant: Tenant, connection: Connection, client: OAuthClient, credential: Credential
+    ) -> ProvenClient:
+        self._usage.saw(tenant.tenant_id, credential.credential_id)
+        return ProvenClient(tenant, connection, client, credential)
+
+
+def _clients(tenant: Tenant | None) -> Iterator[tuple[Connection, OAuthClient]]:
+    for connection in tenant.connections if tenant else ():
+        if connection.client is not None:
+            yield connection, connection.client
+
+
+def _credentials(client: OAuthClient) -> tuple[Credential, ...]:
+    return (*client.secrets, *((client.federation,) if client.federation else ()))
+
+
+def _verify(token: str, credential: Credential) -> None:
+    try:
+        jwt.decode(
+            token,
+            bytes.fromhex(credential.signing_key),
+            algorithms=["HS256"],
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise Untrusted("the token has expired") from None
+    except (jwt.PyJWTError, ValueError):
+        raise Untrusted from None

@@ -1,0 +1,43 @@
+"""Everything that needs cryptography and an HTTP client, which take a while to import: many
+deployments need neither, and the others not before their first signed token."""
+
+from collections.abc import Callable
+
+from directory.tenants import Tenant
+from trust.caller import Caller
+from trust.clients import PREFIX, Clients
+from trust.cloud import Cloud
+from trust.entra import EntraTokens
+from trust.keysets import KeySets
+from trust.tenants import Tenants
+from trust.usage import Usage
+
+
+class SignedTokens:
+    """Entra ID's own tokens, OAuth clients and their access tokens, on one set of key sets.
+
+    `check_home` raises HomedElsewhere for a tenant of another region.
+    """
+
+    def __init__(
+        self, cloud: Cloud, tenants: Tenants, usage: Usage, check_home: Callable[[Tenant], None]
+    ) -> None:
+        self._key_sets = KeySets()
+        self._usage = usage
+        self._check_home = check_home
+        self._entra = EntraTokens(cloud, tenants, self._key_sets)
+        self.clients = Clients(tenants, usage, self._key_sets)
+
+    async def caller(self, text: str) -> Caller:
+        """The caller that a signed token proves. Raises Refused."""
+        if text.startswith(PREFIX):
+            caller = await self.clients.caller(text)
+        else:
+            caller = await self._entra.caller(text)
+            self._usage.saw(caller.tenant.tenant_id, caller.connection_id)
+        self._check_home(caller.tenant)
+        return caller
+
+    async def close(self) -> None:
+        """Stop fetching keys."""
+        await self._key_sets.close()
