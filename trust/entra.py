@@ -13,6 +13,7 @@ from trust.caller import Caller
 from trust.cloud import Cloud, is_guid
 from trust.jwts import Demand, Untrusted, unproven_claims, verified_claims
 from trust.keysets import KeySets
+from trust.proofs import Proofs
 from trust.refusal import bad_token
 from trust.tenants import Tenants
 
@@ -26,12 +27,16 @@ class EntraTokens:
         self._cloud = cloud
         self._tenants = tenants
         self._key_sets = key_sets
+        self._proofs = Proofs()
 
     async def caller(self, text: str) -> Caller:
         """The caller that a token proves. Raises Refused."""
         try:
             tenant, demand = await self._demand(unproven_claims(text))
-            claims = await verified_claims(self._key_sets, text, demand)
+            claims = self._proofs.find(text, demand)
+            if claims is None:
+                claims = await verified_claims(self._key_sets, text, demand)
+                self._proofs.keep(text, demand, claims)
             self._check(claims, tenant)
         except Untrusted as error:
             raise bad_token(error.reason) from None

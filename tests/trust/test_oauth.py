@@ -344,9 +344,8 @@ def with_part(token: str, index: int, **changes: Any) -> str:
 type Forge = Callable[[str], str]
 FORGERIES: dict[str, Forge] = {
     "other claims": lambda t: with_part(t, 1, exp=int(time.time()) + 10**6),
-    "another tenant": lambda t: with_part(t, 1, tenant="other"),
-    "another client": lambda t: with_part(t, 1, client_id=f"muster_client_{TENANT}_00000000"),
-    "no client": lambda t: with_part(t, 1, client_id=None),
+    "another client": lambda t: with_part(t, 1, sub=f"muster_client_{TENANT}_00000000"),
+    "no client": lambda t: with_part(t, 1, sub=None),
     "another credential": lambda t: with_part(t, 0, kid="00000000"),
     "alg none": lambda t: with_part(t, 0, alg="none").rpartition(".")[0] + ".",
     "alg RS256": lambda t: with_part(t, 0, alg="RS256"),

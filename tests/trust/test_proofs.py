@@ -1,0 +1,30 @@
+"""A proof is remembered for minutes, and for no other token, demand or time."""
+
+from trust.proofs import KEPT, KEPT_SECONDS, Proofs
+
+
+def test_what_is_remembered_and_for_how_long() -> None:
+    clock = 1000.0
+    proofs = Proofs(lambda: clock)
+    long, short = {"exp": 10_000, "sub": "long"}, {"exp": 1060, "sub": "short"}
+    proofs.keep("long", ("one", ("a",)), long)
+    proofs.keep("short", "one", short)
+    assert proofs.find("long", ("one", ("a",))) == long
+    assert proofs.find("short", "one") == short
+    assert proofs.find("long", ("one", ("b",))) is None
+    assert proofs.find("long", "one") is None
+    assert proofs.find("lonG", ("one", ("a",))) is None
+    clock = 1060
+    assert proofs.find("short", "one") is None, "expired"
+    clock = 1000 + KEPT_SECONDS - 1
+    assert proofs.find("long", ("one", ("a",))) == long
+    clock += 1
+    assert proofs.find("long", ("one", ("a",))) is None
+
+
+def test_the_memory_is_bounded() -> None:
+    proofs = Proofs(lambda: 0.0)
+    for number in range(3 * KEPT):
+        proofs.keep(str(number), "", {"exp": 100})
+    assert len(proofs._known) <= KEPT
+    assert proofs.find(str(3 * KEPT - 1), "") is not None
