@@ -38,9 +38,10 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def chromium() -> Iterator[Browser]:
-    """The installed Chromium."""
+    """The installed Chromium; of one test only, because Playwright's event loop runs as long as it
+    is open, and no asynchronous test could run meanwhile."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next((found for name in names if (found := shutil.which(name))), None)
     if executable is None:
