@@ -24,8 +24,12 @@ from commands import (
     token,
     user,
 )
+from commands.access import app as access
+from commands.drift import drift
+from commands.preview import preview
 from commands.replay import replay
 from commands.simulate import simulate
+from commands.why import why
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(tenant.app, name="tenant")
@@ -41,6 +45,10 @@ app.command()(replay)
 app.add_typer(store.app, name="store")
 app.add_typer(console.app, name="console")
 app.command()(simulate)
+app.add_typer(access, name="access")
+app.command()(why)
+app.command()(preview)
+app.command()(drift)
 
 
 @app.callback(help=__doc__)

@@ -52,13 +52,17 @@ class Mappings(Administration):
     async def load(self, file: MappingFile) -> list[Mapping]:
         """Save all mappings of a file. Groups and entitlements are looked up first, so that a
         mistake in one entry changes nothing. Raises AdministrationError."""
+        found = await self.resolve(file)
+        return [await self.save(group, entitlements) for group, entitlements in found.items()]
+
+    async def resolve(self, file: MappingFile) -> dict[str, tuple[EntitlementKey, ...]]:
+        """Group (SCIM id) → what its members get by a file; the last entry of a group counts.
+        Raises AdministrationError."""
         groups = [await self._group(entry) for entry in file.mappings]
         wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
         await refuse_unknown(self.service.store, self.tenant_id, wanted)
-        return [
-            await self.save(group, entry.entitlements)
-            for group, entry in zip(groups, file.mappings, strict=True)
-        ]
+        entries = zip(groups, file.mappings, strict=True)
+        return {group: entry.entitlements for group, entry in entries}
 
     async def save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
         """Give the members of a group (SCIM id) exactly these entitlements, as a new version."""

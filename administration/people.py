@@ -71,22 +71,29 @@ async def list_people(
 
 
 async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
-    """A stored user by SCIM id or userName. Raises AdministrationError where there is none."""
-    id = who
-    if not is_resource_id(who):
-        key = Key.reserve(tenant_id, "User", "userName", who.casefold(), "")
-        reserved = await store.read_many(tenant_id, [key.document_id])
-        id = next((Key.from_document(s.document).resource_id for s in reserved.values()), "")
-    found = await store.read_many(tenant_id, [user_id(id)]) if id else {}
-    for stored in found.values():
-        return stored
+    """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
+    AdministrationError where there is none."""
+    names = {"userName": who.casefold(), "externalId": who}
+    keys = [
+        Key.reserve(tenant_id, "User", attribute, value, "").document_id
+        for attribute, value in names.items()
+    ]
+    reserved = await store.read_many(tenant_id, keys)
+    owners = [Key.from_document(reserved[key].document) for key in keys if key in reserved]
+    ids = [user_id(owner.resource_id) for owner in owners]
+    if is_resource_id(who):
+        ids.insert(0, user_id(who))
+    found = await store.read_many(tenant_id, ids) if ids else {}
+    for id in ids:
+        if id in found:
+            return found[id]
     raise AdministrationError(
-        f"{tenant_id} has no user {who[:200]!r}. A user is named by id or by userName."
+        f"{tenant_id} has no user {who[:200]!r}. A user is named by id, userName or externalId."
     )
 
 
 async def read_person(store: Store, tenant_id: str, who: str) -> Person:
-    """One user by SCIM id or userName. Raises AdministrationError where there is none."""
+    """One user as `find_user` finds it. Raises AdministrationError where there is none."""
     (person,) = await _people(store, tenant_id, [(await find_user(store, tenant_id, who)).document])
     return person
 

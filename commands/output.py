@@ -4,10 +4,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -19,6 +23,9 @@ from queues.port import QueueError
 out = Console()
 
 TenantId = Annotated[str, typer.Argument(help="The tenant's id.")]
+UserName = Annotated[
+    str, typer.Argument(metavar="USER", help="The user's id, userName or externalId.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 JsonFile = Annotated[
     Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False, readable=True)
@@ -44,6 +51,20 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
     except (AdministrationError, QueueError, StoreError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+def plain(value: Any) -> Any:
+    """JSON of what a use case answers: dataclasses, models and moments, names in camelCase."""
+    match value:
+        case BaseModel():
+            return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case list() | tuple():
+            return [plain(one) for one in value]
+    if is_dataclass(value):
+        return {to_camel(f.name): plain(getattr(value, f.name)) for f in fields(value)}
+    return value
 
 
 def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> None:

@@ -9,7 +9,7 @@ from ulid import ULID
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, event_id
 from directory.reading import read_all
-from directory.store import Order, Query, Store
+from directory.store import Order, Query, Store, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Cause:
 
     event_id: str
     event: Event | None
+    """Without the members that it names: there may be a hundred thousand."""
 
     @property
     def at(self) -> datetime | None:
@@ -45,8 +46,8 @@ async def read_causes(store: Store, tenant_id: str, ids: Iterable[str]) -> dict[
     """ULIDs of events → causes, in one round trip."""
     ulids = list(dict.fromkeys(ids))
     found = await read_all(store, tenant_id, [event_id(ulid) for ulid in ulids])
-    events = {id: Event.from_document(stored.document) for id, stored in found.items()}
-    return {ulid: Cause(ulid, events.get(event_id(ulid))) for ulid in ulids}
+    causes = {ulid: Cause(ulid, None) for ulid in ulids}
+    return causes | {cause.event_id: cause for cause in map(_cause, found.values())}
 
 
 async def open_causes(
@@ -76,5 +77,9 @@ async def _causes(
 ) -> tuple[Cause, ...]:
     order = (Order(("eventId",), descending=latest),)
     page = await store.query(tenant_id, Query("Event", where, order, limit=limit))
-    events = [Event.from_document(stored.document) for stored in page.items]
-    return tuple(Cause(event.event_id, event) for event in events)
+    return tuple(map(_cause, page.items))
+
+
+def _cause(stored: Stored) -> Cause:
+    event = Event.from_document({**stored.document, "membership": None})
+    return Cause(event.event_id, event)

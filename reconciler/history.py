@@ -13,8 +13,9 @@ from ulid import ULID
 from directory.access import Access, AccessChange, AccessState, access_id
 from directory.condition import All, Compare, Condition
 from directory.documents import EntitlementKey
-from directory.store import NotFound, Order, Query, Store
-from reconciler.access import lacking, state_of
+from directory.store import Document, NotFound, Order, Query, Store
+from directory.tenants import Policy
+from reconciler.access import current_access, lacking, state_of
 from reconciler.causes import Cause, read_causes
 
 SAME_MOMENT = 10
@@ -62,6 +63,18 @@ class Timeline:
 
     changes: tuple[AccessHistory, ...]
     continuation: str | None
+
+
+async def access_now(store: Store, tenant_id: str, user: Document, policy: Policy) -> PastAccess:
+    """What a read of the access of a stored user says at this moment, deactivation at once
+    included. Raises StoreError."""
+    record = await _record(store, tenant_id, user["resource"]["id"])
+    current = current_access(record, user, policy)
+    state = state_of(current) if current else None
+    if record is None or state != state_of(record):
+        return PastAccess(True, state)
+    causes = await read_causes(store, tenant_id, [record.event_id])
+    return PastAccess(True, state, record.changed_at, cause=causes[record.event_id])
 
 
 async def access_at(

@@ -12,9 +12,8 @@ from typing import Any
 
 from directory.reading import every
 from directory.store import Document, Query, Store
-from directory.tenants import TENANT_ID, Policy
-from reconciler.access import effective_access
-from reconciler.recomputation import read_facts
+from directory.tenants import TENANT_ID
+from reconciler.drift import audit
 
 ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 TYPES = (
@@ -49,7 +48,7 @@ async def assert_consistent(store: Store, tenant_id: str) -> None:
         *_events(directory),
         *_writes(directory),
         *_access(directory),
-        *[problem async for problem in _drift(store, directory)],
+        *[problem async for problem in _drift(store, tenant_id)],
     ]
     assert not problems, "\n".join(problems)
 
@@ -262,18 +261,8 @@ def _paths(record: Document) -> Iterator[list[str]]:
                 yield source["path"]
 
 
-async def _drift(store: Store, directory: Directory) -> AsyncIterator[str]:
+async def _drift(store: Store, tenant_id: str) -> AsyncIterator[str]:
     """Recomputing everybody must change nothing."""
-    policy = Policy.model_validate(directory.of("Tenant")[TENANT_ID]["policy"])
-    users = list(directory.of("User").values())
-    facts = await read_facts(store, directory.tenant_id, users, policy)
-    for user in users:
-        id = user["resource"]["id"]
-        computed = effective_access(user, facts)
-        grants = [
-            g.model_dump(mode="json", by_alias=True, exclude_none=True) for g in computed.grants
-        ]
-        record = directory.of("Access").get(f"access:{id}", {})
-        found = record.get("enabled"), record.get("reasons"), record.get("grants")
-        if found != (computed.enabled, list(computed.reasons), grants):
-            yield f"access:{id} has drifted"
+    async for page in audit(store, tenant_id):
+        for difference in page.differences:
+            yield f"access:{difference.user_id}: {difference.text}"

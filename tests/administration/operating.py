@@ -37,4 +37,4 @@ class Operator:
         """What a command that fails says."""
         result = self._runner.invoke(app, list(arguments))
         assert result.exit_code == 1, result.output
-        return result.stderr
+        return result.output

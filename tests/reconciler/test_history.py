@@ -87,6 +87,8 @@ async def test_the_very_moment_of_a_change_is_after_it(world: World) -> None:
     for steps, state in enumerate(states):
         past = await access_at(world.store, TENANT, "u0", moment + steps * micro, oldest)
         assert past.state == state, steps
+        if steps == 1:
+            assert (past.since, past.until) == (moment + micro, moment + 2 * micro)
 
 
 async def test_what_is_no_longer_kept_is_not_known(world: World) -> None:

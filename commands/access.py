@@ -1,0 +1,133 @@
+"""`manage.py access`: what a user may do, might do at a time, and every change of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+import wiring
+from administration import tenants
+from administration.people import find_user
+from commands.output import AsJson, TenantId, UserName, out, plain, run, show
+from commands.why import caused
+from directory.access import Grant
+from directory.documents import EntitlementKey
+from reconciler.history import PastAccess, Timeline, access_at, access_now, timeline
+
+app = typer.Typer(no_args_is_help=True, help="What a user may do, and might do at a time.")
+
+
+def _moment(text: str) -> datetime:
+    """ISO 8601; without an offset it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("write it as 2026-11-22 or 2026-11-22T14:09:37Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@app.command("show")
+def access_show(
+    tenant: TenantId,
+    user: UserName,
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=_moment, metavar="TIME", help="ISO 8601, UTC; now if left out."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a user may do: enabled or not and why, and the grants with their sources."""
+
+    async def look(application: wiring.Application) -> PastAccess:
+        policy = (await tenants.read_tenant(application.store, tenant)).policy
+        person = (await find_user(application.store, tenant, user)).document
+        now = wiring.utc_now()
+        oldest = now - timedelta(days=application.settings.retention_days)
+        id = person["resource"]["id"]
+        if at is not None:
+            return await access_at(application.store, tenant, id, at, oldest)
+        return await access_now(application.store, tenant, person, policy)
+
+    found = run(look)
+    if as_json:
+        show(plain(found), as_json, ())
+        return
+    if not found.known:
+        out.print("What is kept does not reach back so far.")
+        return
+    if found.state is None:
+        out.print("There was no such user, or no access was computed yet.")
+        return
+    state = found.state
+    out.print("enabled" if state.enabled else f"disabled: {', '.join(state.reasons)}")
+    if found.since:
+        until = f" until {found.until:%Y-%m-%d %H:%M:%S}Z" if found.until else ""
+        out.print(f"since {found.since:%Y-%m-%d %H:%M:%S}Z{until}: {caused(found.cause)}")
+    if state.grants:
+        show([_grant(grant) for grant in state.grants], as_json, ("kind", "key", "from"))
+
+
+@app.command("history")
+def access_history(
+    tenant: TenantId,
+    user: UserName,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Changes to show.")] = 20,
+    after: Annotated[
+        str | None, typer.Option(help="The continuation that the page before ended with.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The changes of a user's access, newest first."""
+
+    async def look(application: wiring.Application) -> Timeline:
+        id = await _user(application, tenant, user)
+        try:
+            return await timeline(application.store, tenant, id, after, limit)
+        except ValueError as error:
+            raise tenants.AdministrationError(str(error)) from None
+
+    page = run(look)
+    rows = [
+        {
+            "at": plain(one.change.at),
+            "gained": _keys(one.gained),
+            "lost": _keys(one.lost),
+            "then": _standing(one.change.after),
+            "cause": caused(one.cause),
+        }
+        | ({"change": plain(one.change)} if as_json else {})
+        for one in page.changes
+    ]
+    if as_json:
+        show({"changes": rows, "continuation": page.continuation}, as_json, ())
+        return
+    show(rows, as_json, ("at", "gained", "lost", "then", "cause"))
+    if page.continuation:
+        typer.echo(f"More: --after {page.continuation}")
+
+
+async def _user(application: wiring.Application, tenant: str, user: str) -> str:
+    await tenants.read_tenant(application.store, tenant)
+    stored = await find_user(application.store, tenant, user)
+    id: str = stored.document["resource"]["id"]
+    return id
+
+
+def _keys(entitlements: tuple[EntitlementKey, ...]) -> str:
+    return ", ".join(f"{one.kind} {one.key}" for one in entitlements)
+
+
+def _standing(state: Any) -> str:
+    if state is None:
+        return "deleted"
+    return "enabled" if state.enabled else f"disabled: {', '.join(state.reasons)}"
+
+
+def _grant(grant: Grant) -> dict[str, str]:
+    sources = [
+        f"{source.type} {' › '.join(source.path)} version {source.mapping_version}"
+        if source.type == "group"
+        else source.type
+        for source in grant.sources
+    ]
+    return {"kind": grant.kind, "key": grant.key, "from": "; ".join(sources)}

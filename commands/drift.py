@@ -1,0 +1,85 @@
+"""`manage.py drift`: whether every access record is what it must be."""
+
+from typing import Annotated, Any
+
+import typer
+
+import wiring
+from administration import tenants
+from administration.events import OPERATOR
+from commands.output import AsJson, out, plain, run, show
+from reconciler.drift import Difference, audit, compare
+from reconciler.drift import repair as write_anew
+
+LISTED = 1_000
+"""Differences that are listed; all are counted."""
+
+
+def drift(
+    tenant: Annotated[
+        str | None, typer.Argument(help="The tenant's id; all tenants if left out.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write the records that drifted anew.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every user's access anew and compare it with the records. What waits for its event
+    is pending, not drift. Exit code 1: drift remains."""
+
+    async def check(application: wiring.Application) -> dict[str, Any]:
+        if tenant is None:
+            found = await tenants.list_tenants(application.store)
+        else:
+            found = [await tenants.read_tenant(application.store, tenant)]
+        report: dict[str, Any] = dict.fromkeys(("users", "drift", "pending", "repaired"), 0)
+        report["differences"] = []
+        for one in found:
+            await _check(application, one.tenant_id, repair, report)
+        return report
+
+    report = run(check)
+    if as_json:
+        show(report, as_json, ())
+    else:
+        if report["differences"]:
+            show(report["differences"], as_json, ("tenant", "user", "kind", "text"))
+        out.print(
+            f"{report['users']} users: {report['drift']} drifted, {report['repaired']} repaired, "
+            f"{report['pending']} pending."
+        )
+    raise typer.Exit(1 if report["drift"] else 0)
+
+
+async def _check(
+    application: wiring.Application, tenant_id: str, repair: bool, report: dict[str, Any]
+) -> None:
+    async for page in audit(application.store, tenant_id):
+        report["users"] += page.examined
+        differences = page.differences
+        drifted = [one.user_id for one in differences if not one.pending]
+        if repair and drifted:
+            now = wiring.utc_now()
+            await write_anew(
+                application.store, application.reconciler, tenant_id, drifted, OPERATOR, now
+            )
+            users = [one.user_id for one in differences]
+            differences = await compare(application.store, tenant_id, users)
+            left = {one.user_id for one in differences if not one.pending}
+            report["repaired"] += len(set(drifted) - left)
+            drifted = sorted(left)
+        report["drift"] += len(drifted)
+        report["pending"] += len(differences) - len(drifted)
+        room = LISTED - len(report["differences"])
+        report["differences"] += [_row(tenant_id, one) for one in differences[:room]]
+
+
+def _row(tenant_id: str, difference: Difference) -> dict[str, Any]:
+    return {
+        "tenant": tenant_id,
+        "user": difference.user_id,
+        "kind": "pending" if difference.pending else difference.kind,
+        "text": difference.text,
+        "stored": plain(difference.stored),
+        "computed": plain(difference.computed),
+    }

@@ -1,0 +1,234 @@
+"""The drift audit: whether every access record is what directory, mappings and policy say.
+
+Everything is computed anew, page by page, with the function that the reconciler uses. A record
+that differs because its event still waits is no drift. To repair is to write a `repair` event per
+user and to reconcile it: whatever made the record wrong, the reconciler writes it as always.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import batched
+from typing import Literal
+
+from directory.access import Access, AccessState, access_id
+from directory.condition import Compare, OneOf
+from directory.documents import Actor, Event, new_resource_id, user_id
+from directory.nesting import EDGE_PAGE, MEMBERS_PER_QUERY
+from directory.reading import every, pages, read_all
+from directory.store import BATCH_OPERATIONS, Create, Query, Store
+from directory.tenants import TENANT_ID, Policy
+from reconciler.access import effective_access, lacking, state_of
+from reconciler.expansion import changed, changed_groups
+from reconciler.recomputation import read_facts
+from reconciler.worker import Reconciler
+from telemetry.traces import traceparent
+
+STEP = 100
+"""Users who are computed together."""
+
+type Kind = Literal["missing", "orphaned", "different"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A record that is not what it must be."""
+
+    user_id: str
+    stored: AccessState | None
+    """None: there is no record."""
+    computed: AccessState | None
+    """None: there is no user."""
+    pending: bool = False
+    """An event that will change the record waits: no drift."""
+
+    @property
+    def kind(self) -> Kind:
+        """No record of a user, a record of nobody, or another record."""
+        if self.stored is None:
+            return "missing"
+        return "orphaned" if self.computed is None else "different"
+
+    @property
+    def text(self) -> str:
+        """What is stored, and what it must be."""
+        if self.stored is None or self.computed is None:
+            return "no record" if self.stored is None else "the record of no user"
+        parts = []
+        if (self.stored.enabled, self.stored.reasons) != (
+            self.computed.enabled,
+            self.computed.reasons,
+        ):
+            parts.append(f"is {_standing(self.stored)}, must be {_standing(self.computed)}")
+        for word, here, there in (
+            ("lacks", self.stored, self.computed),
+            ("must not have", self.computed, self.stored),
+        ):
+            if keys := lacking(here, there):
+                parts.append(f"{word} {', '.join(f'{one.kind} {one.key}' for one in keys)}")
+        return "; ".join(parts) or "the same grants from other sources"
+
+
+def _standing(state: AccessState) -> str:
+    return "enabled" if state.enabled else f"disabled ({', '.join(state.reasons)})"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """What a page of records showed."""
+
+    examined: int
+    """Users on it; none where it looked for records of nobody."""
+    differences: tuple[Difference, ...]
+
+
+async def audit(store: Store, tenant_id: str) -> AsyncIterator[AuditPage]:
+    """Every difference in a tenant, in bounded memory: first of all users, then of records that
+    belong to nobody. Raises StoreError."""
+    async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
+        users = [stored.document["id"].removeprefix("user:") for stored in page]
+        yield AuditPage(len(users), await compare(store, tenant_id, users))
+    records = Query("Access", fields=("userId",), limit=STEP)
+    async for page in pages(store, tenant_id, records):
+        users = [stored.document["userId"] for stored in page]
+        found = await read_all(store, tenant_id, [user_id(user) for user in users])
+        nobody = [user for user in users if user_id(user) not in found]
+        if nobody:
+            yield AuditPage(0, await compare(store, tenant_id, nobody))
+
+
+async def compare(store: Store, tenant_id: str, users: Sequence[str]) -> tuple[Difference, ...]:
+    """The differences of these users (SCIM ids).
+
+    Others write meanwhile. So a difference counts where it shows twice on one version of the
+    record, and what waits is read in between: had an event that is done by then explained the
+    first, the reconciler would have moved the version.
+    """
+    first = {one.user_id: etag for one, etag in await _differences(store, tenant_id, users)}
+    if not first:
+        return ()
+    waiting = await _waiting(store, tenant_id)
+    second = await _differences(store, tenant_id, list(first))
+    above = await _groups_above(store, tenant_id, [one.user_id for one, _ in second])
+    found = []
+    for one, etag in second:
+        if waiting.reaches(one.user_id, above[one.user_id]):
+            found.append(replace(one, pending=True))
+        elif etag == first[one.user_id]:
+            found.append(one)
+    return tuple(found)
+
+
+async def repair(
+    store: Store,
+    reconciler: Reconciler,
+    tenant_id: str,
+    users: Sequence[str],
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Have the records of these users written anew, each by an event of its own. The events are
+    reconciled here; what is left where this dies waits for the timer. Raises StoreError."""
+    for some in batched(users, BATCH_OPERATIONS, strict=False):
+        events = [_repair_event(tenant_id, user, actor, now) for user in some]
+        await store.batch(tenant_id, [Create(event.to_document()) for event in events])
+        for event in events:
+            await reconciler.handle(tenant_id, event.event_id)
+
+
+def _repair_event(tenant_id: str, user: str, actor: Actor, now: datetime) -> Event:
+    return Event(
+        tenant_id=tenant_id,
+        event_id=new_resource_id(),
+        at=now,
+        actor=actor,
+        request_id=new_resource_id(),
+        operation="repair",
+        resource_type="User",
+        resource_id=user,
+        scope="user",
+        traceparent=traceparent(),
+    )
+
+
+async def _differences(
+    store: Store, tenant_id: str, ids: Sequence[str]
+) -> list[tuple[Difference, str | None]]:
+    """What differs at one look, with the ETag of its record. The records are read first: what is
+    true then is at least as new."""
+    records = await read_all(store, tenant_id, [access_id(id) for id in ids])
+    found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids)])
+    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
+    users = {id: found[user_id(id)].document for id in ids if user_id(id) in found}
+    facts = await read_facts(store, tenant_id, list(users.values()), policy)
+    differences: list[tuple[Difference, str | None]] = []
+    for id in ids:
+        record = records.get(access_id(id))
+        stored = state_of(Access.from_document(record.document)) if record else None
+        computed = state_of(effective_access(users[id], facts)) if id in users else None
+        if stored != computed:
+            etag = record.etag if record else None
+            differences.append((Difference(id, stored, computed), etag))
+    return differences
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Whom the events of a tenant reach that are not reconciled yet."""
+
+    everybody: bool = False
+    users: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+
+    def add(self, event: Event) -> None:
+        match event.scope:
+            case "tenant":
+                self.everybody = True
+            case "user":
+                self.users.add(event.resource_id)
+            case "group":
+                self.groups.add(event.resource_id)
+            case "members":
+                members = (id for id in changed(event) if id.startswith("user:"))
+                self.users |= {id.removeprefix("user:") for id in members}
+                self.groups |= set(changed_groups(event))
+
+    def reaches(self, user: str, above: set[str]) -> bool:
+        return self.everybody or user in self.users or not above.isdisjoint(self.groups)
+
+
+async def _waiting(store: Store, tenant_id: str) -> _Waiting:
+    waiting = _Waiting()
+    query = Query("Event", Compare(("state",), "eq", "pending"))
+    async for stored in every(store, tenant_id, query):
+        waiting.add(Event.from_document(stored.document))
+    return waiting
+
+
+async def _groups_above(store: Store, tenant_id: str, users: Sequence[str]) -> dict[str, set[str]]:
+    """User → every group above, those that are gone and whose edges are not removed among them:
+    it is along those edges that the event of a deletion reaches the user."""
+    direct: dict[str, set[str]] = {}
+    level = list(users)
+    while level:
+        for some in batched(level, MEMBERS_PER_QUERY, strict=False):
+            direct |= {member: set() for member in some}
+            query = Query(
+                "Membership",
+                OneOf(("memberId",), some),
+                fields=("groupId", "memberId"),
+                limit=EDGE_PAGE,
+            )
+            async for edge in every(store, tenant_id, query):
+                direct[edge.document["memberId"]].add(edge.document["groupId"])
+        level = sorted(set().union(*direct.values()) - direct.keys())
+    return {user: _closure(user, direct) for user in users}
+
+
+def _closure(user: str, direct: Mapping[str, set[str]]) -> set[str]:
+    above: set[str] = set()
+    level = direct[user]
+    while level:
+        above |= level
+        level = set().union(*(direct[group] for group in level)) - above
+    return above
