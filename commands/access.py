@@ -8,7 +8,8 @@ import typer
 import wiring
 from administration import tenants
 from administration.people import find_user
-from commands.output import AsJson, TenantId, UserName, out, plain, run, show
+from commands.output import AsJson, TenantId, out, plain, run, show
+from commands.user import UserName
 from commands.why import caused
 from directory.access import Grant
 from directory.documents import EntitlementKey

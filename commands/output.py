@@ -23,9 +23,6 @@ from queues.port import QueueError
 out = Console()
 
 TenantId = Annotated[str, typer.Argument(help="The tenant's id.")]
-UserName = Annotated[
-    str, typer.Argument(metavar="USER", help="The user's id, userName or externalId.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 JsonFile = Annotated[
     Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False, readable=True)

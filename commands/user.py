@@ -13,7 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="Users, and those made by hand.")
 
 COLUMNS = ("userName", "name", "workEmail", "source", "enabled", "userId")
 
-UserName = Annotated[str, typer.Argument(metavar="USER", help="The user's id or userName.")]
+UserName = Annotated[
+    str, typer.Argument(metavar="USER", help="The user's id, userName or externalId.")
+]
 GivenName = Annotated[str | None, typer.Option(help="First name.")]
 FamilyName = Annotated[str | None, typer.Option(help="Last name.")]
 Email = Annotated[
