@@ -34,6 +34,8 @@ param entraAudiences array = []
 
 @description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
 param entraApplications array = []
+@description('Client id of the application in Entra ID that administrators sign in to; empty: no console. Its secret goes into the stamp\'s Key Vault.')
+param consoleClientId string = ''
 
 @description('Spread every service over the region\'s availability zones.')
 param zoneRedundant bool
@@ -159,6 +161,7 @@ module resources 'modules/stamp.bicep' = {
     regionUrls: regionUrls
     entraAudiences: entraAudiences
     entraApplications: entraApplications
+    consoleClientId: consoleClientId
     zoneRedundant: zoneRedundant
     capacityMode: capacityMode
     maxThroughput: maxThroughput
@@ -213,6 +216,9 @@ output functionAppUrl string = resources.outputs.functionAppUrl
 
 @description('What a customer pastes into Entra ID.')
 output tenantUrl string = resources.outputs.tenantUrl
+
+@description('The Key Vault of the console\'s secret; empty: no console.')
+output vaultName string = resources.outputs.vaultName
 
 @description('MUSTER_COSMOS_ENDPOINT for manage.py.')
 output cosmosEndpoint string = resources.outputs.cosmosEndpoint

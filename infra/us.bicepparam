@@ -13,6 +13,7 @@ param publicUrl = ''
 param regionUrls = {}
 param entraAudiences = []
 param entraApplications = []
+param consoleClientId = ''
 param customDomain = ''
 param certificateVaultId = ''
 param certificateName = ''

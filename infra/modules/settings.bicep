@@ -41,6 +41,11 @@ param entraAudiences array
 
 @description('Applications that those tokens may be issued to; empty: the code\'s default.')
 param entraApplications array
+@description('Client id of the application that administrators sign in to; empty: no console.')
+param consoleClientId string
+
+@description('URL of the Key Vault that holds the console\'s secret; empty: no console.')
+param vaultUri string
 
 @description('Days for which events that are done are kept.')
 @minValue(1)
@@ -94,6 +99,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_ENTRA_ISSUER_URL: ''
     MUSTER_ENTRA_AUDIENCES: empty(entraAudiences) ? '' : string(entraAudiences)
     MUSTER_ENTRA_APPLICATIONS: empty(entraApplications) ? '' : string(entraApplications)
+    MUSTER_CONSOLE_CLIENT_ID: consoleClientId
+    MUSTER_CONSOLE_AUTHORITY: '${environment().authentication.loginEndpoint}organizations/v2.0'
+    MUSTER_CONSOLE_CLIENT_SECRET: empty(vaultUri) ? '' : '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/console-client-secret)'
     MUSTER_COSMOS_ENDPOINT: cosmosEndpoint
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName

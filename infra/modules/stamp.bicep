@@ -28,6 +28,8 @@ param entraAudiences array
 
 @description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
 param entraApplications array
+@description('Client id of the application that administrators sign in to; empty: no console.')
+param consoleClientId string
 
 @description('Spread every service over the availability zones.')
 param zoneRedundant bool
@@ -119,6 +121,7 @@ param certificateName string
 
 // Stable for a subscription and a stamp, different everywhere else.
 var suffix = '${stamp}-${take(uniqueString(resourceGroup().id), 6)}'
+var vaultName = empty(consoleClientId) ? '' : 'kv-muster-${suffix}'
 // The queue dead-letters after as many deliveries as the code takes for the last one.
 var maxDeliveryCount = 10
 
@@ -173,6 +176,18 @@ module serviceBus 'servicebus.bicep' = {
     zoneRedundant: zoneRedundant
     privateOnly: vnetEnabled
     maxDeliveryCount: maxDeliveryCount
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module vault 'keyvault.bicep' = if (!empty(consoleClientId)) {
+  params: {
+    name: vaultName
+    location: location
+    tags: tags
+    privateOnly: vnetEnabled
+    appPrincipalId: identity.outputs.principalId
+    operators: operators
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -240,6 +255,24 @@ module endpoints 'endpoints.bicep' = if (vnetEnabled) {
   }
 }
 
+module vaultEndpoint 'endpoints.bicep' = if (vnetEnabled && !empty(consoleClientId)) {
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    networkId: network!.outputs.id
+    subnetId: network!.outputs.endpointSubnetId
+    services: [
+      {
+        name: 'vault'
+        serviceId: vault!.outputs.id
+        groupId: 'vault'
+        zone: 'privatelink.vaultcore.azure.net'
+      }
+    ]
+  }
+}
+
 module app 'functionapp.bicep' = {
   params: {
     suffix: suffix
@@ -254,7 +287,7 @@ module app 'functionapp.bicep' = {
     subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
     workspaceId: monitoring.outputs.workspaceId
   }
-  dependsOn: [roles, endpoints] // its host reads storage and queue as soon as it starts
+  dependsOn: [roles, endpoints, vaultEndpoint] // its host reads storage and queue as soon as it starts
 }
 
 var ownUrl = 'https://${app.outputs.hostName}'
@@ -275,6 +308,8 @@ module settings 'settings.bicep' = {
     regionUrls: regionUrls
     entraAudiences: entraAudiences
     entraApplications: entraApplications
+    consoleClientId: consoleClientId
+    vaultUri: empty(consoleClientId) ? '' : vault!.outputs.uri
     retentionDays: retentionDays
     schemas: schemas
     entitlementKinds: entitlementKinds
@@ -326,6 +361,9 @@ output functionAppUrl string = ownUrl
 
 @description('What a customer pastes into Entra ID.')
 output tenantUrl string = '${tenantHost}/scim'
+
+@description('The Key Vault of the console\'s secret; empty: no console.')
+output vaultName string = vaultName
 
 @description('URL of the Cosmos DB account.')
 output cosmosEndpoint string = cosmos.outputs.endpoint

@@ -36,6 +36,10 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "properties.deleteRetentionPolicy.enabled": True,
         "properties.containerDeleteRetentionPolicy.enabled": True,
     },
+    "Microsoft.KeyVault/vaults": {
+        "properties.enableSoftDelete": True,
+        "properties.enablePurgeProtection": True,
+    },
     "Microsoft.Web/serverfarms": {"sku.name": "FC1", "properties.reserved": True},
     "Microsoft.Web/sites": {
         "properties.functionAppConfig.runtime.name": "python",
@@ -61,6 +65,7 @@ REGIONAL = {
     "vnetAddressPrefix",
     "publicUrl",
     "regionUrls",
+    "consoleClientId",
     "databaseAccountName",
     "customDomain",
     "certificateVaultId",

@@ -31,6 +31,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "properties.disableLocalAuth": True,
         "properties.minimumTlsVersion": "1.2",
     },
+    "Microsoft.KeyVault/vaults": {"properties.enableRbacAuthorization": True},
     "Microsoft.OperationalInsights/workspaces": {"properties.features.disableLocalAuth": True},
     "Microsoft.Insights/components": {"properties.DisableLocalAuth": True},
     "Microsoft.Web/sites": {
@@ -52,6 +53,7 @@ PRIVATE = {
     "Microsoft.DocumentDB/databaseAccounts": ("Sql",),
     "Microsoft.ServiceBus/namespaces": ("namespace",),
     "Microsoft.Storage/storageAccounts": ("blob", "table"),
+    "Microsoft.KeyVault/vaults": ("vault",),
 }
 
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles → where it may be
@@ -60,6 +62,8 @@ ROLES = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ("Microsoft.Storage/storageAccounts",),
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Microsoft.Storage/storageAccounts",),
     "3913510d-42f4-4e42-8a64-420c390055eb": ("Microsoft.Insights/components",),
+    "4633458b-17de-408a-b874-0445c86b69e6": ("Microsoft.KeyVault/vaults",),
+    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": ("Microsoft.KeyVault/vaults",),
     "090c5cfd-751d-490a-894a-3ce6f1109419": ("Microsoft.ServiceBus/namespaces/queues",),
     "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39": (
         "Microsoft.ServiceBus/namespaces/queues",
@@ -105,18 +109,22 @@ def nothing_reads_or_holds_a_secret(infra: Infra) -> Iterator[str]:
 @policy(
     *(
         Change(f"modules/{module}.bicep", "privateOnly ? 'Disabled' : 'Enabled'", "'Enabled'")
-        for module in ("cosmos", "servicebus", "storage")
+        for module in ("cosmos", "keyvault", "servicebus", "storage")
     ),
     *(
         Change("modules/stamp.bicep", f"{name}.outputs.id\n        groupId", "''\n        groupId")
-        for name in ("cosmos", "serviceBus", "storage")
+        for name in ("cosmos", "serviceBus", "storage", "vault!")
     ),
     Change("modules/stamp.bicep", "privateOnly: vnetEnabled", "privateOnly: false"),
     Change("modules/servicebus.bicep", "privateOnly ? 'Premium' : 'Standard'", "'Standard'"),
 )
 def with_a_network_nothing_else_is_public(infra: Infra) -> Iterator[str]:
-    endpoints = infra.files["modules/stamp.bicep"].resources["endpoints"]
-    served = {(s["serviceId"], s["groupId"]) for s in endpoints.get("params.services")}
+    served = {
+        (str(service["serviceId"]).replace("!", ""), service["groupId"])
+        for use in infra.modules()
+        if use.type == "endpoints.bicep"
+        for service in use.get("params.services")
+    }
     for type in PRIVATE:
         for resource in infra.resources(type):
             access = resource.get("properties.publicNetworkAccess")

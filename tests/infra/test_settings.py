@@ -23,10 +23,12 @@ BICEP = "infra/modules/settings.bicep"
 LOCAL = "local.settings.example.json"
 
 LAPTOP = {
+    "MUSTER_COSMOS_KEY": "the emulator's; Azure has identities",
+    "ServiceBusConnection": "the emulator's; Azure has identities",
     "MUSTER_DATA": "on Azure, state is in Cosmos DB and Service Bus",
     "MUSTER_TRACE": "writes traces to a terminal; Azure has Application Insights",
 }
-"""Settings that Azure does not set, beside the emulators' keys, and why."""
+"""Settings that Azure does not set, and why."""
 
 HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "the host sends telemetry with the identity",
@@ -74,7 +76,7 @@ def problems(code: dict[str, FieldInfo], bicep: dict[str, Any], local: dict[str,
     for name, field in code.items():
         if is_secret(field) and name in bicep and "@Microsoft.KeyVault" not in str(bicep[name]):
             found.append(f"{name} is secret: {BICEP} may set it by a Key Vault reference only.")
-        if name not in bicep and name not in LAPTOP and not is_secret(field):
+        if name not in bicep and name not in LAPTOP:
             found.append(
                 f"wiring.Settings reads {name}, which {BICEP} does not set: add it there, with a "
                 "parameter in stamp.bicep and main.bicep if stamps differ in it (or, if it is for "
