@@ -43,8 +43,9 @@ class _Bench:
         measured = _run(comparison.measure(plan, self._errors.print))
         _draw(measured, PICTURE if self._keep else Path(".bench") / PICTURE.name)
         bars = f"```\n{tables.bars(measured)}\n```\n"
+        picture = [f"![Requests per second of both]({PICTURE.name})\n"] if self._keep else []
         table = tables.comparison_table(measured)
-        self._show("comparison", [table, bars, tables.flatness_table(measured)])
+        self._show("comparison", [table, bars, *picture, tables.flatness_table(measured)])
 
     def fan_out(self) -> None:
         """One mapping on one large group."""
