@@ -1,5 +1,6 @@
 """The queries of alerts and workbook ask for what the code logs, and for nothing else."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from telemetry import logs
 from tests.hosting import Host
 from tests.infra.bicep import INFRA, Infra
+from tests.infra.triggers import triggers
 
 ROOT = Path(__file__).parents[2]
 FIELD = re.compile(r"(?:told|parse_json\(Message\))\.(\w+)")
@@ -24,6 +26,15 @@ def test_fields_are_those_of_a_log_record() -> None:
     asked = {(name, field) for name, text in queries() for field in FIELD.findall(text)}
     assert asked, "the queries name fields in another way now: this test must follow"
     assert {(name, field) for name, field in asked if field not in logs._FIELDS} == set()
+
+
+def test_every_function_s_log_reaches_azure() -> None:
+    """The host's default is to drop what is below a warning."""
+    levels = json.loads((ROOT / "host.json").read_text())["logging"]["logLevel"]
+    functions = {*triggers()}
+    told = {name.split(".")[1] for name, level in levels.items() if name.endswith(".User")}
+    assert told == functions
+    assert {levels[f"Function.{name}.User"] for name in functions} == {"Information"}
 
 
 def test_the_timer_logs_the_age_of_the_oldest_pending_event(host: Host) -> None:

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-import function_app
 from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite import SqliteQueue
 from tests.infra.bicep import Infra
+from tests.infra.triggers import triggers
 from wiring import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -176,9 +176,7 @@ def test_regions_are_those_of_the_code() -> None:
 def test_triggers_find_their_queue_and_its_connection() -> None:
     infra = Infra.read()
     queue = infra.files["modules/servicebus.bicep"].resources["events"].get("name")
-    found = [function.get_trigger() for function in function_app.app.get_functions()]
-    triggers = [trigger.get_dict_repr() for trigger in found if trigger]
-    queued = [trigger for trigger in triggers if trigger["type"] == "serviceBusTrigger"]
+    queued = [trigger for trigger in triggers().values() if trigger["type"] == "serviceBusTrigger"]
     assert [trigger["queueName"] for trigger in queued] == [queue]
     for trigger in queued:
         name = f"{trigger['connection']}__fullyQualifiedNamespace"
