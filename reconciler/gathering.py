@@ -50,14 +50,19 @@ class Gathering:
 
     async def _work(self, tenant_id: str) -> None:
         waiting = self._waiting[tenant_id]
-        while waiting:
-            requests = [waiting.popleft()]
-            users = dict(requests[0].causes)
-            while waiting and len(users) + len(waiting[0].causes) <= self._page:
-                requests.append(waiting.popleft())
-                users |= {**requests[-1].causes, **users}
-            await self._settle(tenant_id, requests, users)
-        del self._waiting[tenant_id]
+        requests: list[_Request] = []
+        try:
+            while waiting:
+                requests = [waiting.popleft()]
+                users = dict(requests[0].causes)
+                while waiting and len(users) + len(waiting[0].causes) <= self._page:
+                    requests.append(waiting.popleft())
+                    users |= {**requests[-1].causes, **users}
+                await self._settle(tenant_id, requests, users)
+        finally:
+            del self._waiting[tenant_id]
+            for request in (*requests, *waiting):  # the work itself was cancelled: so are they
+                request.done.cancel()
 
     async def _settle(self, tenant_id: str, requests: list[_Request], users: Causes) -> None:
         """Answer requests; where the page fails because of one user, each on its own."""

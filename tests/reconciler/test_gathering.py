@@ -70,3 +70,19 @@ async def test_one_that_fails_fails_alone(error: Exception, failed: list[bool]) 
     )
     assert [isinstance(outcome, Exception) for outcome in outcomes] == failed
     await gathering.ask("t", {"u9": "e"})  # and it goes on
+
+
+async def test_nobody_waits_for_work_that_is_gone_and_the_next_begins_anew() -> None:
+    recorder = Recorder()
+    gathering = Gathering(recorder, page=1)
+    asked = [asyncio.create_task(gathering.ask("t", {f"u{n}": "e"})) for n in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (work,) = gathering._working
+    work.cancel()
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 3
+    recorder.open.set()
+    await gathering.ask("t", {"u": "e"})
+    assert recorder.pages[-1] == ("t", {"u": "e"})
