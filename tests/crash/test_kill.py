@@ -14,6 +14,7 @@ import pytest
 from administration.demo import TENANT, prepare_demo
 from administration.mappings import Mappings
 from queues.relay import Relay
+from reconciler.recomputation import PAGE
 from scim.writing import Service
 from tests.crash.killing import NOTHING, State, host, state
 from tests.crash.mortal import process
@@ -182,7 +183,7 @@ async def test_a_death_between_two_pages_of_a_mapping(
         with host(folder, f"page-{pages}") as first:
             await _map(disk, await _group(disk, "Crowd"))
             first.killed()
-        assert await _owners(disk) == pages * 50
+        assert await _owners(disk) == pages * PAGE
         with host(folder):
             await disk.settled()
         assert await _owners(disk) == CROWD
