@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ import orjson
 from directory.access import AccessChange, AccessState, Publication, access_change_id
 from directory.condition import Compare
 from directory.reading import every_tenant
-from directory.store import Delete, NotFound, Operation, Query, Store
+from directory.store import BATCH_OPERATIONS, Delete, NotFound, Operation, Query, Store
 from queues.port import BODY_BYTES, Message, QueueError, QueueSender
 from reconciler.recomputation import Committed
 
@@ -100,9 +101,10 @@ class Publisher:
         await self._topic.send([message_of(change) for change in changes])
         tenant_id = publications[0].tenant_id
         rows: list[Operation] = [Delete(publication.document_id) for publication in publications]
-        try:
-            await self._store.batch(tenant_id, rows)
-        except NotFound:  # the timer was there, too
-            for row in rows:
-                with suppress(NotFound):
-                    await self._store.batch(tenant_id, [row])
+        for some in batched(rows, BATCH_OPERATIONS, strict=False):
+            try:
+                await self._store.batch(tenant_id, some)
+            except NotFound:  # the timer was there, too
+                for row in some:
+                    with suppress(NotFound):
+                        await self._store.batch(tenant_id, [row])
