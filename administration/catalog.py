@@ -1,6 +1,6 @@
 """The catalog: what can be granted in a tenant."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from typing import Annotated
 
@@ -11,7 +11,6 @@ from administration.tenants import AdministrationError
 from directory.documents import (
     ENTITLEMENT_KINDS,
     Entitlement,
-    EntitlementKey,
     Model,
     entitlement_id,
 )
@@ -110,13 +109,3 @@ async def refuse_unknown(store: Store, tenant_id: str, wanted: Sequence[tuple[st
             f"The catalog of {tenant_id} does not have: {names}. Import them first: "
             f"'manage.py catalog import {tenant_id} FILE'."
         )
-
-
-async def entitlement_names(
-    store: Store, tenant_id: str, wanted: Iterable[EntitlementKey]
-) -> dict[tuple[str, str], str]:
-    """(kind, key) → display name, of those that the catalog has."""
-    pairs = sorted({(one.kind, one.key) for one in wanted})
-    found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in pairs])
-    entries = [Entitlement.from_document(stored.document) for stored in found.values()]
-    return {(entry.kind, entry.key): entry.display_name for entry in entries}

@@ -9,7 +9,7 @@ from itertools import batched
 
 from administration.catalog import CatalogEntry, CatalogFile, list_catalog, to_entitlement
 from administration.events import Administration
-from administration.people import name_of
+from administration.reading.naming import person_name
 from administration.tenants import AdministrationError
 from directory.access import ManualGrants
 from directory.documents import Event, Model, entitlement_id, group_id, user_id
@@ -208,5 +208,5 @@ def _named(id: str, found: Mapping[str, Stored]) -> str:
         return f"{id} (deleted)"
     resource = found[id].document["resource"]
     if found[id].document["type"] == "User":
-        return f"hand to {name_of(resource)}"
+        return f"hand to {person_name(resource)}"
     return f"the group {resource['displayName']}"

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from administration.catalog import entitlement_names, refuse_unknown
+from administration.catalog import refuse_unknown
 from administration.events import Administration
-from administration.people import find_user
+from administration.reading.naming import entitlement_names
+from administration.reading.users import find_user
 from administration.tenants import AdministrationError
 from directory.access import ManualGrant, ManualGrants, manual_grants_id
 from directory.documents import Actor, EntitlementKey, Event
@@ -43,7 +44,7 @@ async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]
         GivenGrant(
             kind=grant.kind,
             key=grant.key,
-            display_name=names.get((grant.kind, grant.key), grant.key),
+            display_name=names[grant.kind, grant.key],
             since=grant.since,
             given_by=grant.given_by,
         )

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from administration.events import Administration
-from administration.people import find_user, name_of
+from administration.reading.naming import person_name
+from administration.reading.users import find_user
 from administration.tenants import AdministrationError
 from directory.completeness import missing, work_email
 from directory.condition import All, AnyElement, Compare
@@ -179,4 +180,4 @@ def _described(user: Document) -> str:
     """Who a user is, to an administrator of the same tenant."""
     resource = user["resource"]
     origin = "made by hand" if user["source"] == "manual" else "from Entra ID"
-    return f"{name_of(resource)} ({origin}, id {resource['id']})"
+    return f"{person_name(resource)} ({origin}, id {resource['id']})"

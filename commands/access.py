@@ -7,8 +7,8 @@ import typer
 
 import wiring
 from administration import tenants
-from administration.people import find_user
-from commands.output import AsJson, TenantId, out, plain, run, show
+from administration.reading.users import find_user
+from commands.output import AsJson, TenantId, begun_here, out, plain, run, show
 from commands.user import UserName
 from commands.why import caused
 from directory.access import Grant
@@ -82,10 +82,8 @@ def access_history(
 
     async def look(application: wiring.Application) -> Timeline:
         id = await _user(application, tenant, user)
-        try:
+        with begun_here():
             return await timeline(application.store, tenant, id, after, limit)
-        except ValueError as error:
-            raise tenants.AdministrationError(str(error)) from None
 
     page = run(look)
     rows = [

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 import wiring
-from administration import groups, tenants
+from administration import tenants
 from administration.group_import import GroupImport, ImportedGroup, parse_import
-from commands.output import AsJson, DataFile, DryRun, TenantId, run, show
+from administration.reading.groups import GroupOverview, list_groups, read_group
+from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
+from commands.output import AsJson, DataFile, DryRun, TenantId, begun_here, run, show
 
 app = typer.Typer(no_args_is_help=True, help="Groups and their status.")
 
@@ -19,7 +21,7 @@ COLUMNS = ("group", "status", "applied", "members", "gives", "groupId")
 def group_list(
     tenant: TenantId,
     named: Annotated[str, typer.Option(help="Only those with this in their name.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=groups.MOST_PER_PAGE)] = groups.PAGE,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_PER_PAGE)] = PAGE,
     after: Annotated[
         str | None, typer.Option(help="The continuation that the page before ended with.")
     ] = None,
@@ -27,19 +29,19 @@ def group_list(
 ) -> None:
     """A page of a tenant's groups."""
 
-    async def read(application: wiring.Application) -> groups.GroupPage:
+    async def read(application: wiring.Application) -> PageOf[GroupOverview]:
         await tenants.read_tenant(application.store, tenant)
-        return await groups.list_groups(
-            application.store, tenant, named=named, limit=limit, continuation=after
-        )
+        with begun_here():
+            return await list_groups(application.store, tenant, named, after, limit)
 
     page = run(read)
     if as_json:
-        show(page.model_dump(mode="json", by_alias=True), as_json, ())
+        groups = [group.model_dump(mode="json", by_alias=True) for group in page.rows]
+        show({"groups": groups, "continuation": page.next}, as_json, ())
         return
-    show([_row(group) for group in page.groups], as_json, COLUMNS)
-    if page.continuation:
-        typer.echo(f"More: --after {page.continuation}")
+    show([_row(group) for group in page.rows], as_json, COLUMNS)
+    if page.next:
+        typer.echo(f"More: --after {page.next}")
 
 
 @app.command("import")
@@ -74,16 +76,21 @@ def group_show(
 ) -> None:
     """One group."""
 
-    async def read(application: wiring.Application) -> groups.GroupOverview:
+    async def read(application: wiring.Application) -> GroupOverview:
         await tenants.read_tenant(application.store, tenant)
-        return await groups.read_group(application.store, tenant, group)
+        found = await read_group(application.store, tenant, group)
+        if found is None:
+            raise tenants.AdministrationError(
+                f"{tenant} has no group {group[:100]!r}: 'manage.py group list {tenant}' shows all."
+            )
+        return found
 
     found = run(read)
     shown = found.model_dump(mode="json", by_alias=True) if as_json else _row(found)
     show(shown, as_json, COLUMNS)
 
 
-def _row(group: groups.GroupOverview) -> dict[str, Any]:
+def _row(group: GroupOverview) -> dict[str, Any]:
     moving = group.status == "Applying changes"
     return {
         "group": group.display_name,

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,18 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
     except (AdministrationError, QueueError, StoreError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def begun_here() -> Iterator[None]:
+    """Where a list goes on at `--after`: one that is not of this list is the operator's to mend."""
+    try:
+        yield
+    except ValueError:
+        raise AdministrationError(
+            "--after is not a place in this list: leave it out to begin anew, then take what each "
+            "page ends with."
+        ) from None
 
 
 def plain(value: Any) -> Any:

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 import typer
 
 import wiring
-from administration import people, tenants
 from administration.manual_users import ManualUsers
-from commands.output import AsJson, TenantId, run, show
+from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
+from administration.reading.users import UserRow, UserSource, find_row, list_users
+from administration.tenants import read_tenant
+from commands.output import AsJson, TenantId, begun_here, run, show
 
 app = typer.Typer(no_args_is_help=True, help="Users, and those made by hand.")
 
@@ -33,31 +35,30 @@ Attributes = Annotated[
 @app.command("list")
 def user_list(
     tenant: TenantId,
-    named: Annotated[str, typer.Option(help="Whose userName or name begins so.")] = "",
+    named: Annotated[str, typer.Option(help="With this in their userName, name or e-mail.")] = "",
     by_hand: Annotated[bool, typer.Option(help="Only those made by hand.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=people.MOST_PER_PAGE)] = people.PAGE,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_PER_PAGE)] = PAGE,
     after: Annotated[
         str | None, typer.Option(help="The continuation that the page before ended with.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """A page of a tenant's users."""
-    page = run(
-        lambda application: people.list_people(
-            application.store,
-            tenant,
-            named=named,
-            source="manual" if by_hand else None,
-            limit=limit,
-            continuation=after,
-        )
-    )
+    source: UserSource | None = "manual" if by_hand else None
+
+    async def read(application: wiring.Application) -> PageOf[UserRow]:
+        policy = (await read_tenant(application.store, tenant)).policy
+        with begun_here():
+            return await list_users(application.store, tenant, policy, named, after, limit, source)
+
+    page = run(read)
     if as_json:
-        show(page.model_dump(mode="json", by_alias=True), as_json, ())
+        users = [_as_json(user) for user in page.rows]
+        show({"users": users, "continuation": page.next}, as_json, ())
         return
-    show([_row(person) for person in page.users], as_json, COLUMNS)
-    if page.continuation:
-        typer.echo(f"More: --after {page.continuation}")
+    show([_row(user) for user in page.rows], as_json, COLUMNS)
+    if page.next:
+        typer.echo(f"More: --after {page.next}")
 
 
 @app.command("create")
@@ -75,10 +76,10 @@ def user_create(
     named = {"userName": user_name}
     given = _attributes(given_name, family_name, email, display_name, attributes)
 
-    async def create(application: wiring.Application) -> people.Person:
-        await tenants.read_tenant(application.store, tenant)
+    async def create(application: wiring.Application) -> UserRow:
+        policy = (await read_tenant(application.store, tenant)).policy
         id = await ManualUsers(application.service, tenant).create(named | given)
-        return await people.read_person(application.store, tenant, id)
+        return await find_row(application.store, tenant, policy, id)
 
     _show(run(create), as_json)
 
@@ -100,10 +101,11 @@ def user_edit(
     if user_name is not None:
         changes["userName"] = user_name
 
-    async def edit(application: wiring.Application) -> people.Person:
-        found = await people.read_person(application.store, tenant, user)
-        await ManualUsers(application.service, tenant).edit(found.user_id, changes)
-        return await people.read_person(application.store, tenant, found.user_id)
+    async def edit(application: wiring.Application) -> UserRow:
+        policy = (await read_tenant(application.store, tenant)).policy
+        found = await find_row(application.store, tenant, policy, user)
+        await ManualUsers(application.service, tenant).edit(found.id, changes)
+        return await find_row(application.store, tenant, policy, found.id)
 
     _show(run(edit), as_json)
 
@@ -113,7 +115,7 @@ def user_delete(tenant: TenantId, user: UserName, as_json: AsJson = False) -> No
     """Delete a user made by hand, with everything given by hand."""
 
     async def delete(application: wiring.Application) -> str:
-        await tenants.read_tenant(application.store, tenant)
+        await read_tenant(application.store, tenant)
         return await ManualUsers(application.service, tenant).delete(user)
 
     show({"tenant": tenant, "deleted": run(delete)}, as_json, ("tenant", "deleted"))
@@ -144,18 +146,30 @@ def _attributes(
     return attributes
 
 
-def _show(person: people.Person, as_json: bool) -> None:
-    shown = person.model_dump(mode="json", by_alias=True) if as_json else _row(person)
-    show(shown, as_json, COLUMNS)
+def _show(user: UserRow, as_json: bool) -> None:
+    show(_as_json(user) if as_json else _row(user), as_json, COLUMNS)
 
 
-def _row(person: people.Person) -> dict[str, Any]:
-    reasons = ", ".join(person.reasons)
+def _as_json(user: UserRow) -> dict[str, Any]:
     return {
-        "userName": person.user_name,
-        "name": person.display_name,
-        "workEmail": person.work_email,
-        "source": person.source,
-        "enabled": "yes" if person.enabled else f"no: {reasons or 'not computed yet'}",
-        "userId": person.user_id,
+        "userId": user.id,
+        "userName": user.user_name or None,
+        "displayName": user.name,
+        "workEmail": user.email or None,
+        "externalId": user.external_id,
+        "source": user.source,
+        "enabled": user.access.enabled,
+        "reasons": user.access.reasons,
+    }
+
+
+def _row(user: UserRow) -> dict[str, Any]:
+    reasons = ", ".join(user.access.reasons)
+    return {
+        "userName": user.user_name,
+        "name": user.name,
+        "workEmail": user.email,
+        "source": user.source,
+        "enabled": "yes" if user.access.enabled else f"no: {reasons or 'not computed yet'}",
+        "userId": user.id,
     }

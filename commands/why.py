@@ -6,7 +6,7 @@ import typer
 
 import wiring
 from administration import tenants
-from administration.people import find_user
+from administration.reading.users import find_user
 from commands.output import AsJson, TenantId, out, plain, run, show
 from commands.user import UserName
 from directory.documents import EntitlementKey

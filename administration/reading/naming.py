@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from administration import catalog
-from administration.people import name_of
-from directory.documents import EntitlementKey, group_id, user_id
+from directory.documents import Entitlement, entitlement_id, group_id, user_id
 from directory.reading import read_all
 from directory.store import Document, Store
 
@@ -23,9 +21,12 @@ async def entitlement_names(
     store: Store, tenant_id: str, wanted: Iterable[Named]
 ) -> dict[tuple[str, str], str]:
     """(kind, key) → display name; the key where the catalog no longer has it."""
-    keys = {(one.kind, one.key): EntitlementKey(kind=one.kind, key=one.key) for one in wanted}
-    found = await catalog.entitlement_names(store, tenant_id, keys.values())
-    return {pair: found.get(pair, pair[1]) for pair in keys}
+    names = {(one.kind, one.key): one.key for one in wanted}
+    found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in names])
+    for stored in found.values():
+        entry = Entitlement.from_document(stored.document)
+        names[entry.kind, entry.key] = entry.display_name
+    return names
 
 
 async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> dict[str, str]:
@@ -52,4 +53,7 @@ async def user_names(store: Store, tenant_id: str, users: Iterable[str]) -> dict
 
 def person_name(resource: Document) -> str:
     """What to call a user; the id where there is no name at all."""
-    return name_of(resource) or str(resource["id"])
+    name = resource.get("name") or {}
+    whole = " ".join(name[part] for part in ("givenName", "familyName") if part in name)
+    found = resource.get("displayName") or name.get("formatted") or whole
+    return str(found or resource.get("userName") or resource["id"])

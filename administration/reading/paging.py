@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+PAGE = 50
+MOST_PER_PAGE = 200
+
 
 @dataclass(frozen=True, slots=True)
 class PageOf[Row]:

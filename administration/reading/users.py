@@ -3,25 +3,25 @@ every grant and where it comes from."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from administration.reading.naming import (
-    entitlement_names,
-    group_names,
-    person_name,
-)
-from administration.reading.paging import PageOf
+from administration.reading.naming import entitlement_names, group_names, person_name
+from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
+from administration.tenants import AdministrationError
 from directory.access import Access, Grant, GrantSource, access_id
 from directory.completeness import work_email
-from directory.condition import EVERYTHING, AnyElement, Compare, Condition, Either
-from directory.documents import is_resource_id, user_id
+from directory.condition import EVERYTHING, All, AnyElement, Compare, Condition, Either
+from directory.documents import Key, is_resource_id, user_id
 from directory.reading import read_all
-from directory.store import NEWEST_FIRST, Document, Order, Query, Store
+from directory.store import NEWEST_FIRST, Document, Order, Query, Store, Stored
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
 
-USERS = 50
 GROUPS_OF_USER = 200
 """Direct groups that a user's page shows."""
+
+type UserSource = Literal["scim", "manual"]
+"""`manual`: made by hand, and not adopted by Entra ID so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,9 @@ class UserRow:
     id: str
     name: str
     user_name: str
-    source: str
+    email: str
+    external_id: str | None
+    source: UserSource
     access: EffectiveAccess
 
 
@@ -64,7 +66,7 @@ class UserDetail:
     user_name: str
     email: str
     external_id: str | None
-    source: str
+    source: UserSource
     resource: Document
     access: EffectiveAccess
     grants: tuple[Held, ...]
@@ -76,27 +78,30 @@ class UserDetail:
 
 
 async def list_users(
-    store: Store, tenant_id: str, policy: Policy, text: str = "", after: str | None = None
+    store: Store,
+    tenant_id: str,
+    policy: Policy,
+    text: str = "",
+    after: str | None = None,
+    limit: int = PAGE,
+    source: UserSource | None = None,
 ) -> PageOf[UserRow]:
     """Users whose name, userName or e-mail address holds `text`, by userName; without a text all
-    of them, the newest first. Raises ValueError for an `after` that is not of this list."""
-    order = (Order(("search", "userName")),) if text else NEWEST_FIRST
-    page = await store.query(
-        tenant_id,
-        Query("User", matching(text), order=order, limit=USERS, continuation=after),
+    of them, the newest first. `source` leaves out the others. Raises ValueError for an `after`
+    that is not of this list."""
+    where = matching(text)
+    if source is not None:
+        where = All((Compare(("source",), "eq", source), where))
+    query = Query(
+        "User",
+        where,
+        order=(Order(("search", "userName")),) if text else NEWEST_FIRST,
+        limit=min(limit, MOST_PER_PAGE),
+        continuation=after,
     )
+    page = await store.query(tenant_id, query)
     users = [stored.document for stored in page.items]
-    records = await read_all(
-        store, tenant_id, [access_id(user["resource"]["id"]) for user in users]
-    )
-    rows = []
-    for user in users:
-        record = records.get(access_id(user["resource"]["id"]))
-        stored = Access.from_document(record.document) if record else None
-        access = current_access(stored, user, policy)
-        if access is not None:
-            rows.append(_row(user["resource"], user["source"], access))
-    return PageOf(tuple(rows), page.continuation)
+    return PageOf(await _rows(store, tenant_id, policy, users), page.continuation)
 
 
 def matching(text: str) -> Condition:
@@ -115,9 +120,60 @@ def matching(text: str) -> Condition:
     )
 
 
-def _row(resource: Document, source: str, access: EffectiveAccess) -> UserRow:
-    name, user_name = person_name(resource), str(resource.get("userName", ""))
-    return UserRow(resource["id"], name, user_name, source, access)
+async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
+    """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
+    AdministrationError where there is none."""
+    names = {"userName": who.casefold(), "externalId": who}
+    keys = [
+        Key.reserve(tenant_id, "User", attribute, value, "").document_id
+        for attribute, value in names.items()
+    ]
+    reserved = await store.read_many(tenant_id, keys)
+    owners = [Key.from_document(reserved[key].document) for key in keys if key in reserved]
+    ids = [user_id(owner.resource_id) for owner in owners]
+    if is_resource_id(who):
+        ids.insert(0, user_id(who))
+    found = await store.read_many(tenant_id, ids) if ids else {}
+    for id in ids:
+        if id in found:
+            return found[id]
+    raise AdministrationError(
+        f"{tenant_id} has no user {who[:200]!r}. A user is named by id, userName or externalId."
+    )
+
+
+async def find_row(store: Store, tenant_id: str, policy: Policy, who: str) -> UserRow:
+    """One user as `find_user` finds it, as the list shows it. Raises AdministrationError."""
+    user = (await find_user(store, tenant_id, who)).document
+    (row,) = await _rows(store, tenant_id, policy, [user])
+    return row
+
+
+async def _rows(
+    store: Store, tenant_id: str, policy: Policy, users: list[Document]
+) -> tuple[UserRow, ...]:
+    ids = [access_id(user["resource"]["id"]) for user in users]
+    records = await read_all(store, tenant_id, ids)
+    rows = []
+    for user, id in zip(users, ids, strict=True):
+        record = records.get(id)
+        stored = Access.from_document(record.document) if record else None
+        access = current_access(stored, user, policy)
+        if access is not None:
+            rows.append(_row(user["resource"], user["source"], access))
+    return tuple(rows)
+
+
+def _row(resource: Document, source: UserSource, access: EffectiveAccess) -> UserRow:
+    return UserRow(
+        id=resource["id"],
+        name=person_name(resource),
+        user_name=str(resource.get("userName", "")),
+        email=work_email(resource) or "",
+        external_id=resource.get("externalId"),
+        source=source,
+        access=access,
+    )
 
 
 async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> UserDetail | None:

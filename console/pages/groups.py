@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from starlette.responses import HTMLResponse, Response
 
 from administration.catalog import list_catalog, refuse_unknown
-from administration.groups import GroupOverview, list_groups, read_group
 from administration.mappings import Mappings
+from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries
 from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
@@ -29,11 +29,7 @@ async def groups(visit: Visit) -> Response:
     text = visit.asked.get("q", "").strip()
     with visit.own_pages():
         page = await list_groups(
-            visit.store,
-            visit.tenant_id,
-            named=text,
-            limit=GROUPS,
-            continuation=visit.asked.get("after"),
+            visit.store, visit.tenant_id, text, visit.asked.get("after"), GROUPS
         )
     return visit.page("groups.html", page=page, q=text)
 
@@ -100,10 +96,10 @@ async def save(visit: Visit) -> Response:
 
 
 async def _read(visit: Visit) -> GroupOverview:
-    try:
-        return await read_group(visit.store, visit.tenant_id, visit.path("id"))
-    except AdministrationError:
-        raise NoSuchPage(_GONE) from None
+    found = await read_group(visit.store, visit.tenant_id, visit.path("id"))
+    if found is None:
+        raise NoSuchPage(_GONE)
+    return found
 
 
 _GONE = "There is no such group in this organisation. It may have been deleted in Entra ID."

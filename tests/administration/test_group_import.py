@@ -9,7 +9,7 @@ import pytest
 
 from administration import group_import
 from administration.group_import import GroupImport, ImportedGroup, parse_import
-from administration.groups import GroupOverview, list_groups
+from administration.reading.groups import GroupOverview, list_groups
 from administration.tenants import AdministrationError
 from directory.reading import every
 from directory.store import Query
@@ -58,7 +58,7 @@ def told(groups: list[ImportedGroup]) -> list[Any]:
 async def seen(environment: Environment) -> dict[str, GroupOverview]:
     """Groups by externalId."""
     page = await list_groups(environment.application.store, TENANT)
-    return {group.external_id or "": group for group in page.groups}
+    return {group.external_id or "": group for group in page.rows}
 
 
 async def documents(environment: Environment) -> dict[str, str]:

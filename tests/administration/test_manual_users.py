@@ -8,11 +8,12 @@ import pytest
 
 from administration.grants import Grants, list_given
 from administration.manual_users import ManualUsers
-from administration.people import list_people, read_person
+from administration.reading.users import UserRow, find_row, list_users
 from administration.tenants import AdministrationError
 from directory.documents import Actor, EntitlementKey, Event
 from directory.reading import every
 from directory.store import Query
+from directory.tenants import Policy
 from scim.writing import Service
 from tests.environment import TENANT, Environment, running
 from tests.reconciler.world import Hooked
@@ -27,6 +28,7 @@ ADA = {
 }
 OWNER = EntitlementKey(kind="role", key="owner")
 VISITORS = EntitlementKey(kind="role", key="visitorsAdministrator")
+POLICY = Policy()
 BOSS = Actor(type="administrator", id="the-boss")
 
 
@@ -51,6 +53,10 @@ async def holds(environment: Environment, id: str) -> tuple[bool, list[str], lis
     await environment.settle()
     access = (await environment.access.get(f"/users/{id}")).json()
     return access["enabled"], access["reasons"], [grant["key"] for grant in access["grants"]]
+
+
+async def row(environment: Environment, id: str) -> UserRow:
+    return await find_row(environment.application.store, TENANT, POLICY, id)
 
 
 async def events(environment: Environment) -> list[Event]:
@@ -170,7 +176,7 @@ async def test_entra_id_adopts_whom_it_finds(
     )
     assert [one["id"] for one in found.json()["Resources"]] == [id]
     await scim.patch(f"/Users/{id}", json=patch(operation("Replace", "title", "CTO")))
-    assert (await read_person(environment.application.store, TENANT, id)).source == "manual"
+    assert (await row(environment, id)).source == "manual"
 
     method, body = ADOPTIONS[way]
     if method == "BULK":
@@ -186,8 +192,8 @@ async def test_entra_id_adopts_whom_it_finds(
     await scim.patch(f"/Users/{id}", json=patch(operation("Replace", "active", "False")))
     assert await holds(environment, id) == (False, ["inactive"], [])
     await scim.patch(f"/Users/{id}", json=patch(operation("Remove", "externalId")))
-    person = await read_person(environment.application.store, TENANT, id)
-    assert (person.source, person.external_id) == ("scim", None)
+    shown = await row(environment, id)
+    assert (shown.source, shown.external_id) == ("scim", None)
     with pytest.raises(AdministrationError, match="managed by Entra ID"):
         await users.delete(id)
 
@@ -198,15 +204,17 @@ async def test_lists_show_who_is_made_by_hand(environment: Environment, users: M
         await create_user(environment.client, name)
     id = await users.create(ADA | {"displayName": "The Countess"})
     await environment.settle()
-    first = await list_people(store, TENANT, limit=2)
-    second = await list_people(store, TENANT, limit=2, continuation=first.continuation)
-    assert [p.user_name for p in first.users] == ["cy@example.com", "bo@example.com"]
-    assert [(p.user_id, p.enabled) for p in second.users] == [(id, True)]
-    assert second.continuation is None
-    assert (await list_people(store, TENANT, source="manual")).users == second.users
-    assert (await list_people(store, TENANT, named="the c")).users == second.users
-    assert (await list_people(store, TENANT, named="ADA@")).users == second.users
-    assert first.users[0].reasons == ("noGroup",)
+    first = await list_users(store, TENANT, POLICY, limit=1)
+    second = await list_users(store, TENANT, POLICY, after=first.next, limit=2)
+    assert [(user.id, user.access.enabled) for user in first.rows] == [(id, True)]
+    assert [user.user_name for user in second.rows] == ["bo@example.com", "cy@example.com"]
+    assert second.next is None
+    assert second.rows[0].access.reasons == ("noGroup",)
+    assert (await list_users(store, TENANT, POLICY, source="manual")).rows == first.rows
+    assert (await list_users(store, TENANT, POLICY, source="scim")).rows == second.rows
+    assert (await list_users(store, TENANT, POLICY, "countess")).rows == first.rows
+    assert (await list_users(store, TENANT, POLICY, "ADA@", source="manual")).rows == first.rows
+    assert (await list_users(store, TENANT, POLICY, "ADA@", source="scim")).rows == ()
 
 
 async def test_two_administrators_at_once(environment: Environment, users: ManualUsers) -> None:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
-from administration.catalog import entitlement_names
-from administration.tenants import AdministrationError
+from administration.reading.naming import entitlement_names
+from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from directory.condition import EVERYTHING, All, Compare, OneOf
 from directory.documents import (
     EntitlementKey,
@@ -18,9 +18,6 @@ from directory.documents import (
 from directory.reading import every, read_all
 from directory.store import Document, Order, Query, Store
 from reconciler.status import EVENT_FIELDS, Status, group_status
-
-PAGE = 50
-MOST_PER_PAGE = 200
 
 
 class Granted(EntitlementKey):
@@ -53,51 +50,32 @@ class GroupOverview(Model):
     entitlements: tuple[Granted, ...] = ()
 
 
-class GroupPage(Model):
-    """Groups by name; `continuation` leads to the next page."""
-
-    groups: tuple[GroupOverview, ...]
-    continuation: str | None = None
-
-
 async def list_groups(
-    store: Store,
-    tenant_id: str,
-    *,
-    named: str = "",
-    limit: int = PAGE,
-    continuation: str | None = None,
-) -> GroupPage:
-    """A page of a tenant's groups, those with `named` in their display name. Costs four round
-    trips and one count per group, whatever the tenant's size. Raises AdministrationError for a
-    continuation that is none."""
-    where = Compare(("search", "displayName"), "co", named.casefold()) if named else EVERYTHING
+    store: Store, tenant_id: str, text: str = "", after: str | None = None, limit: int = PAGE
+) -> PageOf[GroupOverview]:
+    """A tenant's groups by name, those whose display name holds `text`. Costs four round trips
+    and one count per group, whatever the tenant's size. Raises ValueError for an `after` that is
+    not of this list."""
+    where = Compare(("search", "displayName"), "co", text.casefold()) if text else EVERYTHING
     query = Query(
         "Group",
         where,
         order=(Order(("search", "displayName")),),
         limit=min(limit, MOST_PER_PAGE),
-        continuation=continuation,
+        continuation=after,
     )
-    try:
-        page = await store.query(tenant_id, query)
-    except ValueError as error:
-        raise AdministrationError(str(error)) from None
+    page = await store.query(tenant_id, query)
     overviews = await _overviews(store, tenant_id, [item.document for item in page.items])
-    return GroupPage(groups=overviews, continuation=page.continuation)
+    return PageOf(overviews, page.continuation)
 
 
-async def read_group(store: Store, tenant_id: str, group: str) -> GroupOverview:
-    """One group (SCIM id). Raises AdministrationError where there is none."""
-    ids = [group_id(group)] if is_resource_id(group) else []
-    found = await store.read_many(tenant_id, ids) if ids else {}
-    if not found:
-        raise AdministrationError(
-            f"{tenant_id} has no group {group[:100]!r}: 'manage.py group list {tenant_id}' shows "
-            "all."
-        )
-    (overview,) = await _overviews(store, tenant_id, [found[ids[0]].document])
-    return overview
+async def read_group(store: Store, tenant_id: str, group: str) -> GroupOverview | None:
+    """One group (SCIM id), or None where there is none."""
+    if not is_resource_id(group):
+        return None
+    found = await store.read_many(tenant_id, [group_id(group)])
+    overviews = await _overviews(store, tenant_id, [one.document for one in found.values()])
+    return overviews[0] if overviews else None
 
 
 async def _overviews(
@@ -156,9 +134,7 @@ def _overview(
         version=mapping.version if mapping else None,
         applied_version=mapping.applied_version if mapping else None,
         entitlements=tuple(
-            Granted(
-                kind=one.kind, key=one.key, display_name=names.get((one.kind, one.key), one.key)
-            )
+            Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
             for one in entitlements
         ),
     )
