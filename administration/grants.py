@@ -1,6 +1,6 @@
 """Grants by hand: entitlements that one user holds whatever the groups say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from administration.catalog import refuse_unknown
@@ -69,18 +69,7 @@ class Grants(Administration):
         await refuse_unknown(self.service.store, self.tenant_id, pairs)
 
         def with_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
-            known = {(grant.kind, grant.key) for grant in held}
-            new = (pair for pair in dict.fromkeys(pairs) if pair not in known)
-            return held + tuple(
-                ManualGrant(
-                    kind=kind,
-                    key=key,
-                    since=event.at,
-                    event_id=event.event_id,
-                    given_by=self.actor,
-                )
-                for kind, key in new
-            )
+            return self._with(held, pairs, event)
 
         return await self._change(who, with_these)
 
@@ -92,6 +81,34 @@ class Grants(Administration):
             return tuple(grant for grant in held if (grant.kind, grant.key) not in pairs)
 
         return await self._change(who, without_these)
+
+    async def give_exactly(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
+        """Give and withdraw until this is what the user is given by hand; whether anything was
+        different. The catalog must have what is new."""
+        given = await list_given(self.service.store, self.tenant_id, who)
+        had = {(one.kind, one.key) for one in given}
+        wanted = dict.fromkeys((one.kind, one.key) for one in entitlements)
+        new = [pair for pair in wanted if pair not in had]
+        await refuse_unknown(self.service.store, self.tenant_id, new)
+
+        def only_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
+            kept = tuple(grant for grant in held if (grant.kind, grant.key) in wanted)
+            return self._with(kept, wanted, event)
+
+        return await self._change(who, only_these)
+
+    def _with(
+        self, held: tuple[ManualGrant, ...], pairs: Iterable[tuple[str, str]], event: Event
+    ) -> tuple[ManualGrant, ...]:
+        """What is held, and whatever of the (kind, key) pairs is not."""
+        known = {(grant.kind, grant.key) for grant in held}
+        new = (pair for pair in dict.fromkeys(pairs) if pair not in known)
+        return held + tuple(
+            ManualGrant(
+                kind=kind, key=key, since=event.at, event_id=event.event_id, given_by=self.actor
+            )
+            for kind, key in new
+        )
 
     async def _change(
         self,

@@ -4,12 +4,13 @@ Saving a mapping changes nobody at once: it stores the mapping and an event in o
 reconciler applies it to the members.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from administration.catalog import refuse_unknown
 from administration.events import Administration
 from administration.files import read_json
-from administration.tenants import AdministrationError
+from administration.tenants import AdministrationError, Overtaken, OwnerlessUnconfirmed
 from directory.condition import Compare
 from directory.documents import (
     EntitlementKey,
@@ -21,7 +22,9 @@ from directory.documents import (
     mapping_id,
 )
 from directory.reading import every, read_all
-from directory.store import Conflict, Create, NotFound, PreconditionFailed, Query, Replace, Store
+from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
+from reconciler.preview import Preview
+from reconciler.proposal import MappingProposal
 
 ATTEMPTS = 5
 
@@ -64,16 +67,41 @@ class Mappings(Administration):
         entries = zip(groups, file.mappings, strict=True)
         return {group: entry.entitlements for group, entry in entries}
 
-    async def save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
-        """Give the members of a group (SCIM id) exactly these entitlements, as a new version."""
+    async def edit(
+        self,
+        group: str,
+        had: Iterable[EntitlementKey],
+        wanted: tuple[EntitlementKey, ...],
+        version: int,
+        *,
+        confirmed: bool = False,
+    ) -> Mapping:
+        """Save what an administrator made of the mapping that was `had` in this version (0: there
+        was none). The catalog must have what is new. Raises Overtaken where it has another version
+        by now, OwnerlessUnconfirmed, AdministrationError."""
+        new = sorted(_pairs(wanted) - _pairs(had))
+        await refuse_unknown(self.service.store, self.tenant_id, new)
+        proposal = MappingProposal({group: wanted})
+        asking = Preview(self.service.store, self.tenant_id, proposal)
+        if not confirmed and takes_any(had, wanted) and await asking.nobody_would_hold():
+            raise OwnerlessUnconfirmed
+        return await self.save(group, wanted, version)
+
+    async def save(
+        self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None = None
+    ) -> Mapping:
+        """Give the members of a group (SCIM id) exactly these entitlements, as a new version; with
+        `version`, of that one only (else Overtaken)."""
         for _ in range(ATTEMPTS):
             try:
-                return await self._save(group, entitlements)
+                return await self._save(group, entitlements, version)
             except (Conflict, PreconditionFailed):
                 continue
         raise AdministrationError("Somebody else keeps changing this mapping. Try again.")
 
-    async def _save(self, group: str, entitlements: tuple[EntitlementKey, ...]) -> Mapping:
+    async def _save(
+        self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None
+    ) -> Mapping:
         event = self.event("mapping", "Group", group, ("entitlements",), "group")
         mapping = Mapping(
             tenant_id=self.tenant_id,
@@ -83,11 +111,15 @@ class Mappings(Administration):
             event_id=event.event_id,
         )
         write: Create | Replace = Create(mapping.to_document())
-        try:
-            stored = await self.service.store.read(self.tenant_id, mapping_id(group))
-        except NotFound:
-            pass
-        else:
+        found = await self.service.store.read_many(self.tenant_id, [mapping_id(group)])
+        stored = found.get(mapping_id(group))
+        current = Mapping.from_document(stored.document).version if stored else 0
+        if version is not None and version != current:
+            raise Overtaken(
+                f"Somebody else saved this mapping meanwhile: it has version {current} now, not "
+                f"{version}. Read what the group gives now, and make your change there."
+            )
+        if stored is not None:
             old = Mapping.from_document(stored.document)
             mapping = mapping.model_copy(
                 update={"version": old.version + 1, "applied_version": old.applied_version}
@@ -136,6 +168,15 @@ class Mappings(Administration):
         named = Compare(("search", "displayName"), "eq", value.casefold())
         page = await self.service.store.query(self.tenant_id, Query("Group", named))
         return [stored.document["resource"]["id"] for stored in page.items]
+
+
+def takes_any(had: Iterable[EntitlementKey], wanted: Iterable[EntitlementKey]) -> bool:
+    """Whether anybody may lose anything where a group that gave the first gives the second."""
+    return not _pairs(had) <= _pairs(wanted)
+
+
+def _pairs(entitlements: Iterable[EntitlementKey]) -> set[tuple[str, str]]:
+    return {(one.kind, one.key) for one in entitlements}
 
 
 async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:

@@ -131,6 +131,15 @@ class Replay:
             more=more or len(others) > limit,
         )
 
+    async def failure(self, ulid: str) -> FailedEvent | None:
+        """One failed event; None where no event of this id has failed."""
+        only = All((FAILED, Compare(("eventId",), "eq", ulid)))
+        async for stored in self._failed(only):
+            letters = (await self._letters()).get(ulid, ())
+            attempts = sum(letter.delivery_count for letter in letters)
+            return FailedEvent.model_validate(stored.document | {"attempts": attempts})
+        return None
+
     async def one(self, ulid: str) -> Replayed:
         """Replay a failed event."""
         only = All((FAILED, Compare(("eventId",), "eq", ulid)))

@@ -17,7 +17,10 @@ from directory.store import (
     Store,
     Stored,
 )
-from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Tenant
+from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, Tenant
+from reconciler.preview import Preview
+from reconciler.proposal import PolicyProposal
+from scim.writing import Service
 from trust.tokens import TENANT_ID_PATTERN
 
 ATTEMPTS = 5
@@ -25,6 +28,19 @@ ATTEMPTS = 5
 
 class AdministrationError(Exception):
     """What was asked cannot be done; the text says why and what to do instead."""
+
+
+class Overtaken(AdministrationError):
+    """Somebody else changed it since it was looked at."""
+
+
+class OwnerlessUnconfirmed(AdministrationError):
+    """Nobody would hold the role Owner afterwards, and nobody said that this is meant."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
+        )
 
 
 async def create_tenant(
@@ -96,6 +112,27 @@ async def change_tenant(
             continue
         return tenant
     raise AdministrationError(f"Somebody else keeps changing tenant {tenant_id}. Try again.")
+
+
+async def replace_policy(
+    service: Service, tenant: Tenant, wanted: Policy, actor: Actor, *, confirmed: bool = False
+) -> Tenant:
+    """Save the policy that an administrator made of the tenant's, where any rule differs. Raises
+    OwnerlessUnconfirmed, AdministrationError."""
+    rules = ("strict", "accept_incomplete_users", "cost_center_from_attribute", "disable_when")
+    changes = {
+        rule: getattr(wanted, rule)
+        for rule in rules
+        if getattr(wanted, rule) != getattr(tenant.policy, rule)
+    }
+    if not changes:
+        return tenant
+    asking = Preview(service.store, tenant.tenant_id, PolicyProposal(wanted))
+    if not confirmed and await asking.nobody_would_hold():
+        raise OwnerlessUnconfirmed
+    return await change_policy(
+        service.store, tenant.tenant_id, changes, service.submit, service.now(), actor
+    )
 
 
 async def change_policy(

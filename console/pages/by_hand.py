@@ -6,10 +6,9 @@ from administration.catalog import list_catalog
 from administration.grants import Grants, list_given
 from administration.manual_users import ManualUsers
 from administration.tenants import AdministrationError
-from console.pages.editing import choices, chosen_in, pairs
+from console.pages.editing import choices, chosen_in
 from console.pages.users import user_of
 from console.visit import NoSuchPage, Page, Visit
-from directory.documents import EntitlementKey
 
 FIELDS = {
     "userName": ("User name", "username"),
@@ -84,18 +83,8 @@ async def grants(visit: Visit) -> Response:
 async def save_grants(visit: Visit) -> Response:
     """Give and withdraw until the user is given exactly what the form says."""
     user = await user_of(visit)
-    wanted = pairs(chosen_in(visit))
-    had = pairs(await list_given(visit.store, visit.tenant_id, user.id))
-    giving = visit.changing(Grants)
-    if wanted - had:
-        await giving.give(user.id, _keys(wanted - had))
-    if had - wanted:
-        await giving.withdraw(user.id, _keys(had - wanted))
+    await visit.changing(Grants).give_exactly(user.id, chosen_in(visit))
     return visit.go(f"/users/{user.id}", told="grants-saved")
-
-
-def _keys(some: set[tuple[str, str]]) -> list[EntitlementKey]:
-    return [EntitlementKey(kind=kind, key=key) for kind, key in sorted(some)]
 
 
 def _fields(given: dict[str, str]) -> list[tuple[str, str, str, str, bool]]:

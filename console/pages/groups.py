@@ -4,24 +4,22 @@ from collections.abc import Sequence
 
 from starlette.responses import HTMLResponse, Response
 
-from administration.catalog import list_catalog, refuse_unknown
-from administration.mappings import Mappings
+from administration.catalog import list_catalog
+from administration.mappings import Mappings, takes_any
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries
 from administration.reading.members import list_members
-from administration.reading.naming import entitlement_names
-from administration.tenants import AdministrationError
+from administration.reading.previews import read_preview
+from administration.tenants import Overtaken
 from console.pages.editing import choice_value, choices, chosen_in, pairs
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
-from reconciler.preview import EffectPage, Preview, PreviewCursor
+from reconciler.preview import PreviewCursor
 from reconciler.proposal import MappingProposal
 
 GROUPS = 25
 HISTORY = 10
-SHOWN = 50
-"""People whom a preview names on one page."""
 
 
 async def groups(visit: Visit) -> Response:
@@ -52,46 +50,45 @@ async def preview(visit: Visit) -> Response:
     wanted = chosen_in(visit)
     if found.version is not None and pairs(wanted) == pairs(found.entitlements):
         return await _editor(visit, found, wanted, "This is what the group gives already.")
-    asking = Preview(visit.store, visit.tenant_id, MappingProposal({found.group_id: wanted}))
     cursor = visit.given("cursor")
     with visit.own_pages():
-        page = await asking.page(
-            PreviewCursor.model_validate_json(cursor) if cursor else None, SHOWN
+        page = await read_preview(
+            visit.store,
+            visit.tenant_id,
+            MappingProposal({found.group_id: wanted}),
+            PreviewCursor.model_validate_json(cursor) if cursor else None,
+            wanted=wanted,
+            takes=takes_any(found.entitlements, wanted),
         )
-    summary = await asking.summary(page.cursor) if page.cursor else page
-    no_owner = await asking.nobody_would_hold() if _gives_less(found, wanted) else False
-    names = await entitlement_names(visit.store, visit.tenant_id, _mentioned(page, wanted))
     return visit.page(
         "preview.html",
         group=found,
-        wanted=[(choice_value(one), names[one.kind, one.key], one.kind) for one in wanted],
+        wanted=[(choice_value(one), page.names[one.kind, one.key], one.kind) for one in wanted],
         version=visit.given("version"),
         effects=page.effects,
-        counts=summary.counts,
+        counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
-        names=names,
-        no_owner=no_owner,
+        names=page.names,
+        no_owner=page.no_owner,
     )
 
 
 async def save(visit: Visit) -> Response:
     """Save the mapping that was previewed; the reconciler applies it."""
     found = await _read(visit)
-    wanted = chosen_in(visit)
-    new = pairs(wanted) - pairs(found.entitlements)
-    await refuse_unknown(visit.store, visit.tenant_id, sorted(new))
-    if visit.given("version") != str(found.version or 0):
-        raise AdministrationError(
+    version = visit.given("version")
+    if version != str(found.version or 0):
+        raise Overtaken(
             "Somebody else saved this mapping while you edited it. Open the group again to see "
             "what it gives now, and make your change there."
         )
-    asking = Preview(visit.store, visit.tenant_id, MappingProposal({found.group_id: wanted}))
-    confirmed = visit.given("confirmed") == "yes"
-    if not confirmed and _gives_less(found, wanted) and await asking.nobody_would_hold():
-        raise AdministrationError(
-            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
-        )
-    await visit.changing(Mappings).save(found.group_id, wanted)
+    await visit.changing(Mappings).edit(
+        found.group_id,
+        found.entitlements,
+        chosen_in(visit),
+        int(version),
+        confirmed=visit.given("confirmed") == "yes",
+    )
     return visit.go(f"/groups/{found.group_id}", told="mapping-saved")
 
 
@@ -128,15 +125,6 @@ async def _editor(
         history=history,
         error=error,
     )
-
-
-def _gives_less(found: GroupOverview, wanted: Sequence[EntitlementKey]) -> bool:
-    """Whether anybody may lose anything by the change."""
-    return not pairs(found.entitlements) <= pairs(wanted)
-
-
-def _mentioned(page: EffectPage, wanted: Sequence[EntitlementKey]) -> list[EntitlementKey]:
-    return [*wanted, *(one for e in page.effects for one in (*e.gained, *e.lost))]
 
 
 PAGES = (

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from administration.reading.naming import entitlement_names
-from administration.tenants import AdministrationError, change_policy
+from administration.reading.previews import read_preview
+from administration.tenants import replace_policy
 from console.visit import Page, Visit
 from directory.documents import REASONS, Reason
 from directory.tenants import Policy
-from reconciler.preview import Preview, PreviewCursor
+from reconciler.preview import PreviewCursor
 from reconciler.proposal import PolicyProposal
-
-SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,44 +68,31 @@ async def preview(visit: Visit) -> Response:
     wanted = _wanted(visit)
     if wanted == visit.tenant.policy:
         return await policy(visit, "This is the policy already.")
-    asking = Preview(visit.store, visit.tenant_id, PolicyProposal(wanted))
     cursor = visit.given("cursor")
     with visit.own_pages():
-        page = await asking.page(
-            PreviewCursor.model_validate_json(cursor) if cursor else None, SHOWN
+        page = await read_preview(
+            visit.store,
+            visit.tenant_id,
+            PolicyProposal(wanted),
+            PreviewCursor.model_validate_json(cursor) if cursor else None,
         )
-    summary = await asking.summary(page.cursor) if page.cursor else page
-    mentioned = [one for e in page.effects for one in (*e.gained, *e.lost)]
     return visit.page(
         "policy_preview.html",
         wanted=wanted,
         fields=_fields(wanted),
         effects=page.effects,
-        counts=summary.counts,
+        counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
-        names=await entitlement_names(visit.store, visit.tenant_id, mentioned),
-        no_owner=await asking.nobody_would_hold(),
+        names=page.names,
+        no_owner=page.no_owner,
     )
 
 
 async def save(visit: Visit) -> Response:
     """Save what was previewed; the reconciler applies it to every user."""
+    confirmed = visit.given("confirmed") == "yes"
     wanted = _wanted(visit)
-    asking = Preview(visit.store, visit.tenant_id, PolicyProposal(wanted))
-    if visit.given("confirmed") != "yes" and await asking.nobody_would_hold():
-        raise AdministrationError(
-            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
-        )
-    before = visit.tenant.policy
-    rules = ("strict", "accept_incomplete_users", "cost_center_from_attribute", "disable_when")
-    changes = {
-        rule: getattr(wanted, rule)
-        for rule in rules
-        if getattr(wanted, rule) != getattr(before, rule)
-    }
-    if changes:
-        submit = visit.service.submit
-        await change_policy(visit.store, visit.tenant_id, changes, submit, visit.now, visit.actor)
+    await replace_policy(visit.service, visit.tenant, wanted, visit.actor, confirmed=confirmed)
     return visit.go("/policy", told="policy-saved")
 
 

@@ -1,0 +1,53 @@
+"""A preview as an administrator reads it: a page of people, and the figures of all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from administration.reading.naming import entitlement_names
+from directory.documents import EntitlementKey
+from directory.store import Store
+from reconciler.preview import Counts, Effect, Preview, PreviewCursor
+from reconciler.proposal import Proposal
+
+PEOPLE = 50
+"""People whom a preview names on one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """Some of the people whose access would change, and how many there are in all."""
+
+    effects: tuple[Effect, ...]
+    counts: Counts
+    """Of everybody, whatever the page shows."""
+    cursor: PreviewCursor | None
+    """Where the people go on; None at the end."""
+    no_owner: bool
+    """Whether nobody would hold the role Owner."""
+    names: dict[tuple[str, str], str]
+    """(kind, key) → display name, of every entitlement in it."""
+
+
+async def read_preview(
+    store: Store,
+    tenant_id: str,
+    proposal: Proposal,
+    cursor: PreviewCursor | None = None,
+    *,
+    wanted: Sequence[EntitlementKey] = (),
+    takes: bool = True,
+) -> Previewed:
+    """What a proposal would do; `wanted` are entitlements to name besides. `takes`: whether it may
+    take anything from anybody; only then is Owner looked for. Raises ValueError for a cursor that
+    is not of this proposal."""
+    asking = Preview(store, tenant_id, proposal)
+    page = await asking.page(cursor, PEOPLE)
+    whole = await asking.summary(page.cursor) if page.cursor else page
+    mentioned = [one for effect in page.effects for one in (*effect.gained, *effect.lost)]
+    return Previewed(
+        effects=page.effects,
+        counts=whole.counts,
+        cursor=page.cursor,
+        no_owner=takes and await asking.nobody_would_hold(),
+        names=await entitlement_names(store, tenant_id, [*wanted, *mentioned]),
+    )
