@@ -39,6 +39,7 @@ from trust.signing import SigningKeys
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
 
+    from console.visit import Deployment
     from queues.servicebus import ServiceBusNamespace
 
 DATABASE = "muster.sqlite"
@@ -167,6 +168,8 @@ class Application:
     scim: Surface
     access: Surface
     console: ASGIApp
+    """The pages, and below /console/api their use cases for programs."""
+    console_api: "Lazy[Surface]"
     oauth: Surface
 
     async def close(self) -> None:
@@ -201,6 +204,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     service = Service(store, relay.submit, now, resource_types, retention)
     publisher = Publisher(topic, store, now)
     authenticator = Authenticator(store, now, home=settings.home, cloud=settings.cloud)
+    console_api = Lazy(lambda: _console_api(settings, service, sender, credential, authenticator))
     return Application(
         settings=settings,
         store=store,
@@ -225,7 +229,12 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             RateLimit(settings.requests_per_second),
             settings.request_seconds,
         ),
-        console=_Lazy(lambda: _console(settings, service, sender, credential, now)),
+        console=_Split(
+            "/console/api",
+            console_api,
+            Lazy(lambda: _console(settings, service, sender, credential, now)),
+        ),
+        console_api=console_api,
         oauth=oauth_application(
             authenticator,
             RateLimit(settings.requests_per_second),
@@ -235,19 +244,36 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     )
 
 
-class _Lazy:
+class Lazy[App: ASGIApp]:
     """An ASGI application that is built at its first request."""
 
-    def __init__(self, build: Callable[[], Awaitable[ASGIApp]]) -> None:
+    def __init__(self, build: Callable[[], Awaitable[App]]) -> None:
         self._build = build
         self._building = asyncio.Lock()
-        self._built: ASGIApp | None = None
+        self._built: App | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def built(self) -> App:
+        """The application itself."""
         async with self._building:
             if self._built is None:
                 self._built = await self._build()
-        await self._built(scope, receive, send)
+        return self._built
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (await self.built())(scope, receive, send)
+
+
+class _Split:
+    """Two ASGI applications: one for a path and all below it, one for everything else."""
+
+    def __init__(self, path: str, below: ASGIApp, others: ASGIApp) -> None:
+        self._path = path
+        self._below = below
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        below = f"{scope['path']}/".startswith(f"{self._path}/")
+        await (self._below if below else self._others)(scope, receive, send)
 
 
 async def _console(
@@ -262,7 +288,6 @@ async def _console(
     from console.provider import Provider
     from console.session import Cookies
     from console.sign_in import SignInPages
-    from console.visit import Deployment
 
     provider = None
     if settings.console_client_id:
@@ -274,15 +299,41 @@ async def _console(
     sign_in = SignInPages(
         service, cookies, provider, home, public_url=public_url, one_time=settings.on_laptop
     )
-    deployment = Deployment(
+    deployment = _deployment(settings, service, sender, credential)
+    console = Console(deployment, cookies, sign_in)
+    return Surface("console", console, console.routes, refused, settings.request_seconds)
+
+
+async def _console_api(
+    settings: Settings,
+    service: Service,
+    sender: QueueSender,
+    credential: "DefaultAzureCredential | None",
+    authenticator: Authenticator,
+) -> Surface:
+    """The console's JSON API; imported here for the same reason."""
+    from console.api.application import api_application
+
+    deployment = _deployment(settings, service, sender, credential)
+    rate = RateLimit(settings.requests_per_second)
+    return api_application(deployment, authenticator, rate, settings.request_seconds)
+
+
+def _deployment(
+    settings: Settings,
+    service: Service,
+    sender: QueueSender,
+    credential: "DefaultAzureCredential | None",
+) -> "Deployment":
+    from console.visit import Deployment
+
+    return Deployment(
         service,
         sender,
         lambda: _dead_letters(settings, sender, credential),
         settings.kinds,
-        public_url,
+        settings.public_url,
     )
-    console = Console(deployment, cookies, sign_in)
-    return Surface("console", console, console.routes, refused, settings.request_seconds)
 
 
 # Azure's SDKs take a while to import: they are, where they are used.

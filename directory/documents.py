@@ -30,6 +30,7 @@ type Reason = Literal[
 REASONS: tuple[Reason, ...] = Reason.__value__.__args__
 
 
+_KIND = re.compile(r"[^/\\?#\x00-\x1f\ud800-\udfff]{1,100}")
 _RESOURCE_ID = re.compile(r"[0-9a-z]{26}")
 
 
@@ -75,8 +76,9 @@ def key_id(resource_type: str, attribute: str, value: str) -> str:
 
 
 def entitlement_id(kind: str, key: str) -> str:
-    """Document id of a catalog entry."""
-    return f"entitlement:{kind}:{_digest(key)}"
+    """Document id of a catalog entry. A kind that cannot be in an id is no deployment's."""
+    named = kind if _KIND.fullmatch(kind) else _digest(kind)
+    return f"entitlement:{named}:{_digest(key)}"
 
 
 def _digest(value: str) -> str:

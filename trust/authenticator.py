@@ -104,4 +104,4 @@ class Authenticator:
         if tenant is None or connection_id is None:
             raise bad_token()
         self._usage.saw(shown.tenant_id, shown.token_id)
-        return Caller(tenant, connection_id)
+        return Caller(tenant, connection_id, shown.token_id)

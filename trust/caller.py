@@ -12,3 +12,5 @@ class Caller:
 
     tenant: Tenant
     connection_id: str
+    credential: str = ""
+    """The id of the token that Muster issued; empty for any other proof."""

@@ -1,0 +1,216 @@
+"""The ASGI application for /console/api: who may, what is read of a request, what is answered.
+
+The tenant comes from the bearer token and from nowhere else. Cookies are not looked at, so no
+page of another site can make a browser do anything here.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from administration.tenants import AdministrationError, read_tenant
+from console.api import by_hand, catalog, failed, groups, log, overview, policy, users
+from console.api.openapi import document
+from console.api.operation import PATH, Call, Operation
+from console.api.problems import Problem, busy, foreseen, malformed
+from console.visit import Deployment
+from directory.documents import Actor
+from scim.errors import ScimError
+from scim.exchange import BODY_BYTES
+from scim.rate import RateLimit
+from scim.surface import REQUEST_SECONDS, Surface, request_id, route
+from telemetry.logs import place
+from telemetry.observation import current
+from trust.authenticator import Authenticator
+from trust.caller import Caller
+from trust.refusal import bad_token
+from trust.signing import SigningKeys
+
+OPERATIONS: tuple[Operation, ...] = (
+    *overview.OPERATIONS,
+    *groups.OPERATIONS,
+    *users.OPERATIONS,
+    *by_hand.OPERATIONS,
+    *log.OPERATIONS,
+    *failed.OPERATIONS,
+    *catalog.OPERATIONS,
+    *policy.OPERATIONS,
+)
+DOCUMENT = f"{PATH}/openapi.json"
+
+_log = logging.getLogger("muster.console-api")
+
+
+def api_application(
+    deployment: Deployment,
+    authenticator: Authenticator,
+    rate: RateLimit,
+    seconds: float = REQUEST_SECONDS,
+) -> Surface:
+    """The API; `seconds` is how long a request may take."""
+    api = _Api(deployment, authenticator, rate)
+    routes: dict[str, dict[str, Operation]] = {}
+    for each in OPERATIONS:
+        routes.setdefault(PATH + each.path, {})[each.method] = each
+    application = Starlette(
+        # What is spelt out comes before what a parameter would match, too.
+        routes=[
+            Route(DOCUMENT, _caught(DOCUMENT, api.document), methods=["GET"]),
+            *(
+                Route(path, _caught(path, api.endpoint(by_method)), methods=[*by_method])
+                for path, by_method in sorted(routes.items(), key=lambda each: "{" in each[0])
+            ),
+        ],
+        exception_handlers={HTTPException: _no_route},
+    )
+    application.router.redirect_slashes = False
+    known = {path: [*by_method] for path, by_method in routes.items()} | {DOCUMENT: ["GET"]}
+    return Surface("console-api", application, known, _refused, seconds)
+
+
+class _Api:
+    def __init__(
+        self, deployment: Deployment, authenticator: Authenticator, rate: RateLimit
+    ) -> None:
+        self._deployment = deployment
+        self._authenticator = authenticator
+        self._rate = rate
+        self._keys = SigningKeys(deployment.service.store)
+        self._document: bytes | None = None
+
+    async def document(self, _: Request) -> Response:
+        """The OpenAPI document: the same for everybody."""
+        if self._document is None:
+            self._document = orjson.dumps(document(OPERATIONS))
+        return Response(self._document, media_type="application/json")
+
+    def endpoint(
+        self, by_method: Mapping[str, Operation]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """What answers on a path."""
+
+        async def endpoint(request: Request) -> Response:
+            operation = by_method["GET" if request.method == "HEAD" else request.method]
+            header = request.headers.get("authorization")
+            caller = await self._authenticator.caller(header, "console")
+            current().tenant_id = caller.tenant.tenant_id
+            if wait := self._rate.take(caller.tenant.tenant_id):
+                raise busy(429, wait)
+            answer = await operation.handler(await self._call(request, operation, caller))
+            if answer is None:
+                return Response(status_code=operation.status)
+            headers = {"ETag": answer.etag} if answer.etag else {}
+            content = answer.model_dump_json(by_alias=True)
+            return Response(content, operation.status, headers, "application/json")
+
+        return endpoint
+
+    async def _call(self, request: Request, operation: Operation, caller: Caller) -> Call[Any, Any]:
+        """The request as the operation says. Raises Problem, Refused."""
+        deployment = self._deployment
+        try:
+            tenant = await read_tenant(deployment.service.store, caller.tenant.tenant_id)
+        except AdministrationError:
+            raise bad_token() from None
+        try:
+            query = operation.query.model_validate(dict(request.query_params))
+        except ValidationError as error:
+            raise malformed("query", error) from None
+        content = await _content(request, operation) if operation.body or operation.file else b""
+        body = _body(operation, content)
+        url = request.url
+        return Call(
+            tenant=tenant,
+            actor=Actor(type="administrator", id=f"token {caller.credential}"),
+            deployment=deployment,
+            origin=deployment.public_url.rstrip("/") or f"{url.scheme}://{url.netloc}",
+            path=request.path_params,
+            query=query,
+            body=body,
+            content=content,
+            if_match=request.headers.get("if-match"),
+            asked=_asked(tenant.tenant_id, operation, request.path_params, query, body),
+            cursor_key=await self._keys.key("console-api"),
+        )
+
+
+def _body(operation: Operation, content: bytes) -> BaseModel | None:
+    if operation.body is None:
+        return None
+    try:
+        return operation.body.model_validate_json(content)
+    except ValidationError as error:
+        raise malformed("body", error) from None
+
+
+def _asked(
+    tenant_id: str,
+    operation: Operation,
+    path: Mapping[str, str],
+    query: BaseModel,
+    body: BaseModel | None,
+) -> str:
+    sent = body.model_dump_json(exclude={"cursor"}) if body else ""
+    asked = query.model_dump_json(exclude={"cursor", "limit"})
+    return repr([tenant_id, operation.name, sorted(path.items()), asked, sent])
+
+
+async def _content(request: Request, operation: Operation) -> bytes:
+    """The body, as far as it is taken. Raises Problem."""
+    allowed = ("application/json", "text/csv") if operation.file else ("application/json",)
+    named, _, _ = request.headers.get("content-type", "").partition(";")
+    if named.strip().lower() not in allowed:
+        raise Problem(415, f"Send the body as {' or '.join(allowed)}, and say so in Content-Type.")
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > BODY_BYTES:
+            raise Problem(413, f"The body has more than {BODY_BYTES:,} bytes. Send less at once.")
+    return b"".join(parts)
+
+
+def _caught(
+    path: str, endpoint: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint with everything that can go wrong turned into problem details."""
+
+    async def caught(request: Request) -> Response:
+        route(request.scope, path)
+        try:
+            return await endpoint(request)
+        except ClientDisconnect:
+            return Problem(400, "The body ended too early. Send the request again.").response()
+        except Exception as error:  # noqa: BLE001 - its text may hold a person's data
+            problem = foreseen(error)
+            if problem is None:
+                _log.error("request %s failed: %s", request_id(), place(error))
+                problem = Problem(
+                    500,
+                    "Muster could not answer because of a fault of its own. Repeat the request, "
+                    f"and if it happens again tell the operator the request id {request_id()}.",
+                )
+            return problem.response()
+
+    return caught
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    headers = error.headers if isinstance(error, HTTPException) else None
+    what = "method on this path" if status == 405 else "operation"
+    detail = f"The console's API knows no such {what}: {DOCUMENT} lists all of them."
+    return Problem(status, detail, headers=headers).response()
+
+
+def _refused(error: ScimError) -> Response:
+    return Problem(error.status, error.detail, headers=error.headers).response()

@@ -1,0 +1,118 @@
+"""Users made by hand, and what users are given by hand."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from administration.grants import Grants, list_given
+from administration.manual_users import ManualUsers
+from administration.reading.users import UserDetail, read_user
+from console.api.groups import Entitlements
+from console.api.models import Actor, Answer, Body, Parameters, keys_of
+from console.api.operation import Call, Operation
+from console.api.problems import absent
+from console.api.users import DetailedUser, detailed, known_user
+
+type Value = Annotated[str, Field(max_length=1_000)]
+
+_PATHS = {
+    "user_name": "userName",
+    "given_name": "name.givenName",
+    "family_name": "name.familyName",
+    "work_email": 'emails[type eq "work"].value',
+    "display_name": "displayName",
+}
+
+
+class UserAttributes(Body):
+    """What a user made by hand is. An empty text clears; what is left out stays."""
+
+    user_name: Value | None = None
+    given_name: Value | None = None
+    family_name: Value | None = None
+    work_email: Value | None = None
+    """By which Entra ID finds the user, and adopts the user."""
+    display_name: Value | None = None
+    attributes: dict[str, Value] = Field(default_factory=dict, max_length=50)
+    """Any others: SCIM paths with their values, such as `title`."""
+
+
+class GivenGrant(Answer):
+    """A grant by hand."""
+
+    kind: str
+    key: str
+    display_name: str
+    since: datetime
+    given_by: Actor | None
+
+
+class GivenGrants(Answer):
+    """What a user is given by hand."""
+
+    grants: tuple[GivenGrant, ...]
+
+
+class WantedGrants(Body):
+    """What the user shall be given by hand, exactly."""
+
+    grants: Entitlements
+
+
+async def create_user(call: Call[Parameters, UserAttributes]) -> DetailedUser:
+    """Make a user by hand. User name, given name, family name and work e-mail are needed."""
+    id = await call.changing(ManualUsers).create(_attributes(call.body))
+    return detailed(await _user(call, id))
+
+
+async def edit_user(call: Call[Parameters, UserAttributes]) -> DetailedUser:
+    """Change a user made by hand; what Entra ID manages is changed there."""
+    user = (await known_user(call)).id
+    await call.changing(ManualUsers).edit(user, _attributes(call.body))
+    return detailed(await _user(call, user))
+
+
+async def delete_user(call: Call[Parameters, None]) -> None:
+    """Delete a user made by hand, with everything given by hand."""
+    await call.changing(ManualUsers).delete((await known_user(call)).id)
+
+
+async def list_given_grants(call: Call[Parameters, None]) -> GivenGrants:
+    """What a user is given by hand."""
+    return await _given(call, (await known_user(call)).id)
+
+
+async def set_given_grants(call: Call[Parameters, WantedGrants]) -> GivenGrants:
+    """Give and withdraw until the user is given exactly this by hand."""
+    user = (await known_user(call)).id
+    await call.changing(Grants).give_exactly(user, keys_of(call.body.grants))
+    return await _given(call, user)
+
+
+def _attributes(body: UserAttributes) -> dict[str, str]:
+    """SCIM paths with their values."""
+    given = {path: getattr(body, field) for field, path in _PATHS.items()}
+    return {path: value for path, value in given.items() if value is not None} | body.attributes
+
+
+async def _user[Q, B](call: Call[Q, B], id: str) -> UserDetail:
+    found = await read_user(call.store, call.tenant_id, call.tenant.policy, id)
+    if found is None:
+        raise absent("user")
+    return found
+
+
+async def _given[Q, B](call: Call[Q, B], user: str) -> GivenGrants:
+    grants = await list_given(call.store, call.tenant_id, user)
+    return GivenGrants(grants=tuple(GivenGrant.model_validate(one) for one in grants))
+
+
+_GRANTS = "/users/{userId}/given-grants"
+OPERATIONS = (
+    Operation("POST", "/users", create_user, DetailedUser, body=UserAttributes, status=201),
+    Operation("PATCH", "/users/{userId}", edit_user, DetailedUser, body=UserAttributes),
+    Operation("DELETE", "/users/{userId}", delete_user, None, status=204),
+    Operation("GET", _GRANTS, list_given_grants, GivenGrants),
+    Operation("PUT", _GRANTS, set_given_grants, GivenGrants, body=WantedGrants),
+)

@@ -1,0 +1,71 @@
+"""The catalog: what can be granted."""
+
+from administration.catalog import CatalogFile, parse_catalog
+from administration.catalog import list_catalog as listed
+from administration.catalog_change import Catalog
+from console.api.models import Answer, Name, NamedEntitlement, Parameters
+from console.api.operation import Call, Operation
+
+
+class CatalogAnswer(Answer):
+    """The catalog."""
+
+    kinds: tuple[str, ...]
+    """The kinds that entries can have."""
+    entitlements: tuple[NamedEntitlement, ...]
+
+
+class CatalogImport(Parameters):
+    """How to import."""
+
+    dry_run: bool = False
+    """Say what would change, and change nothing."""
+    remove_missing: bool = False
+    """Remove what the file lacks; an entry that is in use refuses the whole import."""
+
+
+class Plan(Answer):
+    """What the import changed, or would change."""
+
+    added: tuple[NamedEntitlement, ...]
+    changed: tuple[NamedEntitlement, ...]
+    """Those with another name."""
+    removed: tuple[NamedEntitlement, ...]
+    unchanged: int
+
+
+class EntryQuery(Parameters):
+    """Which entry."""
+
+    kind: Name
+    key: Name
+
+
+async def list_catalog(call: Call[Parameters, None]) -> CatalogAnswer:
+    """What can be granted, by kind and name."""
+    entries = await listed(call.store, call.tenant_id)
+    return CatalogAnswer(
+        kinds=call.deployment.kinds,
+        entitlements=tuple(NamedEntitlement.model_validate(one) for one in entries),
+    )
+
+
+async def import_catalog(call: Call[CatalogImport, None]) -> Plan:
+    """Add entries and rename those that exist. CSV has the columns kind, key, displayName."""
+    file = parse_catalog(call.content, call.deployment.kinds)
+    plan = await call.changing(Catalog).load(
+        file, remove_missing=call.query.remove_missing, dry_run=call.query.dry_run
+    )
+    return Plan.model_validate(plan)
+
+
+async def remove_entitlement(call: Call[EntryQuery, None]) -> None:
+    """Remove an entry that no mapping and nobody has."""
+    await call.changing(Catalog).remove(call.query.kind, call.query.key)
+
+
+OPERATIONS = (
+    Operation("GET", "/catalog", list_catalog, CatalogAnswer),
+    Operation("DELETE", "/catalog", remove_entitlement, None, EntryQuery, status=204),
+    Operation("POST", "/catalog/import", import_catalog, Plan, CatalogImport, file=CatalogFile),
+)

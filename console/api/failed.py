@@ -1,0 +1,104 @@
+"""What could not be applied, and doing it once more."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Literal
+
+from administration.replay import Replay
+from console.api.models import Answer, Parameters
+from console.api.operation import Call, Operation
+from console.api.problems import absent
+from directory.documents import is_resource_id
+
+
+class FailedEvent(Answer):
+    """An accepted write that could not be applied."""
+
+    event_id: str
+    at: datetime
+    operation: str
+    resource_type: str
+    resource_id: str
+    attributes: tuple[str, ...]
+    reason: str
+    attempts: int
+    """How often its message was delivered in vain."""
+
+
+class Letter(Answer):
+    """A message that could not be delivered, though its event has not failed."""
+
+    message_id: str
+    event_id: str | None
+    event: Literal["pending", "done", "gone", "unreadable"]
+    enqueued_at: datetime
+    attempts: int
+    reason: str
+
+
+class Failures(Answer):
+    """What failed, the oldest first."""
+
+    events: tuple[FailedEvent, ...]
+    letters: tuple[Letter, ...]
+    more: bool
+    """Whether there is more than is shown."""
+
+
+class Replayed(Answer):
+    """What is done once more."""
+
+    events: int
+    letters: int
+
+
+async def list_failed(call: Call[Parameters, None]) -> Failures:
+    """What failed."""
+    async with _replay(call) as replay:
+        return Failures.model_validate(await replay.failures())
+
+
+async def read_failed(call: Call[Parameters, None]) -> FailedEvent:
+    """One event that failed, with its reason."""
+    async with _replay(call) as replay:
+        found = await replay.failure(_event(call))
+    if found is None:
+        raise absent("failed event")
+    return FailedEvent.model_validate(found)
+
+
+async def replay_failed(call: Call[Parameters, None]) -> Replayed:
+    """Apply one failed event once more."""
+    async with _replay(call) as replay:
+        if await replay.failure(_event(call)) is None:
+            raise absent("failed event")
+        return Replayed.model_validate(await replay.one(_event(call)))
+
+
+async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
+    """Apply all failed events once more."""
+    async with _replay(call) as replay:
+        return Replayed.model_validate(await replay.everything())
+
+
+@asynccontextmanager
+async def _replay[Q, B](call: Call[Q, B]) -> AsyncIterator[Replay]:
+    async with call.deployment.dead_letters() as letters:
+        yield Replay(call.store, letters, call.deployment.sender, call.tenant_id)
+
+
+def _event[Q, B](call: Call[Q, B]) -> str:
+    """The id in the path. Raises Problem for what can be none."""
+    id = call.path["eventId"]
+    if not is_resource_id(id):
+        raise absent("failed event")
+    return id
+
+
+OPERATIONS = (
+    Operation("GET", "/failed", list_failed, Failures),
+    Operation("POST", "/failed/replay", replay_all_failed, Replayed),
+    Operation("GET", "/failed/{eventId}", read_failed, FailedEvent),
+    Operation("POST", "/failed/{eventId}/replay", replay_failed, Replayed),
+)

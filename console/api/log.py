@@ -1,0 +1,113 @@
+"""The provisioning log."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from administration.reading import log as reading
+from administration.reading.log import Filter, find_resources
+from console.api.models import Answer, Event, Moment, Paged, Parameters, Search, State
+from console.api.operation import Call, Operation
+from console.api.problems import absent
+
+
+class LogQuery(Paged):
+    """Which entries: all that is given must fit."""
+
+    resource: Search = ""
+    """The id of a user or group, or what its name holds."""
+    type: Literal["User", "Group", "Tenant"] | None = None
+    operation: Annotated[str, Field(max_length=50)] = ""
+    state: Literal["pending", "done", "failed"] | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class Entry(Answer):
+    """An accepted write, and the name of what it is about, as far as that still exists."""
+
+    event: Event
+    name: str | None
+
+
+class Entries(Answer):
+    """A page of the log, the newest first."""
+
+    entries: tuple[Entry, ...]
+    next_cursor: str | None
+
+
+class AccessChange(Answer):
+    """What the write did to one user's access."""
+
+    user_id: str
+    name: str | None
+    before: State | None
+    """null: the user was new."""
+    after: State | None
+    """null: the user was deleted."""
+
+
+class DetailedEntry(Entry):
+    """One entry with its effect."""
+
+    members_added: int
+    members_removed: int
+    effects: tuple[AccessChange, ...]
+    """The first ones."""
+    more_effects: bool
+
+
+async def list_log(call: Call[LogQuery, None]) -> Entries:
+    """Every accepted write, the newest first."""
+    query = call.query
+    found = None
+    if query.resource:
+        found = await find_resources(call.store, call.tenant_id, query.resource)
+    filter = Filter(
+        found,
+        query.type or "",
+        query.operation,
+        query.state or "",
+        query.since,
+        query.until,
+    )
+    page = await reading.list_entries(
+        call.store, call.tenant_id, filter, call.place(query.cursor), query.limit
+    )
+    entries = tuple(Entry.model_validate(one) for one in page.rows)
+    return Entries(entries=entries, next_cursor=call.next(page.next))
+
+
+async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
+    """One entry: the request, what it changed, what was ignored, and what it did to whose
+    access."""
+    found = await reading.read_entry(call.store, call.tenant_id, call.path["eventId"])
+    if found is None:
+        raise absent("entry")
+    page = await reading.effects(call.store, call.tenant_id, found.event)
+    membership = found.event.membership
+    return DetailedEntry(
+        event=Event.model_validate(found.event),
+        name=found.name,
+        members_added=len(membership.added) if membership else 0,
+        members_removed=len(membership.removed) if membership else 0,
+        effects=tuple(_effect(one) for one in page.rows),
+        more_effects=page.next is not None,
+    )
+
+
+def _effect(one: reading.Effect) -> AccessChange:
+    change = one.change
+    return AccessChange(
+        user_id=change.user_id,
+        name=one.name,
+        before=State.model_validate(change.before) if change.before else None,
+        after=State.model_validate(change.after) if change.after else None,
+    )
+
+
+OPERATIONS = (
+    Operation("GET", "/log", list_log, Entries, LogQuery),
+    Operation("GET", "/log/{eventId}", read_log_entry, DetailedEntry),
+)

@@ -1,0 +1,240 @@
+"""What every operation of the API has in common: the bases of bodies, parameters and answers, and
+the parts that several answers have.
+
+Answers are read from what the use cases give back, attribute by attribute.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from directory.documents import EntitlementKey, Reason
+
+MOST = 200
+"""Rows of a page."""
+
+
+class Answer(BaseModel):
+    """What an operation answers."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        from_attributes=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    @property
+    def etag(self) -> str | None:
+        """The version that If-Match can name."""
+        return None
+
+
+class Body(BaseModel):
+    """What an operation is sent: nothing is converted, and nothing unknown is overlooked."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+
+class Parameters(BaseModel):
+    """The parameters of a query."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+
+class Continued(Parameters):
+    """Of a list that goes on."""
+
+    cursor: str | None = None
+    """`nextCursor` of the page before; every other parameter stays as it was."""
+
+
+class Paged(Continued):
+    """Of a list whose pages can be of any size."""
+
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 50
+    """Rows of a page."""
+
+
+def _moment(value: Any) -> Any:
+    """RFC 3339; without an offset it is UTC."""
+    if not isinstance(value, str):
+        raise ValueError("a time is text, such as 2026-01-31T13:45:00Z")
+    try:
+        at = datetime.fromisoformat(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("a time looks like 2026-01-31T13:45:00Z") from None
+
+
+type Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]
+type Name = Annotated[str, Field(min_length=1, max_length=200)]
+type Search = Annotated[str, Field(max_length=200)]
+
+
+class Fault(Answer):
+    """One thing that is wrong."""
+
+    pointer: str
+    """Where: a JSON pointer into the body, or the name of a parameter."""
+    detail: str
+    """What."""
+
+
+class ProblemDetails(Answer):
+    """What is wrong, and what to do (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    errors: tuple[Fault, ...] | None = None
+
+
+class Entitled(Body):
+    """An entitlement, as the catalog names it."""
+
+    kind: Name
+    key: Name
+
+
+def keys_of(entitlements: tuple[Entitled, ...]) -> tuple[EntitlementKey, ...]:
+    """The entitlements as use cases take them, without repetition."""
+    keys = (EntitlementKey(kind=one.kind, key=one.key) for one in entitlements)
+    return tuple(dict.fromkeys(keys))
+
+
+class NamedEntitlement(Answer):
+    """An entitlement."""
+
+    kind: str
+    key: str
+    display_name: str
+
+
+def named(
+    entitlements: tuple[EntitlementKey, ...], names: dict[tuple[str, str], str]
+) -> tuple[NamedEntitlement, ...]:
+    """Entitlements with their names."""
+    return tuple(
+        NamedEntitlement(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
+        for one in entitlements
+    )
+
+
+class Actor(Answer):
+    """Who made a change: a connection of the organisation, an administrator, or an operator."""
+
+    type: Literal["connection", "administrator", "operator"]
+    id: str
+
+
+class Progress(Answer):
+    """How far a big change is applied, in users."""
+
+    done: int
+    total: int
+
+
+class Event(Answer):
+    """An accepted write."""
+
+    event_id: str
+    state: Literal["pending", "done", "failed"]
+    at: datetime
+    actor: Actor
+    request_id: str
+    operation: str
+    resource_type: Literal["User", "Group", "Tenant"]
+    resource_id: str
+    attributes: tuple[str, ...]
+    """Names of the attributes that changed, never their values."""
+    ignored: tuple[str, ...]
+    """What the request carried and Muster did not take, by name."""
+    reason: str | None
+    """Why it could not be applied."""
+    done_at: datetime | None
+    progress: Progress | None
+
+
+class Cause(Answer):
+    """The event behind something. It is kept for a limited time."""
+
+    event_id: str
+    at: datetime | None
+    expired: bool
+    event: Event | None
+
+
+class Source(Answer):
+    """What gives a grant: a mapped group (`groupId`) by a path of groups, the user's cost center,
+    or a hand."""
+
+    type: Literal["group", "costCenter", "manual"]
+    group_id: str | None = None
+    mapping_version: int | None = None
+    path: tuple[str, ...] = ()
+    """Ids of groups, from the one that the user is a member of to the mapped one."""
+
+
+class Grant(Answer):
+    """An entitlement that a user holds, and everything that gives it."""
+
+    kind: str
+    key: str
+    sources: tuple[Source, ...]
+
+
+class State(Answer):
+    """Effective access."""
+
+    enabled: bool
+    reasons: tuple[Reason, ...]
+    """Why it is not enabled."""
+    grants: tuple[Grant, ...]
+
+
+class Effect(Answer):
+    """What a change would do to one user."""
+
+    user_id: str
+    user_name: str | None
+    display_name: str | None
+    enabled: bool
+    """Whether the user would be enabled."""
+    reasons: tuple[Reason, ...]
+    gained: tuple[NamedEntitlement, ...]
+    lost: tuple[NamedEntitlement, ...]
+
+
+class Counts(Answer):
+    """Users whom a change would touch, all of them."""
+
+    examined: int
+    changed: int
+    gaining: int
+    losing: int
+    enabled: int
+    """Disabled now, and enabled then."""
+    disabled: int
+
+
+class PreviewAnswer(Answer):
+    """What a change would do. Nothing is written."""
+
+    effects: tuple[Effect, ...]
+    """Some of the users; a page may be empty and not the last."""
+    counts: Counts
+    no_owner: bool
+    """Whether nobody would hold the role Owner: then saving takes `confirmed`."""
+    next_cursor: str | None

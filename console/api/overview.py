@@ -1,0 +1,213 @@
+"""How the organisation is connected, whether provisioning is on, and how it goes; its tokens."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from administration import tokens as administration
+from administration.reading.health import read_health
+from administration.tenants import change_tenant
+from administration.tokens import ListedToken
+from console.api.models import Answer, Body, Event, Moment, Parameters
+from console.api.operation import Call, Operation
+from console.api.problems import absent
+from directory.tenants import ENTRA_CONNECTION
+
+type Kind = Literal["scim", "access", "console"]
+type Provisioning = Literal["disabled", "enabled"]
+
+
+class Connection(Answer):
+    """An Enterprise Application of the organisation."""
+
+    connection_id: str
+    name: str
+
+
+class Hour(Answer):
+    """The accepted writes of one hour, and how many of them could not be applied."""
+
+    begins: datetime
+    writes: int
+    failed: int
+
+
+class Health(Answer):
+    """How provisioning goes. Requests that only read, and those that were refused, do not count."""
+
+    hours: tuple[Hour, ...]
+    """The last 24; the last one is not over."""
+    last: Event | None
+    """The last accepted write."""
+    pending: int
+    failed: int
+
+
+class Overview(Answer):
+    """The organisation."""
+
+    tenant_id: str
+    name: str
+    region: str
+    directory_id: str | None
+    """Its Entra ID directory."""
+    provisioning: Provisioning
+    tenant_url: str
+    """What Entra ID asks for as Tenant URL."""
+    connections: tuple[Connection, ...]
+    health: Health
+
+
+class ProvisioningState(Body):
+    """Whether Entra ID's writes are accepted."""
+
+    state: Provisioning
+
+
+class ProvisioningAnswer(Answer):
+    """Whether Entra ID's writes are accepted."""
+
+    state: Provisioning
+
+
+class Token(Answer):
+    """A token, never its text."""
+
+    token_id: str
+    kind: Kind
+    connection_id: str | None
+    """The connection that a token of kind `scim` speaks for."""
+    note: str
+    created: datetime
+    expires: datetime | None
+    live: bool
+    last_used: datetime | None
+    """To within minutes."""
+
+
+class Tokens(Answer):
+    """All tokens."""
+
+    tokens: tuple[Token, ...]
+
+
+class NewToken(Body):
+    """A token to create. Two of a kind can live at a time, per connection."""
+
+    kind: Kind
+    note: Annotated[str, Field(max_length=100)] = ""
+    connection_id: Annotated[str, Field(max_length=100)] = ENTRA_CONNECTION
+    """Of a token of kind `scim`."""
+    expires: Moment | None = None
+    """Left out: never."""
+
+
+class Rotation(Body):
+    """How the old token ends."""
+
+    overlap_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 168
+    """How long it goes on working."""
+
+
+class FreshToken(Answer):
+    """A new token."""
+
+    token: str
+    """Shown this once: Muster keeps its digest only."""
+
+
+async def read_overview(call: Call[Parameters, None]) -> Overview:
+    """The organisation, how it is connected, and how provisioning goes."""
+    tenant = call.tenant
+    health = await read_health(call.store, call.tenant_id, call.deployment.service.now())
+    return Overview(
+        tenant_id=tenant.tenant_id,
+        name=tenant.name,
+        region=tenant.region,
+        directory_id=tenant.directory_id,
+        provisioning=tenant.provisioning,
+        tenant_url=f"{call.origin}/scim",
+        connections=tuple(Connection.model_validate(one) for one in tenant.connections),
+        health=Health.model_validate(health),
+    )
+
+
+async def set_provisioning(call: Call[Parameters, ProvisioningState]) -> ProvisioningAnswer:
+    """Accept Entra ID's writes, or refuse them."""
+    state = call.body.state
+    change = {"provisioning": state}
+    await change_tenant(call.store, call.tenant_id, lambda old: old.model_copy(update=change))
+    return ProvisioningAnswer(state=state)
+
+
+async def list_tokens(call: Call[Parameters, None]) -> Tokens:
+    """All tokens, with their last uses."""
+    return Tokens(tokens=tuple(_token(one) for one in await _listed(call)))
+
+
+async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
+    """Create a token and show it, this once."""
+    new = call.body
+    text = await administration.create_token(
+        call.store,
+        call.tenant_id,
+        new.kind,
+        call.deployment.service.now(),
+        new.note,
+        connection_id=new.connection_id,
+        expires=new.expires,
+    )
+    return FreshToken(token=text)
+
+
+async def rotate_token(call: Call[Parameters, Rotation]) -> FreshToken:
+    """Create a token in place of another, which goes on working for a while."""
+    token = await _known(call)
+    now, overlap = call.deployment.service.now(), timedelta(hours=call.body.overlap_hours)
+    return FreshToken(
+        token=await administration.rotate_token(call.store, call.tenant_id, token, now, overlap)
+    )
+
+
+async def revoke_token(call: Call[Parameters, None]) -> None:
+    """End a token. Servers notice within seconds."""
+    await administration.revoke_token(call.store, call.tenant_id, await _known(call))
+
+
+async def _listed[Q, B](call: Call[Q, B]) -> list[ListedToken]:
+    now = call.deployment.service.now()
+    return await administration.list_tokens(call.store, call.tenant, now)
+
+
+async def _known[Q, B](call: Call[Q, B]) -> str:
+    """The token that the path names. Raises Problem."""
+    id = call.path["tokenId"]
+    if not any(one.token.token_id == id for one in await _listed(call)):
+        raise absent("token")
+    return id
+
+
+def _token(one: ListedToken) -> Token:
+    return Token(
+        token_id=one.token.token_id,
+        kind=one.kind,
+        connection_id=one.connection_id or None,
+        note=one.token.note,
+        created=one.token.created,
+        expires=one.token.expires,
+        live=one.live,
+        last_used=one.last_used,
+    )
+
+
+OPERATIONS = (
+    Operation("GET", "/overview", read_overview, Overview),
+    Operation("PUT", "/provisioning", set_provisioning, ProvisioningAnswer, body=ProvisioningState),
+    Operation("GET", "/tokens", list_tokens, Tokens),
+    Operation("POST", "/tokens", create_token, FreshToken, body=NewToken, status=201),
+    Operation("DELETE", "/tokens/{tokenId}", revoke_token, None, status=204),
+    Operation(
+        "POST", "/tokens/{tokenId}/rotate", rotate_token, FreshToken, body=Rotation, status=201
+    ),
+)

@@ -1,0 +1,91 @@
+"""The policy: which rules hold, and who would change."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from administration.reading.previews import read_preview
+from administration.tenants import read_tenant, replace_policy
+from console.api.models import Answer, Body, Parameters, PreviewAnswer
+from console.api.operation import Call, Operation
+from directory.documents import REASONS, Reason
+from directory.tenants import Policy
+from reconciler.proposal import PolicyProposal
+
+
+class PolicyAnswer(Answer):
+    """What the organisation chose."""
+
+    strict: bool
+    """Unknown attributes and unknown members are refused instead of ignored."""
+    accept_incomplete_users: bool
+    """Users that lack a required attribute are created, disabled, instead of refused."""
+    disable_when: tuple[Reason, ...]
+    """Which rules disable a user."""
+    cost_center_from_attribute: bool
+    """The enterprise attribute costCenter grants the catalog entry of that key."""
+
+
+class Rules(Body):
+    """The whole policy."""
+
+    strict: bool
+    accept_incomplete_users: bool
+    disable_when: Annotated[tuple[Reason, ...], Field(max_length=len(REASONS))]
+    cost_center_from_attribute: bool
+
+    def of(self, policy: Policy) -> Policy:
+        """The policy with these rules."""
+        return policy.model_copy(
+            update={
+                "strict": self.strict,
+                "accept_incomplete_users": self.accept_incomplete_users,
+                "disable_when": tuple(one for one in REASONS if one in self.disable_when),
+                "cost_center_from_attribute": self.cost_center_from_attribute,
+            }
+        )
+
+
+class ProposedPolicy(Rules):
+    """A policy to preview."""
+
+    cursor: str | None = None
+    """`nextCursor` of the page before."""
+
+
+class SavedPolicy(Rules):
+    """A policy to save."""
+
+    confirmed: bool = False
+    """Save it though nobody would hold the role Owner."""
+
+
+async def read_policy(call: Call[Parameters, None]) -> PolicyAnswer:
+    """The policy."""
+    return PolicyAnswer.model_validate(call.tenant.policy)
+
+
+async def preview_policy(call: Call[Parameters, ProposedPolicy]) -> PreviewAnswer:
+    """Who would be enabled or disabled, gain and lose, before anything is saved."""
+    page = await read_preview(
+        call.store,
+        call.tenant_id,
+        PolicyProposal(call.body.of(call.tenant.policy)),
+        call.preview_place(call.body.cursor),
+    )
+    return call.previewed(page)
+
+
+async def save_policy(call: Call[Parameters, SavedPolicy]) -> PolicyAnswer:
+    """Save the policy. It is applied to every user afterwards."""
+    wanted = call.body.of(call.tenant.policy)
+    service = call.deployment.service
+    await replace_policy(service, call.tenant, wanted, call.actor, confirmed=call.body.confirmed)
+    return PolicyAnswer.model_validate((await read_tenant(call.store, call.tenant_id)).policy)
+
+
+OPERATIONS = (
+    Operation("GET", "/policy", read_policy, PolicyAnswer),
+    Operation("POST", "/policy/preview", preview_policy, PreviewAnswer, body=ProposedPolicy),
+    Operation("PUT", "/policy", save_policy, PolicyAnswer, body=SavedPolicy),
+)

@@ -1,0 +1,144 @@
+"""The API keeps what its OpenAPI document promises: requests made from the document, well-formed
+and not, are answered as it says (schemathesis, on a real store)."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import given
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from administration.manual_users import ManualUsers
+from administration.tokens import create_token
+from console.api.application import OPERATIONS
+from console.api.openapi import document
+from console.api.operation import PATH, Operation
+from directory.condition import Compare
+from directory.store import Assign, Query, Update
+from tests.console.organisation import ADD_IN, organisation
+from tests.environment import TENANT, client_of, running
+from tests.scim.test_fuzz import examples
+from wiring import Application, Settings, build, utc_now
+
+KEPT = [
+    checks.content_type_conformance,
+    checks.negative_data_rejection,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.status_code_conformance,
+]
+SCHEMA = schemathesis.openapi.from_dict({**document(OPERATIONS), "security": []})
+"""The client proves itself; what is to be made up is everything else."""
+FOUND: list[Any] = list(SCHEMA.get_all_operations())
+BY_NAME = {found.ok().definition.raw["operationId"]: found.ok() for found in FOUND}
+CHALLENGED = re.compile(r'Bearer realm="muster"(, error="invalid_token")?')
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A small organisation on disk: its API token, tokens of the other kinds, and ids that exist,
+    by the names that paths have for them."""
+
+    folder: Path
+    token: str
+    others: tuple[str, str]
+    ids: dict[str, list[str]]
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """With a mapping, a user made by hand and a failed event."""
+    return asyncio.run(_prepare(tmp_path_factory.mktemp("api") / "data"))
+
+
+async def _prepare(folder: Path) -> Prepared:
+    async with running(folder) as environment:
+        acme = await organisation(environment)
+        store = environment.application.store
+        await environment.mappings.save(acme.sales, (ADD_IN,))
+        by_hand = await ManualUsers(environment.application.service, TENANT).create(
+            {
+                "userName": "eve@partner.example",
+                "name.givenName": "Eve",
+                "name.familyName": "Ng",
+                'emails[type eq "work"].value': "eve@partner.example",
+            }
+        )
+        await environment.settle()
+        query = Query("Event", Compare(("resourceId",), "eq", acme.empty), limit=1)
+        (stored,) = (await store.query(TENANT, query)).items
+        failing = Update(stored.document["id"], (Assign(("state",), "failed"),))
+        await store.batch(TENANT, [failing])
+        token = await create_token(store, TENANT, "console", utc_now())
+        access = environment.access.headers["Authorization"].removeprefix("Bearer ")
+        ids = {
+            "userId": [acme.ada, acme.carl, by_hand],
+            "groupId": [acme.sales, acme.staff, acme.empty],
+            "eventId": [stored.document["eventId"]],
+            "tokenId": [access.split("_")[3]],
+        }
+        return Prepared(folder, token, (environment.token, access), ids)
+
+
+@pytest.fixture
+async def application(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Application]:
+    """A Muster on a copy of it."""
+    shutil.copytree(prepared.folder, tmp_path / "data")
+    application = build(Settings(data=tmp_path / "data"))
+    yield application
+    await application.close()
+
+
+@pytest.fixture
+async def client(prepared: Prepared, application: Application) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of its API."""
+    async with client_of(application.console, PATH, prepared.token) as client:
+        yield client
+
+
+def test_the_document_has_every_operation_and_says_what_it_does() -> None:
+    assert sorted(BY_NAME) == sorted(each.name for each in OPERATIONS)
+    assert all(each.definition.raw["summary"] for each in BY_NAME.values())
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+@examples(8)
+@given(data=st.data())
+async def test_what_the_document_promises_is_kept(
+    prepared: Prepared, client: httpx.AsyncClient, name: str, data: st.DataObject
+) -> None:
+    mode = data.draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
+    case = data.draw(BY_NAME[name].as_strategy(generation_mode=mode))
+    for parameter, known in prepared.ids.items():
+        if parameter in (case.path_parameters or {}) and data.draw(st.booleans()):
+            case.path_parameters[parameter] = data.draw(st.sampled_from(known))
+    request = case.as_transport_kwargs(base_url=f"http://muster.test{PATH}")
+    request.pop("cookies")
+    if isinstance(request.get("data"), bytes | str):
+        request["content"] = request.pop("data")
+    answer = await client.request(**request)
+    assert answer.status_code < 500, answer.text
+    case.validate_response(answer, checks=KEPT)
+
+
+@pytest.mark.parametrize("each", OPERATIONS, ids=lambda each: each.name)
+async def test_nobody_is_let_in_without_a_token_of_its_own_kind(
+    prepared: Prepared, client: httpx.AsyncClient, each: Operation
+) -> None:
+    path = re.sub(r"\{(\w+)\}", lambda found: prepared.ids[found[1]][0], each.path)
+    headers = [{"Authorization": f"Bearer {token}"} for token in prepared.others]
+    headers += [{"Authorization": ""}, {"Authorization": "Basic Og=="}]
+    for given_headers in headers:
+        answer = await client.request(each.method, path, headers=given_headers, json={})
+        assert answer.status_code == 401
+        assert CHALLENGED.fullmatch(answer.headers["www-authenticate"])
+        assert answer.headers["content-type"] == "application/problem+json"
