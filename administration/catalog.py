@@ -106,6 +106,6 @@ async def refuse_unknown(store: Store, tenant_id: str, wanted: Sequence[tuple[st
     if unknown:
         names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
         raise AdministrationError(
-            f"The catalog of {tenant_id} does not have: {names}. Import them first: "
-            f"'manage.py catalog import {tenant_id} FILE'."
+            f"The catalog does not have: {names}. Add them to the catalog first.",
+            f"catalog import {tenant_id} FILE",
         )

@@ -89,8 +89,8 @@ class Catalog(Administration):
         entry = found.get((kind, key))
         if entry is None:
             raise AdministrationError(
-                f"The catalog of {self.tenant_id} does not have {kind} {key}: 'manage.py catalog "
-                f"list {self.tenant_id}' shows what it has."
+                f"The catalog does not have {kind[:200]} {key[:200]}.",
+                f"catalog list {self.tenant_id}",
             )
         await self._refuse_in_use([(kind, key)])
         named = CatalogEntry(kind=kind, key=key, display_name=entry.display_name)

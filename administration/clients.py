@@ -34,8 +34,8 @@ async def add_secret(
             raise AdministrationError(
                 f"The client has two secrets already ({', '.join(s.token_id for s in live)}), the "
                 "most there can be: one in use, and one to take its place. End the one that is "
-                f"not in use: 'manage.py client revoke {tenant_id} SECRET --connection "
-                f"{connection_id}'."
+                "not in use.",
+                f"client revoke {tenant_id} SECRET --connection {connection_id}",
             )
         kept = (_ending(each, now, overlap) for each in live)
         return client.model_copy(
@@ -61,8 +61,8 @@ async def revoke_secret(store: Store, tenant_id: str, connection_id: str, secret
         left = tuple(each for each in client.secrets if each.token_id != secret_id)
         if len(left) == len(client.secrets):
             raise AdministrationError(
-                f"The client of {connection_id} has no secret {secret_id}: 'manage.py client show "
-                f"{tenant_id} --connection {connection_id}' shows all."
+                f"The client of {connection_id} has no secret {secret_id}.",
+                f"client show {tenant_id} --connection {connection_id}",
             )
         return client.model_copy(update={"secrets": left})
 
@@ -124,8 +124,8 @@ async def read_client(store: Store, tenant_id: str, connection_id: str) -> OAuth
 def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
     if connection.client is None:
         raise AdministrationError(
-            f"The connection {connection.connection_id} has no client: 'manage.py client create "
-            f"{tenant_id} --connection {connection.connection_id}' makes one."
+            f"The connection {connection.connection_id} has no client.",
+            f"client create {tenant_id} --connection {connection.connection_id}",
         )
     return connection.client
 

@@ -50,8 +50,8 @@ def connection_of(tenant: Tenant, connection_id: str) -> Connection:
         if each.connection_id == connection_id:
             return each
     raise AdministrationError(
-        f"{tenant.tenant_id} has no connection {connection_id}: "
-        f"'manage.py connection list {tenant.tenant_id}' shows all."
+        f"{tenant.tenant_id} has no connection {connection_id[:63]}.",
+        f"connection list {tenant.tenant_id}",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from administration.catalog import default_catalog, load_catalog
-from administration.tenants import change_tenant, create_tenant, read_tenant
+from administration.tenants import create_tenant, read_tenant, set_provisioning
 from administration.tokens import create_token, list_tokens, revoke_token
 from directory.store import NotFound, Store
 from directory.tenants import TENANT_ID
@@ -55,12 +55,10 @@ async def prepare_demo(
     except NotFound:
         await create_tenant(store, TENANT, "Demo organisation", region)
         await load_catalog(store, TENANT, default_catalog())
-        await change_tenant(
-            store, TENANT, lambda t: t.model_copy(update={"provisioning": "enabled"})
-        )
+        await set_provisioning(store, TENANT, "enabled", now())
     for kept in await list_tokens(store, await read_tenant(store, TENANT), now()):
         if kept.token.note == NOTE:  # its text was lost with the file
-            await revoke_token(store, TENANT, kept.token.token_id)
+            await revoke_token(store, TENANT, kept.token.token_id, now())
     demo = Demo(
         TENANT,
         await create_token(store, TENANT, "scim", now(), NOTE),

@@ -7,13 +7,27 @@ from typing import Literal
 
 from directory.documents import Actor, Event, new_resource_id
 from directory.store import Create, Operation
-from scim.writing import Service
+from scim.writing import RETENTION, Service
 from telemetry.traces import traceparent
 
 OPERATOR = Actor(type="operator", id="manage.py")
 
 type AdministrativeOperation = Literal[
-    "create", "patch", "delete", "mapping", "policy", "catalog", "grant", "import"
+    "create",
+    "patch",
+    "delete",
+    "mapping",
+    "policy",
+    "catalog",
+    "grant",
+    "import",
+    "enable",
+    "disable",
+    "tokenCreate",
+    "tokenRotate",
+    "tokenRevoke",
+    "replay",
+    "discard",
 ]
 
 
@@ -63,7 +77,7 @@ def administrative_event(
     scope: Literal["none", "user", "group", "tenant"],
     now: datetime,
     actor: Actor = OPERATOR,
-    retention: int | None = None,
+    retention: int = RETENTION,
 ) -> Event:
     """The event of a change that somebody makes by hand; `retention` (seconds) is for one of
     scope `none`, which is done from the start."""

@@ -4,20 +4,24 @@ An event fails when its message was delivered in vain as often as the queue allo
 marked with a reason, and the message is a dead letter. A replay makes the event pending again and
 sends its dead letters once more, or the event itself where there is none. Reconciling is
 idempotent, so a replay is safe beside a running server, twice, and at any time; should it be
-interrupted, the timer finds the event pending.
+interrupted, the timer finds the event pending. Who replayed what is an entry in the log of the
+tenant, written with the event, or before a dead letter of an event that did not fail is sent.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import batched
 from typing import Literal, cast
 
+from administration.events import OPERATOR, administrative_event
 from administration.tenants import AdministrationError
 from directory.condition import All, Compare, Condition
-from directory.documents import Model, event_id
+from directory.documents import Actor, Event, Model, event_id
 from directory.reading import every, every_tenant
 from directory.store import (
     Assign,
     Change,
+    Create,
     NotFound,
     PreconditionFailed,
     Query,
@@ -28,8 +32,11 @@ from directory.store import (
 )
 from queues.port import DeadLetter, DeadLetterQueue, QueueSender
 from queues.relay import EventMessage, parse, replay_message
+from scim.writing import RETENTION
 
 PAGE = 100
+NAMED = 100
+"""Events that one log entry names."""
 MOST_LETTERS = 10_000
 """Dead letters that one call looks at."""
 
@@ -94,6 +101,10 @@ class Replayed(Model):
     """Dead letters that were sent again, those of the events included."""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Replay:
     """Failed events and dead letters, of one tenant or (None) of the whole deployment.
 
@@ -106,11 +117,18 @@ class Replay:
         dead_letters: DeadLetterQueue,
         sender: QueueSender,
         tenant_id: str | None = None,
+        *,
+        actor: Actor = OPERATOR,
+        now: Callable[[], datetime] = _utc_now,
+        retention: int = RETENTION,
     ) -> None:
         self._store = store
         self._dead_letters = dead_letters
         self._sender = sender
         self._tenant_id = tenant_id
+        self._actor = actor
+        self._now = now
+        self._retention = retention
 
     async def failures(self, limit: int = PAGE) -> Failures:
         """What failed, oldest first, at most `limit` of each kind."""
@@ -147,7 +165,7 @@ class Replay:
         reopened = [event async for event in self._reopened(found)]
         if not reopened:
             raise AdministrationError(
-                f"No event {ulid[:100]} has failed: 'manage.py replay --list' shows which have."
+                f"No event {ulid[:100]} has failed, or not any more.", "replay --list"
             )
         letters = await self._letters()
         return await self._send(reopened, letters.get(ulid, ()))
@@ -155,26 +173,63 @@ class Replay:
     async def everything(self) -> Replayed:
         """Replay all failed events, and send every other dead letter once more."""
         letters = await self._letters()
-        events = letter_count = 0
+        letter_count = 0
+        reopened: set[str] = set()
         page: list[Stored] = []
         async for stored in self._failed(FAILED):
             page.append(stored)
             if len(page) == PAGE:
-                events += await self._reopen_and_send(page, letters)
+                reopened |= await self._reopen_and_send(page, letters)
                 page = []
-        events += await self._reopen_and_send(page, letters)
-        readable = [one.id for some in letters.values() for one in some if _event_of(one)]
+        reopened |= await self._reopen_and_send(page, letters)
+        readable = [
+            (one.id, event)
+            for some in letters.values()
+            for one in some
+            if (event := _event_of(one))
+        ]
         if readable:
-            letter_count = await self._dead_letters.resubmit(readable)
-        return Replayed(events=events, letters=letter_count)
+            await self._trace([event for _, event in readable if event.event_id not in reopened])
+            letter_count = await self._dead_letters.resubmit([id for id, _ in readable])
+        return Replayed(events=len(reopened), letters=letter_count)
 
     async def _reopen_and_send(
         self, page: Sequence[Stored], letters: Mapping[str, Sequence[DeadLetter]]
-    ) -> int:
-        """Make events pending again, and send those that have no dead letter."""
+    ) -> set[str]:
+        """Make events pending again, and send those that have no dead letter; which they are."""
         reopened = [event async for event in self._reopened(page)]
         await self._send([event for event in reopened if event.event_id not in letters], ())
-        return len(reopened)
+        return {event.event_id for event in reopened}
+
+    async def _trace(self, events: Sequence[EventMessage]) -> None:
+        """Say in each tenant's log whose dead letters are sent again though none failed."""
+        by_tenant: dict[str, list[str]] = {}
+        for event in sorted(events, key=lambda one: one.event_id):
+            by_tenant.setdefault(event.tenant_id, []).append(event.event_id)
+        for tenant_id, ulids in by_tenant.items():
+            for some in batched(dict.fromkeys(ulids), NAMED, strict=False):
+                entry = self._entry(tenant_id, "Tenant", tenant_id, some)
+                await self._store.batch(tenant_id, [Create(entry.to_document())])
+
+    def _entry(
+        self,
+        tenant_id: str,
+        resource_type: Literal["User", "Group", "Tenant"],
+        resource_id: str,
+        ulids: Sequence[str],
+    ) -> Event:
+        """The log entry of a replay."""
+        return administrative_event(
+            tenant_id,
+            "replay",
+            resource_type,
+            resource_id,
+            [f"event {ulid}" for ulid in ulids],
+            "none",
+            self._now(),
+            self._actor,
+            self._retention,
+        )
 
     async def _send(
         self, events: Sequence[EventMessage], letters: Sequence[DeadLetter]
@@ -209,8 +264,10 @@ class Replay:
                 changes: tuple[Change, ...] = (Assign(("state",), "pending"),)
                 if "reason" in stored.document:
                     changes += (Unset(("reason",)),)
+                about = stored.document["resourceType"], stored.document["resourceId"]
+                entry = self._entry(tenant_id, *about, (ulid,))
                 update = Update(event_id(ulid), changes, stored.etag)
-                await self._store.batch(tenant_id, [update])
+                await self._store.batch(tenant_id, [update, Create(entry.to_document())])
             except NotFound:
                 return False
             except PreconditionFailed:

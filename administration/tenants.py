@@ -20,14 +20,19 @@ from directory.store import (
 from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, Tenant
 from reconciler.preview import Preview
 from reconciler.proposal import PolicyProposal
-from scim.writing import Service
+from scim.writing import RETENTION, Service
 from trust.tokens import TENANT_ID_PATTERN
 
 ATTEMPTS = 5
 
 
 class AdministrationError(Exception):
-    """What was asked cannot be done; the text says why and what to do instead."""
+    """What was asked cannot be done; the text says why and what to do instead, to whoever reads
+    it. `command` is for those who have a command line: what to type there."""
+
+    def __init__(self, text: str, command: str = "") -> None:
+        super().__init__(text)
+        self.command = command
 
 
 class Overtaken(AdministrationError):
@@ -67,7 +72,7 @@ async def create_tenant(
         await store.batch(tenant_id, [Create(tenant.to_document())])
     except Conflict:
         raise AdministrationError(
-            f"A tenant {tenant_id} exists already: 'manage.py tenant show {tenant_id}'."
+            f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"
         ) from None
     return tenant
 
@@ -81,9 +86,7 @@ async def _stored(store: Store, tenant_id: str) -> Stored:
     try:
         return await store.read(tenant_id, TENANT_ID)
     except (NotFound, ValueError):
-        raise AdministrationError(
-            f"There is no tenant {tenant_id}: 'manage.py tenant list' shows all."
-        ) from None
+        raise AdministrationError(f"There is no tenant {tenant_id}.", "tenant list") from None
 
 
 async def list_tenants(store: Store) -> list[Tenant]:
@@ -112,6 +115,28 @@ async def change_tenant(
             continue
         return tenant
     raise AdministrationError(f"Somebody else keeps changing tenant {tenant_id}. Try again.")
+
+
+async def set_provisioning(
+    store: Store,
+    tenant_id: str,
+    state: Literal["enabled", "disabled"],
+    now: datetime,
+    actor: Actor = OPERATOR,
+    retention: int = RETENTION,
+) -> Tenant:
+    """Let the tenant's connections write, or refuse it. Where it is so already nothing is
+    written."""
+    tenant = await read_tenant(store, tenant_id)
+    if tenant.provisioning == state:
+        return tenant
+    operation: Literal["enable", "disable"] = "enable" if state == "enabled" else "disable"
+    event = administrative_event(
+        tenant_id, operation, "Tenant", tenant_id, ("provisioning",), "none", now, actor, retention
+    )
+    return await change_tenant(
+        store, tenant_id, lambda found: found.model_copy(update={"provisioning": state}), event
+    )
 
 
 async def replace_policy(

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection
+from administration.events import OPERATOR, administrative_event
 from administration.tenants import AdministrationError, change_tenant, read_tenant
+from directory.documents import Actor, Event
 from directory.reading import read_all
 from directory.store import Store
 from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use_id
+from scim.writing import RETENTION
 from trust.tokens import TokenKind, bearer_tokens, is_live, issue
 
 LIVE = 2
@@ -39,6 +42,8 @@ async def create_token(
     *,
     connection_id: str = ENTRA_CONNECTION,
     expires: datetime | None = None,
+    actor: Actor = OPERATOR,
+    retention: int = RETENTION,
 ) -> str:
     """A new token: of a connection (`scim`), of the application (`access`), or for the console's
     JSON API. The answer is the only copy of its text. Raises AdministrationError where two live
@@ -50,12 +55,19 @@ async def create_token(
         lambda tenant: _change_tokens(
             tenant, kind, connection_id, lambda old: _added(old, token, tenant_id, now)
         ),
+        _event("tokenCreate", tenant_id, kind, (token.token_id,), now, actor, retention),
     )
     return text
 
 
 async def rotate_token(
-    store: Store, tenant_id: str, token_id: str, now: datetime, overlap: timedelta
+    store: Store,
+    tenant_id: str,
+    token_id: str,
+    now: datetime,
+    overlap: timedelta,
+    actor: Actor = OPERATOR,
+    retention: int = RETENTION,
 ) -> str:
     """A new token in place of an old one, which goes on living for `overlap` at most. The new one
     lives as long as the old one was meant to. Raises AdministrationError."""
@@ -72,12 +84,22 @@ async def rotate_token(
         return tuple(each for each in kept if is_live(each, now))
 
     await change_tenant(
-        store, tenant_id, lambda tenant: _change_tokens(tenant, kind, connection_id, rotate)
+        store,
+        tenant_id,
+        lambda tenant: _change_tokens(tenant, kind, connection_id, rotate),
+        _event("tokenRotate", tenant_id, kind, (token_id, token.token_id), now, actor, retention),
     )
     return text
 
 
-async def revoke_token(store: Store, tenant_id: str, token_id: str) -> None:
+async def revoke_token(
+    store: Store,
+    tenant_id: str,
+    token_id: str,
+    now: datetime,
+    actor: Actor = OPERATOR,
+    retention: int = RETENTION,
+) -> None:
     """End a token; servers notice within seconds. Raises AdministrationError."""
 
     def change(tenant: Tenant) -> Tenant:
@@ -87,7 +109,9 @@ async def revoke_token(store: Store, tenant_id: str, token_id: str) -> None:
     def without(tokens: Tokens) -> Tokens:
         return tuple(each for each in tokens if each.token_id != token_id)
 
-    await change_tenant(store, tenant_id, change)
+    kind, _, _ = _find(await read_tenant(store, tenant_id), token_id)
+    event = _event("tokenRevoke", tenant_id, kind, (token_id,), now, actor, retention)
+    await change_tenant(store, tenant_id, change, event)
 
 
 async def list_tokens(store: Store, tenant: Tenant, now: datetime) -> list[ListedToken]:
@@ -109,6 +133,22 @@ async def last_uses(
     return {use.credential: use.at for use in uses}
 
 
+def _event(
+    operation: Literal["tokenCreate", "tokenRotate", "tokenRevoke"],
+    tenant_id: str,
+    kind: TokenKind,
+    tokens: Sequence[str],
+    now: datetime,
+    actor: Actor,
+    retention: int,
+) -> Event:
+    """The log entry of a change of tokens, which names them by their ids."""
+    named = tuple(f"{kind} {token_id}" for token_id in tokens)
+    return administrative_event(
+        tenant_id, operation, "Tenant", tenant_id, named, "none", now, actor, retention
+    )
+
+
 def _all(tenant: Tenant) -> list[tuple[TokenKind, str, Token]]:
     return [(kind, owner, token) for kind in KINDS for owner, token in bearer_tokens(tenant, kind)]
 
@@ -119,9 +159,9 @@ def _added(tokens: Tokens, token: Token, tenant_id: str, now: datetime) -> Token
     if len(live) >= LIVE:
         raise AdministrationError(
             f"Two such tokens live already ({', '.join(each.token_id for each in live)}), the most "
-            "there can be: one in use, and one to take its place. "
-            f"'manage.py token list {tenant_id}' shows when each was last used; end the one that "
-            f"is not with 'manage.py token revoke {tenant_id} TOKEN'."
+            "there can be: one in use, and one to take its place. The list of tokens says when "
+            "each was last used: revoke the one that is not in use.",
+            f"token revoke {tenant_id} TOKEN",
         )
     return (*live, token)
 
@@ -131,8 +171,8 @@ def _find(tenant: Tenant, token_id: str) -> tuple[TokenKind, str, Token]:
         if token.token_id == token_id:
             return kind, connection_id, token
     raise AdministrationError(
-        f"{tenant.tenant_id} has no token {token_id}: 'manage.py token list {tenant.tenant_id}' "
-        "shows all."
+        f"{tenant.tenant_id} has no token {token_id[:40]}; it may have been revoked meanwhile.",
+        f"token list {tenant.tenant_id}",
     )
 
 

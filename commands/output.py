@@ -47,7 +47,9 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
     try:
         return asyncio.run(with_application())
     except (AdministrationError, QueueError, StoreError) as error:
-        typer.secho(str(error), fg="red", err=True)
+        command = getattr(error, "command", "")
+        hint = f" Try 'manage.py {command}'." if command else ""
+        typer.secho(f"{error}{hint}", fg="red", err=True)
         raise typer.Exit(1) from None
 
 

@@ -36,7 +36,10 @@ def replay(
         if tenant is not None:
             await tenants.read_tenant(application.store, tenant)
         async with wiring.dead_letters(application) as letters:
-            replaying = Replay(application.store, letters, application.sender, tenant)
+            retention = application.service.retention
+            replaying = Replay(
+                application.store, letters, application.sender, tenant, retention=retention
+            )
             if event is not None:
                 return await replaying.one(event)
             return await (replaying.everything() if everything else replaying.failures())

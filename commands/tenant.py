@@ -243,10 +243,12 @@ def _show_policy(tenant: Tenant, as_json: bool) -> None:
 
 def _provisioning(tenant: str, state: Literal["enabled", "disabled"], as_json: bool) -> None:
     changed = run(
-        lambda application: tenants.change_tenant(
+        lambda application: tenants.set_provisioning(
             application.store,
             tenant,
-            lambda found: found.model_copy(update={"provisioning": state}),
+            state,
+            wiring.utc_now(),
+            retention=application.service.retention,
         )
     )
     show(_row(changed), as_json, TENANT_COLUMNS)

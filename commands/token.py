@@ -47,6 +47,7 @@ def token_create(
             note,
             connection_id=connection,
             expires=now + timedelta(days=days) if days else None,
+            retention=application.service.retention,
         )
     )
     _show_once({"tenant": tenant, "kind": kind, "token": text}, as_json)
@@ -77,7 +78,12 @@ def token_rotate(
     overlap = timedelta(hours=overlap_hours)
     text = run(
         lambda application: tokens.rotate_token(
-            application.store, tenant, token, wiring.utc_now(), overlap
+            application.store,
+            tenant,
+            token,
+            wiring.utc_now(),
+            overlap,
+            retention=application.service.retention,
         )
     )
     _show_once({"tenant": tenant, "replaces": token, "token": text}, as_json)
@@ -86,7 +92,15 @@ def token_rotate(
 @app.command("revoke")
 def token_revoke(tenant: TenantId, token: TokenId, as_json: AsJson = False) -> None:
     """End a token. Servers notice within seconds."""
-    run(lambda application: tokens.revoke_token(application.store, tenant, token))
+    run(
+        lambda application: tokens.revoke_token(
+            application.store,
+            tenant,
+            token,
+            wiring.utc_now(),
+            retention=application.service.retention,
+        )
+    )
     show({"tenant": tenant, "revoked": token}, as_json, ("tenant", "revoked"))
 
 

@@ -46,6 +46,13 @@ OPERATIONS = {
     "grant": "Granted by hand",
     "import": "Imported",
     "repair": "Repaired",
+    "enable": "Provisioning enabled",
+    "disable": "Provisioning disabled",
+    "tokenCreate": "Token created",
+    "tokenRotate": "Token rotated",
+    "tokenRevoke": "Token revoked",
+    "replay": "Replayed",
+    "discard": "Discarded",
 }
 TOLD = {
     "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",

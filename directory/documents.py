@@ -266,11 +266,19 @@ class Event(StoredModel):
         "grant",
         "import",
         "repair",
+        "enable",
+        "disable",
+        "tokenCreate",
+        "tokenRotate",
+        "tokenRevoke",
+        "replay",
+        "discard",
     ]
     resource_type: Literal["User", "Group", "Tenant"]
     resource_id: str
     attributes: tuple[str, ...] = ()
-    """Names (never values) of the attributes that changed."""
+    """Names (never values) of the attributes that changed, or what else was worked on: a token by
+    its kind and id, a replayed event by its id."""
     ignored: tuple[str, ...] = ()
     """What the request carried and Muster did not take, by name."""
     scope: Literal["none", "user", "members", "group", "tenant"]

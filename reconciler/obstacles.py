@@ -95,4 +95,4 @@ class Obstacle:
             return f"Its event failed ({failed[0].reason}): replay it."
         if self.causes:
             return "Its event waits in the queue."
-        return "No event is open: 'manage.py drift' repairs it."
+        return "No event is open that would bring it up to date: Muster's operator repairs it."

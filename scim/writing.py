@@ -30,6 +30,8 @@ from scim.representation import searchable
 from scim.reservations import reserve, taken
 from scim.schema import ResourceType
 
+RETENTION = 400 * 86_400
+"""How long (seconds) an event that is done is kept, unless a deployment says otherwise."""
 ATTEMPTS = 12
 """How often a write is computed anew after a lost race before it is a 412."""
 
@@ -46,7 +48,7 @@ class Service:
     submit: Callable[[str, str], None]
     now: Callable[[], datetime]
     resource_types: Mapping[str, ResourceType]
-    retention: int = 400 * 86_400
+    retention: int = RETENTION
 
 
 class LostRace(Exception):

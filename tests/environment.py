@@ -13,11 +13,11 @@ import httpx
 from administration.catalog import default_catalog, load_catalog
 from administration.mappings import Mappings
 from administration.tenants import change_tenant, create_tenant
-from administration.tokens import create_token
 from directory.store import Store
-from directory.tenants import Policy
+from directory.tenants import Policy, Tenant
 from queues.relay import parse
 from queues.sqlite import ReceivedMessage, SqliteQueue
+from trust.tokens import issue
 from wiring import Application, Settings, build
 
 TENANT = "acme"
@@ -68,18 +68,26 @@ async def running(
 async def add_tenant(
     store: Store, tenant_id: str, policy: Policy, *, enabled: bool = True
 ) -> tuple[str, str]:
-    """A tenant with the default catalog, and its tokens: for SCIM and for the access API."""
+    """A tenant with the default catalog and an empty log, and its tokens: for SCIM and for the
+    access API."""
+    scim, scim_token = issue("scim", tenant_id, _now())
+    access, access_token = issue("access", tenant_id, _now())
+
+    def prepared(tenant: Tenant) -> Tenant:
+        (entra,) = tenant.connections
+        return tenant.model_copy(
+            update={
+                "provisioning": "enabled" if enabled else "disabled",
+                "policy": policy,
+                "connections": (entra.model_copy(update={"tokens": (scim_token,)}),),
+                "access_tokens": (access_token,),
+            }
+        )
+
     await create_tenant(store, tenant_id, tenant_id.title(), "eu")
-    await change_tenant(
-        store,
-        tenant_id,
-        lambda t: t.model_copy(
-            update={"provisioning": "enabled" if enabled else "disabled", "policy": policy}
-        ),
-    )
+    await change_tenant(store, tenant_id, prepared)
     await load_catalog(store, tenant_id, default_catalog())
-    scim = await create_token(store, tenant_id, "scim", _now())
-    return scim, await create_token(store, tenant_id, "access", _now())
+    return scim, access
 
 
 async def settle(application: Application) -> None:

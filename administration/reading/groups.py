@@ -47,6 +47,8 @@ class GroupOverview(Model):
     version: int | None = None
     """Of the mapping; None: it has none."""
     applied_version: int | None = None
+    mapping_event_id: str | None = None
+    """The event that saved it."""
     entitlements: tuple[Granted, ...] = ()
 
 
@@ -133,6 +135,7 @@ def _overview(
         members=members,
         version=mapping.version if mapping else None,
         applied_version=mapping.applied_version if mapping else None,
+        mapping_event_id=mapping.event_id if mapping else None,
         entitlements=tuple(
             Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
             for one in entitlements

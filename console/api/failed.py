@@ -85,7 +85,16 @@ async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
 @asynccontextmanager
 async def _replay[Q, B](call: Call[Q, B]) -> AsyncIterator[Replay]:
     async with call.deployment.dead_letters() as letters:
-        yield Replay(call.store, letters, call.deployment.sender, call.tenant_id)
+        service = call.deployment.service
+        yield Replay(
+            call.store,
+            letters,
+            call.deployment.sender,
+            call.tenant_id,
+            actor=call.actor,
+            now=service.now,
+            retention=service.retention,
+        )
 
 
 def _event[Q, B](call: Call[Q, B]) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from administration import tokens as administration
 from administration.reading.health import read_health
-from administration.tenants import change_tenant
+from administration.tenants import set_provisioning as set_state
 from administration.tokens import ListedToken
 from console.api.models import Answer, Body, Event, Moment, Parameters
 from console.api.operation import Call, Operation
@@ -136,8 +136,9 @@ async def read_overview(call: Call[Parameters, None]) -> Overview:
 async def set_provisioning(call: Call[Parameters, ProvisioningState]) -> ProvisioningAnswer:
     """Accept Entra ID's writes, or refuse them."""
     state = call.body.state
-    change = {"provisioning": state}
-    await change_tenant(call.store, call.tenant_id, lambda old: old.model_copy(update=change))
+    service = call.deployment.service
+    now, retention = service.now(), service.retention
+    await set_state(call.store, call.tenant_id, state, now, call.actor, retention)
     return ProvisioningAnswer(state=state)
 
 
@@ -157,6 +158,8 @@ async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
         new.note,
         connection_id=new.connection_id,
         expires=new.expires,
+        actor=call.actor,
+        retention=call.deployment.service.retention,
     )
     return FreshToken(token=text)
 
@@ -164,15 +167,19 @@ async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
 async def rotate_token(call: Call[Parameters, Rotation]) -> FreshToken:
     """Create a token in place of another, which goes on working for a while."""
     token = await _known(call)
-    now, overlap = call.deployment.service.now(), timedelta(hours=call.body.overlap_hours)
-    return FreshToken(
-        token=await administration.rotate_token(call.store, call.tenant_id, token, now, overlap)
+    service, overlap = call.deployment.service, timedelta(hours=call.body.overlap_hours)
+    text = await administration.rotate_token(
+        call.store, call.tenant_id, token, service.now(), overlap, call.actor, service.retention
     )
+    return FreshToken(token=text)
 
 
 async def revoke_token(call: Call[Parameters, None]) -> None:
     """End a token. Servers notice within seconds."""
-    await administration.revoke_token(call.store, call.tenant_id, await _known(call))
+    token, service = await _known(call), call.deployment.service
+    await administration.revoke_token(
+        call.store, call.tenant_id, token, service.now(), call.actor, service.retention
+    )
 
 
 async def _listed[Q, B](call: Call[Q, B]) -> list[ListedToken]:

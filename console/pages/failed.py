@@ -30,7 +30,15 @@ async def replay(visit: Visit) -> Response:
 
 
 def _replay(visit: Visit, letters: DeadLetterQueue) -> Replay:
-    return Replay(visit.store, letters, visit.deployment.sender, visit.tenant_id)
+    return Replay(
+        visit.store,
+        letters,
+        visit.deployment.sender,
+        visit.tenant_id,
+        actor=visit.actor,
+        now=visit.service.now,
+        retention=visit.service.retention,
+    )
 
 
 PAGES = (Page("/failed", failed), Page("/failed", replay, "POST"))

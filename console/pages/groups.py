@@ -1,17 +1,19 @@
 """Groups: the list, one group, and its mapping: edited, previewed, saved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.responses import HTMLResponse, Response
 
 from administration.catalog import list_catalog
 from administration.mappings import Mappings, takes_any
 from administration.reading.groups import GroupOverview, list_groups, read_group
-from administration.reading.log import Filter, list_entries
+from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
+from administration.reading.naming import entitlement_names
 from administration.reading.previews import read_preview
 from administration.tenants import Overtaken
-from console.pages.editing import choice_value, choices, chosen_in, pairs
+from console.pages.editing import choice_value, choices, chosen_from, chosen_in, pairs
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
@@ -65,6 +67,7 @@ async def preview(visit: Visit) -> Response:
         group=found,
         wanted=[(choice_value(one), page.names[one.kind, one.key], one.kind) for one in wanted],
         version=visit.given("version"),
+        was=visit.all_given("was"),
         effects=page.effects,
         counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
@@ -77,19 +80,38 @@ async def save(visit: Visit) -> Response:
     """Save the mapping that was previewed; the reconciler applies it."""
     found = await _read(visit)
     version = visit.given("version")
-    if version != str(found.version or 0):
-        raise Overtaken(
-            "Somebody else saved this mapping while you edited it. Open the group again to see "
-            "what it gives now, and make your change there."
+    if version != str(found.version or 0):  # what was previewed would be of something else
+        return await _overtaken(visit)
+    try:
+        await visit.changing(Mappings).edit(
+            found.group_id,
+            found.entitlements,
+            chosen_in(visit),
+            int(version),
+            confirmed=visit.given("confirmed") == "yes",
         )
-    await visit.changing(Mappings).edit(
-        found.group_id,
-        found.entitlements,
-        chosen_in(visit),
-        int(version),
-        confirmed=visit.given("confirmed") == "yes",
-    )
+    except Overtaken:
+        return await _overtaken(visit)
     return visit.go(f"/groups/{found.group_id}", told="mapping-saved")
+
+
+async def _overtaken(visit: Visit) -> Response:
+    """The editor again: what is wanted, over what somebody else saved meanwhile, and what that
+    changed."""
+    found = await _read(visit)
+    was = chosen_from(visit.all_given("was"))
+    now = found.entitlements
+    names = await entitlement_names(visit.store, visit.tenant_id, [*was, *now])
+    saved = None
+    if found.mapping_event_id:
+        saved = await read_entry(visit.store, visit.tenant_id, found.mapping_event_id)
+    conflict = {
+        "by": saved.event.actor.id if saved else None,
+        "at": saved.event.at if saved else None,
+        "added": [names[pair] for pair in sorted(pairs(now) - pairs(was))],
+        "removed": [names[pair] for pair in sorted(pairs(was) - pairs(now))],
+    }
+    return await _editor(visit, found, chosen_in(visit), conflict=conflict)
 
 
 async def _read(visit: Visit) -> GroupOverview:
@@ -103,7 +125,11 @@ _GONE = "There is no such group in this organisation. It may have been deleted i
 
 
 async def _editor(
-    visit: Visit, found: GroupOverview, chosen: Sequence[EntitlementKey], error: str = ""
+    visit: Visit,
+    found: GroupOverview,
+    chosen: Sequence[EntitlementKey],
+    error: str = "",
+    conflict: Mapping[str, Any] | None = None,
 ) -> Response:
     with visit.own_pages():
         members = await list_members(
@@ -119,6 +145,9 @@ async def _editor(
     )
     return visit.page(
         "group.html",
+        409 if conflict else 400 if error else 200,
+        was=[choice_value(one) for one in found.entitlements],
+        conflict=conflict,
         group=found,
         members=members,
         editor=choices(visit.deployment.kinds, catalog, chosen),

@@ -1,17 +1,19 @@
 """Overview: how to connect, whether it is on, the tokens, and how it goes."""
 
 from datetime import timedelta
+from typing import Literal
 
 from starlette.responses import Response
 
 from administration.reading.health import read_health
-from administration.tenants import change_tenant
+from administration.tenants import set_provisioning as set_state
 from administration.tokens import KINDS, create_token, list_tokens, revoke_token, rotate_token
 from console.visit import NoSuchPage, Page, Visit
 from directory.tenants import ENTRA_CONNECTION
 
 OVERLAP = timedelta(days=7)
 """How long a rotated token still works."""
+STATES: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
 GUIDE = (
     ("objectId", "externalId", "first"),
     ("mail", 'emails[type eq "work"].value', "second"),
@@ -24,8 +26,8 @@ GUIDE = (
 """Entra ID's attribute, Muster's, and its place in the order of matching."""
 
 
-async def overview(visit: Visit, fresh: str | None = None) -> Response:
-    """The page; `fresh` is a token to show this once."""
+async def overview(visit: Visit, fresh: str | None = None, replaced: str = "") -> Response:
+    """The page; `fresh` is a token to show this once, in place of the one `replaced`, if any."""
     health = await read_health(visit.store, visit.tenant_id, visit.now)
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
     return visit.page(
@@ -33,6 +35,7 @@ async def overview(visit: Visit, fresh: str | None = None) -> Response:
         health=health,
         tokens=tokens,
         fresh=fresh,
+        replaced=replaced,
         tenant_url=f"{visit.origin}/scim",
         guide=GUIDE,
         overlap_days=OVERLAP.days,
@@ -41,12 +44,11 @@ async def overview(visit: Visit, fresh: str | None = None) -> Response:
 
 async def set_provisioning(visit: Visit) -> Response:
     """Enable or disable it."""
-    state = visit.given("state")
-    if state not in ("enabled", "disabled"):
+    state = next((each for each in STATES if each == visit.given("state")), None)
+    if state is None:
         raise NoSuchPage("Provisioning is either enabled or disabled.")
-    await change_tenant(
-        visit.store, visit.tenant_id, lambda t: t.model_copy(update={"provisioning": state})
-    )
+    retention = visit.service.retention
+    await set_state(visit.store, visit.tenant_id, state, visit.now, visit.actor, retention)
     return visit.go("", told=state)
 
 
@@ -62,22 +64,25 @@ async def make_token(visit: Visit) -> Response:
         visit.now,
         visit.given("note")[:100],
         connection_id=visit.given("connection") or ENTRA_CONNECTION,
+        actor=visit.actor,
+        retention=visit.service.retention,
     )
     return await _shown(visit, text)
 
 
 async def change_token(visit: Visit) -> Response:
     """Rotate a token, which shows the new one, or revoke it."""
-    token = visit.path("token")
+    token, by, retention = visit.path("token"), visit.actor, visit.service.retention
+    store, tenant_id, now = visit.store, visit.tenant_id, visit.now
     if visit.given("do") == "rotate":
-        text = await rotate_token(visit.store, visit.tenant_id, token, visit.now, OVERLAP)
-        return await _shown(visit, text)
-    await revoke_token(visit.store, visit.tenant_id, token)
+        text = await rotate_token(store, tenant_id, token, now, OVERLAP, by, retention)
+        return await _shown(visit, text, replaced=token)
+    await revoke_token(store, tenant_id, token, now, by, retention)
     return visit.go("", told="token-revoked")
 
 
-async def _shown(visit: Visit, text: str) -> Response:
-    return await overview(await visit.again(), text)
+async def _shown(visit: Visit, text: str, replaced: str = "") -> Response:
+    return await overview(await visit.again(), text, replaced)
 
 
 PAGES = (

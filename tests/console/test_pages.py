@@ -3,13 +3,14 @@
 import csv
 import io
 import re
+from typing import Any
 
 import httpx
 import pytest
 
 from administration.mappings import Mappings
 from administration.tenants import read_tenant
-from directory.condition import Compare
+from directory.condition import Compare, OneOf
 from directory.documents import EntitlementKey, Event, event_id
 from directory.store import Assign, Query, Update
 from directory.tenants import Policy
@@ -94,8 +95,12 @@ async def test_leaving_nobody_with_owner_asks_and_a_later_save_is_not_overwritte
         await stale.send(owner, entitlement=[value(VISITORS), value(OWNER)]),
         f"/groups/{acme.sales}/mapping",
     ).send(owner)
-    assert overtaken.status_code == 400
-    assert "Somebody else saved this mapping" in overtaken.text
+    assert overtaken.status_code == 409
+    assert "manage.py saved version 2" in overtaken.text
+    assert "+ Add-in User" in overtaken.text
+    ours = Form(overtaken, f"/groups/{acme.sales}/preview")
+    assert set(ours.fields["entitlement"]) == {value(VISITORS), value(OWNER)}
+    assert ours.fields["version"] == ["2"]
     fresh = Form(await shown(owner, f"/groups/{acme.sales}"), f"/groups/{acme.sales}/preview")
     preview = await fresh.send(owner, entitlement=[])
     confirmed = await Form(preview, f"/groups/{acme.sales}/mapping").send(owner, confirmed="yes")
@@ -116,15 +121,52 @@ async def test_what_the_catalog_lacks_is_not_saved(
     assert "role invented" in saved.text
 
 
+async def test_of_two_who_save_at_once_the_second_is_told_what_changed(
+    acme: Organisation, owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await shown(owner, f"/groups/{acme.sales}")
+    preview = await Form(page, f"/groups/{acme.sales}/preview").send(
+        owner, entitlement=[value(VISITORS)]
+    )
+    store = acme.environment.application.store
+    write = type(store).batch
+
+    async def late(*arguments: Any) -> Any:
+        """The first to save comes between the second's reading and writing."""
+        monkeypatch.undo()
+        await Mappings(acme.environment.application.service, TENANT).save(acme.sales, (ADD_IN,))
+        return await write(*arguments)
+
+    monkeypatch.setattr(type(store), "batch", late)
+    overtaken = await Form(preview, f"/groups/{acme.sales}/mapping").send(owner)
+    assert overtaken.status_code == 409
+    assert "+ Add-in User" in overtaken.text
+    assert "manage.py saved version 1" in overtaken.text
+
+
+async def logged(acme: Organisation, *operations: str) -> list[Event]:
+    """The log's entries of these operations, oldest first."""
+    where = OneOf(("operation",), operations)
+    found = await acme.environment.application.store.query(TENANT, Query("Event", where))
+    events = [Event.from_document(stored.document) for stored in found.items]
+    return sorted(events, key=lambda event: event.event_id)
+
+
 async def test_provisioning_is_disabled_and_enabled(
     acme: Organisation, owner: httpx.AsyncClient
 ) -> None:
+    before = len(await logged(acme, "enable", "disable"))
     for state in ("disabled", "enabled"):
         form = Form(await shown(owner, ""), "/provisioning")
         page = await followed(owner, await form.send(owner, state=state))
         assert f"Provisioning {state}" in page.text
         tenant = await read_tenant(acme.environment.application.store, TENANT)
         assert tenant.provisioning == state
+        await form.send(owner, state=state)  # as it is already: nothing to log
+    entries = await logged(acme, "enable", "disable")
+    assert [entry.operation for entry in entries[before:]] == ["disable", "enable"]
+    assert {entry.actor.id for entry in entries[before:]} == {"you@this-machine"}
+    assert "Provisioning disabled" in (await shown(owner, "/log?operation=disable")).text
 
 
 async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
@@ -143,8 +185,27 @@ async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
     assert prove(proven, bearer_tokens(tenant, "scim"), utc_now()) == "entra"
     refused = await form.send(owner, kind="scim", note="a third")
     assert refused.status_code == 400
+    assert "revoke the one that is not in use" in refused.text
+    assert "manage.py" not in refused.text
     revoked = await Form(again, f"/tokens/{token_id}").send(owner, do="revoke")
-    assert token_id not in (await followed(owner, revoked)).text
+    assert token_id not in (await followed(owner, revoked)).text.partition('id="tokens"')[2]
+    old = (await read_tenant(acme.environment.application.store, TENANT)).connections[0].tokens[0]
+    rotated = await Form(again, f"/tokens/{old.token_id}").send(owner, do="rotate")
+    (new,) = re.findall(r'id="fresh-token"[^>]*value="(muster_scim_[^"]+)"', rotated.text)
+    assert "It takes the place of" in rotated.text
+    by_us = [
+        entry
+        for entry in await logged(acme, "tokenCreate", "tokenRotate", "tokenRevoke")
+        if entry.actor.type == "administrator"
+    ]
+    assert [(entry.operation, entry.attributes) for entry in by_us] == [
+        ("tokenCreate", (f"scim {token_id}",)),
+        ("tokenRevoke", (f"scim {token_id}",)),
+        ("tokenRotate", (f"scim {old.token_id}", f"scim {new.split('_')[3]}")),
+    ]
+    for secret in (text, new):
+        assert secret.split("_")[-1] not in "".join(entry.model_dump_json() for entry in by_us)
+    assert all(entry.state == "done" and entry.ttl for entry in by_us)
 
 
 async def test_the_catalog_is_imported_after_a_dry_run(
@@ -270,6 +331,9 @@ async def test_a_failed_event_is_shown_and_replayed(
     await acme.environment.settle()
     assert await grants_of(acme, acme.ada) == {value(OWNER)}
     assert "Nothing has failed" in (await shown(owner, "/failed")).text
+    (entry,) = await logged(acme, "replay")
+    assert (entry.actor.id, entry.resource_id) == ("you@this-machine", acme.sales)
+    assert entry.attributes == (f"event {mapping.event_id}",)
 
 
 async def test_another_tenants_things_do_not_exist(

@@ -197,7 +197,7 @@ CASES: list[
     (mapping_waits("failed"), "u1", READER, ["mappingNotApplied"], ["failed (StoreError)"]),
     (joined_and_waits, "u1", READER, ["recordLags"], ["waits in the queue"]),
     (left_and_waits, "u0", READER, ["disabled", "notMember", "recordLags"], ["waits in the queue"]),
-    (lost_record, "u0", READER, ["recordLags"], ["manage.py drift"]),
+    (lost_record, "u0", READER, ["recordLags"], ["operator repairs it"]),
     (cost_center_off, "u0", CENTER, ["costCenterOff", "noGroupMapped"], ["switch"]),
     (nothing, "u1", CENTER, ["noGroupMapped"], []),
     (cost_center_differs, "u0", CENTER, ["costCenterDiffers", "noGroupMapped"], ["costCenter"]),

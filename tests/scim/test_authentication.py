@@ -99,7 +99,7 @@ async def test_two_tokens_live_at_once_and_a_revoked_or_expired_one_is_refused(
     id = tenant.tenant_id
     expired = await create_token(store, id, "scim", now, expires=now - timedelta(seconds=1))
     revoked = await create_token(store, id, "scim", now, expires=now + timedelta(days=1))
-    await revoke_token(store, id, revoked.split("_")[3])
+    await revoke_token(store, id, revoked.split("_")[3], now)
     second = await create_token(store, id, "scim", now, expires=now + timedelta(days=1))
     statuses = []
     for token in (tenant.token, second, expired, revoked):
@@ -118,7 +118,7 @@ async def test_a_third_token_of_a_connection_is_refused(tenant: Tenant) -> None:
         while len(await tokens_of(tenant, kind, connection)) < 2:
             await create_token(store, id, kind, now, connection_id=connection)
         before = await tokens_of(tenant, kind, connection)
-        with pytest.raises(AdministrationError, match=f"{before[0]}, {before[1]}.*token revoke"):
+        with pytest.raises(AdministrationError, match=f"{before[0]}, {before[1]}.*revoke the one"):
             await create_token(store, id, kind, now, connection_id=connection)
         assert await tokens_of(tenant, kind, connection) == before
 
