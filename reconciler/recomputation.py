@@ -266,6 +266,7 @@ class _Page:
         before = state_of(old) if old else None
         after = state_of(effective_access(user, self._reading.facts)) if user is not None else None
         version = old.version + 1 if old else 1
+        changed = before != after
         if after is None and record is not None:
             self.operations.append(Delete(access_id(id), record.etag))
         elif after is not None:
@@ -274,11 +275,11 @@ class _Page:
                 user_id=id,
                 **dict(after),
                 version=version,
-                changed_at=old.changed_at if old and before == after else self._now,
-                event_id=old.event_id if old and before == after else self._causes[id],
+                changed_at=self._now if old is None or changed else old.changed_at,
+                event_id=self._causes[id] if old is None or changed else old.event_id,
             ).to_document()
             self.operations.append(Replace(access, record.etag) if record else Create(access))
-        if before != after:
+        if changed:
             yield AccessChange(
                 tenant_id=self._reading.tenant_id,
                 change_id=self._ulid(),
