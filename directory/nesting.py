@@ -5,6 +5,7 @@ nothing.
 """
 
 from collections.abc import Sequence
+from itertools import batched
 
 from directory.condition import Condition, OneOf
 from directory.documents import group_id
@@ -25,17 +26,7 @@ async def groups_above(
     existing: dict[str, bool] = {}
     level = list(dict.fromkeys(members))
     while level:
-        edges: dict[str, set[str]] = {member: set() for member in level}
-        for start in range(0, len(level), MEMBERS_PER_QUERY):
-            some = tuple(level[start : start + MEMBERS_PER_QUERY])
-            query = Query(
-                "Membership",
-                OneOf(("memberId",), some),
-                fields=("groupId", "memberId"),
-                limit=EDGE_PAGE,
-            )
-            async for edge in every(store, tenant_id, query):
-                edges[edge.document["memberId"]].add(edge.document["groupId"])
+        edges = await groups_named(store, tenant_id, level)
         unknown = sorted(set().union(*edges.values()) - existing.keys())
         found = await read_all(store, tenant_id, [group_id(group) for group in unknown])
         existing |= {group: group_id(group) in found for group in unknown}
@@ -43,6 +34,23 @@ async def groups_above(
             above[member] = tuple(sorted(group for group in groups if existing[group]))
         level = [group for group in unknown if existing[group] and group not in above]
     return above
+
+
+async def groups_named(
+    store: Store, tenant_id: str, members: Sequence[str]
+) -> dict[str, set[str]]:
+    """Member (SCIM id) → the groups that its edges name, those that are gone among them."""
+    groups: dict[str, set[str]] = {member: set() for member in members}
+    for some in batched(members, MEMBERS_PER_QUERY, strict=False):
+        query = Query(
+            "Membership",
+            OneOf(("memberId",), some),
+            fields=("groupId", "memberId"),
+            limit=EDGE_PAGE,
+        )
+        async for edge in every(store, tenant_id, query):
+            groups[edge.document["memberId"]].add(edge.document["groupId"])
+    return groups
 
 
 async def users_below(store: Store, tenant_id: str, memberships: Condition) -> set[str]:

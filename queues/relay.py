@@ -13,15 +13,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import batched
 from typing import Any
 
 import orjson
 from ulid import ULID
 
 from directory.condition import All, Compare
-from directory.store import Query, Store
+from directory.store import Document, Query, Store
 from queues.port import REPLAY, Message, QueueError, QueueSender
 from telemetry.logs import place
 from telemetry.observation import current
@@ -29,6 +30,12 @@ from telemetry.traces import span, traceparent
 
 BATCH_MESSAGES = 100
 """Messages per send; bodies of ids only, so far below what a Service Bus batch may weigh."""
+RESEND_EVENTS = 1_000
+"""Pending events that one run of the timer looks at: what one round trip reads."""
+RESEND_SECONDS = 120.0
+"""How long an event that the timer has sent is left alone. Duplicate detection lasts longer, so
+most of what is sent again before is dropped; but the message that it remembers may have been
+dead-lettered minutes ago, and then the event should not wait for much longer than it remembers."""
 WAITING_SUBMISSIONS = 10_000
 """How much waits in memory while the queue does not answer; more is left to the timer."""
 
@@ -115,6 +122,10 @@ class Relay:
         self._waiting: deque[_Submission] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._resent: dict[str, float] = {}
+        """Message id → when the timer sent it."""
+        self._resume: str | None = None
+        """Where the timer's next run goes on; None: at the oldest event."""
 
     def submit(
         self, tenant_id: str, event_id: str, cursor: Mapping[str, Any] | None = None
@@ -139,38 +150,40 @@ class Relay:
         await self._settled([])
 
     async def resend_pending(self, older_than_seconds: float) -> int:
-        """Send every pending event of every tenant that is older than this (to the second);
-        returns how many. Stops early where the queue does not take them. Raises StoreError."""
+        """Send pending events of every tenant that are older than this (to the second), oldest
+        first, but for those that were sent here within RESEND_SECONDS; returns how many. A run
+        looks at RESEND_EVENTS of them at most, and the next run goes on behind. Stops early where
+        the queue does not take them. Raises StoreError."""
+        now = self._now()
         # `at` is ISO 8601 in UTC, with a fraction of a second or without. Against whole seconds
         # without the Z, text compares as time does: the first 19 characters decide, or else the
         # event is of that very second and its longer text is not less.
-        cutoff = datetime.fromtimestamp(self._now() - older_than_seconds, UTC)
+        cutoff = datetime.fromtimestamp(now - older_than_seconds, UTC)
         pending = Compare(("state",), "eq", "pending")
         older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
         fields = ("tenantId", "eventId", "at")
-        sent, continuation = 0, None
-        oldest = current().measures
-        oldest["oldest_pending_seconds"] = 0.0
-        while True:
-            query = Query(
-                "Event",
-                All((pending, older)),
-                fields=fields,
-                limit=BATCH_MESSAGES,
-                continuation=continuation,
-            )
-            page = await self._store.query_every_tenant(query)
-            documents = [stored.document for stored in page.items]
-            if documents and not sent:  # in the order of their ids, which is that of time
-                at = datetime.fromisoformat(documents[0]["at"]).timestamp()
-                oldest["oldest_pending_seconds"] = round(self._now() - at, 1)
-            messages = [message_for(d["tenantId"], d["eventId"]) for d in documents]
-            if not await self._settled(messages):
-                return sent
-            sent += len(messages)
-            continuation = page.continuation
-            if continuation is None:
-                return sent
+        query = Query("Event", All((pending, older)), fields=fields, limit=RESEND_EVENTS)
+        page = await self._store.query_every_tenant(replace(query, continuation=self._resume))
+        documents = [stored.document for stored in page.items]
+        # In the order of their ids, which is that of time.
+        first = documents if self._resume is None else await self._oldest(query)
+        ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
+        current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
+        self._resent = {id: at for id, at in self._resent.items() if now - at < RESEND_SECONDS}
+        messages = [message_for(one["tenantId"], one["eventId"]) for one in documents]
+        due = [message for message in messages if message.id not in self._resent]
+        sent = 0
+        for some in batched(due, BATCH_MESSAGES, strict=False):
+            if not await self._settled([*some]):
+                return sent  # the next run begins with the same ones
+            self._resent |= dict.fromkeys((message.id for message in some), now)
+            sent += len(some)
+        self._resume = page.continuation
+        return sent
+
+    async def _oldest(self, query: Query) -> list[Document]:
+        page = await self._store.query_every_tenant(replace(query, limit=1))
+        return [stored.document for stored in page.items]
 
     async def close(self, wait_seconds: float = 5.0) -> None:
         """Send what is left, for at most about `wait_seconds`; what remains is the timer's."""

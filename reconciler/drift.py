@@ -12,9 +12,9 @@ from itertools import batched
 from typing import Literal
 
 from directory.access import Access, AccessState, access_id
-from directory.condition import Compare, OneOf
+from directory.condition import Compare
 from directory.documents import Actor, Event, new_resource_id, user_id
-from directory.nesting import EDGE_PAGE, MEMBERS_PER_QUERY
+from directory.nesting import groups_named
 from directory.reading import every, pages, read_all
 from directory.store import BATCH_OPERATIONS, Create, Query, Store
 from directory.tenants import TENANT_ID, Policy
@@ -211,16 +211,7 @@ async def _groups_above(store: Store, tenant_id: str, users: Sequence[str]) -> d
     direct: dict[str, set[str]] = {}
     level = list(users)
     while level:
-        for some in batched(level, MEMBERS_PER_QUERY, strict=False):
-            direct |= {member: set() for member in some}
-            query = Query(
-                "Membership",
-                OneOf(("memberId",), some),
-                fields=("groupId", "memberId"),
-                limit=EDGE_PAGE,
-            )
-            async for edge in every(store, tenant_id, query):
-                direct[edge.document["memberId"]].add(edge.document["groupId"])
+        direct |= await groups_named(store, tenant_id, level)
         level = sorted(set().union(*direct.values()) - direct.keys())
     return {user: _closure(user, direct) for user in users}
 

@@ -17,10 +17,12 @@ import orjson
 
 from directory.access import AccessChange, AccessState, Publication, access_change_id
 from directory.condition import Compare
-from directory.reading import every_tenant
 from directory.store import BATCH_OPERATIONS, Delete, NotFound, Operation, Query, Store
 from queues.port import BODY_BYTES, Message, QueueError, QueueSender
 from reconciler.recomputation import Committed
+
+RESEND_ROWS = 500
+"""Outbox rows, of a page of users each at most, that one run of the timer sends."""
 
 log = logging.getLogger("muster.publishing")
 
@@ -80,13 +82,15 @@ class Publisher:
             log.warning("%d changes of access are left to the timer: %s", len(changes), error)
 
     async def resend_pending(self, older_than_seconds: float) -> int:
-        """Send what is older than this and was never confirmed, in every tenant; returns how many
-        changes. Raises QueueError, StoreError."""
+        """Send what is older than this and was never confirmed, in every tenant, oldest first, at
+        most RESEND_ROWS outbox rows: they are removed, so that the next run goes on behind them.
+        Returns how many changes. Raises QueueError, StoreError."""
         cutoff = self._now() - timedelta(seconds=older_than_seconds)
         # Timestamps of one format compare as text does, to the second.
         older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
         sent = 0
-        async for stored in every_tenant(self._store, Query("Publication", older)):
+        page = await self._store.query_every_tenant(Query("Publication", older, limit=RESEND_ROWS))
+        for stored in page.items:
             publication = Publication.from_document(stored.document)
             ids = [access_change_id(id) for id in publication.changes]
             found = await self._store.read_many(publication.tenant_id, ids)

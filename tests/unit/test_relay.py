@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from queues import relay as relay_module
 from queues.port import Message, QueueError
 from queues.relay import EventMessage, Relay, message_for, parse
 from queues.sqlite import Counts, SqliteQueue
+from telemetry.observation import Observation
 
 NOW = datetime(2026, 11, 22, 13, 1, 0, tzinfo=UTC)
 ULID = "01jd9x3v5kq2m8r7t6w4z0abcd"
@@ -436,16 +438,47 @@ class TestResendPending:
         sent = {message.event_id for message in await received(queue)}
         assert sent == {e.event_id for e in events[: len(old)]}
 
-    async def test_goes_through_all_pages(
-        self, relay: Relay, sender: Sender, queue: SqliteQueue, store: SqliteStore
+    async def test_a_run_is_bounded_and_the_next_one_goes_on(
+        self,
+        relay: Relay,
+        sender: Sender,
+        queue: SqliteQueue,
+        store: SqliteStore,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(relay_module, "RESEND_EVENTS", 150)
+        at = datetime(2026, 11, 22, 12, tzinfo=UTC)
+        events = [event(n, at, tenant_id=f"t{n % 3}") for n in range(400)]
+        await store_events(store, *events)
+        assert [await relay.resend_pending(60) for _ in range(3)] == [150, 150, 100]
+        assert [len(batch) for batch in sender.batches] == [100, 50, 100, 50, 100]
+        sent = [(message.tenant_id, message.event_id) for message in await received(queue)]
+        assert sent == [(e.tenant_id, e.event_id) for e in events], "oldest first"
+
+    async def test_what_was_sent_a_moment_ago_is_not_sent_again(
+        self, relay: Relay, sender: Sender, store: SqliteStore, clock: Clock
     ) -> None:
         at = datetime(2026, 11, 22, 12, tzinfo=UTC)
-        events = [event(n, at, tenant_id=f"t{n % 3}") for n in range(250)]
-        await store_events(store, *events)
-        assert await relay.resend_pending(60) == 250
-        assert [len(batch) for batch in sender.batches] == [100, 100, 50]
-        sent = {(message.tenant_id, message.event_id) for message in await received(queue)}
-        assert sent == {(e.tenant_id, e.event_id) for e in events}
+        await store_events(store, event(1, at))
+        assert await relay.resend_pending(60) == 1
+        clock.seconds += 100
+        await store_events(store, event(2, at))
+        assert await relay.resend_pending(60) == 1
+        clock.seconds += 20
+        assert await relay.resend_pending(60) == 1
+        assert sender.batches == [["e0001"], ["e0002"], ["e0001"]]
+
+    async def test_the_oldest_is_told_wherever_the_run_is(
+        self, relay: Relay, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(relay_module, "RESEND_EVENTS", 1)
+        await store_events(
+            store, *(event(n, NOW - timedelta(seconds=900 - 300 * n)) for n in range(2))
+        )
+        for _ in range(2):
+            with Observation(logging.getLogger("test"), "relay") as seen:
+                await relay.resend_pending(60)
+            assert seen.measures["oldest_pending_seconds"] == 900
 
     async def test_the_queue_drops_what_it_was_sent_before(
         self, relay: Relay, queue: SqliteQueue, store: SqliteStore, clock: Clock
