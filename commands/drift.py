@@ -58,10 +58,11 @@ async def _check(
         report["users"] += page.examined
         differences = page.differences
         drifted = [one.user_id for one in differences if not one.pending]
-        if repair and drifted:
+        wrong = [one.user_id for one in differences if one.repairable]
+        if repair and wrong:
             now = wiring.utc_now()
             await write_anew(
-                application.store, application.reconciler, tenant_id, drifted, OPERATOR, now
+                application.store, application.reconciler, tenant_id, wrong, OPERATOR, now
             )
             users = [one.user_id for one in differences]
             differences = await compare(application.store, tenant_id, users)

@@ -36,9 +36,7 @@ async def groups_above(
     return above
 
 
-async def groups_named(
-    store: Store, tenant_id: str, members: Sequence[str]
-) -> dict[str, set[str]]:
+async def groups_named(store: Store, tenant_id: str, members: Sequence[str]) -> dict[str, set[str]]:
     """Member (SCIM id) → the groups that its edges name, those that are gone among them."""
     groups: dict[str, set[str]] = {member: set() for member in members}
     for some in batched(members, MEMBERS_PER_QUERY, strict=False):

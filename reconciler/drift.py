@@ -6,10 +6,13 @@ user and to reconcile it: whatever made the record wrong, the reconciler writes 
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import batched
 from typing import Literal
+
+from pydantic import ValidationError
 
 from directory.access import Access, AccessState, access_id
 from directory.condition import Compare
@@ -20,14 +23,18 @@ from directory.store import BATCH_OPERATIONS, Create, Query, Store
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import effective_access, lacking, state_of
 from reconciler.expansion import changed, changed_groups
-from reconciler.recomputation import read_facts
+from reconciler.recomputation import read_facts, readable
 from reconciler.worker import Reconciler
 from telemetry.traces import traceparent
 
 STEP = 100
 """Users who are computed together."""
 
-type Kind = Literal["missing", "orphaned", "different"]
+SUSPECTS = 1_000
+"""Users who differ at first sight and are looked at again together: the events that wait are read
+once for all of them."""
+
+type Kind = Literal["missing", "orphaned", "different", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +48,19 @@ class Difference:
     """None: there is no user."""
     pending: bool = False
     """An event that will change the record waits: no drift."""
+    unreadable: str | None = None
+    """What cannot be read: the record (`Access`), or something that access follows from."""
+
+    @property
+    def repairable(self) -> bool:
+        """Whether the record can be written anew: a record that cannot be read can."""
+        return not self.pending and self.unreadable in (None, Access.__name__)
 
     @property
     def kind(self) -> Kind:
-        """No record of a user, a record of nobody, or another record."""
+        """No record of a user, a record of nobody, another record, or something unreadable."""
+        if self.unreadable is not None:
+            return "unreadable"
         if self.stored is None:
             return "missing"
         return "orphaned" if self.computed is None else "different"
@@ -52,6 +68,8 @@ class Difference:
     @property
     def text(self) -> str:
         """What is stored, and what it must be."""
+        if self.unreadable is not None:
+            return f"a stored {self.unreadable} cannot be read"
         if self.stored is None or self.computed is None:
             return "no record" if self.stored is None else "the record of no user"
         parts = []
@@ -85,16 +103,24 @@ class AuditPage:
 async def audit(store: Store, tenant_id: str) -> AsyncIterator[AuditPage]:
     """Every difference in a tenant, in bounded memory: first of all users, then of records that
     belong to nobody. Raises StoreError."""
+    suspects: _Suspects = {}
     async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
         users = [stored.document["id"].removeprefix("user:") for stored in page]
-        yield AuditPage(len(users), await compare(store, tenant_id, users))
+        suspects |= await _suspects(store, tenant_id, users)
+        confirmed: tuple[Difference, ...] = ()
+        if len(suspects) >= SUSPECTS:
+            confirmed, suspects = await _confirmed(store, tenant_id, suspects), {}
+        yield AuditPage(len(users), confirmed)
     records = Query("Access", fields=("userId",), limit=STEP)
     async for page in pages(store, tenant_id, records):
         users = [stored.document["userId"] for stored in page]
         found = await read_all(store, tenant_id, [user_id(user) for user in users])
         nobody = [user for user in users if user_id(user) not in found]
-        if nobody:
-            yield AuditPage(0, await compare(store, tenant_id, nobody))
+        suspects |= await _suspects(store, tenant_id, nobody)
+        if len(suspects) >= SUSPECTS:
+            yield AuditPage(0, await _confirmed(store, tenant_id, suspects))
+            suspects = {}
+    yield AuditPage(0, await _confirmed(store, tenant_id, suspects))
 
 
 async def compare(store: Store, tenant_id: str, users: Sequence[str]) -> tuple[Difference, ...]:
@@ -104,7 +130,19 @@ async def compare(store: Store, tenant_id: str, users: Sequence[str]) -> tuple[D
     record, and what waits is read in between: had an event that is done by then explained the
     first, the reconciler would have moved the version.
     """
-    first = {one.user_id: etag for one, etag in await _differences(store, tenant_id, users)}
+    return await _confirmed(store, tenant_id, await _suspects(store, tenant_id, users))
+
+
+type _Suspects = dict[str, str | None]
+"""Users who differ at first sight → the ETag of the record."""
+
+
+async def _suspects(store: Store, tenant_id: str, users: Sequence[str]) -> _Suspects:
+    found = await _differences(store, tenant_id, users) if users else []
+    return {one.user_id: etag for one, etag in found}
+
+
+async def _confirmed(store: Store, tenant_id: str, first: _Suspects) -> tuple[Difference, ...]:
     if not first:
         return ()
     waiting = await _waiting(store, tenant_id)
@@ -154,8 +192,21 @@ def _repair_event(tenant_id: str, user: str, actor: Actor, now: datetime) -> Eve
 async def _differences(
     store: Store, tenant_id: str, ids: Sequence[str]
 ) -> list[tuple[Difference, str | None]]:
-    """What differs at one look, with the ETag of its record. The records are read first: what is
-    true then is at least as new."""
+    """What differs at one look, with the ETag of its record. A document that cannot be read
+    concerns those users alone whose access follows from it."""
+    try:
+        return await _look(store, tenant_id, ids)
+    except ValidationError as unreadable:
+        if len(ids) > 1:
+            each = [await _differences(store, tenant_id, [id]) for id in ids]
+            return [one for some in each for one in some]
+        return [(Difference(ids[0], None, None, unreadable=unreadable.title), None)]
+
+
+async def _look(
+    store: Store, tenant_id: str, ids: Sequence[str]
+) -> list[tuple[Difference, str | None]]:
+    """The records are read first: what is true then is at least as new. Raises ValidationError."""
     records = await read_all(store, tenant_id, [access_id(id) for id in ids])
     found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids)])
     policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
@@ -164,11 +215,13 @@ async def _differences(
     differences: list[tuple[Difference, str | None]] = []
     for id in ids:
         record = records.get(access_id(id))
-        stored = state_of(Access.from_document(record.document)) if record else None
+        access = readable(record)
+        stored = state_of(access) if access else None
         computed = state_of(effective_access(users[id], facts)) if id in users else None
-        if stored != computed:
+        unreadable = Access.__name__ if record and not access else None
+        if stored != computed or unreadable:
             etag = record.etag if record else None
-            differences.append((Difference(id, stored, computed), etag))
+            differences.append((Difference(id, stored, computed, unreadable=unreadable), etag))
     return differences
 
 
@@ -201,7 +254,8 @@ async def _waiting(store: Store, tenant_id: str) -> _Waiting:
     waiting = _Waiting()
     query = Query("Event", Compare(("state",), "eq", "pending"))
     async for stored in every(store, tenant_id, query):
-        waiting.add(Event.from_document(stored.document))
+        with suppress(ValidationError):  # nobody can be told to wait for it
+            waiting.add(Event.from_document(stored.document))
     return waiting
 
 

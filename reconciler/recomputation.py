@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 
+from pydantic import ValidationError
 from ulid import ULID
 
 from directory.access import (
@@ -98,6 +99,14 @@ async def read_facts(
             if id in found
         },
     )
+
+
+def readable(record: Stored | None) -> Access | None:
+    """The record; None where there is none, or one that cannot be read."""
+    try:
+        return Access.from_document(record.document) if record else None
+    except ValidationError:
+        return None
 
 
 async def remove_edges(store: Store, tenant_id: str, where: Condition, at_most: int) -> int:
@@ -261,11 +270,13 @@ class _Page:
     def _write(
         self, id: str, user: Document | None, record: Stored | None
     ) -> Iterator[AccessChange]:
-        """Add what keeps the record of a user; yields the change, where there is one."""
-        old = Access.from_document(record.document) if record else None
+        """Add what keeps the record of a user; yields the change, where there is one. A record
+        that cannot be read is written anew."""
+        old = readable(record)
         before = state_of(old) if old else None
         after = state_of(effective_access(user, self._reading.facts)) if user is not None else None
-        version = old.version + 1 if old else 1
+        last = record.document.get("version") if record else None
+        version = last + 1 if isinstance(last, int) else 1
         changed = before != after
         if after is None and record is not None:
             self.operations.append(Delete(access_id(id), record.etag))

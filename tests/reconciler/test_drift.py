@@ -106,6 +106,47 @@ async def group_deleted(world: World) -> None:
     await world.delete_group("g2")
 
 
+async def test_what_cannot_be_read_is_told_and_stops_nothing(world: World) -> None:
+    """A record that cannot be read is repaired; a mapping that cannot be is told of its members."""
+    await populate(world)
+    await world.put_mapping("g2", ["role:Owner"])
+    await world.drain()
+    await world.store.batch(
+        TENANT,
+        [
+            Update(access_id("u1"), (Assign(("enabled",), "perhaps"),)),
+            Update("mapping:g2", (Assign(("version",), "first"),)),
+            Delete(access_id("u4")),
+        ],
+    )
+    differences = await found(world)
+    assert [(one.user_id, one.kind, one.repairable, one.text) for one in differences] == [
+        ("u1", "unreadable", True, "a stored Access cannot be read"),
+        ("u2", "unreadable", False, "a stored Mapping cannot be read"),
+        ("u3", "unreadable", False, "a stored Mapping cannot be read"),
+        ("u4", "missing", True, "no record"),
+    ]
+    await world.store.batch(TENANT, [Update("mapping:g2", (Assign(("version",), 1),))])
+    version = (await world.store.read(TENANT, access_id("u1"))).document["version"]
+    await repair(world.store, world.reconciler(), TENANT, ["u1", "u4"], OPERATOR, NOW)
+    assert await found(world) == []
+    assert (await world.access("u1")).version == version + 1
+
+
+async def test_what_waits_is_read_once(world: World) -> None:
+    await populate(world)
+    await damage(world)
+    asked: list[str] = []
+
+    async def note(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "query":
+            asked.append(arguments[1].type)
+
+    store = Hooked(world.store, before=note)
+    assert sum([len(page.differences) async for page in audit(store, TENANT)]) == 5
+    assert asked.count("Event") == 1
+
+
 WAITING: dict[str, tuple[Change, list[str]]] = {
     "user": (lambda w: w.put_user("u0", active=False), ["u0"]),
     "user deleted": (lambda w: w.delete_user("u0"), ["u0"]),
