@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from administration.mappings import Mappings
+from administration.tokens import create_token
 from directory.condition import Compare
 from directory.documents import Event, new_resource_id
 from directory.reading import every
@@ -33,7 +35,8 @@ class Muster(ABC):
 
     @abstractmethod
     def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
-        """A client of `/scim`, `/access/v1` or `/oauth` that sends this token, if any."""
+        """A client of `/scim`, `/access/v1`, `/console/api` or `/oauth` that sends this token, if
+        any."""
 
     @abstractmethod
     async def settle(self, tenant_id: str) -> None:
@@ -52,13 +55,16 @@ class Muster(ABC):
         token, access_token = await add_tenant(
             self.store, tenant_id, Policy.model_validate(policy or {}), enabled=enabled
         )
+        api_token = await create_token(self.store, tenant_id, "console", datetime.now(UTC))
         return Tenant(
             self,
             tenant_id,
             token,
             access_token,
+            api_token,
             await self.scim(token),
             await self._clients.enter_async_context(self.connect("/access/v1", access_token)),
+            await self._clients.enter_async_context(self.connect("/console/api", api_token)),
         )
 
     async def scim(self, token: str | None) -> httpx.AsyncClient:
@@ -87,8 +93,11 @@ class Tenant:
     tenant_id: str
     token: str
     access_token: str
+    api_token: str
     scim: httpx.AsyncClient
     access: httpx.AsyncClient
+    api: httpx.AsyncClient
+    """The console's."""
 
     @property
     def mappings(self) -> Mappings:
@@ -105,10 +114,20 @@ class Tenant:
         return [Event.from_document(document) for document in await self.documents("Event")]
 
     async def contents(self) -> dict[str, str]:
-        """What clients write, as it is stored: the ETag of every resource, reservation and
-        membership by document id, and the id of every event."""
+        """What clients and administrators write, as it is stored: the ETag of every document by
+        its id, and the id of every event."""
         found: dict[str, str] = {}
-        for type in ("User", "Group", "Key", "Membership", "Event"):
+        for type in (
+            "User",
+            "Group",
+            "Key",
+            "Membership",
+            "Event",
+            "Mapping",
+            "ManualGrants",
+            "Entitlement",
+            "Tenant",
+        ):
             query = Query(type, fields=("id",), limit=1000)
             async for stored in every(self.muster.store, self.tenant_id, query):
                 found[stored.document["id"]] = "" if type == "Event" else stored.etag
@@ -129,6 +148,7 @@ class InProcess(Muster):
         apps = {
             "/scim": application.scim,
             "/access/v1": application.access,
+            "/console/api": application.console,
             "/oauth": application.oauth,
         }
         client = client_of(apps[surface], surface, token or "")

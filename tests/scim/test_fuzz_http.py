@@ -147,7 +147,7 @@ async def victim(muster: Muster) -> Tenant:
 @pytest.fixture
 async def known(muster: Muster, tenant: Tenant) -> str:
     """A user of the tenant; the templates are those of the application."""
-    for name, surface in surfaces(muster).items():
+    for name, surface in (await surfaces(muster)).items():
         _TEMPLATES.update(f"/scim{path}" if name == "scim" else path for path in surface.routes)
     return await create_user(tenant.scim, "grace")
 
@@ -204,7 +204,7 @@ async def answered(surface: Surface, scope: MutableMapping[str, Any], body: byte
     query=queries,
     more=st.lists(st.tuples(names, values), max_size=4),
     body=bodies,
-    proven=st.sampled_from(["scim", "scim", "access", "access", ""]),
+    proven=st.sampled_from(["scim", "scim", "access", "console", "console", ""]),
 )
 async def test_whatever_arrives_is_answered(
     muster: Muster,
@@ -221,7 +221,11 @@ async def test_whatever_arrives_is_answered(
     path = data.draw(paths()).replace("{known}", known)
     headers = [(b"host", b"h"), *more]
     if proven:
-        token = tenant.token if proven == "scim" else tenant.access_token
+        token = {
+            "scim": tenant.token,
+            "access": tenant.access_token,
+            "console": tenant.api_token,
+        }[proven]
         headers.append((b"authorization", f"Bearer {token}".encode()))
     scope = {
         "type": "http",
@@ -237,7 +241,7 @@ async def test_whatever_arrives_is_answered(
         "client": None,
     }
     before = await victim.contents()
-    for surface in surfaces(muster).values():
+    for surface in (await surfaces(muster)).values():
         await answered(surface, dict(scope), body)
     assert await victim.contents() == before
 
@@ -260,5 +264,5 @@ async def test_any_url_that_the_host_hands_over_is_one_or_is_refused(
         scope = http_function.scope_of(request)
     except ValueError:
         return
-    for surface in surfaces(muster).values():
+    for surface in (await surfaces(muster)).values():
         await answered(surface, dict(scope), b"")

@@ -45,6 +45,8 @@ class Known:
     etag: str
     cursor: str
     client: str
+    token: str
+    api_cursor: str
 
     @classmethod
     async def of(cls, tenant: Tenant) -> "Known":
@@ -59,7 +61,19 @@ class Known:
         store, now = tenant.muster.store, datetime.now(UTC)
         client, _ = await add_secret(store, tenant.tenant_id, "entra", now, timedelta(days=1))
         cursor = page["nextCursor"]
-        return cls(ada, sales, event, "ada@example.com", "ext-ada-1", etag, cursor, client)
+        users = (await tenant.api.get("/users", params={"limit": 1})).json()
+        return cls(
+            user=ada,
+            group=sales,
+            event=event,
+            name="ada@example.com",
+            external_id="ext-ada-1",
+            etag=etag,
+            cursor=cursor,
+            client=client,
+            token=tenant.access_token.split("_")[3],
+            api_cursor=users["nextCursor"],
+        )
 
 
 def unknown_like(known: Known) -> Known:
@@ -73,6 +87,8 @@ def unknown_like(known: Known) -> Known:
         etag='W/"' + "0" * (len(known.etag) - 4) + '"',
         cursor="A" * len(known.cursor),
         client=f"muster_client_t-{NOBODY}_00000000",
+        token="0" * 8,
+        api_cursor="A" * len(known.api_cursor),
     )
 
 
@@ -240,6 +256,142 @@ def chained(*cases: Case) -> Case:
     return case
 
 
+_OWNER = {"kind": "role", "key": "owner"}
+_RULES = {
+    "strict": False,
+    "acceptIncompleteUsers": False,
+    "disableWhen": ["noGroup"],
+    "costCenterFromAttribute": False,
+}
+_PEOPLE = "/console/api/users/{userId}"
+_GROUPS = "/console/api/groups/{groupId}"
+_FAILED = "/console/api/failed/{eventId}"
+
+
+def named_in(
+    template: str, method: str, body: Any = None, params: dict[str, str] | None = None
+) -> Case:
+    """An operation of the console's API on what the path names, by every id that is known."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        for id in (known.user, known.group, known.event, known.token, f"user:{known.user}"):
+            path = re.sub(r"\{\w+\}", id, template)
+            yield Asked(method, path, "absent", body, params)
+
+    return case
+
+
+def searched(path: str, *names: str) -> Case:
+    """A list of the console's API by everything that is known."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        yield Asked("GET", path)
+        yield Asked("GET", path, params={"cursor": known.api_cursor, "limit": "1"})
+        for name in names:
+            for value in (known.user, known.group, known.name, known.external_id):
+                yield Asked("GET", path, params={name: value})
+
+    return case
+
+
+def told_to(path: str, method: str, *bodies: Any) -> Case:
+    """What an organisation changes of its own."""
+
+    def case(_: Known, __: str) -> Iterator[Asked]:
+        for body in bodies:
+            yield Asked(method, path, json=body)
+
+    return case
+
+
+def _made_by_hand(known: Known, _: str) -> Iterator[Asked]:
+    names = {"givenName": "A", "familyName": "B", "workEmail": known.name}
+    yield Asked("POST", "/console/api/users", json={"userName": f"x{known.name}", **names})
+
+
+def _imported(known: Known, _: str) -> Iterator[Asked]:
+    entry = {"externalId": known.external_id, "displayName": "Sales"}
+    yield Asked("POST", "/console/api/groups/import", json={"groups": [entry]})
+
+
+def _removed(known: Known, _: str) -> Iterator[Asked]:
+    for key in ("visitorsAdministrator", known.external_id):
+        yield Asked("DELETE", "/console/api/catalog", params={"kind": "role", "key": key})
+
+
+def _mapped(known: Known, own: str) -> Iterator[Asked]:
+    """A group of one's own, at the place of another's preview."""
+    body = {"entitlements": [_OWNER], "cursor": known.api_cursor}
+    yield Asked("POST", f"/console/api/groups/{own}/mapping/preview", json=body)
+
+
+_mapping = {"entitlements": [_OWNER], "version": 0}
+API_CASES: dict[str, dict[str, Case]] = {
+    "/console/api/openapi.json": {"GET": told_to("/console/api/openapi.json", "GET", None)},
+    "/console/api/overview": {"GET": searched("/console/api/overview")},
+    "/console/api/provisioning": {
+        "PUT": told_to("/console/api/provisioning", "PUT", {"state": "enabled"})
+    },
+    "/console/api/tokens": {
+        "GET": searched("/console/api/tokens"),
+        "POST": told_to("/console/api/tokens", "POST", {"kind": "access"}),
+    },
+    "/console/api/tokens/{tokenId}": {
+        "DELETE": named_in("/console/api/tokens/{tokenId}", "DELETE")
+    },
+    "/console/api/tokens/{tokenId}/rotate": {
+        "POST": named_in("/console/api/tokens/{tokenId}/rotate", "POST", {})
+    },
+    "/console/api/groups": {"GET": searched("/console/api/groups", "q")},
+    "/console/api/groups/import": {"POST": _imported},
+    _GROUPS: {"GET": named_in(_GROUPS, "GET")},
+    f"{_GROUPS}/members": {"GET": named_in(f"{_GROUPS}/members", "GET")},
+    f"{_GROUPS}/mapping": {
+        "GET": named_in(f"{_GROUPS}/mapping", "GET"),
+        "PUT": named_in(f"{_GROUPS}/mapping", "PUT", _mapping),
+    },
+    f"{_GROUPS}/mapping/preview": {
+        "POST": chained(
+            named_in(f"{_GROUPS}/mapping/preview", "POST", {"entitlements": [_OWNER]}), _mapped
+        )
+    },
+    "/console/api/users": {
+        "GET": searched("/console/api/users", "q"),
+        "POST": _made_by_hand,
+    },
+    _PEOPLE: {
+        "GET": named_in(_PEOPLE, "GET"),
+        "PATCH": named_in(_PEOPLE, "PATCH", {"displayName": "x"}),
+        "DELETE": named_in(_PEOPLE, "DELETE"),
+    },
+    f"{_PEOPLE}/why": {"GET": named_in(f"{_PEOPLE}/why", "GET", params=_OWNER)},
+    f"{_PEOPLE}/changes": {"GET": named_in(f"{_PEOPLE}/changes", "GET")},
+    f"{_PEOPLE}/past-access": {
+        "GET": named_in(f"{_PEOPLE}/past-access", "GET", params={"at": "2026-01-01T00:00:00Z"})
+    },
+    f"{_PEOPLE}/given-grants": {
+        "GET": named_in(f"{_PEOPLE}/given-grants", "GET"),
+        "PUT": named_in(f"{_PEOPLE}/given-grants", "PUT", {"grants": [_OWNER]}),
+    },
+    "/console/api/log": {"GET": searched("/console/api/log", "resource")},
+    "/console/api/log/{eventId}": {"GET": named_in("/console/api/log/{eventId}", "GET")},
+    "/console/api/failed": {"GET": searched("/console/api/failed")},
+    "/console/api/failed/replay": {"POST": told_to("/console/api/failed/replay", "POST", {})},
+    _FAILED: {"GET": named_in(_FAILED, "GET")},
+    f"{_FAILED}/replay": {"POST": named_in(f"{_FAILED}/replay", "POST", {})},
+    "/console/api/catalog": {
+        "GET": searched("/console/api/catalog"),
+        "DELETE": _removed,
+    },
+    "/console/api/catalog/import": {
+        "POST": told_to("/console/api/catalog/import", "POST", {"entitlements": []})
+    },
+    "/console/api/policy": {
+        "GET": searched("/console/api/policy"),
+        "PUT": told_to("/console/api/policy", "PUT", {**_RULES, "confirmed": True}),
+    },
+    "/console/api/policy/preview": {"POST": told_to("/console/api/policy/preview", "POST", _RULES)},
+}
 _users = resource("/Users", lambda known: known.user, user("ada"))
 _groups = resource("/Groups", lambda known: known.group, group("Sales"))
 CASES: dict[str, dict[str, dict[str, Case]]] = {
@@ -264,23 +416,25 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
         "/access/v1/users": {"GET": _access_by_value},
         "/access/v1/users/{id}": {"GET": _access_by_id},
     },
+    "console-api": API_CASES,
     "oauth": {"/oauth/token": {"POST": _tokens}},
 }
 """By surface, route and method. A new route fails the first test until it has its case."""
 
 
-def surfaces(muster: Muster) -> dict[str, Surface]:
+async def surfaces(muster: Muster) -> dict[str, Surface]:
     """Every HTTP surface of the application, by name."""
     application = muster.application
     found = [getattr(application, field.name) for field in fields(application)]
+    found.append(await application.console_api.built())
     return {each.name: each for each in found if isinstance(each, Surface)}
 
 
 @pytest.mark.parametrize("muster", ["asgi"], indirect=True)
-def test_every_route_of_every_surface_has_its_case(muster: Muster) -> None:
+async def test_every_route_of_every_surface_has_its_case(muster: Muster) -> None:
     routes = {
         name: {path: set(methods) for path, methods in surface.routes.items()}
-        for name, surface in surfaces(muster).items()
+        for name, surface in (await surfaces(muster)).items()
     }
     cases = {
         name: {path: set(methods) for path, methods in routes.items()}
@@ -290,17 +444,23 @@ def test_every_route_of_every_surface_has_its_case(muster: Muster) -> None:
 
 
 _GENERATED = [
-    (re.compile(r"\b[0-9a-z]{26}\b"), "<id>"),
+    (re.compile(r"muster_[a-z]+_<own>_[0-9a-f_]+"), "<secret>"),
+    (re.compile(r'"lastUsed":(null|"[^"]+")'), "<used>"),
+    (re.compile(r'"nextCursor":"[^"]+"'), "<cursor>"),
+    (re.compile(r'"tokenId":"[0-9a-f]{8}"'), "<token>"),
+    (re.compile(r"\btoken [0-9a-f]{8}\b"), "<actor>"),
+    (re.compile(r"\b[0-9a-zA-Z]{26}\b"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r'W/\\?"[^"\\]+\\?"'), "<etag>"),
 ]
 
 
-def told(answer: httpx.Response, known: Known, unknown: Known) -> tuple[Any, ...]:
+def told(answer: httpx.Response, asking: Tenant, known: Known, unknown: Known) -> tuple[Any, ...]:
     """Status, headers and body, as if it had been asked of the unknown; what the server generated
     for the tenant that asks is only called that."""
     parts = [answer.text, *(f"{n}: {v}" for n, v in answer.headers.items() if n not in _OWN)]
     for n, part in enumerate(parts):
+        part = part.replace(asking.tenant_id, "<own>")
         for field in fields(Known):
             part = part.replace(getattr(known, field.name), getattr(unknown, field.name))
             escaped = getattr(known, field.name).replace('"', '\\"')
@@ -339,7 +499,9 @@ async def test_anothers_is_what_never_was(muster: Muster, tenant: Tenant) -> Non
         for foreign, never in zip(case(known, own[0]), case(unknown, own[1]), strict=True):
             answer = await send(asking[0], surface, foreign)
             expected = await send(asking[1], surface, never)
-            assert told(answer, known, unknown) == told(expected, known, unknown), foreign
+            assert told(answer, asking[0], known, unknown) == told(
+                expected, asking[1], known, unknown
+            ), foreign
             if foreign.expected == "absent":
                 assert answer.status_code in (401, 404), foreign
             if foreign.expected == "nothing" and answer.status_code == 200:
@@ -354,8 +516,9 @@ async def send(tenant: Tenant, surface: str, asked: Asked) -> httpx.Response:
     if surface == "oauth":
         async with tenant.muster.connect("/oauth", None) as oauth:
             return await oauth.post(asked.path.removeprefix("/oauth"), data=asked.form)
-    client = tenant.scim if surface == "scim" else tenant.access
-    path = asked.path.removeprefix("/access/v1")
+    clients = {"scim": tenant.scim, "access": tenant.access, "console-api": tenant.api}
+    client = clients[surface]
+    path = asked.path.removeprefix("/access/v1").removeprefix("/console/api")
     return await client.request(
         asked.method, path, json=asked.json, params=asked.params, headers=asked.headers
     )

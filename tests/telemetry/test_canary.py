@@ -18,11 +18,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import wiring
+from administration.tokens import create_token
 from directory.condition import Compare
 from directory.store import Query, Store, StoreError, Unavailable
 from queues.port import Message, QueueError
 from telemetry import logs, traces
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment, client_of, running
 from tests.hosting import Host
 from tests.scim.messages import (
     ENTERPRISE,
@@ -141,14 +142,16 @@ BULK = [
 ]
 
 
-async def play(scim: httpx.AsyncClient, access: httpx.AsyncClient) -> None:
+async def play(scim: httpx.AsyncClient, access: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
     """All there is to ask, well and badly, with values that must not be told; whatever comes."""
     id = (await scim.post("/Users", json=PERSON)).json().get("id", NOBODY)
     body = group(GROUP, [id], externalId=EXTERNAL)
     sales = (await scim.post("/Groups", json=body)).json().get("id", NOBODY)
     await write(scim, id, sales)
     await ask(scim, access, id)
+    await administer(api, id, sales)
     await present_secrets(scim, access)
+    await present_secrets(api, api)
     await scim.delete(f"/Groups/{sales}")
     await scim.delete(f"/Users/{id}")
 
@@ -185,6 +188,38 @@ async def ask(scim: httpx.AsyncClient, access: httpx.AsyncClient, id: str) -> No
         await access.get("/users", params={name: value})
 
 
+async def administer(api: httpx.AsyncClient, id: str, sales: str) -> None:
+    """Through the console's API, well and badly."""
+    by_hand = {
+        "userName": f"x{MAIL}",
+        "givenName": NAME,
+        "familyName": NAME,
+        "workEmail": f"x{MAIL}",
+        "attributes": {"title": TITLE},
+    }
+    made = (await api.post("/users", json=by_hand)).json().get("userId", NOBODY)
+    for body in (by_hand, {NAME: PHONE}, {"attributes": {NAME: PHONE}}, [NAME]):
+        await api.post("/users", json=body)
+        await api.patch(f"/users/{made}", json=body)
+        await api.put("/provisioning", json=body)
+    entitlements = {"entitlements": [{"kind": "role", "key": NAME}], "version": 0}
+    await api.put(f"/groups/{sales}/mapping", json=entitlements)
+    await api.put(f"/groups/{sales}/mapping", json=entitlements, headers={"If-Match": NAME})
+    await api.put(f"/users/{id}/given-grants", json={"grants": [{"kind": NAME, "key": NAME}]})
+    await api.post("/groups/import", json={"groups": [{"externalId": NAME, "displayName": GROUP}]})
+    await api.post("/catalog/import", json={"entitlements": [{"kind": NAME, "key": NAME}]})
+    await api.post("/tokens", json={"kind": "access", "note": NAME, "connectionId": NAME})
+    for path in ("/users", "/groups", "/log", "/overview", "/failed", "/catalog", f"/{NAME}"):
+        for query in ({"q": NAME}, {"resource": MAIL}, {"cursor": NAME}, {NAME: PHONE}, {}):
+            await api.get(path, params=query)
+    for one in (id, made, NAME):
+        for path in (f"/users/{one}", f"/users/{one}/changes", f"/log/{one}", f"/tokens/{one}"):
+            await api.get(path)
+        await api.get(f"/users/{one}/why", params={"kind": "role", "key": NAME})
+        await api.get(f"/users/{one}/past-access", params={"at": NAME})
+    await api.delete(f"/users/{made}")
+
+
 async def present_secrets(scim: httpx.AsyncClient, access: httpx.AsyncClient) -> None:
     """Tokens that are none of Muster's, in every scheme."""
     for secret in (SECRET, FORGED, NAME, f"{SECRET} {SECRET}"):
@@ -198,7 +233,7 @@ async def present_secrets(scim: httpx.AsyncClient, access: httpx.AsyncClient) ->
 async def test_nothing_personal_is_logged(heard: Heard, muster: Muster) -> None:
     tenant = await muster.tenant()
     tenant.scim.event_hooks = {}
-    await play(tenant.scim, tenant.access)
+    await play(tenant.scim, tenant.access, tenant.api)
     await tenant.settle()
     assert any("POST /Users" in text for text in heard.texts)
 
@@ -207,7 +242,7 @@ async def test_nothing_personal_is_logged(heard: Heard, muster: Muster) -> None:
 async def test_nothing_personal_is_in_a_line_of_standard_error(muster: Muster, host: Host) -> None:
     tenant = await muster.tenant()
     tenant.scim.event_hooks = {}
-    await play(tenant.scim, tenant.access)
+    await play(tenant.scim, tenant.access, tenant.api)
     await tenant.settle()
     log = host.log.read_text()
     assert "PATCH /Users/{id}" in log
@@ -235,11 +270,14 @@ async def test_a_store_that_fails_is_told_without_what_it_was_given(
     heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[str], Exception]
 ) -> None:
     async with running(tmp_path) as muster:
+        token = await create_token(muster.application.store, TENANT, "console", wiring.utc_now())
+        api = client_of(muster.application.console, "/console/api", token)
+        assert (await api.get("/policy")).status_code == 200
         assert (await muster.client.get("/Users")).status_code == 200
         assert (await muster.access.get("/users/x")).status_code == 404
         with monkeypatch.context() as patched:
             broken(patched, muster.application.store, fault)
-            await play(muster.client, muster.access)
+            await play(muster.client, muster.access, api)
 
 
 @pytest.fixture
