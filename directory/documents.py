@@ -12,9 +12,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from ulid import ULID
 
 from directory.store import Document
+from directory.ulids import new_ulid
 
 type MemberType = Literal["User", "Group"]
 type Reason = Literal[
@@ -37,7 +37,7 @@ _RESOURCE_ID = re.compile(r"[0-9a-z]{26}")
 def new_resource_id() -> str:
     """A new SCIM id. Ids sort by time of creation, so that index paging never skips a resource
     because another one was created meanwhile."""
-    return str(ULID()).lower()
+    return new_ulid()
 
 
 def is_resource_id(text: str) -> bool:

@@ -15,7 +15,6 @@ from datetime import datetime
 from itertools import batched
 
 from pydantic import ValidationError
-from ulid import ULID
 
 from directory.access import (
     Access,
@@ -47,6 +46,7 @@ from directory.store import (
     TooLarge,
 )
 from directory.tenants import TENANT_ID, Policy
+from directory.ulids import new_ulid
 from reconciler.access import (
     COST_CENTER,
     Facts,
@@ -260,7 +260,7 @@ class _Page:
         if told:
             publication = Publication(
                 tenant_id=reading.tenant_id,
-                publication_id=self._ulid(),
+                publication_id=new_ulid(self._now),
                 at=now,
                 changes=tuple(change.change_id for change in told),
             )
@@ -293,7 +293,7 @@ class _Page:
         if changed:
             yield AccessChange(
                 tenant_id=self._reading.tenant_id,
-                change_id=self._ulid(),
+                change_id=new_ulid(self._now),
                 user_id=id,
                 version=version,
                 at=self._now,
@@ -302,6 +302,3 @@ class _Page:
                 after=after,
                 ttl=self._retention,
             )
-
-    def _ulid(self) -> str:
-        return str(ULID.from_datetime(self._now)).lower()

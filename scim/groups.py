@@ -34,7 +34,7 @@ from directory.store import (
 )
 from scim import entra, patch
 from scim.binding import Related, related, resolve
-from scim.errors import Forbidden, InvalidValue, PayloadTooLarge
+from scim.errors import Forbidden, InvalidValue
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
 from scim.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
@@ -48,9 +48,6 @@ from scim.validation import Changed, differences, normalise, replacement
 BATCH_EDGES = 90
 """More changed memberships than this do not go in one batch beside the group, its reservations
 and the event (100 operations)."""
-MEMBERS_LIMIT = 50_000
-"""The most memberships that one request may change: the event that lists them is one document of
-at most 2 MB."""
 
 
 class Groups(Resources):
@@ -179,11 +176,6 @@ class Groups(Resources):
                 f"members: no user or group has the id {changes.unknown[0][:100]}"
                 + (f" (and {len(changes.unknown) - 1} more)" if len(changes.unknown) > 1 else "")
                 + ". Nothing was changed. It may have been deleted; provision it first."
-            )
-        if changes.size > MEMBERS_LIMIT:
-            raise PayloadTooLarge(
-                f"The request changes {changes.size:,} memberships; at most {MEMBERS_LIMIT:,} "
-                "fit one request. Send them in several."
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]

@@ -7,6 +7,7 @@ from directory.condition import Compare, matches
 from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
+from scim.errors import PayloadTooLarge
 from scim.members import (
     AddMembers,
     MemberStep,
@@ -16,6 +17,9 @@ from scim.members import (
 )
 
 PAGE = 1000
+MEMBERS_LIMIT = 50_000
+"""The most members that one request may name, and the most memberships that it may change: the
+event that lists them is one document of at most 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,11 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
     """What the steps, in order, change in a group.
 
     Reads the memberships and members that the steps name, in one round trip; all memberships of
-    the group only where a step speaks of all of them.
+    the group only where a step speaks of all of them. Raises PayloadTooLarge, before anything is
+    read where the steps name too many.
     """
     named = list(dict.fromkeys(_named(steps)))
+    _check_size(len(named), "names", "members")
     if not named and not any(isinstance(s, ReplaceMembers | RemoveMembersWhere) for s in steps):
         return Delta()
     types, current = await _look_up(store, tenant_id, group, named)
@@ -47,11 +53,21 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
         current = await _all_members(store, tenant_id, group)
     types = {**types, **current}
     wanted = _play(steps, dict.fromkeys(current), types)
-    return Delta(
+    changes = Delta(
         added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
         removed=tuple(_document(m, current[m]) for m in current if m not in wanted),
         unknown=tuple(m for m in wanted if m not in types),
     )
+    _check_size(changes.size, "changes", "memberships")
+    return changes
+
+
+def _check_size(size: int, does: str, what: str) -> None:
+    if size > MEMBERS_LIMIT:
+        raise PayloadTooLarge(
+            f"The request {does} {size:,} {what}; at most {MEMBERS_LIMIT:,} fit one request. Send "
+            "them in several."
+        )
 
 
 def _named(steps: Sequence[MemberStep]) -> Iterable[str]:

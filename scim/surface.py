@@ -8,8 +8,8 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
+from directory.ulids import new_ulid
 from scim.errors import ScimError, TemporarilyUnavailable
 from telemetry import traces
 from telemetry.observation import Observation, current
@@ -120,7 +120,7 @@ def _request_id(scope: Scope) -> str:
             text: str = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(text):
                 return text
-    return str(ULID()).lower()
+    return new_ulid()
 
 
 def _too_slow(seconds: float) -> TemporarilyUnavailable:

@@ -8,7 +8,9 @@ passed.
 import copy
 import logging
 import os
+import time
 import traceback
+from functools import lru_cache
 from typing import Any, Literal
 
 type Format = Literal["json", "text"]
@@ -44,6 +46,9 @@ def chosen_format() -> Format:
 def configure() -> None:
     """Have every handler of the root logger write in the chosen format. The Functions worker
     brings handlers of its own; they hand what they format to the host."""
+    # What no line here shows is not looked up for each record (thread, process).
+    logging.logThreads = logging.logProcesses = False
+    logging.logMultiprocessing = False
     root = logging.getLogger()
     formatter = json_lines() if chosen_format() == "json" else Readable()
     for handler in root.handlers:
@@ -56,14 +61,12 @@ def configure() -> None:
 class Readable(logging.Formatter):
     """One line for a person at a terminal."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s  %(levelname)-7s  %(name)-18s  %(message)s", "%H:%M:%S")
-
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         """The line, with what was observed at its end."""
         told = record.__dict__
-        fields = [f"{name}={told[name]}" for name in _FIELDS[1:] if name in told]
-        return " ".join([super().formatMessage(record), *fields])
+        fields = [f" {name}={told[name]}" for name in _FIELDS[1:] if name in told]
+        clock, level = _clock(int(record.created)), record.levelname
+        return f"{clock}  {level:<7}  {record.name:<18}  {record.message}{''.join(fields)}"
 
     def format(self, record: logging.LogRecord) -> str:
         """An exception as its place."""
@@ -72,6 +75,11 @@ class Readable(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
         """The place alone."""
         return place(ei[1])
+
+
+@lru_cache(maxsize=1)
+def _clock(seconds: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def json_lines() -> logging.Formatter:

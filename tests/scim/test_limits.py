@@ -11,7 +11,7 @@ import pytest
 from directory import membership_change
 from directory.store import Store
 from directory.tenants import Policy
-from scim import groups
+from scim import groups, membership
 from scim.exchange import BODY_DEPTH
 from scim.selection import PARAMETER_CHARACTERS
 from tests.consistency import assert_consistent
@@ -46,6 +46,31 @@ async def test_a_body_deeper_than_any_request_is_refused_whole(tmp_path: Path) -
             assert str(BODY_DEPTH) in answer.json()["detail"]
         assert (await muster.client.get("/Users")).json()["totalResults"] == 0
         assert (await muster.client.post("/Users", json=nested(BODY_DEPTH))).status_code == 201
+
+
+async def test_too_many_members_are_refused_before_any_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "MEMBERS_LIMIT", 3)
+    async with running(tmp_path) as muster:
+        users = await create_users(muster.client, 3)
+        team = await create_group(muster.client, "Team", users)
+
+        async def nothing(*_: object) -> None:
+            raise AssertionError("members were looked up")
+
+        monkeypatch.setattr(membership, "read_all", nothing)
+        named = [*users, "nobody"]
+        for method, path, body in (
+            ("POST", "/Groups", group("Other", named)),
+            ("PUT", f"/Groups/{team}", group("Team", named)),
+            ("PATCH", f"/Groups/{team}", add(named)),
+        ):
+            answer = await muster.client.request(method, path, json=body)
+            assert answer.status_code == 413
+            assert "names 4 members; at most 3" in answer.json()["detail"]
+        monkeypatch.undo()
+        assert await members(muster.client, team) == users
 
 
 @pytest.mark.parametrize("name", ["attributes", "excludedAttributes", "sortBy", "cursor", "filter"])
