@@ -11,13 +11,26 @@ import typer
 import uvloop
 from rich.console import Console
 
-from bench import comparison, cosmos, end_to_end, fan_out, micro, muster, peer, scale, tables
+from bench import (
+    comparison,
+    console,
+    cosmos,
+    end_to_end,
+    fan_out,
+    micro,
+    muster,
+    peer,
+    scale,
+    tables,
+)
 from bench.report import Table, machine, save
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 PICTURE = DOCUMENT.with_name("performance.png")
 MICRO_ROUNDS = 100
 FAN_OUT_USERS = 100_000
+CONSOLE = (10_000, 500, 100)
+"""Users, groups, and how often each page is asked for."""
 RATE = 25.0
 """Requests per second that Entra ID asks for, of one tenant."""
 END_TO_END_SECONDS = 10.0
@@ -63,6 +76,12 @@ class _Bench:
         """What is asked of Cosmos DB."""
         self._show("Cosmos DB", [tables.cosmos_table(_run(cosmos.measure(self._errors.print)))])
 
+    def console(self) -> None:
+        """The console's pages."""
+        size = (200, 10, 5) if self._quick else CONSOLE
+        measured = _run(console.measure(*size, self._errors.print))
+        self._show("console", [tables.console_table(measured, *size[:2])])
+
     def scale(self) -> None:
         """How everything grows."""
         measured = _run(scale.measure(self._errors.print))
@@ -83,7 +102,7 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Argument(
-            help="core, compare, fan-out, end-to-end, cosmos, scale; none: all but scale"
+            help="core, compare, fan-out, end-to-end, cosmos, console, scale; none: all but scale"
         ),
     ] = None,
     at_scale: Annotated[bool, typer.Option("--scale", help="The same as scale.")] = False,
@@ -99,6 +118,7 @@ def main(
         "fan-out": bench.fan_out,
         "end-to-end": bench.end_to_end,
         "cosmos": bench.cosmos,
+        "console": bench.console,
         "scale": bench.scale,
     }
     chosen = [*(only or ()), *(["scale"] if at_scale else ())]

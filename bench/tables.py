@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bench import muster, peer
 from bench.comparison import CONCURRENCY, Figure, Measurements, per_second
+from bench.console import PageTimes
 from bench.cosmos import REPEATS, CosmosCost
 from bench.end_to_end import TENANTS, USERS, EndToEnd
 from bench.fan_out import FanOut
@@ -241,3 +242,13 @@ def scale_tables(sizes: Sequence[Scale]) -> list[Table]:
             f"{CONCURRENCY} connections in a closed loop; loaded straight into the store.",
         ),
     ]
+
+
+def console_table(measured: Sequence[PageTimes], users: int, groups: int) -> Table:
+    """The console's pages."""
+    return Table(
+        f"Console: {users:,} users, {groups:,} groups",
+        ("page", "p50 ms", "p99 ms"),
+        tuple((one.page, f"{one.median * 1e3:.1f}", f"{one.worst * 1e3:.1f}") for one in measured),
+        f"The server's time, {len(measured[0].seconds)} requests for each page, one at a time.",
+    )

@@ -4,6 +4,7 @@ over every surface, whatever fails on the way, and then looked for."""
 
 import json
 import logging
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
@@ -19,6 +20,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import wiring
 from administration.tokens import create_token
+from console.one_time import one_time_link
+from console.pages import PAGES
 from directory.condition import Compare
 from directory.store import Query, Store, StoreError, Unavailable
 from queues.port import Message, QueueError
@@ -364,3 +367,33 @@ async def test_a_sender_that_fails_is_told_without_what_it_sent(
         else:
             with pytest.raises(RuntimeError):
                 await reconciling
+
+
+async def test_nothing_personal_is_logged_by_the_console(heard: Heard, tmp_path: Path) -> None:
+    async with running(tmp_path) as muster:
+        id = (await muster.client.post("/Users", json=PERSON)).json()["id"]
+        sales = (await muster.client.post("/Groups", json=group(GROUP, [id]))).json()["id"]
+        await muster.settle()
+        application, base = muster.application, "http://127.0.0.1:7071"
+        transport = httpx.ASGITransport(app=application.console)
+        link = await one_time_link(application.store, TENANT, base, wiring.utc_now())
+        async with httpx.AsyncClient(transport=transport, base_url=base) as browser:
+            await browser.get(f"/console/sign-in/once?tenant={TENANT}&key={SECRET}")
+            await browser.get(link)
+            (csrf,) = set(
+                re.findall(r'name="csrf" value="([^"]+)"', (await browser.get("/console")).text)
+            )
+            given = dict.fromkeys(
+                ("q", "resource", "after", "at", "note", "content", "event"), MAIL
+            )
+            given |= {"userName": MAIL, "entitlement": f"role:{NAME}", "do": NAME, "kind": "scim"}
+            for page in PAGES:
+                path = re.sub(r"\{id\}", sales if "groups" in page.path else id, page.path)
+                for named in (path, re.sub(r"\{\w+\}", MAIL, page.path)):
+                    form = {**given, "csrf": csrf} if page.method == "POST" else None
+                    params = given if page.method == "GET" else None
+                    await browser.request(page.method, f"/console{named}", params=params, data=form)
+        told = "\n".join(heard.texts)
+        assert "GET /console/users/{id}" in told
+        assert link.split("key=")[1] not in told
+        assert csrf not in told
