@@ -46,9 +46,10 @@ def chosen_format() -> Format:
 def configure() -> None:
     """Have every handler of the root logger write in the chosen format. The Functions worker
     brings handlers of its own; they hand what they format to the host."""
-    # What no line here shows is not looked up for each record (thread, process).
+    # What no line here shows is not looked up for each record (thread, process, task).
     logging.logThreads = logging.logProcesses = False
     logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined] # typeshed does not know it
     root = logging.getLogger()
     formatter = json_lines() if chosen_format() == "json" else Readable()
     for handler in root.handlers:
@@ -70,6 +71,9 @@ class Readable(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """An exception as its place."""
+        if not record.exc_info and not record.stack_info:
+            record.message = record.getMessage()
+            return self.formatMessage(record)
         return super().format(_untold(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
