@@ -3,18 +3,19 @@
 The tenant comes from the proven token and from nowhere else (product invariant 5).
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from directory.store import Store
-from directory.tenants import Tenant
+from directory.tenants import Tenant, Token
 from trust.caller import Caller
 from trust.cloud import Cloud
 from trust.refusal import HomedElsewhere, bad_token, no_credentials
 from trust.tenants import Tenants
-from trust.tokens import Presented, TokenKind, bearer_tokens, presented, prove
+from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
 from trust.usage import Usage
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SIGNED = ("ey", "muster_oauth_")
 """What signed tokens begin with: a JSON object in base64url, and Muster's own prefix."""
+REMEMBERED = 10_000
+"""Secrets that were proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,9 @@ class Authenticator:
         self._tenants = Tenants(store, now, remember)
         self._usage = Usage(store, now)
         self._signed: SignedTokens | None = None
+        self._proven: dict[tuple[TokenKind, bytes], tuple[Caller, Token]] = {}
+        """By the digest of their text. A proof counts for the very tenant that it was made on: once
+        that is read again, it is made again."""
 
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
@@ -70,9 +76,16 @@ class Authenticator:
         text = text.strip()
         if scheme.lower() != "bearer":
             raise bad_token()
+        key = (kind, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        if (known := await self._known(key)) is not None:
+            return known
         shown = presented(text)
         if shown is not None and shown.kind == kind:
-            return await self._by_secret(shown)
+            caller, token = await self._by_secret(shown)
+            if len(self._proven) >= REMEMBERED:
+                self._proven.clear()
+            self._proven[key] = caller, token
+            return caller
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
         raise bad_token()
@@ -95,13 +108,28 @@ class Authenticator:
         if self._signed is not None:
             await self._signed.close()
 
-    async def _by_secret(self, shown: Presented) -> Caller:
+    async def _known(self, key: tuple[TokenKind, bytes]) -> Caller | None:
+        """Whose secret was proven on the tenant as it is remembered, and has not expired."""
+        if (proven := self._proven.get(key)) is None:
+            return None
+        caller, token = proven
+        tenant_id = caller.tenant.tenant_id
+        if await self._tenants.get(tenant_id) is not caller.tenant:
+            return None
+        if not is_live(token, self._now()):
+            return None
+        self._usage.saw(tenant_id, caller.credential)
+        return caller
+
+    async def _by_secret(self, shown: Presented) -> tuple[Caller, Token]:
         tenant = await self._tenants.get(shown.tenant_id)
         if tenant is not None:
             # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
             self._home.check(tenant)
-        connection_id = prove(shown, bearer_tokens(tenant, shown.kind), self._now())
+        candidates = bearer_tokens(tenant, shown.kind)
+        connection_id = prove(shown, candidates, self._now())
         if tenant is None or connection_id is None:
             raise bad_token()
         self._usage.saw(shown.tenant_id, shown.token_id)
-        return Caller(tenant, connection_id, shown.token_id)
+        token = next(token for _, token in candidates if token.token_id == shown.token_id)
+        return Caller(tenant, connection_id, shown.token_id), token

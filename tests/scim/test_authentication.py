@@ -148,6 +148,26 @@ async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None
     await store.close()
 
 
+async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires(
+    tmp_path: Path,
+) -> None:
+    """Also where the tenant itself is remembered for longer."""
+    store = SqliteStore(tmp_path / "muster.sqlite")
+    now = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    authenticator = Authenticator(store, lambda: now, remember=60)
+    await create_tenant(store, "acme", "Acme", "eu")
+    expires = now + timedelta(seconds=5)
+    header = f"Bearer {await create_token(store, 'acme', 'scim', now, expires=expires)}"
+    first = await authenticator.caller(header, "scim")
+    assert await authenticator.caller(header, "scim") is first
+    with pytest.raises(Unproven):
+        await authenticator.caller(header, "access")
+    now += timedelta(seconds=5)
+    with pytest.raises(Unproven):
+        await authenticator.caller(header, "scim")
+    await store.close()
+
+
 async def provisioned(muster: Muster) -> tuple[Tenant, str]:
     """A tenant with a user, whose provisioning was disabled afterwards, and the user's id."""
     tenant = await muster.tenant()
