@@ -1,4 +1,4 @@
-"""How provisioning goes: requests of the last 24 hours, and what waits or has failed."""
+"""How provisioning goes: writes of the last 24 hours, and what waits or has failed."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,11 +10,14 @@ from directory.documents import Event, event_id
 from directory.store import NEWEST_FIRST, Query, Store
 
 HOURS = 24
+PROVISIONED = Compare(("actor", "type"), "eq", "connection")
+"""What a connection wrote; what administrators and operators changed is not provisioning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """The accepted writes of one hour, and how many of them have failed to be applied."""
+    """The accepted writes of connections in one hour, and how many of them have failed to be
+    applied."""
 
     begins: datetime
     writes: int
@@ -28,8 +31,11 @@ class Health:
 
     hours: tuple[Hour, ...]
     last: Event | None
+    """The last write of a connection."""
     pending: int
+    """Of all events, those of administrators too."""
     failed: int
+    """As with `pending`."""
 
 
 async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
@@ -39,7 +45,7 @@ async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
     pending, failed, last, writes, failures = await asyncio.gather(
         _count(store, tenant_id, "pending"),
         _count(store, tenant_id, "failed"),
-        store.query(tenant_id, Query("Event", order=NEWEST_FIRST, limit=1)),
+        store.query(tenant_id, Query("Event", PROVISIONED, NEWEST_FIRST, limit=1)),
         asyncio.gather(*(_between(store, tenant_id, hour) for hour in begins)),
         _failures(store, tenant_id, begins[0]),
     )
@@ -62,6 +68,7 @@ async def _between(store: Store, tenant_id: str, hour: datetime) -> int:
     end = hour + timedelta(hours=1)
     where = All(
         (
+            PROVISIONED,
             Compare(("id",), "ge", event_id(first_ulid(hour))),
             Compare(("id",), "lt", event_id(first_ulid(end))),
         )
@@ -70,9 +77,10 @@ async def _between(store: Store, tenant_id: str, hour: datetime) -> int:
 
 
 async def _failures(store: Store, tenant_id: str, since: datetime) -> list[datetime]:
-    """When the events were made that have failed, the first thousand since then."""
+    """When the writes were made that have failed, the first thousand since then."""
     where = All(
         (
+            PROVISIONED,
             Compare(("state",), "eq", "failed"),
             Compare(("id",), "ge", event_id(first_ulid(since))),
         )

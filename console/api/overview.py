@@ -26,7 +26,7 @@ class Connection(Answer):
 
 
 class Hour(Answer):
-    """The accepted writes of one hour, and how many of them could not be applied."""
+    """The accepted writes of connections in one hour, and how many of them could not be applied."""
 
     begins: datetime
     writes: int
@@ -34,13 +34,15 @@ class Hour(Answer):
 
 
 class Health(Answer):
-    """How provisioning goes. Requests that only read, and those that were refused, do not count."""
+    """How provisioning goes. Requests that only read, those that were refused, and what
+    administrators change do not count as writes."""
 
     hours: tuple[Hour, ...]
     """The last 24; the last one is not over."""
     last: Event | None
-    """The last accepted write."""
+    """The last accepted write of a connection."""
     pending: int
+    """Changes that are being applied, those of administrators too; so with `failed`."""
     failed: int
 
 

@@ -111,6 +111,6 @@ def _escaped(step: int | str) -> str:
 
 _UNPROVEN = (
     "The bearer token is missing or not valid for the console's API. Create one in the console "
-    "under Overview, Tokens, for the Console API, or with 'manage.py token create <tenant> --kind "
-    "console'; tokens of other kinds, and the cookie of the console's pages, do not count here."
+    "under Overview, Tokens, for the Console API; tokens of other kinds, and the cookie of the "
+    "console's pages, do not count here."
 )
