@@ -27,7 +27,6 @@ type AdministrativeOperation = Literal[
     "tokenRotate",
     "tokenRevoke",
     "replay",
-    "discard",
 ]
 
 

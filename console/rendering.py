@@ -52,7 +52,6 @@ OPERATIONS = {
     "tokenRotate": "Token rotated",
     "tokenRevoke": "Token revoked",
     "replay": "Replayed",
-    "discard": "Discarded",
 }
 TOLD = {
     "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",

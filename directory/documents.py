@@ -272,7 +272,6 @@ class Event(StoredModel):
         "tokenRotate",
         "tokenRevoke",
         "replay",
-        "discard",
     ]
     resource_type: Literal["User", "Group", "Tenant"]
     resource_id: str
