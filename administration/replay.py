@@ -135,7 +135,7 @@ class Replay:
         letters = await self._letters()
         events: list[FailedEvent] = []
         more = False
-        async for stored in self._failed(FAILED):
+        async for stored in self._failed(FAILED, limit + 1):
             if more := len(events) == limit:
                 break
             ulid = stored.document["eventId"]
@@ -242,8 +242,8 @@ class Replay:
             await self._sender.send(again)
         return Replayed(events=len(events), letters=sent)
 
-    def _failed(self, where: Condition) -> AsyncIterator[Stored]:
-        query = Query("Event", where, fields=SHOWN, limit=PAGE)
+    def _failed(self, where: Condition, page: int = PAGE) -> AsyncIterator[Stored]:
+        query = Query("Event", where, fields=SHOWN, limit=page)
         if self._tenant_id is None:
             return every_tenant(self._store, query)
         return every(self._store, self._tenant_id, query)

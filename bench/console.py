@@ -14,7 +14,7 @@ from bench import seed
 from bench.muster import running
 from console.one_time import one_time_link
 from directory.documents import EntitlementKey
-from directory.store import Query, Store
+from directory.store import NEWEST_FIRST, Query, Store
 
 TENANT = "wide"
 BASE = "http://127.0.0.1:7071"
@@ -55,6 +55,7 @@ async def measure(
         for number in range(1, groups):
             some = [ids[(number * PER_GROUP + n) % users] for n in range(PER_GROUP)]
             await seed.add_group(server.store, TENANT, f"Group {number:04}", some)
+        await seed.add_log(server.store, TENANT, ids, everybody)
         application = wiring.build(wiring.Settings(data=server.folder))
         try:
             progress("console: everybody is given something")
@@ -76,7 +77,8 @@ async def measure(
 
 
 async def _paths(store: Store, group: str, user: str) -> dict[str, str]:
-    event = (await store.query(TENANT, Query("Event", limit=1))).items[0].document["eventId"]
+    events = Query("Event", order=NEWEST_FIRST, limit=1)  # everybody was given something by it
+    event = (await store.query(TENANT, events)).items[0].document["eventId"]
     entitlement = f"{GIVEN.kind}:{GIVEN.key}"
     return {
         "Overview": "",

@@ -1,15 +1,27 @@
 """Users, groups and memberships put straight into the store, as requests would have left them but
-without their events: they are there before the server is, and there is nothing to reconcile."""
+without their events, or with a log of events that are done: they are there before the server is,
+and there is nothing to reconcile."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from itertools import batched
+from typing import Literal
 
 import wiring
 from administration.catalog import default_catalog, load_catalog
+from administration.reading.log import first_ulid
 from administration.tenants import change_tenant, create_tenant
 from bench import payloads
-from directory.documents import Membership, group_id, new_resource_id, user_id
+from directory.documents import (
+    Actor,
+    Event,
+    Membership,
+    MembershipChange,
+    group_id,
+    new_resource_id,
+    user_id,
+)
 from directory.store import BATCH_OPERATIONS, Create, Document, Operation, Store
 from directory.tenants import ENTRA_CONNECTION
 from scim import entra
@@ -17,9 +29,12 @@ from scim.representation import searchable
 from scim.reservations import reserve
 from scim.schema import ResourceType, load_resource_types
 from scim.validation import normalise
+from scim.writing import RETENTION
 
 TOGETHER = 64
 """Batches under way at the same time."""
+TIME = 10
+"""Characters of a ULID that say when it was made."""
 
 
 async def add_tenant(store: Store, tenant_id: str) -> None:
@@ -70,6 +85,49 @@ async def add_group(store: Store, tenant_id: str, name: str, members: Iterable[s
 
     await write(store, tenant_id, operations())
     return id
+
+
+async def add_log(store: Store, tenant_id: str, users: Iterable[str], group: str) -> None:
+    """What the log of the last day says where these users (SCIM ids) were created in the course of
+    it, and then joined the group in one request."""
+    ids = tuple(users)
+    now = wiring.utc_now()
+    joined = MembershipChange(added=tuple(map(user_id, ids)), applied=len(ids))
+
+    def events() -> Iterator[Event]:
+        for number, id in enumerate(ids):
+            at = now - timedelta(days=1) * (1 - number / len(ids))
+            yield _event(at, tenant_id, "create", "User", id)
+        yield _event(now, tenant_id, "patch", "Group", group, joined)
+
+    await write(store, tenant_id, (Create(event.to_document()) for event in events()))
+
+
+def _event(
+    at: datetime,
+    tenant_id: str,
+    operation: Literal["create", "patch"],
+    resource_type: Literal["User", "Group"],
+    id: str,
+    membership: MembershipChange | None = None,
+) -> Event:
+    """One that is done."""
+    return Event(
+        tenant_id=tenant_id,
+        event_id=first_ulid(at)[:TIME] + new_resource_id()[TIME:],
+        state="done",
+        at=at,
+        actor=Actor(type="connection", id=ENTRA_CONNECTION),
+        request_id=new_resource_id(),
+        operation=operation,
+        resource_type=resource_type,
+        resource_id=id,
+        attributes=("members",) if membership else ("userName", "active", "name", "emails"),
+        scope="members" if membership else "user",
+        membership=membership,
+        done_at=at,
+        ttl=RETENTION,
+    )
 
 
 async def write(store: Store, tenant_id: str, operations: Iterable[Operation]) -> None:

@@ -71,10 +71,11 @@ _FILL = (
 
 # What the planner is told instead of letting ANALYZE measure: many tenants, many documents of a
 # type, few with one value. Without figures it reads a whole type, in the order of `id`, rather
-# than look up a list of values. Rows, then rows per value of the first 1, 2, ... columns.
+# than look up a list of values; were most of a tenant said to be of one type, it would walk the
+# whole tenant for the newest of it. Rows, then rows per value of the first 1, 2, ... columns.
 _STATISTICS = (
     ("documents", "sqlite_autoindex_documents_1", "1000000 100000 1"),
-    ("documents", "documents_type", "1000000 100000 50000 1 1"),
+    ("documents", "documents_type", "1000000 100000 10000 1 1"),
     ("documents", "documents_expires", "1000000 1"),
     ("elements", "elements", "1000000 2 2 1"),
     ("elements", "elements_value", "1000000 500000 2 1 1"),
@@ -99,6 +100,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             _upgrade(connection)
         if version < SCHEMA_VERSION:
             _create_tables(connection)
+        _keep_statistics(connection)
         for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES}:
             _keep_indexed(connection, type)
         connection.execute("COMMIT")
@@ -145,8 +147,16 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         )
     connection.execute("ANALYZE documents")  # creates the table of statistics
     connection.execute("DELETE FROM sqlite_stat1 WHERE tbl = 'documents'")
-    connection.executemany("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", _STATISTICS)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _keep_statistics(connection: sqlite3.Connection) -> None:
+    """Have the planner told what `_STATISTICS` say now."""
+    told = set(connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1"))
+    for row in _STATISTICS:
+        if row not in told:
+            connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (row[1],))
+            connection.execute("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", row)
 
 
 def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:

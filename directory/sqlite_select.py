@@ -36,7 +36,8 @@ def select_page(query: Query, tenant_id: str | None, now: float) -> Select:
         raise ValueError("limit and offset cannot be negative.")
     compiler = SqliteCompiler(query.type, tenant_id)
     keys = [(compiler.scalar(DOCUMENT, o.path), o.descending) for o in query.order]
-    keys.append(("documents.id", False))
+    if all(order.path != ("id",) for order in query.order):
+        keys.append(("documents.id", False))
     if tenant_id is None:
         keys.append(("documents.tenant", False))
     conditions = [_selected(compiler, query.where, now)]

@@ -1,17 +1,20 @@
 """How provisioning goes: writes of the last 24 hours, and what waits or has failed."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-from administration.reading.log import first_ulid
-from directory.condition import All, Compare
+from administration.reading.log import LISTED, first_ulid
+from directory.condition import All, Compare, Condition
 from directory.documents import Event, event_id
 from directory.store import NEWEST_FIRST, Query, Store
 
 HOURS = 24
 PROVISIONED = Compare(("actor", "type"), "eq", "connection")
 """What a connection wrote; what administrators and operators changed is not provisioning."""
+FAILED = Compare(("state",), "eq", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +45,30 @@ async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
     """The last 24 hours by the hour; the current one is not over."""
     current = now.replace(minute=0, second=0, microsecond=0)
     begins = [current - timedelta(hours=HOURS - 1 - n) for n in range(HOURS)]
-    pending, failed, last, writes, failures = await asyncio.gather(
-        _count(store, tenant_id, "pending"),
-        _count(store, tenant_id, "failed"),
-        store.query(tenant_id, Query("Event", PROVISIONED, NEWEST_FIRST, limit=1)),
-        asyncio.gather(*(_between(store, tenant_id, hour) for hour in begins)),
-        _failures(store, tenant_id, begins[0]),
+    pending, failed, last, writes = await asyncio.gather(
+        store.count(tenant_id, "Event", Compare(("state",), "eq", "pending")),
+        store.count(tenant_id, "Event", FAILED),
+        store.query(tenant_id, Query("Event", PROVISIONED, NEWEST_FIRST, LISTED, limit=1)),
+        _by_hour(store, tenant_id, begins, PROVISIONED),
     )
+    failures = [0] * HOURS
+    if failed:
+        failures = await _by_hour(store, tenant_id, begins, All((FAILED, PROVISIONED)))
     return Health(
-        hours=tuple(
-            Hour(hour, count, sum(hour <= at < hour + timedelta(hours=1) for at in failures))
-            for hour, count in zip(begins, writes, strict=True)
-        ),
+        hours=tuple(map(Hour, begins, writes, failures)),
         last=Event.from_document(last.items[0].document) if last.items else None,
         pending=pending,
         failed=failed,
     )
 
 
-async def _count(store: Store, tenant_id: str, state: str) -> int:
-    return await store.count(tenant_id, "Event", Compare(("state",), "eq", state))
-
-
-async def _between(store: Store, tenant_id: str, hour: datetime) -> int:
-    end = hour + timedelta(hours=1)
-    where = All(
-        (
-            PROVISIONED,
-            Compare(("id",), "ge", event_id(first_ulid(hour))),
-            Compare(("id",), "lt", event_id(first_ulid(end))),
-        )
-    )
-    return await store.count(tenant_id, "Event", where)
-
-
-async def _failures(store: Store, tenant_id: str, since: datetime) -> list[datetime]:
-    """When the writes were made that have failed, the first thousand since then."""
-    where = All(
-        (
-            PROVISIONED,
-            Compare(("state",), "eq", "failed"),
-            Compare(("id",), "ge", event_id(first_ulid(since))),
-        )
-    )
-    page = await store.query(tenant_id, Query("Event", where, fields=("at",), limit=1000))
-    return [datetime.fromisoformat(stored.document["at"]) for stored in page.items]
+async def _by_hour(
+    store: Store, tenant_id: str, begins: Sequence[datetime], where: Condition
+) -> list[int]:
+    """How many events each of these hours has. An event's id begins with its time."""
+    ids = [event_id(first_ulid(at)) for at in (*begins, begins[-1] + timedelta(hours=1))]
+    ranges = [
+        All((where, Compare(("id",), "ge", first), Compare(("id",), "lt", end)))
+        for first, end in pairwise(ids)
+    ]
+    return await asyncio.gather(*(store.count(tenant_id, "Event", one) for one in ranges))

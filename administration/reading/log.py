@@ -25,6 +25,10 @@ FOUND = 100
 """Users, and groups, that a name in the filter stands for at most."""
 LAG = timedelta(days=2)
 """How long after an event its effect is looked for, where the event is not done."""
+LISTED = tuple(
+    field.alias or name for name, field in Event.model_fields.items() if name != "membership"
+)
+"""What a list shows of an event: all but the members, who may be a hundred thousand."""
 COLUMNS = (
     "time",
     "actor",
@@ -93,11 +97,10 @@ class Effect:
 async def list_entries(
     store: Store, tenant_id: str, filter: Filter, after: str | None = None, limit: int = ENTRIES
 ) -> PageOf[Entry]:
-    """Log entries, newest first. Raises ValueError for an `after` that is not of this list."""
-    page = await store.query(
-        tenant_id,
-        Query("Event", filter.condition, order=NEWEST_FIRST, limit=limit, continuation=after),
-    )
+    """Log entries, newest first, without `membership`. Raises ValueError for an `after` that is
+    not of this list."""
+    query = Query("Event", filter.condition, NEWEST_FIRST, LISTED, limit, continuation=after)
+    page = await store.query(tenant_id, query)
     events = [Event.from_document(stored.document) for stored in page.items]
     return PageOf(tuple(await _named(store, tenant_id, events)), page.continuation)
 

@@ -18,6 +18,7 @@ from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite import SqliteStore
 from directory.sqlite_schema import SCHEMA_VERSION
 from directory.store import (
+    NEWEST_FIRST,
     Create,
     Increment,
     NotFound,
@@ -145,6 +146,13 @@ async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
     ]
     assert await plan(Query("User", limit=2)) == [
         "SEARCH documents USING INDEX documents_type (tenant=? AND type=? AND id>?)"
+    ]
+    newest = Query("User", order=NEWEST_FIRST, limit=2)  # of the type, not of the tenant
+    assert store.explain("acme", newest) == [
+        "SEARCH documents USING INDEX documents_type (tenant=? AND type=?)"
+    ]
+    assert await plan(newest) == [
+        "SEARCH documents USING INDEX documents_type (tenant=? AND type=? AND id<?)"
     ]
     assert await plan(Query("User", order=(Order(("search", "userName")),), limit=2)) == [
         "SEARCH documents USING INDEX User.indexed1 (tenant=? AND indexed1>?)"
