@@ -1,5 +1,6 @@
 """`manage.py connection`: the Enterprise Applications of a tenant."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from administration import connections, tenants
 from administration.tokens import list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
+from directory.store import Store
 from directory.tenants import Connection
 
 app = typer.Typer(no_args_is_help=True, help="Enterprise Applications of a tenant.")
@@ -24,12 +26,7 @@ def connection_create(
     tenant: TenantId, connection: ConnectionId, name: Name, as_json: AsJson = False
 ) -> None:
     """Add a connection. Create a token for it next."""
-    created = run(
-        lambda application: connections.create_connection(
-            application.store, tenant, connection, name
-        )
-    )
-    show(_row(created), as_json, COLUMNS)
+    _named(connections.create_connection, tenant, connection, name, as_json)
 
 
 @app.command("rename")
@@ -37,12 +34,7 @@ def connection_rename(
     tenant: TenantId, connection: ConnectionId, name: Name, as_json: AsJson = False
 ) -> None:
     """Give a connection another name."""
-    changed = run(
-        lambda application: connections.rename_connection(
-            application.store, tenant, connection, name
-        )
-    )
-    show(_row(changed), as_json, COLUMNS)
+    _named(connections.rename_connection, tenant, connection, name, as_json)
 
 
 @app.command("list")
@@ -67,6 +59,17 @@ def connection_show(tenant: TenantId, connection: ConnectionId, as_json: AsJson 
         show(row, as_json, ())
         return
     show(row["tokens"], as_json, TOKEN_COLUMNS, title=f"{row['connection']}: {row['name']}")
+
+
+def _named(
+    use_case: Callable[[Store, str, str, str], Awaitable[Connection]],
+    tenant: str,
+    connection: str,
+    name: str,
+    as_json: bool,
+) -> None:
+    named = run(lambda application: use_case(application.store, tenant, connection, name))
+    show(_row(named), as_json, COLUMNS)
 
 
 def _row(connection: Connection) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`manage.py grant`: what a user holds by hand, whatever the groups say."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
@@ -27,13 +28,7 @@ def grant_give(
 ) -> None:
     """Give a user entitlements of the catalog. They stay when Entra ID adopts the user."""
     chosen = _keys(entitlements)
-
-    async def give(application: wiring.Application) -> list[dict[str, Any]]:
-        await tenants.read_tenant(application.store, tenant)
-        await Grants(application.service, tenant).give(user, chosen)
-        return await _given(application, tenant, user)
-
-    show(run(give), as_json, COLUMNS)
+    _change(tenant, user, lambda grants: grants.give(user, chosen), as_json)
 
 
 @app.command("withdraw")
@@ -42,19 +37,24 @@ def grant_withdraw(
 ) -> None:
     """Take back what a user was given by hand; what groups give stays."""
     chosen = _keys(entitlements)
-
-    async def withdraw(application: wiring.Application) -> list[dict[str, Any]]:
-        await tenants.read_tenant(application.store, tenant)
-        await Grants(application.service, tenant).withdraw(user, chosen)
-        return await _given(application, tenant, user)
-
-    show(run(withdraw), as_json, COLUMNS)
+    _change(tenant, user, lambda grants: grants.withdraw(user, chosen), as_json)
 
 
 @app.command("list")
 def grant_list(tenant: TenantId, user: UserName, as_json: AsJson = False) -> None:
     """What a user was given by hand, since when and by whom."""
     show(run(lambda application: _given(application, tenant, user)), as_json, COLUMNS)
+
+
+def _change(
+    tenant: str, user: str, change: Callable[[Grants], Awaitable[object]], as_json: bool
+) -> None:
+    async def changed(application: wiring.Application) -> list[dict[str, Any]]:
+        await tenants.read_tenant(application.store, tenant)
+        await change(Grants(application.service, tenant))
+        return await _given(application, tenant, user)
+
+    show(run(changed), as_json, COLUMNS)
 
 
 async def _given(application: wiring.Application, tenant: str, user: str) -> list[dict[str, Any]]:
