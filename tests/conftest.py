@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from directory.cosmos_indexing import indexing_policy
 from directory.sqlite_schema import open_database
@@ -16,6 +17,9 @@ from tests.hosting import Host, running_host
 from tests.transports import Muster, in_process, through_functions
 from wiring import DATABASE
 
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("muster")
 os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # tests send as fast as they can
 
 

@@ -436,7 +436,7 @@ class StoreContract(StoreQueryContract):
         assert all(isinstance(outcome, list) for outcome in outcomes)
         await create(store, [document(acme, "after")])
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=SHARED)
+    @settings(max_examples=60, suppress_health_check=SHARED)
     @given(data=st.data())
     async def test_batches_do_what_the_model_does(self, store: Store, data: st.DataObject) -> None:
         acme = tenant()

@@ -217,7 +217,7 @@ class StoreQueryContract:
             with pytest.raises(ValueError, match="negative"):
                 await store.query(acme, query)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=SHARED)
+    @settings(max_examples=60, suppress_health_check=SHARED)
     @given(
         people=st.lists(
             st.fixed_dictionaries(

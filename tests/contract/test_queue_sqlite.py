@@ -302,6 +302,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestAnySequenceOfOperations = QueueMachine.TestCase
-TestAnySequenceOfOperations.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
-)
+TestAnySequenceOfOperations.settings = settings(max_examples=60, stateful_step_count=40)

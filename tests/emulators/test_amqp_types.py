@@ -70,13 +70,13 @@ def typed(value: Any) -> Any:
 
 
 @given(values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_was_written_is_read(value: Any) -> None:
     assert typed(decode(encode(value))) == typed(value)
 
 
 @given(values, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_was_cut_off_is_refused(value: Any, data: st.DataObject) -> None:
     content = encode(value)
     with pytest.raises(MalformedError):
@@ -90,7 +90,7 @@ def test_what_was_cut_off_is_refused(value: Any, data: st.DataObject) -> None:
         text, text | st.uuids() | st.binary(max_size=300), min_size=1, max_size=40
     ),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reads_what_the_sdk_writes_and_the_sdk_what_it_writes(
     id: UUID | str, properties: dict[str, Any], body: dict[str, Any]
 ) -> None:

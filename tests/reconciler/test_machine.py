@@ -311,7 +311,7 @@ class Machine(RuleBasedStateMachine):
                 assert not access.grants
 
 
-Machine.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+Machine.TestCase.settings = settings(max_examples=30, stateful_step_count=20)
 TestAnything = Machine.TestCase
 
 

@@ -165,7 +165,7 @@ SHARED = Start(NESTED, mapped={"g3": ["role:Reader"]})
 BELOW_OWNER = Start(members={"g0": ["g1"]}, mapped={"g0": ["role:Owner"]})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example(SHARED, MappingProposal({"g0": (OWNER,)}), 1)
 @example(SHARED, members_proposal("g3", {"u0": True, "g1": True}), 1)
 @example(BELOW_OWNER, members_proposal("g1", {"u0": True}), 1)

@@ -37,7 +37,6 @@ def examples(count: int) -> settings:
     """So many examples against one tenant, whose contents grow with what is accepted."""
     return settings(
         max_examples=count,
-        deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 

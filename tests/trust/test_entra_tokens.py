@@ -238,7 +238,6 @@ async def test_why_is_told_only_of_what_the_directory_signed(
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
@@ -265,9 +264,7 @@ async def test_no_mutation_of_a_token_is_let_in(
     assert answer.status_code == 401
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["iss", "aud", "tid", "ver", "exp", "appid"]),
     value=st.recursive(

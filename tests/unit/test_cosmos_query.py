@@ -42,13 +42,13 @@ def where(condition: Condition) -> str:
     return compiler.compile(condition, "c")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(conditions, documents)
 def test_sql_says_what_matches_says(condition: Condition, document: dict[str, Any]) -> None:
     assert selects(condition, document) is matches(condition, document)
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700)
 @given(aimed())
 def test_sql_says_what_matches_says_of_a_value_that_is_there(
     case: tuple[Condition, dict[str, Any]],
@@ -60,7 +60,7 @@ def test_sql_says_what_matches_says_of_a_value_that_is_there(
     assert selects(Either((NOTHING, Negated(All((condition,))))), document) is not expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts, texts, texts, textual)
 def test_sql_says_what_matches_says_of_parts_of_texts(
     before: str, part: str, after: str, operator: Operator
@@ -70,7 +70,7 @@ def test_sql_says_what_matches_says_of_parts_of_texts(
         assert selects(condition, USER | {"a": whole}) is matches(condition, {"a": whole})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts, texts, textual)
 def test_half_of_a_surrogate_pair_has_a_place_among_texts(
     before: str, other: str, operator: Operator

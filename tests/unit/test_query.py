@@ -156,7 +156,7 @@ def aimed(draw: st.DrawFn) -> tuple[Condition, dict[str, Any]]:
     return condition, document | {"id": "user:1", "tenantId": "t", "type": "User"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(conditions, documents)
 def test_sql_says_what_matches_says(
     database: sqlite3.Connection, condition: Condition, document: dict[str, Any]
@@ -164,7 +164,7 @@ def test_sql_says_what_matches_says(
     assert selects(database, condition, document) is int(matches(condition, document))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700)
 @given(aimed())
 def test_sql_says_what_matches_says_of_a_value_that_is_there(
     database: sqlite3.Connection, case: tuple[Condition, dict[str, Any]]
@@ -174,7 +174,7 @@ def test_sql_says_what_matches_says_of_a_value_that_is_there(
     assert selects(database, Negated(condition), document) is int(not matches(condition, document))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts, texts, texts, textual)
 def test_sql_says_what_matches_says_of_parts_of_texts(
     database: sqlite3.Connection, before: str, part: str, after: str, operator: Operator
