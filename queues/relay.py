@@ -163,10 +163,12 @@ class Relay:
         older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
         fields = ("tenantId", "eventId", "at")
         query = Query("Event", All((pending, older)), fields=fields, limit=RESEND_EVENTS)
-        page = await self._store.query_every_tenant(replace(query, continuation=self._resume))
+        # A place that the store refuses is not asked for again: the run after begins anew.
+        resume, self._resume = self._resume, None
+        page = await self._store.query_every_tenant(replace(query, continuation=resume))
         documents = [stored.document for stored in page.items]
         # In the order of their ids, which is that of time.
-        first = documents if self._resume is None else await self._oldest(query)
+        first = documents if resume is None else await self._oldest(query)
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
         self._resent = {id: at for id, at in self._resent.items() if now - at < RESEND_SECONDS}
@@ -175,7 +177,8 @@ class Relay:
         sent = 0
         for some in batched(due, BATCH_MESSAGES, strict=False):
             if not await self._settled([*some]):
-                return sent  # the next run begins with the same ones
+                self._resume = resume  # the next run begins with the same ones
+                return sent
             self._resent |= dict.fromkeys((message.id for message in some), now)
             sent += len(some)
         self._resume = page.continuation

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from directory.documents import Actor, Event
 from directory.sqlite import SqliteStore
-from directory.store import Create
+from directory.store import Create, Page, Query, Unavailable
 from queues import relay as relay_module
 from queues.port import Message, QueueError
 from queues.relay import EventMessage, Relay, message_for, parse
@@ -454,6 +454,30 @@ class TestResendPending:
         assert [len(batch) for batch in sender.batches] == [100, 50, 100, 50, 100]
         sent = [(message.tenant_id, message.event_id) for message in await received(queue)]
         assert sent == [(e.tenant_id, e.event_id) for e in events], "oldest first"
+
+    async def test_a_place_that_the_store_refuses_is_not_asked_for_again(
+        self,
+        relay: Relay,
+        queue: SqliteQueue,
+        store: SqliteStore,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(relay_module, "RESEND_EVENTS", 1)
+        at = datetime(2026, 11, 22, 12, tzinfo=UTC)
+        await store_events(store, event(1, at), event(2, at))
+        assert await relay.resend_pending(60) == 1
+        with monkeypatch.context() as patched:
+
+            async def refuse(_: Query) -> Page:
+                raise Unavailable("the continuation is of another index")
+
+            patched.setattr(store, "query_every_tenant", refuse)
+            with pytest.raises(Unavailable):
+                await relay.resend_pending(60)
+        clock.seconds += 1000
+        assert await relay.resend_pending(60) == 1
+        assert [message.event_id for message in await received(queue)] == ["e0001"] * 2
 
     async def test_what_was_sent_a_moment_ago_is_not_sent_again(
         self, relay: Relay, sender: Sender, store: SqliteStore, clock: Clock
