@@ -1,5 +1,6 @@
 """What an administrator does, in a real browser."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -56,6 +57,30 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
     held = new_tenant.access.get(f"/users/{ada}").json()["grants"]
     assert [grant["key"] for grant in held] == ["visitorsAdministrator"]
     assert new_tenant.access.get(f"/users/{carl}").json()["grants"] == []
+
+
+def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant) -> None:
+    page.goto(tenant.link())
+    row = page.get_by_role("row", name=re.compile("Entra ID"))
+    row.get_by_role("button", name=re.compile("^Rotate")).click()
+    expect(page.get_by_text("goes on working for 7 days")).to_be_visible()
+    new = page.get_by_label("Your new token").input_value()
+    page.get_by_role("link", name="Overview").click()
+    assert new not in page.content()
+    authorization = {"Authorization": f"Bearer {new}"}
+    until(lambda: tenant.scim.get("/Users", headers=authorization).status_code == 200)
+    assert tenant.scim.get("/Users").status_code == 200, "the old one works for a while"
+
+    page.get_by_role("button", name="Disable provisioning").click()
+    expect(page.get_by_text("Provisioning is disabled. Reads go on")).to_be_visible()
+    group = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Sales"}
+    until(lambda: tenant.scim.post("/Groups", json=group).status_code == 403)
+    assert tenant.scim.get("/Groups").status_code == 200
+    page.get_by_role("link", name="Provisioning log").click()
+    entries = page.locator("tbody")
+    expect(entries.get_by_text("Provisioning disabled")).to_be_visible()
+    expect(entries.get_by_text("Token rotated")).to_be_visible()
+    expect(entries.get_by_text("you@this-machine").first).to_be_visible()
 
 
 def until(done: Callable[[], bool]) -> None:
