@@ -7,23 +7,24 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from administration.mappings import Mappings
-from administration.tokens import create_token
 from directory.condition import Compare
 from directory.documents import Event, new_resource_id
 from directory.reading import every
 from directory.store import Query, Store
 from directory.tenants import Policy
-from tests.environment import add_tenant, client_of, settle
+from tests.environment import add_console_token, add_tenant, client_of, settle
 from tests.hosting import Host
 from tests.recorded.protocol import violations
 from wiring import Application, Settings, build
+
+ADMINISTERED = ("Mapping", "ManualGrants", "Entitlement", "Tenant")
+"""Types of documents that administrators write."""
 
 
 class Muster(ABC):
@@ -55,7 +56,7 @@ class Muster(ABC):
         token, access_token = await add_tenant(
             self.store, tenant_id, Policy.model_validate(policy or {}), enabled=enabled
         )
-        api_token = await create_token(self.store, tenant_id, "console", datetime.now(UTC))
+        api_token = await add_console_token(self.store, tenant_id)
         return Tenant(
             self,
             tenant_id,
@@ -113,21 +114,11 @@ class Tenant:
         """All events that are stored, in the order in which they were made."""
         return [Event.from_document(document) for document in await self.documents("Event")]
 
-    async def contents(self) -> dict[str, str]:
-        """What clients and administrators write, as it is stored: the ETag of every document by
-        its id, and the id of every event."""
+    async def contents(self, *more: str) -> dict[str, str]:
+        """What clients write, as it is stored: the ETag of every resource, reservation and
+        membership by document id, and the id of every event; and of `more` types of documents."""
         found: dict[str, str] = {}
-        for type in (
-            "User",
-            "Group",
-            "Key",
-            "Membership",
-            "Event",
-            "Mapping",
-            "ManualGrants",
-            "Entitlement",
-            "Tenant",
-        ):
+        for type in ("User", "Group", "Key", "Membership", "Event", *more):
             query = Query(type, fields=("id",), limit=1000)
             async for stored in every(self.muster.store, self.tenant_id, query):
                 found[stored.document["id"]] = "" if type == "Event" else stored.etag

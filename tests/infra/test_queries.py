@@ -9,7 +9,7 @@ from pathlib import Path
 from telemetry import logs
 from tests.hosting import Host
 from tests.infra.bicep import INFRA, Infra
-from tests.infra.triggers import triggers
+from tests.triggers import triggers
 
 ROOT = Path(__file__).parents[2]
 FIELD = re.compile(r"(?:told|parse_json\(Message\))\.(\w+)")

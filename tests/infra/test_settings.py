@@ -15,7 +15,7 @@ from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite import SqliteQueue
 from tests.infra.bicep import Infra
-from tests.infra.triggers import triggers
+from tests.triggers import triggers
 from wiring import Settings
 
 ROOT = Path(__file__).parents[2]

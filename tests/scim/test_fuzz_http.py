@@ -19,7 +19,7 @@ from scim.surface import HEADERS, Surface
 from tests.scim.messages import NOBODY, create_group, create_user, operation, patch, user
 from tests.scim.test_fuzz import examples
 from tests.scim.test_isolation import surfaces
-from tests.transports import Muster, Tenant
+from tests.transports import ADMINISTERED, Muster, Tenant
 
 pytestmark = pytest.mark.parametrize("muster", ["asgi"], indirect=True)
 
@@ -240,10 +240,10 @@ async def test_whatever_arrives_is_answered(
         "server": None,
         "client": None,
     }
-    before = await victim.contents()
+    before = await victim.contents(*ADMINISTERED)
     for surface in (await surfaces(muster)).values():
         await answered(surface, dict(scope), body)
-    assert await victim.contents() == before
+    assert await victim.contents(*ADMINISTERED) == before
 
 
 @examples(100)

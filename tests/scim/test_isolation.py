@@ -30,7 +30,7 @@ from tests.scim.messages import (
     remove,
     user,
 )
-from tests.transports import Muster, Tenant
+from tests.transports import ADMINISTERED, Muster, Tenant
 
 
 @dataclass(frozen=True)
@@ -493,7 +493,7 @@ async def test_anothers_is_what_never_was(muster: Muster, tenant: Tenant) -> Non
     the other tenant changes."""
     known = await Known.of(tenant)
     unknown = unknown_like(known)
-    before = await tenant.contents()
+    before = await tenant.contents(*ADMINISTERED)
     asking = [await muster.tenant(), await muster.tenant()]
     own = [await create_group(each.scim, "Ours") for each in asking]
     for surface, case in in_order():
@@ -507,7 +507,7 @@ async def test_anothers_is_what_never_was(muster: Muster, tenant: Tenant) -> Non
                 assert answer.status_code in (401, 404), foreign
             if foreign.expected == "nothing" and answer.status_code == 200:
                 assert answer.json()["totalResults"] == 0, foreign
-    assert await tenant.contents() == before
+    assert await tenant.contents(*ADMINISTERED) == before
     for each, group_id in zip(asking, own, strict=True):
         assert await members(each.scim, group_id) == []
 
@@ -565,14 +565,14 @@ async def test_a_group_is_written_by_the_connection_that_brought_it(tenant: Tena
     second = await second_connection(tenant)
     ada = await create_user(tenant.scim, "ada")
     sales = await create_group(tenant.scim, "Sales", [ada])
-    before = await tenant.contents()
+    before = await tenant.contents(*ADMINISTERED)
     for method, body in GROUP_WRITES:
         answer = await second.request(method, f"/Groups/{sales}", json=body)
         assert answer.status_code == 403, (method, body)
         assert '"Microsoft Entra ID"' in answer.json()["detail"]
     answer = await second.patch(f"/Groups/{sales}", json=add([ada]), headers={"If-Match": '"x"'})
     assert answer.status_code == 403
-    assert await tenant.contents() == before
+    assert await tenant.contents(*ADMINISTERED) == before
     assert (await second.get(f"/Groups/{sales}")).json()["displayName"] == "Sales"
     for method, body in GROUP_WRITES:
         assert (await tenant.scim.request(method, f"/Groups/{sales}", json=body)).is_success
@@ -601,7 +601,7 @@ async def test_large_changes_by_another_connection_are_refused_before_anything_i
     second = await second_connection(tenant)
     people = await create_users(tenant.scim, 110)
     sales = await create_group(tenant.scim, "Sales", people[:1])
-    before = await tenant.contents()
+    before = await tenant.contents(*ADMINISTERED)
     assert (await second.patch(f"/Groups/{sales}", json=add(people))).status_code == 403
     assert (await second.put(f"/Groups/{sales}", json=group("Sales", people))).status_code == 403
-    assert await tenant.contents() == before
+    assert await tenant.contents(*ADMINISTERED) == before

@@ -7,7 +7,6 @@ import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +38,7 @@ from tests.scim.messages import (
     user,
 )
 from tests.transports import Muster
+from tests.triggers import functions
 
 CANARY = "kanari"
 """In every value, whatever its case."""
@@ -287,19 +287,10 @@ async def test_a_store_that_fails_is_told_without_what_it_was_given(
 async def triggers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Muster behind the triggers of function_app.py: `(environment, functions by name)`."""
     monkeypatch.setattr(logs, "configure", lambda: None)  # the handlers of pytest stay as they are
-    functions = triggers_by_name()
+    found = {name: function.get_user_function() for name, function in functions().items()}
     async with running(tmp_path) as muster:
         monkeypatch.setattr(wiring, "_built", muster.application)
-        yield muster, functions
-
-
-@cache
-def triggers_by_name() -> dict[str, Any]:
-    """The functions of function_app.py, which can be asked for them once."""
-    import function_app
-
-    found = function_app.app.get_functions()
-    return {str(each.get_function_name()): each.get_user_function() for each in found}
+        yield muster, found
 
 
 def message(body: bytes) -> Any:
