@@ -111,10 +111,10 @@ async def grow(store: Store, group: str, saved: str, more: int) -> str:
         wanted.append(_resource("Group", group_id(other), name))
         failed = {"state": "failed", "reason": "the queue gave up"}
         wanted.append(_event("create", "User", id, **failed).to_document())
-    for about in (("User", users[0]), ("Group", group)):
-        everybody = MembershipChange(added=tuple(user_id(id) for id in users))
-        entries = (_event("patch", *about, membership=everybody) for _ in range(60))
-        wanted += [entry.to_document() for entry in entries]
+    everybody = MembershipChange(added=tuple(user_id(id) for id in users))
+    for _ in range(60):  # by turns, so that each page of the log has both
+        for about in (("User", users[0]), ("Group", group)):
+            wanted.append(_event("patch", *about, membership=everybody).to_document())
     await write(store, wanted)
     return users[0]
 
