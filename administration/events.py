@@ -5,29 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from directory.documents import Actor, Event, new_resource_id
+from directory.documents import (
+    RETENTION,
+    Actor,
+    AdministrativeOperation,
+    Event,
+    new_resource_id,
+)
 from directory.store import Create, Operation
-from scim.writing import RETENTION, Service
+from scim.writing import Service
 from telemetry.traces import traceparent
 
 OPERATOR = Actor(type="operator", id="manage.py")
-
-type AdministrativeOperation = Literal[
-    "create",
-    "patch",
-    "delete",
-    "mapping",
-    "policy",
-    "catalog",
-    "grant",
-    "import",
-    "enable",
-    "disable",
-    "tokenCreate",
-    "tokenRotate",
-    "tokenRevoke",
-    "replay",
-]
 
 
 @dataclass(frozen=True, slots=True)

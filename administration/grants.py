@@ -36,9 +36,8 @@ class GivenGrant(EntitlementKey):
 async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]:
     """What a user (id or userName) was given by hand. Raises AdministrationError where there is
     no such user."""
-    user = await find_user(store, tenant_id, who)
-    stored = await _stored(store, tenant_id, user.document["resource"]["id"])
-    grants = ManualGrants.from_document(stored.document).grants if stored else ()
+    user = (await find_user(store, tenant_id, who)).document["resource"]["id"]
+    grants = _held(await _stored(store, tenant_id, user))
     names = await entitlement_names(store, tenant_id, grants)
     return [
         GivenGrant(
@@ -57,6 +56,10 @@ async def _stored(store: Store, tenant_id: str, user: str) -> Stored | None:
         return await store.read(tenant_id, manual_grants_id(user))
     except NotFound:
         return None
+
+
+def _held(stored: Stored | None) -> tuple[ManualGrant, ...]:
+    return ManualGrants.from_document(stored.document).grants if stored else ()
 
 
 class Grants(Administration):
@@ -85,11 +88,12 @@ class Grants(Administration):
     async def give_exactly(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
         """Give and withdraw until this is what the user is given by hand; whether anything was
         different. The catalog must have what is new."""
-        given = await list_given(self.service.store, self.tenant_id, who)
-        had = {(one.kind, one.key) for one in given}
+        store = self.service.store
+        user = (await find_user(store, self.tenant_id, who)).document["resource"]["id"]
+        had = {(one.kind, one.key) for one in _held(await _stored(store, self.tenant_id, user))}
         wanted = dict.fromkeys((one.kind, one.key) for one in entitlements)
         new = [pair for pair in wanted if pair not in had]
-        await refuse_unknown(self.service.store, self.tenant_id, new)
+        await refuse_unknown(store, self.tenant_id, new)
 
         def only_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
             kept = tuple(grant for grant in held if (grant.kind, grant.key) in wanted)
@@ -123,7 +127,7 @@ class Grants(Administration):
         for _ in range(ATTEMPTS):
             event = self.event("grant", "User", user, ("grants",), "user")
             stored = await _stored(store, self.tenant_id, user)
-            held = ManualGrants.from_document(stored.document).grants if stored else ()
+            held = _held(stored)
             grants = change(held, event)
             if grants == held:
                 return False

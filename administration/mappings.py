@@ -102,30 +102,27 @@ class Mappings(Administration):
     async def _save(
         self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None
     ) -> Mapping:
-        event = self.event("mapping", "Group", group, ("entitlements",), "group")
-        mapping = Mapping(
-            tenant_id=self.tenant_id,
-            group_id=group,
-            entitlements=entitlements,
-            changed_at=event.at,
-            event_id=event.event_id,
-        )
-        write: Create | Replace = Create(mapping.to_document())
         found = await self.service.store.read_many(self.tenant_id, [mapping_id(group)])
         stored = found.get(mapping_id(group))
-        current = Mapping.from_document(stored.document).version if stored else 0
+        old = Mapping.from_document(stored.document) if stored else None
+        current = old.version if old else 0
         if version is not None and version != current:
             raise Overtaken(
                 f"Somebody else saved this mapping meanwhile: it has version {current} now, not "
                 f"{version}. Read what the group gives now, and make your change there."
             )
-        if stored is not None:
-            old = Mapping.from_document(stored.document)
-            mapping = mapping.model_copy(
-                update={"version": old.version + 1, "applied_version": old.applied_version}
-            )
-            write = Replace(mapping.to_document(), stored.etag)
-        await self.commit([write], event)
+        event = self.event("mapping", "Group", group, ("entitlements",), "group")
+        mapping = Mapping(
+            tenant_id=self.tenant_id,
+            group_id=group,
+            entitlements=entitlements,
+            version=current + 1,
+            applied_version=old.applied_version if old else 0,
+            changed_at=event.at,
+            event_id=event.event_id,
+        )
+        document = mapping.to_document()
+        await self.commit([Replace(document, stored.etag) if stored else Create(document)], event)
         return mapping
 
     async def _group(self, entry: MappingEntry) -> str:

@@ -9,14 +9,14 @@ tenant, written with the event, or before a dead letter of an event that did not
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import batched
 from typing import Literal, cast
 
 from administration.events import OPERATOR, administrative_event
 from administration.tenants import AdministrationError
 from directory.condition import All, Compare, Condition
-from directory.documents import Actor, Event, Model, event_id
+from directory.documents import RETENTION, Actor, Event, Model, event_id
 from directory.reading import every, every_tenant
 from directory.store import (
     Assign,
@@ -32,7 +32,6 @@ from directory.store import (
 )
 from queues.port import DeadLetter, DeadLetterQueue, QueueSender
 from queues.relay import EventMessage, parse, replay_message
-from scim.writing import RETENTION
 
 PAGE = 100
 NAMED = 100
@@ -101,8 +100,8 @@ class Replayed(Model):
     """Dead letters that were sent again, those of the events included."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+class NotFailed(AdministrationError):
+    """No event of this id has failed, or not any more."""
 
 
 class Replay:
@@ -118,8 +117,8 @@ class Replay:
         sender: QueueSender,
         tenant_id: str | None = None,
         *,
+        now: Callable[[], datetime],
         actor: Actor = OPERATOR,
-        now: Callable[[], datetime] = _utc_now,
         retention: int = RETENTION,
     ) -> None:
         self._store = store
@@ -159,14 +158,12 @@ class Replay:
         return None
 
     async def one(self, ulid: str) -> Replayed:
-        """Replay a failed event."""
+        """Replay a failed event. Raises NotFailed."""
         only = All((FAILED, Compare(("eventId",), "eq", ulid)))
         found = [stored async for stored in self._failed(only)]
         reopened = [event async for event in self._reopened(found)]
         if not reopened:
-            raise AdministrationError(
-                f"No event {ulid[:100]} has failed, or not any more.", "replay --list"
-            )
+            raise NotFailed(f"No event {ulid[:100]} has failed, or not any more.", "replay --list")
         letters = await self._letters()
         return await self._send(reopened, letters.get(ulid, ()))
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from administration.events import OPERATOR, administrative_event
-from directory.documents import Actor, Event, Reason
+from directory.documents import RETENTION, Actor, Event, Reason
 from directory.reading import every_tenant
 from directory.store import (
     Conflict,
@@ -20,7 +20,7 @@ from directory.store import (
 from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, Tenant
 from reconciler.preview import Preview
 from reconciler.proposal import PolicyProposal
-from scim.writing import RETENTION, Service
+from scim.writing import Service
 from trust.tokens import TENANT_ID_PATTERN
 
 ATTEMPTS = 5
@@ -144,10 +144,9 @@ async def replace_policy(
 ) -> Tenant:
     """Save the policy that an administrator made of the tenant's, where any rule differs. Raises
     OwnerlessUnconfirmed, AdministrationError."""
-    rules = ("strict", "accept_incomplete_users", "cost_center_from_attribute", "disable_when")
     changes = {
         rule: getattr(wanted, rule)
-        for rule in rules
+        for rule in Policy.model_fields
         if getattr(wanted, rule) != getattr(tenant.policy, rule)
     }
     if not changes:

@@ -8,11 +8,10 @@ from typing import Literal
 from administration.connections import change_connection
 from administration.events import OPERATOR, administrative_event
 from administration.tenants import AdministrationError, change_tenant, read_tenant
-from directory.documents import Actor, Event
+from directory.documents import RETENTION, Actor, Event
 from directory.reading import read_all
 from directory.store import Store
 from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use_id
-from scim.writing import RETENTION
 from trust.tokens import TokenKind, bearer_tokens, is_live, issue
 
 LIVE = 2
@@ -71,7 +70,7 @@ async def rotate_token(
 ) -> str:
     """A new token in place of an old one, which goes on living for `overlap` at most. The new one
     lives as long as the old one was meant to. Raises AdministrationError."""
-    kind, connection_id, old = _find(await read_tenant(store, tenant_id), token_id)
+    kind, connection_id, old = find_token(await read_tenant(store, tenant_id), token_id)
     expires = now + (old.expires - old.created) if old.expires else None
     text, token = issue(kind, tenant_id, now, old.note, expires)
     ends = min(now + overlap, old.expires or datetime.max.replace(tzinfo=UTC))
@@ -103,13 +102,13 @@ async def revoke_token(
     """End a token; servers notice within seconds. Raises AdministrationError."""
 
     def change(tenant: Tenant) -> Tenant:
-        kind, connection_id, _ = _find(tenant, token_id)
+        kind, connection_id, _ = find_token(tenant, token_id)
         return _change_tokens(tenant, kind, connection_id, without)
 
     def without(tokens: Tokens) -> Tokens:
         return tuple(each for each in tokens if each.token_id != token_id)
 
-    kind, _, _ = _find(await read_tenant(store, tenant_id), token_id)
+    kind, _, _ = find_token(await read_tenant(store, tenant_id), token_id)
     event = _event("tokenRevoke", tenant_id, kind, (token_id,), now, actor, retention)
     await change_tenant(store, tenant_id, change, event)
 
@@ -166,7 +165,8 @@ def _added(tokens: Tokens, token: Token, tenant_id: str, now: datetime) -> Token
     return (*live, token)
 
 
-def _find(tenant: Tenant, token_id: str) -> tuple[TokenKind, str, Token]:
+def find_token(tenant: Tenant, token_id: str) -> tuple[TokenKind, str, Token]:
+    """A token with its kind and connection. Raises AdministrationError where there is none."""
     for kind, connection_id, token in _all(tenant):
         if token.token_id == token_id:
             return kind, connection_id, token

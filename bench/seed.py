@@ -14,6 +14,7 @@ from administration.reading.log import first_ulid
 from administration.tenants import change_tenant, create_tenant
 from bench import payloads
 from directory.documents import (
+    RETENTION,
     Actor,
     Event,
     Membership,
@@ -29,7 +30,6 @@ from scim.representation import searchable
 from scim.reservations import reserve
 from scim.schema import ResourceType, load_resource_types
 from scim.validation import normalise
-from scim.writing import RETENTION
 
 TOGETHER = 64
 """Batches under way at the same time."""

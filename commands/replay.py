@@ -38,7 +38,12 @@ def replay(
         async with wiring.dead_letters(application) as letters:
             retention = application.service.retention
             replaying = Replay(
-                application.store, letters, application.sender, tenant, retention=retention
+                application.store,
+                letters,
+                application.sender,
+                tenant,
+                now=wiring.utc_now,
+                retention=retention,
             )
             if event is not None:
                 return await replaying.one(event)

@@ -1,7 +1,7 @@
 """One request of a signed-in administrator, and what its page works with."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from administration.events import Administration
+from administration.replay import Replay
 from administration.tenants import read_tenant
 from console.rendering import render
 from console.session import PATH, Session
@@ -31,6 +32,21 @@ class Deployment:
     dead_letters: Callable[[], AbstractAsyncContextManager[DeadLetterQueue]]
     kinds: tuple[str, ...]
     public_url: str = ""
+
+    @asynccontextmanager
+    async def replay(self, tenant_id: str, actor: Actor) -> AsyncIterator[Replay]:
+        """What failed in a tenant, and doing it once more in the name of `actor`."""
+        service = self.service
+        async with self.dead_letters() as letters:
+            yield Replay(
+                service.store,
+                letters,
+                self.sender,
+                tenant_id,
+                now=service.now,
+                actor=actor,
+                retention=service.retention,
+            )
 
 
 @dataclass(frozen=True, slots=True)

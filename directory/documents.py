@@ -245,6 +245,28 @@ class Progress(Model):
     total: int
 
 
+RETENTION = 400 * 24 * 3600
+"""How long (seconds) an event that is done is kept, unless a deployment says otherwise."""
+
+AdministrativeOperation = Literal[
+    "create",
+    "patch",
+    "delete",
+    "mapping",
+    "policy",
+    "catalog",
+    "grant",
+    "import",
+    "enable",
+    "disable",
+    "tokenCreate",
+    "tokenRotate",
+    "tokenRevoke",
+    "replay",
+]
+"""What is done by hand."""
+
+
 class Event(StoredModel):
     """One accepted write: provisioning log entry, outbox row and unit of reconciliation."""
 
@@ -255,24 +277,7 @@ class Event(StoredModel):
     at: datetime
     actor: Actor
     request_id: str
-    operation: Literal[
-        "create",
-        "replace",
-        "patch",
-        "delete",
-        "mapping",
-        "policy",
-        "catalog",
-        "grant",
-        "import",
-        "repair",
-        "enable",
-        "disable",
-        "tokenCreate",
-        "tokenRotate",
-        "tokenRevoke",
-        "replay",
-    ]
+    operation: Literal[AdministrativeOperation, "replace", "repair"]
     resource_type: Literal["User", "Group", "Tenant"]
     resource_id: str
     attributes: tuple[str, ...] = ()

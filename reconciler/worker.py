@@ -13,7 +13,15 @@ from typing import Any
 
 from directory import membership_change
 from directory.condition import All, Compare, Condition, OneOf
-from directory.documents import SAVES_MAPPING, Event, Mapping, event_id, group_id, mapping_id
+from directory.documents import (
+    RETENTION,
+    SAVES_MAPPING,
+    Event,
+    Mapping,
+    event_id,
+    group_id,
+    mapping_id,
+)
 from directory.reading import read_all
 from directory.store import (
     Assign,
@@ -35,8 +43,6 @@ from reconciler.recomputation import PAGE, AccessRecords, Committed, remove_edge
 from telemetry.observation import current
 from telemetry.traces import span
 
-RETENTION = 400 * 24 * 3600
-"""Seconds that an event is kept once it is done."""
 PAGES_PER_MESSAGE = 10
 """Pages of users per message: what a tenant's big event does before others get their turn."""
 FEW = 10

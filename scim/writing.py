@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from directory.documents import Event
+from directory.documents import RETENTION, Event
 from directory.store import (
     Conflict,
     Create,
@@ -30,8 +30,6 @@ from scim.representation import searchable
 from scim.reservations import reserve, taken
 from scim.schema import ResourceType
 
-RETENTION = 400 * 86_400
-"""How long (seconds) an event that is done is kept, unless a deployment says otherwise."""
 ATTEMPTS = 12
 """How often a write is computed anew after a lost race before it is a 412."""
 

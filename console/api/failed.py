@@ -1,11 +1,10 @@
 """What could not be applied, and doing it once more."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal
 
-from administration.replay import Replay
+from administration.replay import NotFailed, Replay
 from console.api.models import Answer, Parameters
 from console.api.operation import Call, Operation
 from console.api.problems import absent
@@ -71,9 +70,10 @@ async def read_failed(call: Call[Parameters, None]) -> FailedEvent:
 async def replay_failed(call: Call[Parameters, None]) -> Replayed:
     """Apply one failed event once more."""
     async with _replay(call) as replay:
-        if await replay.failure(_event(call)) is None:
-            raise absent("failed event")
-        return Replayed.model_validate(await replay.one(_event(call)))
+        try:
+            return Replayed.model_validate(await replay.one(_event(call)))
+        except NotFailed:
+            raise absent("failed event") from None
 
 
 async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
@@ -82,19 +82,8 @@ async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
         return Replayed.model_validate(await replay.everything())
 
 
-@asynccontextmanager
-async def _replay[Q, B](call: Call[Q, B]) -> AsyncIterator[Replay]:
-    async with call.deployment.dead_letters() as letters:
-        service = call.deployment.service
-        yield Replay(
-            call.store,
-            letters,
-            call.deployment.sender,
-            call.tenant_id,
-            actor=call.actor,
-            now=service.now,
-            retention=service.retention,
-        )
+def _replay[Q, B](call: Call[Q, B]) -> AbstractAsyncContextManager[Replay]:
+    return call.deployment.replay(call.tenant_id, call.actor)
 
 
 def _event[Q, B](call: Call[Q, B]) -> str:

@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from administration.reading.paging import MOST_PER_PAGE, PAGE
 from directory.documents import EntitlementKey, Reason
-
-MOST = 200
-"""Rows of a page."""
 
 
 class Answer(BaseModel):
@@ -63,7 +61,7 @@ class Continued(Parameters):
 class Paged(Continued):
     """Of a list whose pages can be of any size."""
 
-    limit: Annotated[int, Field(ge=1, le=MOST)] = 50
+    limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = PAGE
     """Rows of a page."""
 
 

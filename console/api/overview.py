@@ -7,6 +7,7 @@ from pydantic import Field
 
 from administration import tokens as administration
 from administration.reading.health import read_health
+from administration.tenants import AdministrationError
 from administration.tenants import set_provisioning as set_state
 from administration.tokens import ListedToken
 from console.api.models import Answer, Body, Event, Moment, Parameters
@@ -146,7 +147,9 @@ async def set_provisioning(call: Call[Parameters, ProvisioningState]) -> Provisi
 
 async def list_tokens(call: Call[Parameters, None]) -> Tokens:
     """All tokens, with their last uses."""
-    return Tokens(tokens=tuple(_token(one) for one in await _listed(call)))
+    now = call.deployment.service.now()
+    listed = await administration.list_tokens(call.store, call.tenant, now)
+    return Tokens(tokens=tuple(_token(one) for one in listed))
 
 
 async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
@@ -168,7 +171,7 @@ async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
 
 async def rotate_token(call: Call[Parameters, Rotation]) -> FreshToken:
     """Create a token in place of another, which goes on working for a while."""
-    token = await _known(call)
+    token = _known(call)
     service, overlap = call.deployment.service, timedelta(hours=call.body.overlap_hours)
     text = await administration.rotate_token(
         call.store, call.tenant_id, token, service.now(), overlap, call.actor, service.retention
@@ -178,22 +181,19 @@ async def rotate_token(call: Call[Parameters, Rotation]) -> FreshToken:
 
 async def revoke_token(call: Call[Parameters, None]) -> None:
     """End a token. Servers notice within seconds."""
-    token, service = await _known(call), call.deployment.service
+    token, service = _known(call), call.deployment.service
     await administration.revoke_token(
         call.store, call.tenant_id, token, service.now(), call.actor, service.retention
     )
 
 
-async def _listed[Q, B](call: Call[Q, B]) -> list[ListedToken]:
-    now = call.deployment.service.now()
-    return await administration.list_tokens(call.store, call.tenant, now)
-
-
-async def _known[Q, B](call: Call[Q, B]) -> str:
+def _known[Q, B](call: Call[Q, B]) -> str:
     """The token that the path names. Raises Problem."""
     id = call.path["tokenId"]
-    if not any(one.token.token_id == id for one in await _listed(call)):
-        raise absent("token")
+    try:
+        administration.find_token(call.tenant, id)
+    except AdministrationError:
+        raise absent("token") from None
     return id
 
 

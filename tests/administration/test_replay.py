@@ -22,6 +22,7 @@ from tests.contract.queue_contract import Clock
 from tests.emulators.servicebus import ServiceBusStandIn
 from tests.environment import TENANT, Environment, add_tenant, client_of, running
 from tests.scim.messages import add, create_group, create_users
+from wiring import utc_now
 
 OWNER = EntitlementKey(kind="role", key="owner")
 DELIVERIES = 3
@@ -35,7 +36,7 @@ async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
 
 def replay_of(environment: Environment, tenant: str | None = TENANT) -> Replay:
     application = environment.application
-    return Replay(application.store, environment.queue, environment.queue, tenant)
+    return Replay(application.store, environment.queue, environment.queue, tenant, now=utc_now)
 
 
 async def deliver_all(environment: Environment) -> int:
@@ -183,7 +184,7 @@ async def test_on_service_bus(environment: Environment, tmp_path: Path) -> None:
         failed = Update(event["id"], (Assign(("state",), "failed"), Assign(("reason",), "Test")))
         await store.batch(TENANT, [failed])
         async with ServiceBusQueue(namespace) as queue:
-            replay = Replay(store, queue, sender)
+            replay = Replay(store, queue, sender, now=utc_now)
             (shown,) = (await replay.failures()).events
             assert (shown.attempts, shown.reason) == (1, "Test")
             assert await replay.everything() == Replayed(events=1, letters=1)
