@@ -25,7 +25,7 @@ TENANT = "acme"
 
 @dataclass
 class Environment:
-    """One tenant, `acme`, with provisioning enabled, and its clients."""
+    """One tenant with provisioning enabled, and its clients."""
 
     application: Application
     tenant_id: str
@@ -48,19 +48,23 @@ class Environment:
 
 @asynccontextmanager
 async def running(
-    folder: Path, policy: dict[str, Any] | None = None, **settings: Any
+    folder: Path,
+    policy: dict[str, Any] | None = None,
+    *,
+    tenant_id: str = TENANT,
+    **settings: Any,
 ) -> AsyncIterator[Environment]:
     """A Muster with all its state in `folder`."""
     application = build(Settings(data=folder, **settings))
     try:
         token, access_token = await add_tenant(
-            application.store, TENANT, Policy.model_validate(policy or {})
+            application.store, tenant_id, Policy.model_validate(policy or {})
         )
         async with (
             client_of(application.scim, "/scim", token) as client,
             client_of(application.access, "/access/v1", access_token) as access,
         ):
-            yield Environment(application, TENANT, token, client, access, queue_of(application))
+            yield Environment(application, tenant_id, token, client, access, queue_of(application))
     finally:
         await application.close()
 

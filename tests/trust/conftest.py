@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from administration.directories import register_directory
-from tests.environment import TENANT, Environment, running
-from tests.trust.issuer import DIRECTORY, Issuer, publishing
+from tests.environment import Environment, running
+from tests.trust.issuer import DIRECTORY, TENANT, Issuer, publishing
 
 
 @pytest.fixture
@@ -20,6 +20,6 @@ async def issuer() -> AsyncIterator[Issuer]:
 @pytest.fixture
 async def muster(tmp_path: Path, issuer: Issuer) -> AsyncIterator[Environment]:
     """A Muster that takes the issuer for Entra ID."""
-    async with running(tmp_path, entra_login_url=issuer.url) as environment:
+    async with running(tmp_path, tenant_id=TENANT, entra_login_url=issuer.url) as environment:
         await register_directory(environment.application.store, TENANT, DIRECTORY)
         yield environment

@@ -20,6 +20,8 @@ from starlette.routing import Route
 from devhost.server import Server, listen, url_of
 from trust.cloud import NON_GALLERY, PROVISIONING
 
+TENANT = "umbrella"
+"""The tenant in tests. No ULID has its letters, so that its name is in no request id."""
 DIRECTORY = "5f0a7c3e-1b2d-4c55-9a10-0c4f7a7d1e01"
 """The directory of the tenant in tests."""
 OTHER_DIRECTORY = "9d1e6a42-77aa-4f0b-8c3d-2b9e0d5c6f02"

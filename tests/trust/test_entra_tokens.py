@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from administration.connections import create_connection
 from administration.directories import change_entra_trust, register_directory
 from administration.tenants import change_tenant, create_tenant
-from tests.environment import TENANT, Environment
+from tests.environment import Environment
 from tests.scim.messages import user
 from tests.trust.issuer import (
     DIRECTORY,
     OTHER_DIRECTORY,
+    TENANT,
     Issuer,
     encoded,
     private_key,

@@ -20,9 +20,9 @@ from administration.connections import create_connection
 from administration.directories import register_directory
 from administration.tenants import change_tenant, create_tenant
 from directory.tenants import Tenant
-from tests.environment import TENANT, Environment
+from tests.environment import Environment
 from tests.scim.messages import create_group, group, user
-from tests.trust.issuer import DIRECTORY, OTHER_DIRECTORY, Issuer, encoded, signed
+from tests.trust.issuer import DIRECTORY, OTHER_DIRECTORY, TENANT, Issuer, encoded, signed
 from trust.tokens import presented
 from wiring import utc_now
 
