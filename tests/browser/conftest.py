@@ -1,16 +1,15 @@
 """The console in a real browser: Chromium, a host in a process of its own, a real OpenID provider.
 
-Without a Chromium in PATH these tests are skipped and say so; `.ci/run` installs one. What the
-pages looked like is left in `test-artefacts`.
+Without a Chromium in PATH these tests are skipped and say so; `.ci/run` installs one.
 """
 
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -25,7 +24,6 @@ from tests.environment import add_tenant
 from tests.hosting import Host, running_host
 from wiring import Application, Settings, build, utc_now
 
-ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 DIRECTORY = "5e0d2f7e-0000-4000-8000-00000000c0de"
 QUIET = (
     "--no-sandbox",
@@ -38,10 +36,10 @@ QUIET = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The installed Chromium; of one test only, because Playwright's event loop runs as long as it
-    is open, and no asynchronous test could run meanwhile."""
+    """The installed Chromium; of one module and no session, because Playwright's event loop runs as
+    long as it is open, and no asynchronous test could run meanwhile."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next((found for name in names if (found := shutil.which(name))), None)
     if executable is None:
@@ -139,6 +137,15 @@ def on_state[T](host: Host, use: Callable[[Application], Awaitable[T]]) -> T:
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(run())).result()
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait: the host remembers a tenant for seconds."""
+    for _ in range(200):
+        if done():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
 
 
 @pytest.fixture
