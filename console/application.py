@@ -126,7 +126,7 @@ class Console:
         session = self._cookies.session(request.cookies)
         if session is not None and not session.sent(str((await request.form()).get("csrf", ""))):
             return problem(403, *_FORGED, session=session)
-        response = HTMLResponse(render("signed_out.html"))
+        response = HTMLResponse(render("signed_out.html", offered=self._sign_in.offered))
         self._cookies.sign_out(response)
         return response
 

@@ -47,12 +47,12 @@ class SignInPages:
 
     async def _begin(self, request: Request) -> Response:
         if self._provider is None:
-            return _refused(_NO_PROVIDER, 503)
+            return self._refused(_NO_PROVIDER, 503)
         path = local_path(request.query_params.get("path", ""))
         try:
             url, begun = await self._provider.begin(self._callback(request), path)
         except SignInRefused as refusal:
-            return _refused(str(refusal), 503)
+            return self._refused(str(refusal), 503)
         response = RedirectResponse(url, 303)
         self._cookies.remember(response, begun, secure=self._secure(request))
         return response
@@ -61,20 +61,22 @@ class SignInPages:
         begun = self._cookies.begun(request.cookies)
         asked = request.query_params
         if self._provider is None or begun is None or asked.get("state") != begun.state:
-            return _refused("This sign-in was not begun in this browser, or too long ago.", 400)
+            return self._refused(
+                "This sign-in was not begun in this browser, or too long ago.", 400
+            )
         if "code" not in asked:
-            return _refused("The provider did not sign you in, or you cancelled it.", 403)
+            return self._refused("The provider did not sign you in, or you cancelled it.", 403)
         try:
             person = await self._provider.finish(asked["code"], self._callback(request), begun)
         except SignInRefused as refusal:
-            return _refused(str(refusal), 403)
+            return self._refused(str(refusal), 403)
         tenant = await self._tenants.of_directory(person.directory_id)
         if tenant is None:
-            return _refused(_NO_TENANT, 403)
+            return self._refused(_NO_TENANT, 403)
         if tenant.region != self._home.region:
             url = self._home.urls.get(tenant.region, "").rstrip("/")
             there = f"{url}{PATH}" if url else "at the address that the operator gave you"
-            return _refused(f"Your organisation's console is in another region: {there}.", 403)
+            return self._refused(f"Your organisation's console is in another region: {there}.", 403)
         response = RedirectResponse(begun.path, 303)
         self._cookies.sign_in(
             response, tenant.tenant_id, person.name, person.roles, secure=self._secure(request)
@@ -83,16 +85,24 @@ class SignInPages:
 
     async def _once(self, request: Request) -> Response:
         if not (self._one_time and is_loopback(request.url.hostname)):
-            return _refused("One-time links work on the machine that runs Muster only.", 403)
+            return self._refused("One-time links work on the machine that runs Muster only.", 403)
         tenant = request.query_params.get("tenant", "")
         key = request.query_params.get("key", "")
         if not await redeem(self._service.store, tenant, key, self._service.now):
-            return _refused(_USED, 403)
+            return self._refused(_USED, 403)
         response = RedirectResponse(PATH, 303)
         self._cookies.sign_in(
             response, tenant, LAPTOP_NAME, ROLES[:1], secure=self._secure(request)
         )
         return response
+
+    @property
+    def offered(self) -> bool:
+        """Whether there is a provider to sign in at."""
+        return self._provider is not None
+
+    def _refused(self, text: str, status: int) -> Response:
+        return HTMLResponse(render("sign_in_refused.html", text=text, offered=self.offered), status)
 
     def _callback(self, request: Request) -> str:
         origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
@@ -103,6 +113,7 @@ class SignInPages:
         return not (request.url.scheme == "http" and is_loopback(request.url.hostname))
 
 
+_NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."
 _NO_PROVIDER = (
     "Sign-in with Microsoft Entra ID is not set up for this deployment. On a laptop, use the link "
     "that 'make run' printed, or make a new one: manage.py console link demo."
@@ -119,7 +130,3 @@ def local_path(path: str) -> str:
     inside = path == PATH or path.startswith((f"{PATH}/", f"{PATH}?"))
     plain = "\\" not in path and path.isprintable() and path.isascii()
     return path if inside and plain else PATH
-
-
-def _refused(text: str, status: int) -> Response:
-    return HTMLResponse(render("sign_in_refused.html", text=text), status)

@@ -54,6 +54,8 @@ async def import_file(visit: Visit) -> Response:
     content = visit.given("content")
     if isinstance(upload, UploadFile) and upload.size:
         content = (await upload.read()).decode("utf-8-sig", "replace")
+    if not content:
+        return await catalog(visit, "Choose a file, or paste what is in it.")
     applying = visit.given("do") == "import"
     remove = visit.given("remove") == "yes"
     try:

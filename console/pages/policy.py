@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from administration.reading.previews import read_preview
 from administration.tenants import replace_policy
+from console.pages.words import reason_in_words
 from console.visit import Page, Visit
 from directory.documents import REASONS, Reason
 from directory.tenants import Policy
@@ -80,6 +81,7 @@ async def preview(visit: Visit) -> Response:
         "policy_preview.html",
         wanted=wanted,
         fields=_fields(wanted),
+        changes=_changes(visit.tenant.policy, wanted),
         effects=page.effects,
         counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
@@ -111,6 +113,21 @@ def _fields(wanted: Policy) -> list[tuple[str, str]]:
     """A policy as the fields of a form."""
     rules = [("rule", rule.name) for rule in RULES if getattr(wanted, rule.name)]
     return [*rules, *(("disable", reason) for reason in wanted.disable_when)]
+
+
+def _changes(policy: Policy, wanted: Policy) -> list[tuple[str, bool]]:
+    """What of a policy changes: the rule, and whether it counts from now on."""
+    rules = [
+        (rule.title, getattr(wanted, rule.name))
+        for rule in RULES
+        if getattr(wanted, rule.name) != getattr(policy, rule.name)
+    ]
+    reasons = [
+        (f"Disable a user: {reason_in_words(reason)}", reason in wanted.disable_when)
+        for reason in REASONS
+        if (reason in wanted.disable_when) != (reason in policy.disable_when)
+    ]
+    return [*rules, *reasons]
 
 
 PAGES = (

@@ -77,7 +77,7 @@ async def past(visit: Visit) -> Response:
         at = datetime.fromisoformat(visit.asked.get("at", ""))
     except ValueError:
         raise NoSuchPage("A time looks like 2026-01-31T13:45.") from None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = min(at if at.tzinfo else at.replace(tzinfo=UTC), visit.now)
     oldest = visit.now - timedelta(seconds=visit.service.retention)
     answer = await access_at(visit.store, visit.tenant_id, found.id, at, oldest)
     grants = answer.state.grants if answer.state else ()

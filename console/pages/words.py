@@ -2,7 +2,14 @@
 
 from console.rendering import REASONS
 from directory.access import AccessChange
+from directory.documents import Reason
 from reconciler.access import lacking
+
+
+def reason_in_words(reason: Reason) -> str:
+    """A reason for being disabled, within a sentence."""
+    text = REASONS[reason]
+    return text[0].lower() + text[1:]
 
 
 def in_words(change: AccessChange, names: dict[tuple[str, str], str]) -> str:
@@ -12,10 +19,10 @@ def in_words(change: AccessChange, names: dict[tuple[str, str], str]) -> str:
     if after is None:
         said.append("deleted")
     elif before is None or before.enabled != after.enabled:
-        because = ", ".join(REASONS[reason].lower() for reason in after.reasons)
+        because = ", ".join(map(reason_in_words, after.reasons))
         said.append("enabled" if after.enabled else f"disabled ({because})")
     elif before.reasons != after.reasons:
-        said.append("disabled (" + ", ".join(REASONS[r].lower() for r in after.reasons) + ")")
+        said.append("disabled (" + ", ".join(map(reason_in_words, after.reasons)) + ")")
     for word, keys in (("gained", lacking(before, after)), ("lost", lacking(after, before))):
         if keys:
             said.append(f"{word} " + ", ".join(names[key.kind, key.key] for key in keys))

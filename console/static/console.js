@@ -16,11 +16,23 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// What cannot be undone is asked about once more.
+for (const button of document.querySelectorAll("[data-confirm]")) {
+  button.addEventListener("click", (event) => {
+    if (!confirm(button.dataset.confirm)) event.preventDefault();
+  });
+}
+
+// On a phone the current page's tab may be out of sight. (scrollIntoView would begin tabbing there.)
+const tabs = document.querySelector(".side");
+const tab = tabs?.querySelector("[aria-current]");
+if (tab) tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+
 for (const list of document.querySelectorAll(".choices")) {
   const boxes = [...list.querySelectorAll("input[type=checkbox]")];
   const count = list.querySelector("[data-count]");
   list.addEventListener("change", () => {
-    count.textContent = `${boxes.filter((box) => box.checked).length} of ${boxes.length}`;
+    count.textContent = `${boxes.filter((box) => box.checked).length} of ${boxes.length} chosen`;
   });
   const filter = list.querySelector("[data-filter]");
   if (!filter) continue;

@@ -81,6 +81,28 @@ def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant
     expect(entries.get_by_text("you@this-machine").first).to_be_visible()
 
 
+def test_what_cannot_be_undone_is_asked_about(page: Page, tenant: Tenant) -> None:
+    page.goto(tenant.link())
+    row = page.get_by_role("row", name=re.compile("Access API"))
+    revoke = row.get_by_role("button", name=re.compile("^Revoke"))
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    revoke.click()
+    page.reload()
+    page.once("dialog", lambda dialog: dialog.accept())
+    revoke.click()
+    expect(page.get_by_text("The token is revoked")).to_be_visible()
+    expect(row).to_have_count(0)
+
+
+def test_on_a_phone_the_current_page_is_among_the_tabs(page: Page, tenant: Tenant) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(tenant.link())
+    for label in ("Policy", "Overview"):
+        page.get_by_role("link", name=label, exact=True).click()
+        tab = page.get_by_label("Console").get_by_role("link", name=label)
+        expect(tab).to_be_in_viewport(ratio=0.9)
+
+
 def until_created(create: Callable[[], str]) -> str:
     """Until the host knows that provisioning is enabled."""
     for _ in range(100):

@@ -241,6 +241,7 @@ def test_what_is_changed(viewer: Viewer, organisation: Organisation) -> None:
     viewer.press("Dry run")
     viewer.look("catalog-refused")
     content = "kind,key,displayName\ncostCenterMembership,cc-1,Head office\nrole,owner,The owner\n"
+    content += "role,visitorsAdministrator,Visitors Administrator\n"
     page.get_by_label("Or its content").fill(content)
     page.get_by_label("Remove entries").check()
     viewer.press("Dry run")
