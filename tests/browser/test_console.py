@@ -14,6 +14,10 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
     page.goto(new_tenant.link())
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     tenant_url = page.get_by_label("Tenant URL").input_value()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == tenant_url
     page.get_by_label("Note").fill("Entra ID")
     page.get_by_role("button", name="Create token").click()
     token = page.get_by_label("Your new token").input_value()
@@ -34,6 +38,8 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
         carl = new_tenant.user("Carl", active=False)
         new_tenant.group("Sales", ada, carl)
 
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_text("Last request with a secret token")).to_be_visible()
     page.get_by_role("link", name="Groups").first.click()
     expect(page.get_by_text("New", exact=True)).to_be_visible()
     page.get_by_role("link", name="Sales").click()

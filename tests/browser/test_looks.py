@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
-from playwright.sync_api import Browser, ViewportSize
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from administration.grants import Grants
 from administration.manual_users import ManualUsers
@@ -266,7 +266,10 @@ def test_an_organisation_without_anything_and_the_way_out(
     viewer.go("")
     viewer.page.evaluate("for (const each of document.getElementsByName('csrf')) each.value = 'x'")
     viewer.press("Enable provisioning")
+    expect(viewer.page.get_by_role("heading", name="no longer valid")).to_be_visible()
     viewer.look("forged")
+    viewer.go("")
+    expect(viewer.page.get_by_text("Provisioning disabled")).to_be_visible()
     viewer.press("Sign out")
     viewer.look("signed-out")
     viewer.visit("link-used", "/sign-in/once?tenant=demo&key=used")
