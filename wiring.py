@@ -1,6 +1,7 @@
 """Settings become a store, a queue and the applications on them: the only place that chooses."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from oauth.http import oauth_application
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
 from queues.relay import Relay
 from queues.sqlite import SqliteQueue
+from queues.sqlite_file import Beside
 from queues.sqlite_topic import SqliteTopic
 from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
@@ -191,11 +193,11 @@ def utc_now() -> datetime:
 def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Application:
     """Wire an application; nothing is connected before its first request."""
     credential = _credential(settings)
-    store = _store(settings, credential)
+    store, beside = _store(settings, credential)
     if traces.enabled():
         store = TracedStore(store)
-    sender = _sender(settings, credential)
-    topic = _topic(settings, credential)
+    sender = _sender(settings, credential, beside)
+    topic = _topic(settings, credential, beside)
     relay = Relay(sender, store, lambda: now().timestamp())
     resource_types = load_resource_types(
         sorted(settings.schemas.glob("*.json")) if settings.schemas else ()
@@ -349,22 +351,29 @@ def _credential(settings: Settings) -> "DefaultAzureCredential | None":
     return DefaultAzureCredential()
 
 
-def _store(settings: Settings, credential: "DefaultAzureCredential | None") -> Store:
+def _store(
+    settings: Settings, credential: "DefaultAzureCredential | None"
+) -> tuple[Store, Beside | None]:
+    """The store, and how an embedded queue writes beside it where they share a file."""
     if not settings.cosmos_endpoint:
         settings.data.mkdir(parents=True, exist_ok=True)
-        return SqliteStore(settings.database)
+        store = SqliteStore(settings.database)
+        return store, store.beside
     from directory.cosmos import CosmosStore
 
-    return CosmosStore(
+    cosmos = CosmosStore(
         settings.cosmos_endpoint,
         settings.cosmos_key.get_secret_value() or _given(credential),
         settings.cosmos_database,
         settings.cosmos_container,
         meter=charge,
     )
+    return cosmos, None
 
 
-def _sender(settings: Settings, credential: "DefaultAzureCredential | None") -> QueueSender:
+def _sender(
+    settings: Settings, credential: "DefaultAzureCredential | None", beside: Beside | None
+) -> QueueSender:
     if settings.on_service_bus:
         return _service_bus_sender(settings, credential, DIRECTORY_EVENTS)
     settings.data.mkdir(parents=True, exist_ok=True)
@@ -372,13 +381,16 @@ def _sender(settings: Settings, credential: "DefaultAzureCredential | None") -> 
         settings.database,
         max_delivery_count=settings.max_delivery_count,
         poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
+        beside=beside,
     )
 
 
-def _topic(settings: Settings, credential: "DefaultAzureCredential | None") -> QueueSender:
+def _topic(
+    settings: Settings, credential: "DefaultAzureCredential | None", beside: Beside | None
+) -> QueueSender:
     if settings.on_service_bus:
         return _service_bus_sender(settings, credential, ACCESS_CHANGES)
-    return SqliteTopic(settings.database)
+    return SqliteTopic(settings.database, beside=beside)
 
 
 def _service_bus_sender(
@@ -436,4 +448,5 @@ async def application() -> Application:
             settings = Settings()
             traces.configure(settings.trace, settings.trace_share)
             _built = build(settings)
+            gc.freeze()  # what is imported stays; a look through it stops everything for 10 ms
         return _built

@@ -2,8 +2,8 @@
 
 Several processes may share the file. Reads run on the event loop, where a point read costs less
 than a change of threads; one that turns out to be long is done again in a thread. Writes queue
-up, are executed together in one transaction, each batch in a savepoint of its own, and wait for
-the disk in a thread; a batch is answered when it is on the disk.
+up, are executed together in one transaction, each in a savepoint of its own, and wait for the
+disk in a thread; a write is answered when it is on the disk.
 """
 
 import asyncio
@@ -13,8 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -36,10 +38,10 @@ from directory.store import (
 INLINE_SECONDS = 0.002
 """How long a read may keep the event loop."""
 GROUP_OPERATIONS = 128
-"""A transaction takes no further batch once it has so many operations."""
+"""A transaction takes no further write once it has so many operations."""
 PURGE_SECONDS = 60.0
 LOOK_SECONDS = 0.0005
-"""How often a write that has to wait for another process' or the queue's looks again."""
+"""How often a write that has to wait for another process' looks again."""
 
 _INSTRUCTIONS = 1000
 """Of SQLite's virtual machine, between two looks at the clock."""
@@ -49,8 +51,27 @@ SELECT body, etag FROM documents
 WHERE tenant = ?1 AND id IN (SELECT value FROM json_each(?2)) AND expires > ?3
 """
 
-type _Answer = asyncio.Future[list[str | None]]
-type _Outcome = list[str | None] | Exception
+type _Job[T] = Callable[[sqlite3.Connection], T]
+type _Outcome[T] = tuple[T, None] | tuple[None, Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write[T]:
+    """What waits for its turn in a transaction of about so many operations."""
+
+    job: _Job[T]
+    operations: int
+    answer: asyncio.Future[T]
+
+    def settle(self, outcome: _Outcome[T]) -> None:
+        """Tell whoever waits; where nobody does any more, what is written is written."""
+        if self.answer.cancelled():
+            return
+        match outcome:
+            case result, None:
+                self.answer.set_result(result)
+            case _, error:
+                self.answer.set_exception(error)
 
 
 class SqliteStore:
@@ -71,7 +92,7 @@ class SqliteStore:
         self._write_thread = ThreadPoolExecutor(1, "store writes")
         self._read_thread = ThreadPoolExecutor(1, "store reads")
         self._long_reader: sqlite3.Connection | None = None
-        self._waiting: deque[tuple[Batch, _Answer]] = deque()
+        self._waiting: deque[_Write[Any]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._purge_at = 0.0
 
@@ -98,12 +119,13 @@ class SqliteStore:
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing; see the port. Raises Unavailable where it is not known to be written."""
         batch = Batch.of(tenant_id, operations)
-        loop = asyncio.get_running_loop()
-        answer: _Answer = loop.create_future()
-        self._waiting.append((batch, answer))
-        if self._writing is None or self._writing.done():
-            self._writing = loop.create_task(self._write())
-        return await answer
+        return await self._written(partial(self._execute, batch), len(batch.steps))
+
+    async def beside[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Write to tables of somebody else in the same file: all that `job` does or, where it
+        raises, nothing of it. Such writes share transactions with batches instead of waiting for
+        them. Raises what the job raises, Unavailable where SQLite reports an error."""
+        return await self._written(job, 1)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
         """One page. Raises ValueError (select_page says when), Unavailable."""
@@ -138,6 +160,14 @@ class SqliteStore:
         plan = self._reader.execute(f"EXPLAIN QUERY PLAN {select.sql}", select.parameters)
         return [detail for _, _, _, detail in plan.fetchall()]
 
+    async def _written[T](self, job: _Job[T], operations: int) -> T:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._waiting.append(_Write(job, operations, answer))
+        if self._writing is None or self._writing.done():
+            self._writing = loop.create_task(self._write())
+        return await answer
+
     async def _rows(self, select: Select) -> list[Row]:
         self._inline_until = time.perf_counter() + INLINE_SECONDS
         try:
@@ -166,7 +196,7 @@ class SqliteStore:
         commit = partial(self._writer.execute, "COMMIT")
         loop = asyncio.get_running_loop()
         while self._waiting:
-            group: list[tuple[_Answer, _Outcome]] = []
+            group: list[tuple[_Write[Any], _Outcome[Any]]] = []
             try:
                 await self._begin()
                 self._execute_waiting(group)
@@ -174,11 +204,11 @@ class SqliteStore:
             except sqlite3.Error as error:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-                lost = [answer for answer, _ in group] + [answer for _, answer in self._waiting]
+                lost = [*(write for write, _ in group), *self._waiting]
                 self._waiting.clear()
-                group = [(answer, Unavailable(f"{self._path}: {error}")) for answer in lost]
-            for answer, outcome in group:
-                _settle(answer, outcome)
+                group = [(write, (None, Unavailable(f"{self._path}: {error}"))) for write in lost]
+            for write, outcome in group:
+                write.settle(outcome)
 
     async def _begin(self) -> None:
         try:
@@ -202,40 +232,34 @@ class SqliteStore:
             else:
                 return
 
-    def _execute_waiting(self, group: list[tuple[_Answer, _Outcome]]) -> None:
-        """Execute batches of those that wait, and append how each went."""
-        now = self._now()
+    def _execute_waiting(self, group: list[tuple[_Write[Any], _Outcome[Any]]]) -> None:
+        """Execute some of those that wait, and append how each went."""
         operations = 0
         while self._waiting and operations < GROUP_OPERATIONS:
-            batch, answer = self._waiting[0]
-            operations += len(batch.steps)
-            group.append((answer, self._execute(batch, now)))
+            write = self._waiting[0]
+            operations += write.operations
+            group.append((write, self._attempt(write.job)))
             self._waiting.popleft()
+        now = self._now()
         if now >= self._purge_at:
             self._purge_at = now + PURGE_SECONDS
             purge(self._writer, now)
 
-    def _execute(self, batch: Batch, now: float) -> _Outcome:
-        """The ETags, or the error of this batch alone; an error of the database is raised."""
-        self._writer.execute("SAVEPOINT batch")
+    def _attempt[T](self, job: _Job[T]) -> _Outcome[T]:
+        """What it returns, or the error of this write alone; one of the database is raised."""
+        self._writer.execute("SAVEPOINT write")
         try:
-            outcome: _Outcome = execute(self._writer, batch, now)
+            outcome: _Outcome[T] = job(self._writer), None
         except sqlite3.Error:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
-            self._writer.execute("ROLLBACK TO batch")
-            outcome = error
-        self._writer.execute("RELEASE batch")
+            self._writer.execute("ROLLBACK TO write")
+            outcome = None, error
+        self._writer.execute("RELEASE write")
         return outcome
 
-
-def _settle(answer: _Answer, outcome: _Outcome) -> None:
-    if answer.cancelled():  # its caller gave up; what is written is written
-        return
-    if isinstance(outcome, Exception):
-        answer.set_exception(outcome)
-    else:
-        answer.set_result(outcome)
+    def _execute(self, batch: Batch, db: sqlite3.Connection) -> list[str | None]:
+        return execute(db, batch, self._now())
 
 
 def _code(error: sqlite3.Error) -> int | None:

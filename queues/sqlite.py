@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from queues.port import DIRECTORY_EVENTS, DeadLetter, Message
-from queues.sqlite_file import QueueFile, check, insert, writing
+from queues.sqlite_file import Beside, QueueFile, check, insert
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 
@@ -97,8 +97,9 @@ class SqliteQueue:
 
     The parameters are the queue properties of Service Bus with their defaults, in seconds.
     Receivers of the same object wake as soon as something is sent through it; other processes'
-    messages are found within `poll_interval`. Every method raises QueueError where SQLite
-    reports an error (the file is gone, the disk is full, another process would not let go).
+    messages are found within `poll_interval`. `beside`: see QueueFile. Every method raises
+    QueueError where SQLite reports an error (the file is gone, the disk is full, another process
+    would not let go).
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class SqliteQueue:
         max_delivery_count: int = 10,
         duplicate_detection_window: float = 600.0,
         poll_interval: float = 0.5,
+        beside: Beside | None = None,
     ) -> None:
         self._name = name
         self._now = now
@@ -118,17 +120,16 @@ class SqliteQueue:
         self._max_delivery_count = max_delivery_count
         self._duplicate_detection_window = duplicate_detection_window
         self._poll_interval = poll_interval
-        self._file = QueueFile(path, name)
+        self._file = QueueFile(path, name, beside)
         self._arrival = asyncio.Event()
-        self._completed: list[tuple[ReceivedMessage, asyncio.Future[None]]] = []
-        self._completing: asyncio.Task[None] | None = None
+        self._expecting = False
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send all or none, in order. A message whose id was sent inside the window of duplicate
         detection is dropped. Raises ValueError for a message that Service Bus would refuse."""
         for message in messages:
             check(message)
-        await self._file.run(partial(self._send, messages))
+        await self._file.write(partial(self._send, messages))
         self._wake()
 
     async def receive(
@@ -143,7 +144,7 @@ class SqliteQueue:
         deadline = loop.time() + wait_seconds
         while True:
             arrival = self._arrival  # of whatever is sent from here on
-            messages = await self._file.run(partial(self._lock, max_messages))
+            messages = await self._lock_available(max_messages)
             remaining = deadline - loop.time()
             if messages or remaining <= 0:
                 return messages
@@ -155,12 +156,7 @@ class SqliteQueue:
 
     async def complete(self, message: ReceivedMessage) -> None:
         """The work is done: remove the message. Raises LockLost."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
-        self._completed.append((message, answer))
-        if self._completing is None or self._completing.done():
-            self._completing = loop.create_task(self._complete_all())
-        await answer
+        await self._file.write(partial(self._delete_held, message))
 
     async def abandon(self, message: ReceivedMessage) -> None:
         """Give the message back, to be delivered again at once, or dead-lettered where this was
@@ -182,65 +178,66 @@ class SqliteQueue:
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         """Dead letters in the order in which they arrived there, from behind the sequence number
         `after`."""
-        return await self._file.run(partial(self._list_dead_letters, limit, after))
+        await self._bury_all_expired()
+        return await self._file.read(partial(self._list_dead_letters, limit, after))
 
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
         """Send the dead letters with these message ids (None: all of them) once more, as new
         messages; returns how many."""
-        count = await self._file.run(partial(self._resubmit, ids))
+        count = await self._file.write(partial(self._resubmit, ids))
         self._wake()
         return count
 
     async def counts(self) -> Counts:
         """How many messages there are now."""
-        return await self._file.run(self._count)
+        await self._bury_all_expired()
+        return await self._file.read(self._count)
 
     async def close(self) -> None:
         """Release the connection and its thread; the queue is not used after it."""
         await self._file.close()
 
     def _wake(self) -> None:
+        self._expecting = True
         self._arrival.set()
         self._arrival = asyncio.Event()
 
     async def _under_lock[T](
         self, message: ReceivedMessage, action: Callable[[int, sqlite3.Connection], T]
     ) -> T:
-        return await self._file.run(partial(self._act_under_lock, message, action))
+        return await self._file.write(partial(self._act_under_lock, message, action))
 
-    async def _complete_all(self) -> None:
-        """In one transaction what is completed at the same time: each transaction waits for all
-        other writers of the file, and they for it."""
-        while self._completed:
-            completed, self._completed = self._completed, []
-            messages = [message for message, _ in completed]
-            outcomes: Sequence[Exception | None]
-            try:
-                outcomes = await self._file.run(partial(self._delete_held, messages))
-            except Exception as error:  # noqa: BLE001 - whoever completes gets it
-                outcomes = [error] * len(completed)
-            for (_, answer), outcome in zip(completed, outcomes, strict=True):
-                if answer.done():  # nobody waits for it any more
-                    continue
-                if outcome is None:
-                    answer.set_result(None)
-                else:
-                    answer.set_exception(outcome)
+    async def _lock_available(self, max_messages: int) -> list[ReceivedMessage]:
+        # Looks before it writes, but for what was sent here: an idle receiver does not stand in
+        # the way of writers.
+        if not self._expecting and not await self._file.read(self._has_work):
+            return []
+        self._expecting = False
+        messages = await self._file.write(partial(self._lock, max_messages))
+        self._expecting |= len(messages) == max_messages
+        return messages
 
-    # Everything from here on runs in the file's thread.
+    async def _bury_all_expired(self) -> None:
+        if await self._file.read(self._has_expired):
+            await self._file.write(self._bury_expired)
+
+    # Everything from here on is a job for the file.
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
-        with writing(db):
-            insert(db, self._name, messages, self._now(), self._duplicate_detection_window)
+        insert(db, self._name, messages, self._now(), self._duplicate_detection_window)
+
+    def _has_work(self, db: sqlite3.Connection) -> bool:
+        available = db.execute(_AVAILABLE, self._parameters(limit=1)).fetchone()
+        return available is not None or self._has_expired(db)
+
+    def _has_expired(self, db: sqlite3.Connection) -> bool:
+        return db.execute(_EXHAUSTED, self._parameters()).fetchone() is not None
 
     def _lock(self, max_messages: int, db: sqlite3.Connection) -> list[ReceivedMessage]:
         self._bury_expired(db)
-        if db.execute(_AVAILABLE, self._parameters(limit=1)).fetchone() is None:
-            return []  # an idle receiver does not stand in the way of writers
-        with writing(db):
-            parameters = self._parameters(limit=max_messages)
-            parameters["until"] = self._now() + self._lock_duration
-            rows = db.execute(_LOCK, parameters).fetchall()
+        parameters = self._parameters(limit=max_messages)
+        parameters["until"] = self._now() + self._lock_duration
+        rows = db.execute(_LOCK, parameters).fetchall()
         rows.sort(key=lambda row: (row[3], row[0]))  # RETURNING has no order
         return [
             ReceivedMessage(id, body, number, _time(enqueued), count, token, _time(until))
@@ -253,23 +250,15 @@ class SqliteQueue:
         action: Callable[[int, sqlite3.Connection], T],
         db: sqlite3.Connection,
     ) -> T:
-        with writing(db):
-            held = (message.sequence_number, message.lock_token, self._now())
-            if db.execute(_HELD, held).fetchone() is None:
-                raise _lost(message)
-            return action(message.sequence_number, db)
+        held = (message.sequence_number, message.lock_token, self._now())
+        if db.execute(_HELD, held).fetchone() is None:
+            raise _lost(message)
+        return action(message.sequence_number, db)
 
-    def _delete_held(
-        self, messages: Sequence[ReceivedMessage], db: sqlite3.Connection
-    ) -> list[LockLost | None]:
-        """Remove those that are still held; what is wrong with each of the others."""
-        outcomes: list[LockLost | None] = []
-        with writing(db):
-            for message in messages:
-                held = (message.sequence_number, message.lock_token, self._now())
-                deleted = db.execute(_DELETE_HELD, held).rowcount
-                outcomes.append(None if deleted else _lost(message))
-        return outcomes
+    def _delete_held(self, message: ReceivedMessage, db: sqlite3.Connection) -> None:
+        held = (message.sequence_number, message.lock_token, self._now())
+        if not db.execute(_DELETE_HELD, held).rowcount:
+            raise _lost(message)
 
     def _delete(self, sequence_number: int, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM queue_message WHERE sequence_number = ?", (sequence_number,))
@@ -301,16 +290,12 @@ class SqliteQueue:
 
     def _bury_expired(self, db: sqlite3.Connection) -> None:
         """Messages whose last delivery ended with the lock: nobody is left to say so."""
-        if db.execute(_EXHAUSTED, self._parameters()).fetchone() is None:
-            return
-        with writing(db):
-            for (sequence_number,) in db.execute(_EXHAUSTED, self._parameters()).fetchall():
-                self._bury_exhausted(sequence_number, db)
+        for (sequence_number,) in db.execute(_EXHAUSTED, self._parameters()).fetchall():
+            self._bury_exhausted(sequence_number, db)
 
     def _list_dead_letters(
         self, limit: int, after: int, db: sqlite3.Connection
     ) -> list[DeadLetter]:
-        self._bury_expired(db)
         return [
             DeadLetter(id, body, number, _time(enqueued), count, reason, description, _time(dead))
             for number, id, body, enqueued, count, dead, reason, description in db.execute(
@@ -320,21 +305,17 @@ class SqliteQueue:
 
     def _resubmit(self, ids: Collection[str] | None, db: sqlite3.Connection) -> int:
         self._bury_expired(db)
-        with writing(db):
-            now = self._now()
-            if ids is None:
-                everything = "SELECT id FROM queue_dead_letter WHERE queue = ?"
-                ids = [id for (id,) in db.execute(everything, (self._name,))]
-            count = 0
-            for id in ids:
-                count += db.execute(_RESUBMIT, (now, self._name, id)).rowcount
-                db.execute(
-                    "DELETE FROM queue_dead_letter WHERE queue = ? AND id = ?", (self._name, id)
-                )
+        now = self._now()
+        if ids is None:
+            everything = "SELECT id FROM queue_dead_letter WHERE queue = ?"
+            ids = [id for (id,) in db.execute(everything, (self._name,))]
+        count = 0
+        for id in ids:
+            count += db.execute(_RESUBMIT, (now, self._name, id)).rowcount
+            db.execute("DELETE FROM queue_dead_letter WHERE queue = ? AND id = ?", (self._name, id))
         return count
 
     def _count(self, db: sqlite3.Connection) -> Counts:
-        self._bury_expired(db)
         return Counts(*db.execute(_COUNTS, self._parameters()).fetchone())
 
     def _parameters(self, limit: int = -1) -> dict[str, str | float]:

@@ -1,18 +1,20 @@
 """The SQLite file in which queues and topics lie: its tables, its thread, how it is written.
 
 The file may hold other things; the queue's tables are its own, and any number of processes may use
-them.
+them. A process has one writer at a time: where something else of it writes to the file, the
+queue's writes go along in its transactions.
 """
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
+from directory.store import Unavailable
 from queues.port import BODY_BYTES, ID_CHARACTERS, Message, QueueError
 
 BUSY_SECONDS = 10.0
@@ -61,18 +63,40 @@ CREATE TABLE IF NOT EXISTS queue_subscription (
 """
 
 
+class Beside(Protocol):
+    """Does a job, all or nothing, in a write transaction of whoever writes to the file."""
+
+    async def __call__[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """What the job returns. Raises what it raises, Unavailable where SQLite reports an
+        error."""
+        ...
+
+
 class QueueFile:
     """A connection to the file, opened at its first use, in a thread of its own: a write may have
     to wait for another process, and the event loop must not wait with it. `name` is what an error
-    calls the queue."""
+    calls the queue; `beside` is the process's other writer to the file, where it has one."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, beside: Beside | None = None) -> None:
         self._path = path
         self._name = name
+        self._beside = beside
         self._thread = ThreadPoolExecutor(1, f"queue {name}")
         self._connection: sqlite3.Connection | None = None
 
-    async def run[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+    async def write[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a job in a transaction, all or nothing. Raises QueueError where SQLite reports an
+        error."""
+        if self._beside is None:
+            return await self.read(partial(_in_transaction, job))
+        if self._connection is None:
+            await self.read(_nothing)  # makes the tables
+        try:
+            return await self._beside(job)
+        except Unavailable as error:
+            raise QueueError(f"Queue {self._name} in {error}") from error
+
+    async def read[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Do a job in the thread. Raises QueueError where SQLite reports an error."""
         loop = asyncio.get_running_loop()
         try:
@@ -95,19 +119,11 @@ class QueueFile:
             self._connection.close()
 
 
-@contextmanager
-def writing(db: sqlite3.Connection) -> Iterator[None]:
-    """One write transaction, begun with the write lock so that it cannot fail half-way."""
-    with db:
-        db.execute("BEGIN IMMEDIATE")
-        yield
-
-
 def insert(
     db: sqlite3.Connection, queue: str, messages: Sequence[Message], now: float, window: float
 ) -> None:
     """Add messages to a queue, in order, but for those whose id it was sent within `window`
-    seconds. Call it inside `writing`."""
+    seconds."""
     db.execute("DELETE FROM queue_recent_id WHERE queue = ? AND expires_at <= ?", (queue, now))
     for message in messages:
         new = db.execute(
@@ -129,6 +145,17 @@ def check(message: Message) -> None:
         raise ValueError(f"Message {message.id} is over {BODY_BYTES} bytes.")
     if message.delay < 0:
         raise ValueError(f"Message {message.id} has a negative delay.")
+
+
+def _in_transaction[T](job: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+    """Begun with the write lock, so that it cannot fail half-way."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        return job(db)
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """Connecting is all."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:

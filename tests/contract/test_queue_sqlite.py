@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from directory.sqlite import SqliteStore
 from queues.port import QueueError
 from queues.sqlite import Counts, LockLost, ReceivedMessage, SqliteQueue
 from tests.contract.queue_contract import (
@@ -34,11 +35,16 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-async def queue(path: Path, clock: Clock) -> AsyncIterator[SqliteQueue]:
-    queue = SqliteQueue(path, now=clock)
+@pytest.fixture(params=["alone", "beside a store"])
+async def queue(
+    request: pytest.FixtureRequest, path: Path, clock: Clock
+) -> AsyncIterator[SqliteQueue]:
+    store = SqliteStore(path, clock) if request.param == "beside a store" else None
+    queue = SqliteQueue(path, now=clock, beside=store.beside if store else None)
     yield queue
     await queue.close()
+    if store:
+        await store.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -178,6 +179,34 @@ async def test_a_long_query_leaves_the_event_loop_alone(store: SqliteStore) -> N
         turns += 1
     assert await counting == 0
     assert turns > 10
+
+
+async def test_what_is_written_beside_shares_a_transaction_with_batches_and_stands_alone(
+    store: SqliteStore, path: Path
+) -> None:
+    def make(db: sqlite3.Connection) -> str:
+        db.execute("CREATE TABLE note (text TEXT)")
+        return "made"
+
+    def write(text: str, db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO note VALUES (?)", (text,))
+        if text == "b":
+            raise LookupError(text)
+
+    assert await store.beside(make) == "made"
+    committed: list[str] = []
+    store._writer.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
+    outcomes = await asyncio.gather(
+        *(store.beside(partial(write, text)) for text in "abc"),
+        create(store, [document("acme", "1")]),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes[:3]] == [type(None), LookupError, type(None)]
+    assert len(committed) == 1
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT text FROM note").fetchall() == [("a",), ("c",)]
+    other.close()
+    assert (await store.read("acme", "1")).document["id"] == "1"
 
 
 async def test_expired_documents_are_removed_from_the_file(

@@ -27,6 +27,7 @@ from directory.sqlite_schema import connect
 from directory.store import Store
 from queues.port import Message
 from queues.sqlite import ReceivedMessage, SqliteQueue
+from queues.sqlite_file import Beside
 from tests.environment import Environment, client_of
 from tests.reconciler.world import Hooked
 from trust.usage import Usage
@@ -71,6 +72,15 @@ class Fate:
             raise Died
 
 
+class MortalStore(Hooked):
+    """The store of a process that may die."""
+
+    @property
+    def beside(self) -> Beside | None:
+        """For the queue, whose own methods count its writes."""
+        return self._store.beside if isinstance(self._store, SqliteStore) else None
+
+
 class MortalQueue(SqliteQueue):
     """The queue of a process that may die."""
 
@@ -105,8 +115,8 @@ async def process(
     def now() -> datetime:
         return datetime.now(UTC) + later
 
-    def store(path: Path) -> Hooked:
-        return Hooked(open_store(path), fate.before, fate.after)
+    def store(path: Path) -> MortalStore:
+        return MortalStore(open_store(path), fate.before, fate.after)
 
     def queue(path: Path, **properties: Any) -> SqliteQueue:
         made = MortalQueue(path, now=lambda: now().timestamp(), **properties)

@@ -86,16 +86,17 @@ class Entity(SqliteQueue):
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Without the limits of `Message`, which are about what the application writes."""
-        await self._file.run(partial(self._send, messages))
+        await self._file.write(partial(self._send, messages))
+        self._wake()
 
     async def schedule(self, message: Message) -> int:
         """Send; returns the sequence number, by which it can be cancelled."""
         await self.send([message])
-        return await self._file.run(partial(self._sequence_number, message.id))
+        return await self._file.read(partial(self._sequence_number, message.id))
 
     async def cancel(self, sequence_number: int) -> bool:
         """Whether there was such a scheduled message."""
-        return await self._file.run(partial(self._cancel, sequence_number))
+        return await self._file.write(partial(self._cancel, sequence_number))
 
     async def receive(
         self, max_messages: int = 1, wait_seconds: float = 0.0
@@ -106,19 +107,20 @@ class Entity(SqliteQueue):
 
     async def receive_deferred(self, sequence_number: int) -> ReceivedMessage | None:
         """Lock a deferred message. Once its lock expires, it comes like any other."""
-        message = await self._file.run(partial(self._lock_deferred, sequence_number))
+        message = await self._file.write(partial(self._lock_deferred, sequence_number))
         if message is not None:
             self._held[message.lock_token] = message
         return message
 
     async def peek(self, first: int, limit: int) -> list[Peeked]:
         """Messages in any state, from this sequence number on."""
-        return await self._file.run(partial(self._peek, first, limit))
+        await self._bury_all_expired()
+        return await self._file.read(partial(self._peek, first, limit))
 
     async def clear(self) -> None:
         """Forget everything."""
         self._held.clear()
-        await self._file.run(self._clear)
+        await self._file.write(self._clear)
 
     def held(self, lock_token: str) -> ReceivedMessage:
         """The message under this lock. Raises LockLost."""
@@ -156,7 +158,6 @@ class Entity(SqliteQueue):
         return ReceivedMessage(id, body, number, _time(enqueued), count, token, _time(until))
 
     def _peek(self, first: int, limit: int, db: sqlite3.Connection) -> list[Peeked]:
-        self._bury_expired(db)
         return [
             Peeked(body, number, enqueued, count, self._state(enqueued, token))
             for number, body, enqueued, count, token, _ in db.execute(
@@ -197,18 +198,18 @@ class DeadLetterQueue(Entity):
         self.source = source
         self.dead_letter_source = source.name
 
-    def _bury_expired(self, db: sqlite3.Connection) -> None:
+    def _has_expired(self, db: sqlite3.Connection) -> bool:
         """Receiving and peeking begin with this."""
+        dead = db.execute(_DEAD, (self.source.name,)).fetchone()
+        return dead is not None or self.source._has_expired(db)
+
+    def _bury_expired(self, db: sqlite3.Connection) -> None:
         self.source._bury_expired(db)
         rows = db.execute(_DEAD, (self.source.name,)).fetchall()
-        if not rows:
-            return
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            for number, id, body, enqueued, count, reason, description in rows:
-                if db.execute(_EXHUME, (number,)).rowcount:  # nobody else did
-                    moved = with_reason(body, reason, description)
-                    db.execute(_FILL, (self.name, id, moved, enqueued, count))
+        for number, id, body, enqueued, count, reason, description in rows:
+            db.execute(_EXHUME, (number,))
+            moved = with_reason(body, reason, description)
+            db.execute(_FILL, (self.name, id, moved, enqueued, count))
 
 
 def _time(seconds: float) -> datetime:
