@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from administration.connections import change_connection, connection_of
-from administration.tenants import AdministrationError, change_tenant, read_tenant
+from administration.connections import change_connection, connection_of, named
+from administration.tenants import AdministrationError, Changed, TenantChange, read_tenant
+from directory.documents import AdministrativeOperation
 from directory.store import Store
-from directory.tenants import ClientSecret, Connection, Federation, OAuthClient
+from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
 from trust.cloud import Cloud, is_trustworthy
 from trust.tokens import is_live, issue, new_client_id, new_signing_key
 
@@ -14,36 +15,135 @@ LIVE = 2
 """Secrets of a client that live at once: the old one and the new one of a rotation."""
 
 
-async def add_secret(
-    store: Store,
-    tenant_id: str,
-    connection_id: str,
-    now: datetime,
-    lifetime: timedelta,
-    overlap: timedelta | None = None,
-) -> tuple[str, str]:
-    """A new secret of the connection's client, which is made with the first one. With an
-    `overlap` the older secret goes on living for that long only. Answers the client's id and the
-    only copy of the secret. Raises AdministrationError where two live already."""
-    text, token = issue("secret", tenant_id, now, expires=now + lifetime)
-    secret = ClientSecret(**token.model_dump(), signing_key=new_signing_key())
+class Clients(TenantChange):
+    """The OAuth clients of a tenant's connections, one each. Every method raises
+    AdministrationError."""
 
-    def add(client: OAuthClient) -> OAuthClient:
-        live = [each for each in client.secrets if is_live(each, now)]
-        if len(live) >= LIVE:
-            raise AdministrationError(
-                f"The client has two secrets already ({', '.join(s.token_id for s in live)}), the "
-                "most there can be: one in use, and one to take its place. End the one that is "
-                "not in use.",
-                f"client revoke {tenant_id} SECRET --connection {connection_id}",
+    async def add_secret(
+        self, connection_id: str, lifetime: timedelta, overlap: timedelta | None = None
+    ) -> tuple[str, str]:
+        """A new secret of the connection's client, which is made with the first one. With an
+        `overlap` the older secret goes on living for that long only. Answers the client's id and
+        the only copy of the secret. Refused where two live already."""
+        now = self.service.now()
+        text, token = issue("secret", self.tenant_id, now, expires=now + lifetime)
+        secret = ClientSecret(**token.model_dump(), signing_key=new_signing_key())
+
+        def add(client: OAuthClient) -> OAuthClient:
+            live = [each for each in client.secrets if is_live(each, now)]
+            if len(live) >= LIVE:
+                raise AdministrationError(
+                    f"The client has two secrets already ({', '.join(s.token_id for s in live)}), "
+                    "the most there can be: one in use, and one to take its place. End the one "
+                    "that is not in use.",
+                    f"client revoke {self.tenant_id} SECRET --connection {connection_id}",
+                )
+            kept = (_ending(each, now, overlap) for each in live)
+            return client.model_copy(
+                update={"secrets": (*(each for each in kept if is_live(each, now)), secret)}
             )
-        kept = (_ending(each, now, overlap) for each in live)
-        return client.model_copy(
-            update={"secrets": (*(each for each in kept if is_live(each, now)), secret)}
+
+        client = await self._change(
+            "secretCreate" if overlap is None else "secretRotate",
+            connection_id,
+            add,
+            f"secret {secret.token_id}",
+        )
+        return client.client_id, text
+
+    async def revoke_secret(self, connection_id: str, secret_id: str) -> None:
+        """End a secret, and within seconds every access token that was got with it."""
+
+        def revoke(client: OAuthClient) -> OAuthClient:
+            left = tuple(each for each in client.secrets if each.token_id != secret_id)
+            if len(left) == len(client.secrets):
+                raise AdministrationError(
+                    f"The client of {connection_id} has no secret {secret_id}.",
+                    f"client show {self.tenant_id} --connection {connection_id}",
+                )
+            return client.model_copy(update={"secrets": left})
+
+        await self._change_existing("secretRevoke", connection_id, revoke, f"secret {secret_id}")
+
+    async def federate(
+        self,
+        connection_id: str,
+        *,
+        issuer: str,
+        subject: str,
+        audience: str,
+        keys_url: str,
+        cloud: Cloud,
+    ) -> OAuthClient:
+        """Let a workload's own identity stand in for a secret, in place of the one that did; the
+        client is made where there is none."""
+        keys_url = keys_url or cloud.keys_url_of(issuer) or ""
+        if not keys_url:
+            raise AdministrationError(
+                f"{issuer} is no issuer of Entra ID ({cloud.issuer('2.0', '<directory id>')}), so "
+                "say where its keys are published: --keys-url."
+            )
+        if not is_trustworthy(keys_url):
+            raise AdministrationError("Keys are fetched over https only: --keys-url https://…")
+        federation = Federation(
+            federation_id=new_signing_key()[:8],
+            issuer=issuer,
+            subject=subject,
+            audience=audience,
+            keys_url=keys_url,
+            signing_key=new_signing_key(),
+            created=self.service.now(),
+        )
+        return await self._change(
+            "federation",
+            connection_id,
+            lambda client: client.model_copy(update={"federation": federation}),
+            f"federation {federation.federation_id}",
         )
 
-    client = await _change(store, tenant_id, connection_id, now, add)
-    return client.client_id, text
+    async def remove(self, connection_id: str) -> None:
+        """Remove the connection's client with its secrets and its federation, and within seconds
+        every access token."""
+        await self._change_existing("clientRemove", connection_id, lambda _: None)
+
+    async def _change(
+        self,
+        operation: AdministrativeOperation,
+        connection_id: str,
+        change: Callable[[OAuthClient], OAuthClient],
+        *worked_on: str,
+    ) -> OAuthClient:
+        """Change the connection's client, a new one where it has none."""
+        fresh = OAuthClient(client_id=new_client_id(self.tenant_id), created=self.service.now())
+
+        def apply(tenant: Tenant) -> Changed:
+            client = connection_of(tenant, connection_id).client or fresh
+            made = (f"client {fresh.client_id}",) if client is fresh else ()
+            changed = _with_client(tenant, connection_id, change(client))
+            return changed, (*named(connection_id), *made, *worked_on)
+
+        tenant = await self.apply(operation, apply)
+        return _client_of(connection_of(tenant, connection_id), self.tenant_id)
+
+    async def _change_existing(
+        self,
+        operation: AdministrativeOperation,
+        connection_id: str,
+        change: Callable[[OAuthClient], OAuthClient | None],
+        *worked_on: str,
+    ) -> None:
+        def apply(tenant: Tenant) -> Changed:
+            client = _client_of(connection_of(tenant, connection_id), self.tenant_id)
+            changed = _with_client(tenant, connection_id, change(client))
+            return changed, (*named(connection_id), *worked_on)
+
+        await self.apply(operation, apply)
+
+
+async def read_client(store: Store, tenant_id: str, connection_id: str) -> OAuthClient:
+    """Raises AdministrationError where the connection has none."""
+    found = connection_of(await read_tenant(store, tenant_id), connection_id)
+    return _client_of(found, tenant_id)
 
 
 def _ending(secret: ClientSecret, now: datetime, overlap: timedelta | None) -> ClientSecret:
@@ -51,74 +151,6 @@ def _ending(secret: ClientSecret, now: datetime, overlap: timedelta | None) -> C
         return secret
     ends = now + overlap
     return secret.model_copy(update={"expires": min(ends, secret.expires or ends)})
-
-
-async def revoke_secret(store: Store, tenant_id: str, connection_id: str, secret_id: str) -> None:
-    """End a secret, and within seconds every access token that was got with it. Raises
-    AdministrationError."""
-
-    def revoke(client: OAuthClient) -> OAuthClient:
-        left = tuple(each for each in client.secrets if each.token_id != secret_id)
-        if len(left) == len(client.secrets):
-            raise AdministrationError(
-                f"The client of {connection_id} has no secret {secret_id}.",
-                f"client show {tenant_id} --connection {connection_id}",
-            )
-        return client.model_copy(update={"secrets": left})
-
-    await _change_existing(store, tenant_id, connection_id, revoke)
-
-
-async def federate(
-    store: Store,
-    tenant_id: str,
-    connection_id: str,
-    now: datetime,
-    *,
-    issuer: str,
-    subject: str,
-    audience: str,
-    keys_url: str,
-    cloud: Cloud,
-) -> OAuthClient:
-    """Let a workload's own identity stand in for a secret, in place of the one that did; the
-    client is made where there is none. Raises AdministrationError."""
-    keys_url = keys_url or cloud.keys_url_of(issuer) or ""
-    if not keys_url:
-        raise AdministrationError(
-            f"{issuer} is no issuer of Entra ID ({cloud.issuer('2.0', '<directory id>')}), so say "
-            "where its keys are published: --keys-url."
-        )
-    if not is_trustworthy(keys_url):
-        raise AdministrationError("Keys are fetched over https only: --keys-url https://…")
-    federation = Federation(
-        federation_id=new_signing_key()[:8],
-        issuer=issuer,
-        subject=subject,
-        audience=audience,
-        keys_url=keys_url,
-        signing_key=new_signing_key(),
-        created=now,
-    )
-    return await _change(
-        store,
-        tenant_id,
-        connection_id,
-        now,
-        lambda client: client.model_copy(update={"federation": federation}),
-    )
-
-
-async def remove_client(store: Store, tenant_id: str, connection_id: str) -> None:
-    """Remove the connection's client with its secrets and its federation, and within seconds
-    every access token. Raises AdministrationError."""
-    await _change_existing(store, tenant_id, connection_id, lambda _: None)
-
-
-async def read_client(store: Store, tenant_id: str, connection_id: str) -> OAuthClient:
-    """Raises AdministrationError where the connection has none."""
-    found = connection_of(await read_tenant(store, tenant_id), connection_id)
-    return _client_of(found, tenant_id)
 
 
 def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
@@ -130,35 +162,7 @@ def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
     return connection.client
 
 
-async def _change(
-    store: Store,
-    tenant_id: str,
-    connection_id: str,
-    now: datetime,
-    change: Callable[[OAuthClient], OAuthClient],
-) -> OAuthClient:
-    """Change the connection's client, a new one where it has none."""
-    fresh = OAuthClient(client_id=new_client_id(tenant_id), created=now)
-
-    def apply(connection: Connection) -> Connection:
-        return connection.model_copy(update={"client": change(connection.client or fresh)})
-
-    tenant = await change_tenant(
-        store, tenant_id, lambda found: change_connection(found, connection_id, apply)
-    )
-    return _client_of(connection_of(tenant, connection_id), tenant_id)
-
-
-async def _change_existing(
-    store: Store,
-    tenant_id: str,
-    connection_id: str,
-    change: Callable[[OAuthClient], OAuthClient | None],
-) -> None:
-    def apply(connection: Connection) -> Connection:
-        client = change(_client_of(connection, tenant_id))
-        return connection.model_copy(update={"client": client})
-
-    await change_tenant(
-        store, tenant_id, lambda found: change_connection(found, connection_id, apply)
+def _with_client(tenant: Tenant, connection_id: str, client: OAuthClient | None) -> Tenant:
+    return change_connection(
+        tenant, connection_id, lambda found: found.model_copy(update={"client": client})
     )

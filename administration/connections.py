@@ -3,45 +3,50 @@
 import re
 from collections.abc import Callable
 
-from administration.tenants import AdministrationError, change_tenant
-from directory.store import Store
+from administration.tenants import AdministrationError, Changed, TenantChange
 from directory.tenants import Connection, Tenant
 
 CONNECTION_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
-async def create_connection(
-    store: Store, tenant_id: str, connection_id: str, name: str
-) -> Connection:
-    """A new connection, still without credentials. Raises AdministrationError."""
-    if not CONNECTION_ID.fullmatch(connection_id):
-        raise AdministrationError(
-            f"{connection_id!r} cannot be a connection's id: lower-case letters, digits and "
-            "hyphens, at most 63, beginning with a letter or digit."
-        )
-    created = Connection(connection_id=connection_id, name=name)
+class Connections(TenantChange):
+    """The connections of a tenant. Every method raises AdministrationError."""
 
-    def add(tenant: Tenant) -> Tenant:
-        if any(each.connection_id == connection_id for each in tenant.connections):
-            raise AdministrationError(f"{tenant_id} has a connection {connection_id} already.")
-        return tenant.model_copy(update={"connections": (*tenant.connections, created)})
+    async def create(self, connection_id: str, name: str) -> Connection:
+        """A new connection, still without credentials."""
+        if not CONNECTION_ID.fullmatch(connection_id):
+            raise AdministrationError(
+                f"{connection_id!r} cannot be a connection's id: lower-case letters, digits and "
+                "hyphens, at most 63, beginning with a letter or digit."
+            )
+        created = Connection(connection_id=connection_id, name=name)
 
-    await change_tenant(store, tenant_id, add)
-    return created
+        def change(tenant: Tenant) -> Changed:
+            if any(each.connection_id == connection_id for each in tenant.connections):
+                raise AdministrationError(
+                    f"{self.tenant_id} has a connection {connection_id} already."
+                )
+            connections = (*tenant.connections, created)
+            return tenant.model_copy(update={"connections": connections}), named(connection_id)
+
+        await self.apply("connectionCreate", change)
+        return created
+
+    async def rename(self, connection_id: str, name: str) -> Connection:
+        """Give a connection another name."""
+
+        def change(tenant: Tenant) -> Changed:
+            changed = change_connection(
+                tenant, connection_id, lambda found: found.model_copy(update={"name": name})
+            )
+            return changed, named(connection_id)
+
+        return connection_of(await self.apply("connectionRename", change), connection_id)
 
 
-async def rename_connection(
-    store: Store, tenant_id: str, connection_id: str, name: str
-) -> Connection:
-    """Give a connection another name. Raises AdministrationError."""
-    changed = await change_tenant(
-        store,
-        tenant_id,
-        lambda tenant: change_connection(
-            tenant, connection_id, lambda found: found.model_copy(update={"name": name})
-        ),
-    )
-    return connection_of(changed, connection_id)
+def named(connection_id: str) -> tuple[str, ...]:
+    """What the log says of a connection."""
+    return (f"connection {connection_id}",)
 
 
 def connection_of(tenant: Tenant, connection_id: str) -> Connection:

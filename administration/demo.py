@@ -1,17 +1,16 @@
 """The demo tenant of a laptop: made on the first start, found again on every later one."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from administration.catalog import default_catalog, load_catalog
-from administration.tenants import create_tenant, read_tenant, set_provisioning
-from administration.tokens import create_token, list_tokens, revoke_token
-from directory.store import NotFound, Store
+from administration.tenants import Tenancy, create_tenant, read_tenant
+from administration.tokens import Tokens, list_tokens
+from directory.store import NotFound
 from directory.tenants import TENANT_ID
+from scim.writing import Service
 
 TENANT = "demo"
 FILE = "demo.json"
@@ -43,10 +42,9 @@ class Demo:
         file.write_text(json.dumps(asdict(self), indent=2))
 
 
-async def prepare_demo(
-    store: Store, folder: Path, region: Literal["eu", "us"], now: Callable[[], datetime]
-) -> Demo:
+async def prepare_demo(service: Service, folder: Path, region: Literal["eu", "us"]) -> Demo:
     """The demo tenant, created with the default catalog and enabled where there is none."""
+    store, tokens = service.store, Tokens(service, TENANT)
     try:
         await store.read(TENANT, TENANT_ID)
         known = Demo.read(folder)
@@ -55,14 +53,10 @@ async def prepare_demo(
     except NotFound:
         await create_tenant(store, TENANT, "Demo organisation", region)
         await load_catalog(store, TENANT, default_catalog())
-        await set_provisioning(store, TENANT, "enabled", now())
-    for kept in await list_tokens(store, await read_tenant(store, TENANT), now()):
+        await Tenancy(service, TENANT).set_provisioning("enabled")
+    for kept in await list_tokens(store, await read_tenant(store, TENANT), service.now()):
         if kept.token.note == NOTE:  # its text was lost with the file
-            await revoke_token(store, TENANT, kept.token.token_id, now())
-    demo = Demo(
-        TENANT,
-        await create_token(store, TENANT, "scim", now(), NOTE),
-        await create_token(store, TENANT, "access", now(), NOTE),
-    )
+            await tokens.revoke(kept.token.token_id)
+    demo = Demo(TENANT, await tokens.create("scim", NOTE), await tokens.create("access", NOTE))
     demo.write(folder)
     return demo

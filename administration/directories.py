@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from administration.tenants import AdministrationError, change_tenant, read_tenant
+from administration.tenants import (
+    AdministrationError,
+    Changed,
+    TenantChange,
+    differing,
+    read_tenant,
+)
 from directory.store import Conflict, Create, Delete, NotFound, PreconditionFailed, Replace, Store
 from directory.tenants import CLAIM_ID, DirectoryClaim, Tenant, directory_partition
 from trust.cloud import is_guid
@@ -50,17 +56,31 @@ async def _names(store: Store, tenant_id: str, directory_id: str) -> bool:
         return False
 
 
-async def register_directory(store: Store, tenant_id: str, directory_id: str | None) -> Tenant:
-    """Make a directory the tenant's, in place of the one it had; None: none at all. Raises
-    AdministrationError."""
-    before = await read_tenant(store, tenant_id)
-    claimed = await claim_directory(store, tenant_id, directory_id) if directory_id else None
-    tenant = await change_tenant(
-        store, tenant_id, lambda found: found.model_copy(update={"directory_id": claimed})
-    )
-    if before.directory_id and before.directory_id != claimed:
-        await _release(store, before.directory_id, tenant_id)
-    return tenant
+class Directories(TenantChange):
+    """The Entra ID directory of a tenant. Every method raises AdministrationError."""
+
+    async def register(self, directory_id: str | None) -> Tenant:
+        """Make a directory the tenant's, in place of the one it had; None: none at all."""
+        store, tenant_id = self.service.store, self.tenant_id
+        before = await read_tenant(store, tenant_id)
+        claimed = await claim_directory(store, tenant_id, directory_id) if directory_id else None
+        says = f"directory {claimed}" if claimed else "no directory"
+        tenant = await self.apply(
+            "directory",
+            lambda found: (found.model_copy(update={"directory_id": claimed}), (says,)),
+        )
+        if before.directory_id and before.directory_id != claimed:
+            await _release(store, before.directory_id, tenant_id)
+        return tenant
+
+    async def change_trust(self, changes: Mapping[str, Any]) -> Tenant:
+        """Say which of Entra ID's tokens count, by the names that EntraTrust has."""
+
+        def change(found: Tenant) -> Changed:
+            entra = found.entra.model_copy(update=changes)
+            return found.model_copy(update={"entra": entra}), differing(found.entra, entra)
+
+        return await self.apply("entraTokens", change)
 
 
 async def _release(store: Store, directory_id: str, tenant_id: str) -> None:
@@ -81,12 +101,3 @@ async def holder_of(store: Store, directory_id: str) -> str | None:
     except NotFound:
         return None
     return DirectoryClaim.from_document(stored.document).claimed_by
-
-
-async def change_entra_trust(store: Store, tenant_id: str, changes: Mapping[str, Any]) -> Tenant:
-    """Say which of Entra ID's tokens count, by the names that EntraTrust has."""
-
-    def change(tenant: Tenant) -> Tenant:
-        return tenant.model_copy(update={"entra": tenant.entra.model_copy(update=dict(changes))})
-
-    return await change_tenant(store, tenant_id, change)

@@ -1,11 +1,10 @@
 """Tenants, as an operator manages them."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from administration.events import OPERATOR, administrative_event
-from directory.documents import RETENTION, Actor, Event, Reason
+from administration.events import Administration
+from directory.documents import AdministrativeOperation, Model, Reason
 from directory.reading import every_tenant
 from directory.store import (
     Conflict,
@@ -20,10 +19,12 @@ from directory.store import (
 from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, Tenant
 from reconciler.preview import Preview
 from reconciler.proposal import PolicyProposal
-from scim.writing import Service
 from trust.tokens import TENANT_ID_PATTERN
 
 ATTEMPTS = 5
+
+type Changed = tuple[Tenant, Sequence[str]]
+"""A tenant as it is to be, and what the log names of the change: never a secret."""
 
 
 class AdministrationError(Exception):
@@ -97,85 +98,77 @@ async def list_tenants(store: Store) -> list[Tenant]:
     return sorted(found, key=lambda tenant: tenant.tenant_id)
 
 
-async def change_tenant(
-    store: Store,
-    tenant_id: str,
-    change: Callable[[Tenant], Tenant],
-    event: Event | None = None,
-) -> Tenant:
-    """Apply a change to a tenant, again where somebody else changed it meanwhile; in the same
-    batch as its event, where it has one."""
-    for _ in range(ATTEMPTS):
-        stored = await _stored(store, tenant_id)
-        tenant = change(Tenant.from_document(stored.document))
-        events = [Create(event.to_document())] if event else []
-        try:
-            await store.batch(tenant_id, [Replace(tenant.to_document(), stored.etag), *events])
-        except PreconditionFailed:
-            continue
-        return tenant
-    raise AdministrationError(f"Somebody else keeps changing tenant {tenant_id}. Try again.")
+class TenantChange(Administration):
+    """The base of what changes the tenant itself, its connections and credentials included."""
+
+    async def apply(
+        self,
+        operation: AdministrativeOperation,
+        change: Callable[[Tenant], Changed],
+        scope: Literal["none", "tenant"] = "none",
+    ) -> Tenant:
+        """Change the tenant in one batch with the event of it, again where somebody else changed
+        it meanwhile; where nothing changes, nothing is written. Raises AdministrationError, and
+        what `change` raises."""
+        for _ in range(ATTEMPTS):
+            stored = await _stored(self.service.store, self.tenant_id)
+            before = Tenant.from_document(stored.document)
+            tenant, named = change(before)
+            if tenant == before:
+                return tenant
+            event = self.event(operation, "Tenant", self.tenant_id, named, scope)
+            try:
+                await self.commit([Replace(tenant.to_document(), stored.etag)], event)
+            except PreconditionFailed:
+                continue
+            return tenant
+        raise AdministrationError(
+            f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
+        )
 
 
-async def set_provisioning(
-    store: Store,
-    tenant_id: str,
-    state: Literal["enabled", "disabled"],
-    now: datetime,
-    actor: Actor = OPERATOR,
-    retention: int = RETENTION,
-) -> Tenant:
-    """Let the tenant's connections write, or refuse it. Where it is so already nothing is
-    written."""
-    tenant = await read_tenant(store, tenant_id)
-    if tenant.provisioning == state:
-        return tenant
-    operation: Literal["enable", "disable"] = "enable" if state == "enabled" else "disable"
-    event = administrative_event(
-        tenant_id, operation, "Tenant", tenant_id, ("provisioning",), "none", now, actor, retention
-    )
-    return await change_tenant(
-        store, tenant_id, lambda found: found.model_copy(update={"provisioning": state}), event
-    )
+class Tenancy(TenantChange):
+    """Whether a tenant's connections may write, where it is at home, and its policy. Every method
+    raises AdministrationError."""
+
+    async def set_provisioning(self, state: Literal["enabled", "disabled"]) -> Tenant:
+        """Let the tenant's connections write, or refuse it."""
+        return await self.apply(
+            "enable" if state == "enabled" else "disable",
+            lambda found: (found.model_copy(update={"provisioning": state}), ("provisioning",)),
+        )
+
+    async def set_region(self, region: Literal["eu", "us"]) -> Tenant:
+        """Say where the tenant is at home. Nothing of what it stores is moved."""
+        return await self.apply(
+            "region", lambda found: (found.model_copy(update={"region": region}), ("region",))
+        )
+
+    async def replace_policy(
+        self, tenant: Tenant, wanted: Policy, *, confirmed: bool = False
+    ) -> Tenant:
+        """Save the policy that an administrator made of the tenant's, where any rule differs.
+        Raises OwnerlessUnconfirmed."""
+        changes = {rule: getattr(wanted, rule) for rule in differing(tenant.policy, wanted)}
+        if not changes:
+            return tenant
+        asking = Preview(self.service.store, self.tenant_id, PolicyProposal(wanted))
+        if not confirmed and await asking.nobody_would_hold():
+            raise OwnerlessUnconfirmed
+        return await self.change_policy(changes)
+
+    async def change_policy(self, changes: Mapping[str, bool | tuple[Reason, ...]]) -> Tenant:
+        """Set rules of the policy, by the names that Policy has for them. The reconciler then
+        applies it to every user of the tenant."""
+
+        def change(found: Tenant) -> Changed:
+            policy = found.policy.model_copy(update=changes)
+            return found.model_copy(update={"policy": policy}), differing(found.policy, policy)
+
+        return await self.apply("policy", change, "tenant")
 
 
-async def replace_policy(
-    service: Service, tenant: Tenant, wanted: Policy, actor: Actor, *, confirmed: bool = False
-) -> Tenant:
-    """Save the policy that an administrator made of the tenant's, where any rule differs. Raises
-    OwnerlessUnconfirmed, AdministrationError."""
-    changes = {
-        rule: getattr(wanted, rule)
-        for rule in Policy.model_fields
-        if getattr(wanted, rule) != getattr(tenant.policy, rule)
-    }
-    if not changes:
-        return tenant
-    asking = Preview(service.store, tenant.tenant_id, PolicyProposal(wanted))
-    if not confirmed and await asking.nobody_would_hold():
-        raise OwnerlessUnconfirmed
-    return await change_policy(
-        service.store, tenant.tenant_id, changes, service.submit, service.now(), actor
-    )
-
-
-async def change_policy(
-    store: Store,
-    tenant_id: str,
-    changes: Mapping[str, bool | tuple[Reason, ...]],
-    submit: Callable[[str, str], None],
-    now: datetime,
-    actor: Actor = OPERATOR,
-) -> Tenant:
-    """Set rules of a tenant's policy, by the names that Policy has for them. The reconciler then
-    applies it to every user of the tenant."""
-    event = administrative_event(
-        tenant_id, "policy", "Tenant", tenant_id, tuple(changes), "tenant", now, actor
-    )
-
-    def apply(tenant: Tenant) -> Tenant:
-        return tenant.model_copy(update={"policy": tenant.policy.model_copy(update=changes)})
-
-    tenant = await change_tenant(store, tenant_id, apply, event)
-    submit(tenant_id, event.event_id)
-    return tenant
+def differing[M: Model](before: M, after: M) -> tuple[str, ...]:
+    """The fields in which two of a kind differ."""
+    fields = type(before).model_fields
+    return tuple(name for name in fields if getattr(before, name) != getattr(after, name))

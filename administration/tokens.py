@@ -6,9 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection
-from administration.events import OPERATOR, administrative_event
-from administration.tenants import AdministrationError, change_tenant, read_tenant
-from directory.documents import RETENTION, Actor, Event
+from administration.tenants import AdministrationError, Changed, TenantChange, read_tenant
 from directory.reading import read_all
 from directory.store import Store
 from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use_id
@@ -17,8 +15,6 @@ from trust.tokens import TokenKind, bearer_tokens, is_live, issue
 LIVE = 2
 """So many of a kind live at once, per connection: the old one and the new one of a rotation."""
 KINDS: tuple[TokenKind, ...] = ("scim", "access", "console")
-
-type Tokens = tuple[Token, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,85 +28,68 @@ class ListedToken:
     last_used: datetime | None
 
 
-async def create_token(
-    store: Store,
-    tenant_id: str,
-    kind: TokenKind,
-    now: datetime,
-    note: str = "",
-    *,
-    connection_id: str = ENTRA_CONNECTION,
-    expires: datetime | None = None,
-    actor: Actor = OPERATOR,
-    retention: int = RETENTION,
-) -> str:
-    """A new token: of a connection (`scim`), of the application (`access`), or for the console's
-    JSON API. The answer is the only copy of its text. Raises AdministrationError where two live
-    already."""
-    text, token = issue(kind, tenant_id, now, note, expires)
-    await change_tenant(
-        store,
-        tenant_id,
-        lambda tenant: _change_tokens(
-            tenant, kind, connection_id, lambda old: _added(old, token, tenant_id, now)
-        ),
-        _event("tokenCreate", tenant_id, kind, (token.token_id,), now, actor, retention),
-    )
-    return text
+class Tokens(TenantChange):
+    """The tokens of a tenant. Every method raises AdministrationError; the answer of `create` and
+    `rotate` is the only copy of a token's text."""
 
+    async def create(
+        self,
+        kind: TokenKind,
+        note: str = "",
+        *,
+        connection_id: str = ENTRA_CONNECTION,
+        expires: datetime | None = None,
+    ) -> str:
+        """A new token: of a connection (`scim`), of the application (`access`), or for the
+        console's JSON API. Refused where two live already."""
+        now = self.service.now()
+        text, token = issue(kind, self.tenant_id, now, note, expires)
 
-async def rotate_token(
-    store: Store,
-    tenant_id: str,
-    token_id: str,
-    now: datetime,
-    overlap: timedelta,
-    actor: Actor = OPERATOR,
-    retention: int = RETENTION,
-) -> str:
-    """A new token in place of an old one, which goes on living for `overlap` at most. The new one
-    lives as long as the old one was meant to. Raises AdministrationError."""
-    kind, connection_id, old = find_token(await read_tenant(store, tenant_id), token_id)
-    expires = now + (old.expires - old.created) if old.expires else None
-    text, token = issue(kind, tenant_id, now, old.note, expires)
-    ends = min(now + overlap, old.expires or datetime.max.replace(tzinfo=UTC))
+        def change(tenant: Tenant) -> Changed:
+            changed = _change_tokens(
+                tenant, kind, connection_id, lambda old: _added(old, token, self.tenant_id, now)
+            )
+            return changed, _named(kind, token.token_id)
 
-    def rotate(tokens: Tokens) -> Tokens:
-        kept = tuple(
-            each.model_copy(update={"expires": ends}) if each.token_id == token_id else each
-            for each in _added(tokens, token, tenant_id, now)
+        await self.apply("tokenCreate", change)
+        return text
+
+    async def rotate(self, token_id: str, overlap: timedelta) -> str:
+        """A new token in place of an old one, which goes on living for `overlap` at most. The new
+        one lives as long as the old one was meant to."""
+        now = self.service.now()
+        kind, connection_id, old = find_token(
+            await read_tenant(self.service.store, self.tenant_id), token_id
         )
-        return tuple(each for each in kept if is_live(each, now))
+        expires = now + (old.expires - old.created) if old.expires else None
+        text, token = issue(kind, self.tenant_id, now, old.note, expires)
+        ends = min(now + overlap, old.expires or datetime.max.replace(tzinfo=UTC))
 
-    await change_tenant(
-        store,
-        tenant_id,
-        lambda tenant: _change_tokens(tenant, kind, connection_id, rotate),
-        _event("tokenRotate", tenant_id, kind, (token_id, token.token_id), now, actor, retention),
-    )
-    return text
+        def rotated(tokens: Sequence[Token]) -> tuple[Token, ...]:
+            kept = tuple(
+                each.model_copy(update={"expires": ends}) if each.token_id == token_id else each
+                for each in _added(tokens, token, self.tenant_id, now)
+            )
+            return tuple(each for each in kept if is_live(each, now))
 
+        def change(tenant: Tenant) -> Changed:
+            changed = _change_tokens(tenant, kind, connection_id, rotated)
+            return changed, _named(kind, token_id, token.token_id)
 
-async def revoke_token(
-    store: Store,
-    tenant_id: str,
-    token_id: str,
-    now: datetime,
-    actor: Actor = OPERATOR,
-    retention: int = RETENTION,
-) -> None:
-    """End a token; servers notice within seconds. Raises AdministrationError."""
+        await self.apply("tokenRotate", change)
+        return text
 
-    def change(tenant: Tenant) -> Tenant:
-        kind, connection_id, _ = find_token(tenant, token_id)
-        return _change_tokens(tenant, kind, connection_id, without)
+    async def revoke(self, token_id: str) -> None:
+        """End a token; servers notice within seconds."""
 
-    def without(tokens: Tokens) -> Tokens:
-        return tuple(each for each in tokens if each.token_id != token_id)
+        def without(tokens: Sequence[Token]) -> tuple[Token, ...]:
+            return tuple(each for each in tokens if each.token_id != token_id)
 
-    kind, _, _ = find_token(await read_tenant(store, tenant_id), token_id)
-    event = _event("tokenRevoke", tenant_id, kind, (token_id,), now, actor, retention)
-    await change_tenant(store, tenant_id, change, event)
+        def change(tenant: Tenant) -> Changed:
+            kind, connection_id, _ = find_token(tenant, token_id)
+            return _change_tokens(tenant, kind, connection_id, without), _named(kind, token_id)
+
+        await self.apply("tokenRevoke", change)
 
 
 async def list_tokens(store: Store, tenant: Tenant, now: datetime) -> list[ListedToken]:
@@ -132,27 +111,18 @@ async def last_uses(
     return {use.credential: use.at for use in uses}
 
 
-def _event(
-    operation: Literal["tokenCreate", "tokenRotate", "tokenRevoke"],
-    tenant_id: str,
-    kind: TokenKind,
-    tokens: Sequence[str],
-    now: datetime,
-    actor: Actor,
-    retention: int,
-) -> Event:
-    """The log entry of a change of tokens, which names them by their ids."""
-    named = tuple(f"{kind} {token_id}" for token_id in tokens)
-    return administrative_event(
-        tenant_id, operation, "Tenant", tenant_id, named, "none", now, actor, retention
-    )
+def _named(kind: TokenKind, *tokens: str) -> tuple[str, ...]:
+    """What the log says of tokens, by their ids."""
+    return tuple(f"{kind} {token_id}" for token_id in tokens)
 
 
 def _all(tenant: Tenant) -> list[tuple[TokenKind, str, Token]]:
     return [(kind, owner, token) for kind in KINDS for owner, token in bearer_tokens(tenant, kind)]
 
 
-def _added(tokens: Tokens, token: Token, tenant_id: str, now: datetime) -> Tokens:
+def _added(
+    tokens: Sequence[Token], token: Token, tenant_id: str, now: datetime
+) -> tuple[Token, ...]:
     """The tokens that live, and one more. Raises AdministrationError where two live already."""
     live = tuple(each for each in tokens if is_live(each, now))
     if len(live) >= LIVE:
@@ -177,7 +147,10 @@ def find_token(tenant: Tenant, token_id: str) -> tuple[TokenKind, str, Token]:
 
 
 def _change_tokens(
-    tenant: Tenant, kind: TokenKind, connection_id: str, change: Callable[[Tokens], Tokens]
+    tenant: Tenant,
+    kind: TokenKind,
+    connection_id: str,
+    change: Callable[[Sequence[Token]], tuple[Token, ...]],
 ) -> Tenant:
     if kind == "scim":
         return change_connection(

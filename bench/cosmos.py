@@ -21,7 +21,7 @@ import aiohttp
 from pydantic import SecretStr
 
 import wiring
-from administration.tokens import create_token
+from administration.tokens import Tokens
 from bench import seed
 from bench.client import Call
 from bench.cosmos_facade import COUNTS
@@ -100,7 +100,7 @@ async def _cases(application: wiring.Application) -> list[Case]:
     store = application.store
     await seed.add_tenant(store, TENANT)
     users = await seed.add_users(store, TENANT, USERS)
-    token = await create_token(store, TENANT, "scim", wiring.utc_now())
+    token = await Tokens(application.service, TENANT).create("scim")
     directory = Directory("", token, users)
     cases = user_cases(directory, directory)
     for members in (SMALL, LARGE):

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import cast
 
 import wiring
-from administration.tokens import create_token
+from administration.tokens import Tokens
 from bench import seed
 from bench.contender import Contender
 from bench.operations import Directory, member_case, user_cases
 from directory.condition import Compare
 from directory.store import Store
+from scim.writing import Service
 
 NAME = "Muster"
 ROOT = Path(__file__).parent.parent
@@ -33,17 +34,23 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its process, its Tenant URL, the folder of its state, and its store as
-    another process sees it."""
+    """A running server: its process, its Tenant URL, the folder of its state, and what use
+    cases need."""
 
     pid: int
     url: str
     folder: Path
-    store: Store
+    service: Service
+    """On its state, as another process sees it."""
+
+    @property
+    def store(self) -> Store:
+        """What it stores."""
+        return self.service.store
 
     async def directory(self, tenant_id: str, users: tuple[str, ...] = ()) -> Directory:
         """A tenant with a token of its own; it was seeded with these users (SCIM ids)."""
-        token = await create_token(self.store, tenant_id, "scim", wiring.utc_now())
+        token = await Tokens(self.service, tenant_id).create("scim")
         return Directory(self.url, token, users)
 
     async def settle(self, tenants: Sequence[str]) -> None:
@@ -64,7 +71,7 @@ async def running() -> AsyncIterator[Server]:
         application = wiring.build(wiring.Settings(data=folder))
         try:
             async with _serving(folder) as (pid, url):
-                yield Server(pid, url, folder, application.store)
+                yield Server(pid, url, folder, application.service)
         finally:
             await application.close()
 

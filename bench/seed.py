@@ -11,7 +11,7 @@ from typing import Literal
 import wiring
 from administration.catalog import default_catalog, load_catalog
 from administration.reading.log import first_ulid
-from administration.tenants import change_tenant, create_tenant
+from administration.tenants import create_tenant
 from bench import payloads
 from directory.documents import (
     RETENTION,
@@ -23,8 +23,16 @@ from directory.documents import (
     new_resource_id,
     user_id,
 )
-from directory.store import BATCH_OPERATIONS, Create, Document, Operation, Store
-from directory.tenants import ENTRA_CONNECTION
+from directory.store import (
+    BATCH_OPERATIONS,
+    Assign,
+    Create,
+    Document,
+    Operation,
+    Store,
+    Update,
+)
+from directory.tenants import ENTRA_CONNECTION, TENANT_ID
 from scim import entra
 from scim.representation import searchable
 from scim.reservations import reserve
@@ -41,9 +49,8 @@ async def add_tenant(store: Store, tenant_id: str) -> None:
     """A tenant that may provision, with the default catalog."""
     await create_tenant(store, tenant_id, tenant_id, "eu")
     await load_catalog(store, tenant_id, default_catalog())
-    await change_tenant(
-        store, tenant_id, lambda tenant: tenant.model_copy(update={"provisioning": "enabled"})
-    )
+    enabled = Update(TENANT_ID, (Assign(("provisioning",), "enabled"),))
+    await store.batch(tenant_id, [enabled])
 
 
 async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]:

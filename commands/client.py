@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import wiring
-from administration import clients
+from administration.clients import Clients, read_client
 from administration.tokens import last_uses
 from commands.output import AsJson, TenantId, out, run, show
 from directory.tenants import ENTRA_CONNECTION
@@ -62,11 +62,8 @@ def client_federate(
 ) -> None:
     """Let a workload's own identity stand in for a secret."""
     run(
-        lambda application: clients.federate(
-            application.store,
-            tenant,
+        lambda application: Clients(application.service, tenant).federate(
             connection,
-            wiring.utc_now(),
             issuer=issuer,
             subject=subject,
             audience=audience,
@@ -84,7 +81,7 @@ def client_show(
     """The client of a connection and its credentials (never their text)."""
 
     async def read(application: wiring.Application) -> dict[str, Any]:
-        client = await clients.read_client(application.store, tenant, connection)
+        client = await read_client(application.store, tenant, connection)
         ids = [each.token_id for each in client.secrets]
         federation = client.federation
         ids += [federation.federation_id] if federation else []
@@ -137,7 +134,7 @@ def client_revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a secret, and within seconds the access tokens that were got with it."""
-    run(lambda application: clients.revoke_secret(application.store, tenant, connection, secret))
+    run(lambda application: Clients(application.service, tenant).revoke_secret(connection, secret))
     show({"tenant": tenant, "revoked": secret}, as_json, ("tenant", "revoked"))
 
 
@@ -146,7 +143,7 @@ def client_remove(
     tenant: TenantId, connection: ConnectionOption = ENTRA_CONNECTION, as_json: AsJson = False
 ) -> None:
     """Remove a connection's client, and within seconds all its access tokens."""
-    run(lambda application: clients.remove_client(application.store, tenant, connection))
+    run(lambda application: Clients(application.service, tenant).remove(connection))
     row = {"tenant": tenant, "connection": connection, "client": "removed"}
     show(row, as_json, tuple(row))
 
@@ -155,8 +152,8 @@ def _show_secret(
     tenant: str, connection: str, lifetime: timedelta, overlap: timedelta | None, as_json: bool
 ) -> None:
     client_id, secret = run(
-        lambda application: clients.add_secret(
-            application.store, tenant, connection, wiring.utc_now(), lifetime, overlap
+        lambda application: Clients(application.service, tenant).add_secret(
+            connection, lifetime, overlap
         )
     )
     row = {"tokenEndpoint": "/oauth/token", "clientId": client_id, "clientSecret": secret}

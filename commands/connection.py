@@ -1,16 +1,15 @@
 """`manage.py connection`: the Enterprise Applications of a tenant."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
 
 import wiring
-from administration import connections, tenants
+from administration import tenants
+from administration.connections import Connections, connection_of
 from administration.tokens import list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
-from directory.store import Store
 from directory.tenants import Connection
 
 app = typer.Typer(no_args_is_help=True, help="Enterprise Applications of a tenant.")
@@ -26,7 +25,10 @@ def connection_create(
     tenant: TenantId, connection: ConnectionId, name: Name, as_json: AsJson = False
 ) -> None:
     """Add a connection. Create a token for it next."""
-    _named(connections.create_connection, tenant, connection, name, as_json)
+    made = run(
+        lambda application: Connections(application.service, tenant).create(connection, name)
+    )
+    show(_row(made), as_json, COLUMNS)
 
 
 @app.command("rename")
@@ -34,7 +36,10 @@ def connection_rename(
     tenant: TenantId, connection: ConnectionId, name: Name, as_json: AsJson = False
 ) -> None:
     """Give a connection another name."""
-    _named(connections.rename_connection, tenant, connection, name, as_json)
+    named = run(
+        lambda application: Connections(application.service, tenant).rename(connection, name)
+    )
+    show(_row(named), as_json, COLUMNS)
 
 
 @app.command("list")
@@ -50,7 +55,7 @@ def connection_show(tenant: TenantId, connection: ConnectionId, as_json: AsJson 
 
     async def read(application: wiring.Application) -> dict[str, Any]:
         found = await tenants.read_tenant(application.store, tenant)
-        row = _row(connections.connection_of(found, connection))
+        row = _row(connection_of(found, connection))
         listed = await list_tokens(application.store, found, wiring.utc_now())
         return row | {"tokens": [token_row(t) for t in listed if t.connection_id == connection]}
 
@@ -59,17 +64,6 @@ def connection_show(tenant: TenantId, connection: ConnectionId, as_json: AsJson 
         show(row, as_json, ())
         return
     show(row["tokens"], as_json, TOKEN_COLUMNS, title=f"{row['connection']}: {row['name']}")
-
-
-def _named(
-    use_case: Callable[[Store, str, str, str], Awaitable[Connection]],
-    tenant: str,
-    connection: str,
-    name: str,
-    as_json: bool,
-) -> None:
-    named = run(lambda application: use_case(application.store, tenant, connection, name))
-    show(_row(named), as_json, COLUMNS)
 
 
 def _row(connection: Connection) -> dict[str, Any]:

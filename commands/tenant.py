@@ -7,9 +7,11 @@ import typer
 
 import wiring
 from administration import catalog as catalogs
-from administration import directories, tenants
+from administration import tenants
 from administration.checking import Finding, TenantCheck
 from administration.demo import FILE, prepare_demo
+from administration.directories import Directories, claim_directory
+from administration.tenants import Tenancy
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
@@ -38,7 +40,7 @@ def tenant_create(
     async def create(application: wiring.Application) -> Tenant:
         store, claimed = application.store, None
         if directory_id:
-            claimed = await directories.claim_directory(store, tenant, directory_id)
+            claimed = await claim_directory(store, tenant, directory_id)
         created = await tenants.create_tenant(store, tenant, name, region, claimed)
         await catalogs.load_catalog(application.store, tenant, catalogs.default_catalog())
         return created
@@ -53,7 +55,7 @@ def tenant_demo(as_json: AsJson = False) -> None:
 
     async def prepare(application: wiring.Application) -> dict[str, str]:
         settings = application.settings
-        demo = await prepare_demo(application.store, settings.data, settings.region, wiring.utc_now)
+        demo = await prepare_demo(application.service, settings.data, settings.region)
         return {**asdict(demo), "file": str(settings.data / FILE)}
 
     show(run(prepare), as_json, ("tenant", "file"), "Its tokens are in the file")
@@ -126,10 +128,7 @@ def tenant_policy(
     async def change(application: wiring.Application) -> Tenant:
         if not changes:
             return await tenants.read_tenant(application.store, tenant)
-        submit = application.relay.submit
-        return await tenants.change_policy(
-            application.store, tenant, changes, submit, wiring.utc_now()
-        )
+        return await Tenancy(application.service, tenant).change_policy(changes)
 
     _show_policy(run(change), as_json)
 
@@ -163,11 +162,7 @@ def tenant_region(
 ) -> None:
     """Say where a tenant is at home. Elsewhere its requests are refused with a 403 that names the
     right URL. Nothing of what it stores is moved."""
-    changed = run(
-        lambda application: tenants.change_tenant(
-            application.store, tenant, lambda found: found.model_copy(update={"region": region})
-        )
-    )
+    changed = run(lambda application: Tenancy(application.service, tenant).set_region(region))
     show(_row(changed), as_json, TENANT_COLUMNS)
 
 
@@ -200,14 +195,12 @@ def tenant_entra(
     changes = {name: value for name, value in given.items() if value is not None}
 
     async def change(application: wiring.Application) -> Tenant:
-        store = application.store
+        directories = Directories(application.service, tenant)
         if directory_id or no_directory:
-            await directories.register_directory(
-                store, tenant, None if no_directory else directory_id
-            )
+            await directories.register(None if no_directory else directory_id)
         if changes:
-            return await directories.change_entra_trust(store, tenant, changes)
-        return await tenants.read_tenant(store, tenant)
+            return await directories.change_trust(changes)
+        return await tenants.read_tenant(application.store, tenant)
 
     found = run(change)
     row = {"directoryId": found.directory_id or "", **found.entra.model_dump(mode="json")}
@@ -242,13 +235,5 @@ def _show_policy(tenant: Tenant, as_json: bool) -> None:
 
 
 def _provisioning(tenant: str, state: Literal["enabled", "disabled"], as_json: bool) -> None:
-    changed = run(
-        lambda application: tenants.set_provisioning(
-            application.store,
-            tenant,
-            state,
-            wiring.utc_now(),
-            retention=application.service.retention,
-        )
-    )
+    changed = run(lambda application: Tenancy(application.service, tenant).set_provisioning(state))
     show(_row(changed), as_json, TENANT_COLUMNS)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 import wiring
-from administration import tenants, tokens
-from administration.tokens import ListedToken
+from administration import tenants
+from administration.tokens import ListedToken, Tokens, list_tokens
 from commands.output import AsJson, TenantId, out, run, show
 from directory.tenants import ENTRA_CONNECTION
 from trust.tokens import TokenKind
@@ -37,17 +37,10 @@ def token_create(
     as_json: AsJson = False,
 ) -> None:
     """Create a token and show it, this once. Two of a kind may live at a time, per connection."""
-    now = wiring.utc_now()
+    expires = wiring.utc_now() + timedelta(days=days) if days else None
     text = run(
-        lambda application: tokens.create_token(
-            application.store,
-            tenant,
-            kind,
-            now,
-            note,
-            connection_id=connection,
-            expires=now + timedelta(days=days) if days else None,
-            retention=application.service.retention,
+        lambda application: Tokens(application.service, tenant).create(
+            kind, note, connection_id=connection, expires=expires
         )
     )
     _show_once({"tenant": tenant, "kind": kind, "token": text}, as_json)
@@ -59,7 +52,7 @@ def token_list(tenant: TenantId, as_json: AsJson = False) -> None:
 
     async def read(application: wiring.Application) -> list[dict[str, Any]]:
         found = await tenants.read_tenant(application.store, tenant)
-        listed = await tokens.list_tokens(application.store, found, wiring.utc_now())
+        listed = await list_tokens(application.store, found, wiring.utc_now())
         return [token_row(each) for each in listed]
 
     show(run(read), as_json, TOKEN_COLUMNS)
@@ -76,31 +69,14 @@ def token_rotate(
 ) -> None:
     """Create a token in place of another, which goes on working for a while."""
     overlap = timedelta(hours=overlap_hours)
-    text = run(
-        lambda application: tokens.rotate_token(
-            application.store,
-            tenant,
-            token,
-            wiring.utc_now(),
-            overlap,
-            retention=application.service.retention,
-        )
-    )
+    text = run(lambda application: Tokens(application.service, tenant).rotate(token, overlap))
     _show_once({"tenant": tenant, "replaces": token, "token": text}, as_json)
 
 
 @app.command("revoke")
 def token_revoke(tenant: TenantId, token: TokenId, as_json: AsJson = False) -> None:
     """End a token. Servers notice within seconds."""
-    run(
-        lambda application: tokens.revoke_token(
-            application.store,
-            tenant,
-            token,
-            wiring.utc_now(),
-            retention=application.service.retention,
-        )
-    )
+    run(lambda application: Tokens(application.service, tenant).revoke(token))
     show({"tenant": tenant, "revoked": token}, as_json, ("tenant", "revoked"))
 
 

@@ -51,6 +51,16 @@ OPERATIONS = {
     "tokenCreate": "Token created",
     "tokenRotate": "Token rotated",
     "tokenRevoke": "Token revoked",
+    "connectionCreate": "Connection created",
+    "connectionRename": "Connection renamed",
+    "secretCreate": "Client secret created",
+    "secretRotate": "Client secret rotated",
+    "secretRevoke": "Client secret revoked",
+    "federation": "Workload identity set",
+    "clientRemove": "OAuth client removed",
+    "directory": "Entra ID directory changed",
+    "entraTokens": "Accepted Entra ID tokens changed",
+    "region": "Region changed",
     "replay": "Replayed",
 }
 TOLD = {

@@ -35,7 +35,7 @@ async def welcome(application: Application, url: str) -> None:
     """Prepare the demo tenant and tell the person at the terminal what to do with it (`url`:
     scheme, host and port)."""
     settings = application.settings
-    demo = await prepare_demo(application.store, settings.data, settings.region, utc_now)
+    demo = await prepare_demo(application.service, settings.data, settings.region)
     sys.stdout.write(
         _TEXT.format(
             folder=settings.data.resolve(),

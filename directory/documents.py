@@ -262,6 +262,16 @@ AdministrativeOperation = Literal[
     "tokenCreate",
     "tokenRotate",
     "tokenRevoke",
+    "connectionCreate",
+    "connectionRename",
+    "secretCreate",
+    "secretRotate",
+    "secretRevoke",
+    "federation",
+    "clientRemove",
+    "directory",
+    "entraTokens",
+    "region",
     "replay",
 ]
 """What is done by hand."""
@@ -282,7 +292,7 @@ class Event(StoredModel):
     resource_id: str
     attributes: tuple[str, ...] = ()
     """Names (never values) of the attributes that changed, or what else was worked on: a token by
-    its kind and id, a replayed event by its id."""
+    its kind and id, a connection, a client's secret or a replayed event by its id."""
     ignored: tuple[str, ...] = ()
     """What the request carried and Muster did not take, by name."""
     scope: Literal["none", "user", "members", "group", "tenant"]

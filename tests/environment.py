@@ -1,7 +1,7 @@
 """A whole Muster in this process, for tests: real store, real queue, real applications."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 
 from administration.catalog import default_catalog, load_catalog
+from administration.events import Administration
 from administration.mappings import Mappings
-from administration.tenants import change_tenant, create_tenant
-from directory.store import Store
+from administration.tenants import create_tenant, read_tenant
+from directory.store import Store, Upsert
 from directory.tenants import Policy, Tenant
 from queues.relay import parse
 from queues.sqlite import ReceivedMessage, SqliteQueue
@@ -39,7 +40,11 @@ class Environment:
     @property
     def mappings(self) -> Mappings:
         """The tenant's mappings."""
-        return Mappings(self.application.service, self.tenant_id)
+        return self.changing(Mappings)
+
+    def changing[A: Administration](self, subject: type[A]) -> A:
+        """What an operator changes of the tenant."""
+        return subject(self.application.service, self.tenant_id)
 
     async def settle(self) -> None:
         """Reconcile until nothing is left in the queue."""
@@ -101,6 +106,12 @@ async def add_console_token(store: Store, tenant_id: str) -> str:
         store, tenant_id, lambda tenant: tenant.model_copy(update={"console_tokens": (token,)})
     )
     return text
+
+
+async def change_tenant(store: Store, tenant_id: str, change: Callable[[Tenant], Tenant]) -> None:
+    """What no use case does, or what is to leave no entry in the log."""
+    changed = change(await read_tenant(store, tenant_id))
+    await store.batch(tenant_id, [Upsert(changed.to_document())])
 
 
 async def settle(application: Application) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from administration.events import Administration
 from administration.mappings import Mappings
 from directory.condition import Compare
 from directory.documents import Event, new_resource_id
@@ -103,8 +104,11 @@ class Tenant:
     @property
     def mappings(self) -> Mappings:
         """The tenant's mappings, as an operator changes them."""
-        application = self.muster.application
-        return Mappings(application.service, self.tenant_id)
+        return self.changing(Mappings)
+
+    def changing[A: Administration](self, subject: type[A]) -> A:
+        """What an operator changes of the tenant."""
+        return subject(self.muster.application.service, self.tenant_id)
 
     async def settle(self) -> None:
         """Wait until everything that was committed is reconciled."""

@@ -7,8 +7,7 @@ from pydantic import Field
 
 from administration import tokens as administration
 from administration.reading.health import read_health
-from administration.tenants import AdministrationError
-from administration.tenants import set_provisioning as set_state
+from administration.tenants import AdministrationError, Tenancy
 from administration.tokens import ListedToken
 from console.api.models import Answer, Body, Event, Moment, Parameters
 from console.api.operation import Call, Operation
@@ -138,11 +137,8 @@ async def read_overview(call: Call[Parameters, None]) -> Overview:
 
 async def set_provisioning(call: Call[Parameters, ProvisioningState]) -> ProvisioningAnswer:
     """Accept Entra ID's writes, or refuse them."""
-    state = call.body.state
-    service = call.deployment.service
-    now, retention = service.now(), service.retention
-    await set_state(call.store, call.tenant_id, state, now, call.actor, retention)
-    return ProvisioningAnswer(state=state)
+    tenant = await call.changing(Tenancy).set_provisioning(call.body.state)
+    return ProvisioningAnswer(state=tenant.provisioning)
 
 
 async def list_tokens(call: Call[Parameters, None]) -> Tokens:
@@ -155,36 +151,22 @@ async def list_tokens(call: Call[Parameters, None]) -> Tokens:
 async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
     """Create a token and show it, this once."""
     new = call.body
-    text = await administration.create_token(
-        call.store,
-        call.tenant_id,
-        new.kind,
-        call.deployment.service.now(),
-        new.note,
-        connection_id=new.connection_id,
-        expires=new.expires,
-        actor=call.actor,
-        retention=call.deployment.service.retention,
+    text = await call.changing(administration.Tokens).create(
+        new.kind, new.note, connection_id=new.connection_id, expires=new.expires
     )
     return FreshToken(token=text)
 
 
 async def rotate_token(call: Call[Parameters, Rotation]) -> FreshToken:
     """Create a token in place of another, which goes on working for a while."""
-    token = _known(call)
-    service, overlap = call.deployment.service, timedelta(hours=call.body.overlap_hours)
-    text = await administration.rotate_token(
-        call.store, call.tenant_id, token, service.now(), overlap, call.actor, service.retention
-    )
+    overlap = timedelta(hours=call.body.overlap_hours)
+    text = await call.changing(administration.Tokens).rotate(_known(call), overlap)
     return FreshToken(token=text)
 
 
 async def revoke_token(call: Call[Parameters, None]) -> None:
     """End a token. Servers notice within seconds."""
-    token, service = _known(call), call.deployment.service
-    await administration.revoke_token(
-        call.store, call.tenant_id, token, service.now(), call.actor, service.retention
-    )
+    await call.changing(administration.Tokens).revoke(_known(call))
 
 
 def _known[Q, B](call: Call[Q, B]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from administration.reading.previews import read_preview
-from administration.tenants import read_tenant, replace_policy
+from administration.tenants import Tenancy
 from console.api.models import Answer, Body, Parameters, PreviewAnswer
 from console.api.operation import Call, Operation
 from directory.documents import REASONS, Reason
@@ -79,9 +79,10 @@ async def preview_policy(call: Call[Parameters, ProposedPolicy]) -> PreviewAnswe
 async def save_policy(call: Call[Parameters, SavedPolicy]) -> PolicyAnswer:
     """Save the policy. It is applied to every user afterwards."""
     wanted = call.body.of(call.tenant.policy)
-    service = call.deployment.service
-    await replace_policy(service, call.tenant, wanted, call.actor, confirmed=call.body.confirmed)
-    return PolicyAnswer.model_validate((await read_tenant(call.store, call.tenant_id)).policy)
+    saved = await call.changing(Tenancy).replace_policy(
+        call.tenant, wanted, confirmed=call.body.confirmed
+    )
+    return PolicyAnswer.model_validate(saved.policy)
 
 
 OPERATIONS = (

@@ -6,8 +6,8 @@ from typing import Literal
 from starlette.responses import Response
 
 from administration.reading.health import read_health
-from administration.tenants import set_provisioning as set_state
-from administration.tokens import KINDS, create_token, list_tokens, revoke_token, rotate_token
+from administration.tenants import Tenancy
+from administration.tokens import KINDS, Tokens, list_tokens
 from console.visit import NoSuchPage, Page, Visit
 from directory.tenants import ENTRA_CONNECTION
 
@@ -47,8 +47,7 @@ async def set_provisioning(visit: Visit) -> Response:
     state = next((each for each in STATES if each == visit.given("state")), None)
     if state is None:
         raise NoSuchPage("Provisioning is either enabled or disabled.")
-    retention = visit.service.retention
-    await set_state(visit.store, visit.tenant_id, state, visit.now, visit.actor, retention)
+    await visit.changing(Tenancy).set_provisioning(state)
     return visit.go("", told=state)
 
 
@@ -57,27 +56,20 @@ async def make_token(visit: Visit) -> Response:
     kind = next((each for each in KINDS if each == visit.given("kind")), None)
     if kind is None:
         raise NoSuchPage("There is no such kind of token.")
-    text = await create_token(
-        visit.store,
-        visit.tenant_id,
+    text = await visit.changing(Tokens).create(
         kind,
-        visit.now,
         visit.given("note")[:100],
         connection_id=visit.given("connection") or ENTRA_CONNECTION,
-        actor=visit.actor,
-        retention=visit.service.retention,
     )
     return await _shown(visit, text)
 
 
 async def change_token(visit: Visit) -> Response:
     """Rotate a token, which shows the new one, or revoke it."""
-    token, by, retention = visit.path("token"), visit.actor, visit.service.retention
-    store, tenant_id, now = visit.store, visit.tenant_id, visit.now
+    token, tokens = visit.path("token"), visit.changing(Tokens)
     if visit.given("do") == "rotate":
-        text = await rotate_token(store, tenant_id, token, now, OVERLAP, by, retention)
-        return await _shown(visit, text, replaced=token)
-    await revoke_token(store, tenant_id, token, now, by, retention)
+        return await _shown(visit, await tokens.rotate(token, OVERLAP), replaced=token)
+    await tokens.revoke(token)
     return visit.go("", told="token-revoked")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from administration.reading.previews import read_preview
-from administration.tenants import replace_policy
+from administration.tenants import Tenancy
 from console.pages.words import reason_in_words
 from console.visit import Page, Visit
 from directory.documents import REASONS, Reason
@@ -94,7 +94,7 @@ async def save(visit: Visit) -> Response:
     """Save what was previewed; the reconciler applies it to every user."""
     confirmed = visit.given("confirmed") == "yes"
     wanted = _wanted(visit)
-    await replace_policy(visit.service, visit.tenant, wanted, visit.actor, confirmed=confirmed)
+    await visit.changing(Tenancy).replace_policy(visit.tenant, wanted, confirmed=confirmed)
     return visit.go("/policy", told="policy-saved")
 
 

@@ -1,8 +1,6 @@
 """The catalog: imports, removals, and what they mean for access."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,23 +8,17 @@ import pytest
 from administration.catalog import list_catalog, parse_catalog
 from administration.catalog_change import Catalog, CatalogPlan
 from administration.grants import Grants
-from administration.tenants import AdministrationError, change_policy, change_tenant
+from administration.tenants import AdministrationError, Tenancy
 from directory.documents import ENTITLEMENT_KINDS, EntitlementKey
 from directory.reading import every
 from directory.store import Document, Query
 from scim.writing import Service
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment, change_tenant
 from tests.reconciler.world import Hooked
 from tests.scim.messages import ENTERPRISE, create_group, create_user
 
 CENTER = {"kind": "costCenterMembership", "key": "cc-7", "displayName": "Seven"}
 DESK = {"kind": "receptionAssignment", "key": "front", "displayName": "Front desk"}
-
-
-@pytest.fixture
-async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
-    async with running(tmp_path) as environment:
-        yield environment
 
 
 def catalog_of(environment: Environment) -> Catalog:
@@ -64,10 +56,7 @@ async def holds(environment: Environment, user: str) -> list[str]:
 
 
 async def use_cost_centers(environment: Environment) -> None:
-    application = environment.application
-    rule = {"cost_center_from_attribute": True}
-    now = application.service.now()
-    await change_policy(application.store, TENANT, rule, application.relay.submit, now)
+    await environment.changing(Tenancy).change_policy({"cost_center_from_attribute": True})
 
 
 async def test_an_import_and_what_it_would_do(environment: Environment) -> None:

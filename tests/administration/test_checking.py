@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from administration.clients import add_secret
-from administration.directories import register_directory
-from administration.tenants import change_tenant
-from administration.tokens import create_token
+from administration.clients import Clients
+from administration.directories import Directories
+from administration.tokens import Tokens
 from directory.store import Delete
 from directory.tenants import CLAIM_ID, Tenant, directory_partition
 from tests.administration.operating import Operator
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment, change_tenant, running
 from tests.trust.issuer import DIRECTORY, Issuer, publishing
 from wiring import utc_now
 
@@ -114,9 +113,8 @@ class TestEntraTokens:
 
     @pytest.fixture(autouse=True)
     async def registered(self, muster: Environment) -> None:
-        store = muster.application.store
-        await register_directory(store, TENANT, DIRECTORY)
-        await change_tenant(store, TENANT, without_tokens)
+        await muster.changing(Directories).register(DIRECTORY)
+        await change_tenant(muster.application.store, TENANT, without_tokens)
 
     async def test_ready(self, muster: Environment, issuer: Issuer) -> None:
         code, found = await check(muster, issuer)
@@ -152,8 +150,8 @@ class TestEntraTokens:
         code, found = await check(muster, issuer)
         assert (code, found["Entra ID's tokens"]["state"]) == (1, "failing")
         assert remedy in found["Entra ID's tokens"]["remedy"]
-        store, (connection, *_) = muster.application.store, await connections(muster)
-        token = await create_token(store, TENANT, "scim", utc_now(), connection_id=connection)
+        connection, *_ = await connections(muster)
+        token = await muster.changing(Tokens).create("scim", connection_id=connection)
         code, found = await check(muster, issuer)
         assert (code, found["Entra ID's tokens"]["state"]) == (0, "warning")
         assert await connects(muster, token)
@@ -165,9 +163,9 @@ async def connections(muster: Environment) -> list[str]:
 
 
 async def test_what_expires_soon_is_told(muster: Environment, issuer: Issuer) -> None:
-    store, now = muster.application.store, utc_now()
-    token = await create_token(store, TENANT, "scim", now, expires=now + timedelta(days=29))
-    await add_secret(store, TENANT, "entra", now, timedelta(days=31))
+    soon = utc_now() + timedelta(days=29)
+    token = await muster.changing(Tokens).create("scim", expires=soon)
+    await muster.changing(Clients).add_secret("entra", timedelta(days=31))
     code, found = await check(muster, issuer)
     assert code == 0
     expiring = {item for item in found if item.startswith("expiry")}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from administration import directories
-from administration.directories import claim_directory, holder_of, register_directory
+from administration.directories import Directories, claim_directory, holder_of
 from administration.tenants import AdministrationError, create_tenant
-from directory.sqlite import SqliteStore
 from directory.store import Store
+from scim.writing import Service
 from tests.administration.operating import Operator
 from tests.environment import client_of
 from trust.cloud import Cloud
@@ -21,12 +21,13 @@ SECOND = "9d1e6a42-77aa-4f0b-8c3d-2b9e0d5c6f02"
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = SqliteStore(tmp_path / "muster.sqlite")
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """What changes the tenants acme and other."""
+    application = build(Settings(data=tmp_path))
     for name in ("acme", "other"):
-        await create_tenant(store, name, name.title(), "eu")
-    yield store
-    await store.close()
+        await create_tenant(application.store, name, name.title(), "eu")
+    yield application.service
+    await application.close()
 
 
 def test_a_directory_is_one_tenants(operator: Operator) -> None:
@@ -58,33 +59,35 @@ def test_which_tokens_count(operator: Operator) -> None:
     assert operator.does("tenant", "entra", "acme") == row
 
 
-async def test_what_a_death_leaves_behind_is_taken_over(store: Store) -> None:
+async def test_what_a_death_leaves_behind_is_taken_over(service: Service) -> None:
     """Claim first, tenant second: a claim that no tenant stands behind holds nobody up."""
+    store = service.store
     await claim_directory(store, "acme", FIRST)
     await claim_directory(store, "never-created", SECOND)
     for directory in (FIRST, SECOND):
-        await register_directory(store, "other", directory)
+        await Directories(service, "other").register(directory)
         assert await holder_of(store, directory) == "other"
     assert await holder_of(store, FIRST) is None, "given free with the change to the second"
 
 
 async def test_of_two_that_claim_at_once_one_wins(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = service.store
     await claim_directory(store, "never-created", FIRST)
     names = directories._names
 
     async def meanwhile(store: Store, tenant_id: str, directory_id: str) -> bool:
         """Another operator is quicker."""
         monkeypatch.setattr(directories, "_names", names)
-        await register_directory(store, "other", FIRST)
+        await Directories(service, "other").register(FIRST)
         return await names(store, tenant_id, directory_id)
 
     monkeypatch.setattr(directories, "_names", meanwhile)
     with pytest.raises(AdministrationError, match="Try again"):
-        await register_directory(store, "acme", FIRST)
+        await Directories(service, "acme").register(FIRST)
     with pytest.raises(AdministrationError, match="tenant other"):
-        await register_directory(store, "acme", FIRST)
+        await Directories(service, "acme").register(FIRST)
     assert await holder_of(store, FIRST) == "other"
 
 

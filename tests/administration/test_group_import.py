@@ -1,8 +1,6 @@
 """Groups with their mappings from an earlier integration."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from administration.tenants import AdministrationError
 from directory.reading import every
 from directory.store import Query
 from scim.writing import Service
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment
 from tests.reconciler.world import Hooked
 from tests.scim.messages import add, create, create_users, group, operation, patch
 
@@ -36,12 +34,6 @@ JSON = {
         {"externalId": "e-2", "displayName": "Räume"},
     ]
 }
-
-
-@pytest.fixture
-async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
-    async with running(tmp_path) as environment:
-        yield environment
 
 
 async def load(environment: Environment, content: Any, dry_run: bool = False) -> list[Any]:

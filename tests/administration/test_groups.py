@@ -1,7 +1,5 @@
 """Groups as an administrator sees them, row by row of the product's table."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,18 +8,12 @@ from administration.reading.groups import GroupOverview, list_groups, read_group
 from directory.documents import EntitlementKey, event_id, group_id
 from directory.store import Assign, Update
 from queues.relay import parse
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment
 from tests.reconciler.world import Hooked
 from tests.scim.messages import NOBODY, add, create_group, create_users, operation, patch, remove
 
 OWNER = EntitlementKey(kind="role", key="owner")
 VISITORS = EntitlementKey(kind="role", key="visitorsAdministrator")
-
-
-@pytest.fixture
-async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
-    async with running(tmp_path) as environment:
-        yield environment
 
 
 async def seen(environment: Environment, group: str) -> GroupOverview:

@@ -1,7 +1,5 @@
 """Users made by hand, what they are given by hand, and how Entra ID adopts them."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from directory.reading import every
 from directory.store import Query
 from directory.tenants import Policy
 from scim.writing import Service
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment
 from tests.reconciler.world import Hooked
 from tests.scim.messages import create_group, create_user, operation, patch, user
 
@@ -30,12 +28,6 @@ OWNER = EntitlementKey(kind="role", key="owner")
 VISITORS = EntitlementKey(kind="role", key="visitorsAdministrator")
 POLICY = Policy()
 BOSS = Actor(type="administrator", id="the-boss")
-
-
-@pytest.fixture
-async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
-    async with running(tmp_path) as environment:
-        yield environment
 
 
 @pytest.fixture

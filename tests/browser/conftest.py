@@ -16,7 +16,7 @@ import pytest
 from oidc_provider_mock import User, run_server_in_thread
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from administration.directories import register_directory
+from administration.directories import Directories
 from console.one_time import one_time_link
 from directory.documents import new_resource_id
 from directory.tenants import Policy
@@ -180,7 +180,7 @@ def registered(console_host: Host, tenant: Tenant) -> Tenant:
     """The tenant of the provider's people, the only one with their directory."""
 
     async def register(application: Application) -> None:
-        await register_directory(application.store, tenant.tenant_id, DIRECTORY)
+        await Directories(application.service, tenant.tenant_id).register(DIRECTORY)
 
     on_state(console_host, register)
     return tenant

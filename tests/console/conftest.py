@@ -7,9 +7,10 @@ import httpx
 import pytest
 from oidc_provider_mock import User, run_server_in_thread
 
-from administration.directories import register_directory
+from administration.directories import Directories
+from console.api.operation import PATH
 from console.one_time import one_time_link
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment, add_console_token, client_of, running
 from wiring import utc_now
 
 BASE = "http://127.0.0.1:7071"
@@ -45,7 +46,7 @@ async def environment(tmp_path: Path, authority: str) -> AsyncIterator[Environme
     async with running(
         tmp_path, console_authority=authority, console_client_id=CLIENT
     ) as environment:
-        await register_directory(environment.application.store, TENANT, DIRECTORY)
+        await environment.changing(Directories).register(DIRECTORY)
         yield environment
 
 
@@ -62,6 +63,14 @@ async def owner(environment: Environment, browser: httpx.AsyncClient) -> httpx.A
     link = await one_time_link(environment.application.store, TENANT, BASE, utc_now())
     assert (await browser.get(link)).headers["location"] == "/console"
     return browser
+
+
+@pytest.fixture
+async def api(environment: Environment) -> AsyncIterator[httpx.AsyncClient]:
+    """The API of the console, with a token of its own kind."""
+    token = await add_console_token(environment.application.store, TENANT)
+    async with client_of(environment.application.console, PATH, token) as client:
+        yield client
 
 
 def client(environment: Environment) -> httpx.AsyncClient:

@@ -1,11 +1,8 @@
 """The console's JSON API: the same use cases as the pages, for a bearer token."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
-from administration.tokens import create_token
 from console.api.operation import PATH
 from directory.condition import Compare
 from directory.documents import Event
@@ -17,8 +14,7 @@ from tests.console.organisation import (
     Organisation,
     organisation,
 )
-from tests.environment import TENANT, Environment, client_of
-from wiring import utc_now
+from tests.environment import TENANT, Environment
 
 
 def sent(*some: object) -> list[dict[str, str]]:
@@ -32,14 +28,6 @@ async def acme(environment: Environment, api: httpx.AsyncClient) -> Organisation
     for seconds, so the token comes first."""
     assert api
     return await organisation(environment)
-
-
-@pytest.fixture
-async def api(environment: Environment) -> AsyncIterator[httpx.AsyncClient]:
-    """Its API, with a token of its own kind."""
-    token = await create_token(environment.application.store, TENANT, "console", utc_now())
-    async with client_of(environment.application.console, PATH, token) as client:
-        yield client
 
 
 async def test_a_mapping_is_previewed_saved_and_explained(

@@ -18,7 +18,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from administration.manual_users import ManualUsers
-from administration.tokens import create_token
+from administration.tokens import Tokens
 from console.api.application import OPERATIONS
 from console.api.openapi import document
 from console.api.operation import PATH, Operation
@@ -27,7 +27,7 @@ from directory.store import Assign, Query, Update
 from tests.console.organisation import ADD_IN, organisation
 from tests.environment import TENANT, client_of, running
 from tests.scim.test_fuzz import examples
-from wiring import Application, Settings, build, utc_now
+from wiring import Application, Settings, build
 
 KEPT = [
     checks.content_type_conformance,
@@ -78,7 +78,7 @@ async def _prepare(folder: Path) -> Prepared:
         (stored,) = (await store.query(TENANT, query)).items
         failing = Update(stored.document["id"], (Assign(("state",), "failed"),))
         await store.batch(TENANT, [failing])
-        token = await create_token(store, TENANT, "console", utc_now())
+        token = await environment.changing(Tokens).create("console")
         access = environment.access.headers["Authorization"].removeprefix("Bearer ")
         ids = {
             "userId": [acme.ada, acme.carl, by_hand],

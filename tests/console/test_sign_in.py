@@ -9,14 +9,13 @@ import jwt
 import pytest
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from administration.tenants import change_tenant
 from console.application import HEADERS
 from console.one_time import one_time_link
 from console.pages import PAGES
 from console.session import Cookies
 from console.sign_in import local_path
 from tests.console.conftest import BASE, client
-from tests.environment import TENANT, Environment
+from tests.environment import TENANT, Environment, change_tenant
 from wiring import utc_now
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from administration.demo import TENANT, prepare_demo
 from directory.documents import EntitlementKey
+from scim.writing import Service
 from tests.consistency import assert_consistent
 from tests.crash import mortal
 from tests.crash.mortal import process
@@ -168,7 +169,7 @@ OPERATIONS = {
 async def prepare(folder: Path) -> Base:
     """Make the state to start from, settled."""
     store = mortal.open_store(folder / DATABASE)
-    await prepare_demo(store, folder, "eu", utc_now)
+    await prepare_demo(Service(store, lambda *_: None, utc_now, {}), folder, "eu")
     await store.close()
     base = Base(folder, [], {})
     async with process(folder) as muster:

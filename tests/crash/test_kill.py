@@ -69,7 +69,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def _gather_crowd(folder: Path) -> None:
     application = build(Settings(data=folder))
-    await prepare_demo(application.store, folder, "eu", utc_now)
+    await prepare_demo(application.service, folder, "eu")
     await application.close()
     async with process(folder) as muster:
         requests = (muster.client.post("/Users", json=user(f"u{n}")) for n in range(CROWD))

@@ -6,17 +6,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from administration.connections import create_connection
-from administration.tenants import AdministrationError, change_tenant, create_tenant, read_tenant
-from administration.tokens import create_token, revoke_token
-from directory.sqlite import SqliteStore
+from administration.connections import Connections
+from administration.tenants import AdministrationError, create_tenant, read_tenant
+from administration.tokens import Tokens
 from directory.tenants import Tenant as StoredTenant
 from directory.tenants import Token
+from tests.environment import change_tenant
 from tests.scim.messages import NOBODY, create_user, patch, user
 from tests.transports import Muster, Tenant, beside
 from trust.authenticator import Authenticator
 from trust.refusal import Unproven
 from trust.tokens import TokenKind, bearer_tokens
+from wiring import Settings, build
 
 SECRET = "0" * 64
 CHANGED_SECRET = str.maketrans("0123456789abcdef", "123456789abcdef0")
@@ -95,12 +96,11 @@ async def test_two_tokens_live_at_once_and_a_revoked_or_expired_one_is_refused(
     tenant: Tenant,
 ) -> None:
     """Product section 2: rotation."""
-    store, now = tenant.muster.store, datetime.now(UTC)
-    id = tenant.tenant_id
-    expired = await create_token(store, id, "scim", now, expires=now - timedelta(seconds=1))
-    revoked = await create_token(store, id, "scim", now, expires=now + timedelta(days=1))
-    await revoke_token(store, id, revoked.split("_")[3], now)
-    second = await create_token(store, id, "scim", now, expires=now + timedelta(days=1))
+    now, tokens = datetime.now(UTC), tenant.changing(Tokens)
+    expired = await tokens.create("scim", expires=now - timedelta(seconds=1))
+    revoked = await tokens.create("scim", expires=now + timedelta(days=1))
+    await tokens.revoke(revoked.split("_")[3])
+    second = await tokens.create("scim", expires=now + timedelta(days=1))
     statuses = []
     for token in (tenant.token, second, expired, revoked):
         client = await tenant.muster.scim(token)
@@ -110,16 +110,16 @@ async def test_two_tokens_live_at_once_and_a_revoked_or_expired_one_is_refused(
 
 async def test_a_third_token_of_a_connection_is_refused(tenant: Tenant) -> None:
     """Product section 2: one in use and one to take its place; others' do not count."""
-    store, now, id = tenant.muster.store, datetime.now(UTC), tenant.tenant_id
-    await create_connection(store, id, "second", "Second application")
+    new = tenant.changing(Tokens)
+    await tenant.changing(Connections).create("second", "Second application")
     pools: list[tuple[TokenKind, str]]
     pools = [("scim", "entra"), ("access", "entra"), ("console", "entra"), ("scim", "second")]
     for kind, connection in pools:
         while len(await tokens_of(tenant, kind, connection)) < 2:
-            await create_token(store, id, kind, now, connection_id=connection)
+            await new.create(kind, connection_id=connection)
         before = await tokens_of(tenant, kind, connection)
         with pytest.raises(AdministrationError, match=f"{before[0]}, {before[1]}.*revoke the one"):
-            await create_token(store, id, kind, now, connection_id=connection)
+            await new.create(kind, connection_id=connection)
         assert await tokens_of(tenant, kind, connection) == before
 
 
@@ -135,29 +135,31 @@ async def tokens_of(tenant: Tenant, kind: str, connection: str) -> list[str]:
 
 async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None:
     """Product section 2: tenants are remembered for seconds."""
-    store = SqliteStore(tmp_path / "muster.sqlite")
     now = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    application = build(Settings(data=tmp_path), lambda: now)
+    store, tokens = application.store, Tokens(application.service, "acme")
     authenticator = Authenticator(store, lambda: now, remember=5)
     await create_tenant(store, "acme", "Acme", "eu")
-    header = f"Bearer {await create_token(store, 'acme', 'scim', now)}"
+    header = f"Bearer {await tokens.create('scim')}"
     assert (await authenticator.caller(header, "scim")).connection_id == "entra"
     await change_tenant(store, "acme", lambda tenant: with_tokens(tenant, ()))
     now += timedelta(seconds=5)
     with pytest.raises(Unproven):
         await authenticator.caller(header, "scim")
-    await store.close()
+    await application.close()
 
 
 async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires(
     tmp_path: Path,
 ) -> None:
     """Also where the tenant itself is remembered for longer."""
-    store = SqliteStore(tmp_path / "muster.sqlite")
     now = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    application = build(Settings(data=tmp_path), lambda: now)
+    store, tokens = application.store, Tokens(application.service, "acme")
     authenticator = Authenticator(store, lambda: now, remember=60)
     await create_tenant(store, "acme", "Acme", "eu")
     expires = now + timedelta(seconds=5)
-    header = f"Bearer {await create_token(store, 'acme', 'scim', now, expires=expires)}"
+    header = f"Bearer {await tokens.create('scim', expires=expires)}"
     first = await authenticator.caller(header, "scim")
     assert await authenticator.caller(header, "scim") is first
     with pytest.raises(Unproven):
@@ -165,7 +167,7 @@ async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires
     now += timedelta(seconds=5)
     with pytest.raises(Unproven):
         await authenticator.caller(header, "scim")
-    await store.close()
+    await application.close()
 
 
 async def provisioned(muster: Muster) -> tuple[Tenant, str]:

@@ -1,10 +1,10 @@
 """A SCIM client that fetches its tokens, on every store and through the Functions runtime."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
-from administration.clients import add_secret
-from administration.directories import holder_of, register_directory
+from administration.clients import Clients
+from administration.directories import Directories, holder_of
 from scim.surface import HEADERS
 from tests.scim.messages import create_group, group
 from tests.transports import Tenant
@@ -12,8 +12,7 @@ from tests.transports import Tenant
 
 async def test_from_secret_to_group(tenant: Tenant) -> None:
     """Product section 2: way (c), from end to end."""
-    store, now = tenant.muster.store, datetime.now(UTC)
-    id, secret = await add_secret(store, tenant.tenant_id, "entra", now, timedelta(days=1))
+    id, secret = await tenant.changing(Clients).add_secret("entra", timedelta(days=1))
     form = {"grant_type": "client_credentials"}
     async with tenant.muster.connect("/oauth", None) as oauth:
         granted = await oauth.post("/token", data=form, auth=(id, secret))
@@ -35,7 +34,7 @@ async def test_a_directory_is_one_tenants_on_every_store(tenant: Tenant) -> None
     """Its claim lies in a partition of its own."""
     store = tenant.muster.store
     directory = str(uuid4())
-    await register_directory(store, tenant.tenant_id, directory)
+    await tenant.changing(Directories).register(directory)
     assert await holder_of(store, directory) == tenant.tenant_id
-    await register_directory(store, tenant.tenant_id, None)
+    await tenant.changing(Directories).register(None)
     assert await holder_of(store, directory) is None

@@ -5,15 +5,15 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from administration.clients import add_secret
-from administration.connections import create_connection
-from administration.tokens import create_token
+from administration.clients import Clients
+from administration.connections import Connections
+from administration.tokens import Tokens
 from scim.surface import Surface
 from tests.scim.messages import (
     ENTERPRISE,
@@ -58,8 +58,7 @@ class Known:
         page = (await tenant.scim.get("/Users", params={"cursor": "", "count": 1})).json()
         etag = (await tenant.scim.get(f"/Users/{ada}")).headers["ETag"]
         event = (await tenant.events())[0].event_id
-        store, now = tenant.muster.store, datetime.now(UTC)
-        client, _ = await add_secret(store, tenant.tenant_id, "entra", now, timedelta(days=1))
+        client, _ = await tenant.changing(Clients).add_secret("entra", timedelta(days=1))
         cursor = page["nextCursor"]
         users = (await tenant.api.get("/users", params={"limit": 1})).json()
         return cls(
@@ -544,10 +543,8 @@ async def test_two_tenants_may_use_the_same_values(tenant: Tenant, other: Tenant
 async def second_connection(tenant: Tenant) -> httpx.AsyncClient:
     """A client of another Enterprise Application of the same organisation. Call it before the
     tenant's first request: a server remembers tenants for seconds."""
-    store, id = tenant.muster.store, tenant.tenant_id
-    await create_connection(store, id, "second", "Second application")
-    now = datetime.now(UTC)
-    token = await create_token(store, id, "scim", now, connection_id="second")
+    await tenant.changing(Connections).create("second", "Second application")
+    token = await tenant.changing(Tokens).create("scim", connection_id="second")
     return await tenant.muster.scim(token)
 
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import wiring
-from administration.tokens import create_token
+from administration.tokens import Tokens
 from console.one_time import one_time_link
 from console.pages import PAGES
 from directory.condition import Compare
@@ -273,7 +273,7 @@ async def test_a_store_that_fails_is_told_without_what_it_was_given(
     heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[str], Exception]
 ) -> None:
     async with running(tmp_path) as muster:
-        token = await create_token(muster.application.store, TENANT, "console", wiring.utc_now())
+        token = await muster.changing(Tokens).create("console")
         api = client_of(muster.application.console, "/console/api", token)
         assert (await api.get("/policy")).status_code == 200
         assert (await muster.client.get("/Users")).status_code == 200

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from administration.directories import register_directory
+from administration.directories import Directories
 from tests.environment import Environment, running
 from tests.trust.issuer import DIRECTORY, TENANT, Issuer, publishing
 
@@ -21,5 +21,5 @@ async def issuer() -> AsyncIterator[Issuer]:
 async def muster(tmp_path: Path, issuer: Issuer) -> AsyncIterator[Environment]:
     """A Muster that takes the issuer for Entra ID."""
     async with running(tmp_path, tenant_id=TENANT, entra_login_url=issuer.url) as environment:
-        await register_directory(environment.application.store, TENANT, DIRECTORY)
+        await environment.changing(Directories).register(DIRECTORY)
         yield environment

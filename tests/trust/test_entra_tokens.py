@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from administration.connections import create_connection
-from administration.directories import change_entra_trust, register_directory
-from administration.tenants import change_tenant, create_tenant
-from tests.environment import Environment
+from administration.connections import Connections
+from administration.directories import Directories
+from administration.tenants import create_tenant
+from tests.environment import Environment, change_tenant
 from tests.scim.messages import user
 from tests.trust.issuer import (
     DIRECTORY,
@@ -291,37 +291,35 @@ class TestWhatATenantSays:
     async def test_audience_and_applications(self, muster: Environment, issuer: Issuer) -> None:
         own = issuer.token(aud="api://muster", appid="22222222-0000-0000-0000-000000000000")
         assert (await ask(muster, own)).status_code == 401
-        store = muster.application.store
         changes = {
             "audiences": ("api://muster",),
             "applications": ("22222222-0000-0000-0000-000000000000",),
         }
-        await change_entra_trust(store, TENANT, changes)
+        await muster.changing(Directories).change_trust(changes)
         forget(muster)
         assert (await ask(muster, own)).status_code == 200
         assert (await ask(muster, issuer.token())).status_code == 401, "in place of the default"
 
     async def test_it_may_refuse_them(self, muster: Environment, issuer: Issuer) -> None:
-        await change_entra_trust(muster.application.store, TENANT, {"accepted": False})
+        await muster.changing(Directories).change_trust({"accepted": False})
         assert (await ask(muster, issuer.token())).status_code == 401
         assert (await ask(muster, muster.token)).status_code == 200
 
     async def test_they_are_the_connection_entra_whatever_else_there_is(
         self, muster: Environment, issuer: Issuer
     ) -> None:
-        store = muster.application.store
-        await create_connection(store, TENANT, "a-first", "Another")
+        await muster.changing(Connections).create("a-first", "Another")
         headers = {"Authorization": f"Bearer {issuer.token()}"}
         created = await muster.client.post(
             "/Groups", json={"displayName": "Sales"}, headers=headers
         )
-        stored = await store.read(TENANT, f"group:{created.json()['id']}")
+        stored = await muster.application.store.read(TENANT, f"group:{created.json()['id']}")
         assert stored.document["connectionId"] == "entra"
 
     async def test_another_directory_takes_the_first_ones_place(
         self, muster: Environment, issuer: Issuer
     ) -> None:
-        await register_directory(muster.application.store, TENANT, OTHER_DIRECTORY)
+        await muster.changing(Directories).register(OTHER_DIRECTORY)
         assert (await ask(muster, issuer.token())).status_code == 401
         assert (await ask(muster, issuer.token(tid=OTHER_DIRECTORY))).status_code == 200
 
@@ -329,9 +327,9 @@ class TestWhatATenantSays:
         self, muster: Environment, issuer: Issuer
     ) -> None:
         """Only who proves to be of the directory is told where it is at home."""
-        store = muster.application.store
-        await create_tenant(store, "elsewhere", "Elsewhere", "us")
-        await register_directory(store, "elsewhere", OTHER_DIRECTORY)
+        service = muster.application.service
+        await create_tenant(service.store, "elsewhere", "Elsewhere", "us")
+        await Directories(service, "elsewhere").register(OTHER_DIRECTORY)
         proven = await ask(muster, issuer.token(tid=OTHER_DIRECTORY))
         assert (proven.status_code, '"us"' in proven.json()["detail"]) == (403, True)
         assert (await ask(muster, with_claims(issuer, tid=OTHER_DIRECTORY))).status_code == 401

@@ -15,16 +15,15 @@ import jwt
 import pytest
 from starlette.responses import Response
 
-from administration.clients import add_secret, federate, remove_client, revoke_secret
-from administration.connections import create_connection
-from administration.directories import register_directory
-from administration.tenants import change_tenant, create_tenant
+from administration.clients import Clients
+from administration.connections import Connections
+from administration.directories import Directories
+from administration.tenants import create_tenant
 from directory.tenants import Tenant
-from tests.environment import Environment
+from tests.environment import Environment, change_tenant
 from tests.scim.messages import create_group, group, user
 from tests.trust.issuer import DIRECTORY, OTHER_DIRECTORY, TENANT, Issuer, encoded, signed
 from trust.tokens import presented
-from wiring import utc_now
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 GRANT = {"grant_type": "client_credentials"}
@@ -78,8 +77,8 @@ class Client:
 async def client(muster: Environment) -> AsyncIterator[Client]:
     """The client of the connection `hr`."""
     application = muster.application
-    await create_connection(application.store, TENANT, "hr", "HR system")
-    id, secret = await add_secret(application.store, TENANT, "hr", utc_now(), YEAR)
+    await muster.changing(Connections).create("hr", "HR system")
+    id, secret = await muster.changing(Clients).add_secret("hr", YEAR)
     transport = httpx.ASGITransport(app=application.oauth)
     async with httpx.AsyncClient(transport=transport, base_url="http://muster.test") as http:
         yield Client(muster, http, id, secret)
@@ -261,8 +260,8 @@ class TestRotation:
     """Secrets come and go, and tokens with them."""
 
     async def test_a_second_secret_works_beside_the_first(self, client: Client) -> None:
-        store = client.muster.application.store
-        id, second = await add_secret(store, TENANT, "hr", utc_now(), YEAR, timedelta(hours=1))
+        clients = client.muster.changing(Clients)
+        id, second = await clients.add_secret("hr", YEAR, timedelta(hours=1))
         assert id == client.id
         client.forget()
         for secret in (client.secret, second):
@@ -278,8 +277,8 @@ class TestRotation:
     async def test_a_revoked_secret_takes_its_tokens_along_during_traffic(
         self, client: Client
     ) -> None:
-        store = client.muster.application.store
-        _, second = await add_secret(store, TENANT, "hr", utc_now(), YEAR)
+        clients = client.muster.changing(Clients)
+        _, second = await clients.add_secret("hr", YEAR)
         client.forget()
         old = await client.token()
         client.secret, revoked = second, client.secret
@@ -297,7 +296,7 @@ class TestRotation:
             tasks.create_task(traffic())
             while len(seen) < 5:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-            await revoke_secret(store, TENANT, "hr", shown.token_id)
+            await clients.revoke_secret("hr", shown.token_id)
             client.forget()
         assert seen[0] == (200, 200)
         assert {after for _, after in seen} == {200}, "the other secret's token is not touched"
@@ -316,7 +315,7 @@ class TestRotation:
 
     async def test_a_client_that_is_removed_is_gone(self, client: Client) -> None:
         token = await client.token()
-        await remove_client(client.muster.application.store, TENANT, "hr")
+        await client.muster.changing(Clients).remove("hr")
         client.forget()
         assert await client.status(token) == 401
         assert (await client.asks(client.body)).status_code == 401
@@ -409,9 +408,9 @@ async def test_it_opens_nothing_but_scim(client: Client) -> None:
 
 
 async def test_a_client_of_another_tenant_gets_its_own_tenants_token(client: Client) -> None:
-    store = client.muster.application.store
-    await create_tenant(store, "other", "Other", "eu")
-    id, secret = await add_secret(store, "other", "entra", utc_now(), YEAR)
+    service = client.muster.application.service
+    await create_tenant(service.store, "other", "Other", "eu")
+    id, secret = await Clients(service, "other").add_secret("entra", YEAR)
     for form in ({"client_id": id}, {"client_secret": secret}):
         assert (await client.asks({**client.body, **form})).status_code == 401
     own = {**GRANT, "client_id": id, "client_secret": secret}
@@ -438,11 +437,8 @@ class TestWorkloadIdentity:
     async def federated(self, client: Client, issuer: Issuer) -> Client:
         """The client, which a workload's identity may stand in for."""
         application = client.muster.application
-        await federate(
-            application.store,
-            TENANT,
+        await client.muster.changing(Clients).federate(
             "hr",
-            utc_now(),
             issuer=f"{issuer.url}/{OTHER_DIRECTORY}/v2.0",
             subject=SUBJECT,
             audience="api://muster",
@@ -504,5 +500,5 @@ class TestWorkloadIdentity:
         assert int(answer.headers["Retry-After"]) > 0
 
     async def test_an_assertion_is_no_bearer_token(self, federated: Client, issuer: Issuer) -> None:
-        await register_directory(federated.muster.application.store, TENANT, OTHER_DIRECTORY)
+        await federated.muster.changing(Directories).register(OTHER_DIRECTORY)
         assert await federated.status(self.assertion(issuer)) == 401
