@@ -1,4 +1,4 @@
-"""What failed, and doing it once more.
+"""What failed: doing it once more, or discarding what is left of it.
 
 An event fails when its message was delivered in vain as often as the queue allows: the event is
 marked with a reason, and the message is a dead letter. A replay makes the event pending again and
@@ -6,15 +6,18 @@ sends its dead letters once more, or the event itself where there is none. Recon
 idempotent, so a replay is safe beside a running server, twice, and at any time; should it be
 interrupted, the timer finds the event pending. Who replayed what is an entry in the log of the
 tenant, written with the event, or before a dead letter of an event that did not fail is sent.
+
+Discarding removes a dead letter and nothing else, so it is for those that nothing waits for: the
+event is done or gone, or the message is none of Muster's.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import batched
 from typing import Literal, cast
 
 from administration.events import OPERATOR, administrative_event
-from administration.tenants import AdministrationError
+from administration.tenants import AdministrationError, Overtaken, read_tenant
 from directory.condition import All, Compare, Condition
 from directory.documents import RETENTION, Actor, Event, Model, event_id
 from directory.reading import every, every_tenant
@@ -98,6 +101,16 @@ class Replayed(Model):
     """Failed events that are pending again."""
     letters: int = 0
     """Dead letters that were sent again, those of the events included."""
+
+
+class Discarded(Model):
+    """Dead letters that were removed for good."""
+
+    letters: tuple[Letter, ...]
+
+
+class NoSuchLetter(AdministrationError):
+    """There is no dead letter of this message id, or not any more."""
 
 
 class NotFailed(AdministrationError):
@@ -186,9 +199,52 @@ class Replay:
             if (event := _event_of(one))
         ]
         if readable:
-            await self._trace([event for _, event in readable if event.event_id not in reopened])
+            others = [event for _, event in readable if event.event_id not in reopened]
+            await self._trace("replay", others)
             letter_count = await self._dead_letters.resubmit([id for id, _ in readable])
         return Replayed(events=len(reopened), letters=letter_count)
+
+    async def discard(self, message_ids: Collection[str]) -> Discarded:
+        """Remove the dead letters with these message ids for good. Each of them is looked at
+        before the first one goes: one whose event is still to be applied refuses them all. Raises
+        NoSuchLetter, and Overtaken where somebody else was at work on them."""
+        found = [
+            letter
+            for some in (await self._letters()).values()
+            for letter in some
+            if letter.id in message_ids
+        ]
+        for id in message_ids:
+            if all(letter.id != id for letter in found):
+                raise NoSuchLetter(
+                    f"There is no dead letter {id[:100]}, or not any more.", "replay --list"
+                )
+        shown = {letter.sequence_number: await self._settled(letter) for letter in found}
+        await self._trace("discard", [event for letter in found if (event := _event_of(letter))])
+        removed = await self._dead_letters.discard([*shown])
+        if left := len(found) - len(removed):
+            raise Overtaken(
+                f"{left} of {len(found)} dead letters were not discarded: somebody else replays or "
+                "discards them at this moment. Look again in a minute."
+            )
+        return Discarded(letters=tuple(shown[number] for number in removed))
+
+    async def _settled(self, letter: DeadLetter) -> Letter:
+        """How a dead letter that nothing waits for is shown. Raises AdministrationError for any
+        other: without the message its event would stay as it is, or be sent again."""
+        shown, event = await self._shown(letter), _event_of(letter)
+        if shown is None:
+            raise AdministrationError(
+                f"The dead letter {letter.id[:100]} is kept: its event has failed. Replay the "
+                "event; then its dead letter is gone.",
+                f"replay {event.event_id if event else ''}",
+            )
+        if shown.event == "pending":
+            raise AdministrationError(
+                f"The dead letter {letter.id[:100]} is kept: its event is still to be applied, and "
+                "is sent again by itself. Once that is done, discard the dead letter."
+            )
+        return shown
 
     async def _reopen_and_send(
         self, page: Sequence[Stored], letters: Mapping[str, Sequence[DeadLetter]]
@@ -198,27 +254,35 @@ class Replay:
         await self._send([event for event in reopened if event.event_id not in letters], ())
         return {event.event_id for event in reopened}
 
-    async def _trace(self, events: Sequence[EventMessage]) -> None:
-        """Say in each tenant's log whose dead letters are sent again though none failed."""
+    async def _trace(
+        self, operation: Literal["replay", "discard"], events: Sequence[EventMessage]
+    ) -> None:
+        """Say in each tenant's log whose dead letters are sent again though none failed, or are
+        discarded."""
         by_tenant: dict[str, list[str]] = {}
         for event in sorted(events, key=lambda one: one.event_id):
             by_tenant.setdefault(event.tenant_id, []).append(event.event_id)
         for tenant_id, ulids in by_tenant.items():
+            try:
+                await read_tenant(self._store, tenant_id)
+            except AdministrationError:
+                continue  # nobody would read it
             for some in batched(dict.fromkeys(ulids), NAMED, strict=False):
-                entry = self._entry(tenant_id, "Tenant", tenant_id, some)
+                entry = self._entry(operation, tenant_id, "Tenant", tenant_id, some)
                 await self._store.batch(tenant_id, [Create(entry.to_document())])
 
     def _entry(
         self,
+        operation: Literal["replay", "discard"],
         tenant_id: str,
         resource_type: Literal["User", "Group", "Tenant"],
         resource_id: str,
         ulids: Sequence[str],
     ) -> Event:
-        """The log entry of a replay."""
+        """The log entry of a replay, or of a discard."""
         return administrative_event(
             tenant_id,
-            "replay",
+            operation,
             resource_type,
             resource_id,
             [f"event {ulid}" for ulid in ulids],
@@ -262,7 +326,7 @@ class Replay:
                 if "reason" in stored.document:
                     changes += (Unset(("reason",)),)
                 about = stored.document["resourceType"], stored.document["resourceId"]
-                entry = self._entry(tenant_id, *about, (ulid,))
+                entry = self._entry("replay", tenant_id, *about, (ulid,))
                 update = Update(event_id(ulid), changes, stored.etag)
                 await self._store.batch(tenant_id, [update, Create(entry.to_document())])
             except NotFound:

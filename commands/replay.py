@@ -1,4 +1,4 @@
-"""`manage.py replay`: what failed, and doing it once more."""
+"""`manage.py replay`: what failed, doing it once more, or discarding what is left of it."""
 
 from typing import Annotated, Any
 
@@ -23,14 +23,21 @@ def replay(
     listing: Annotated[
         bool, typer.Option("--list", help="Show what failed; so does the command alone.")
     ] = False,
+    discard: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MESSAGE",
+            help="Remove this dead letter for good, by its message id; may be repeated.",
+        ),
+    ] = None,
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the events that failed and the dead letters, or replay one or all of them. A replay is
     safe at any time: an event says whose access to compute anew, and that is done from what is
-    true then."""
-    if sum((event is not None, everything, listing)) > 1:
-        raise typer.BadParameter("Give an event, or --all, or --list.")
+    true then. Dead letters whose event is done or gone, and unreadable ones, can be discarded."""
+    if sum((event is not None, everything, listing, bool(discard))) > 1:
+        raise typer.BadParameter("Give an event, or --all, or --list, or --discard.")
 
     async def use(application: wiring.Application) -> Any:
         if tenant is not None:
@@ -45,21 +52,31 @@ def replay(
                 now=wiring.utc_now,
                 retention=retention,
             )
+            if discard:
+                return await replaying.discard(discard)
             if event is not None:
                 return await replaying.one(event)
             return await (replaying.everything() if everything else replaying.failures())
 
     found = run(use).model_dump(mode="json", by_alias=True)
-    if as_json or "more" not in found:
+    if as_json:
+        show(found, as_json, ())
+    elif discard:
+        show([_letter_row(one) for one in found["letters"]], as_json, LETTER_COLUMNS, "Discarded")
+    elif "more" in found:
+        _show_failures(found)
+    else:
         show(found, as_json, ("events", "letters"))
-        return
+
+
+def _show_failures(found: dict[str, Any]) -> None:
     if not (found["events"] or found["letters"]):
         typer.echo("Nothing has failed.")
     if found["events"]:
-        show([_event_row(one) for one in found["events"]], as_json, EVENT_COLUMNS, "Failed events")
+        show([_event_row(one) for one in found["events"]], False, EVENT_COLUMNS, "Failed events")
     if found["letters"]:
         rows = [_letter_row(one) for one in found["letters"]]
-        show(rows, as_json, LETTER_COLUMNS, "Dead letters of other events")
+        show(rows, False, LETTER_COLUMNS, "Dead letters of other events")
     if found["more"]:
         typer.echo("There are more: replay these, or choose one tenant with --tenant.")
 

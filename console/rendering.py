@@ -62,6 +62,7 @@ OPERATIONS = {
     "entraTokens": "Accepted Entra ID tokens changed",
     "region": "Region changed",
     "replay": "Replayed",
+    "discard": "Dead letter discarded",
 }
 TOLD = {
     "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",
@@ -75,6 +76,7 @@ TOLD = {
     "user-saved": "The user is saved.",
     "user-deleted": "The user is deleted.",
     "grants-saved": "What is given by hand is saved and is being applied.",
+    "discarded": "The dead letter is discarded.",
     "replayed": "Sent again. It leaves this list once it is applied.",
 }
 

@@ -273,6 +273,7 @@ AdministrativeOperation = Literal[
     "entraTokens",
     "region",
     "replay",
+    "discard",
 ]
 """What is done by hand."""
 
@@ -292,7 +293,8 @@ class Event(StoredModel):
     resource_id: str
     attributes: tuple[str, ...] = ()
     """Names (never values) of the attributes that changed, or what else was worked on: a token by
-    its kind and id, a connection, a client's secret or a replayed event by its id."""
+    its kind and id, a connection, a client's secret, an event that was replayed or whose dead
+    letter was discarded."""
     ignored: tuple[str, ...] = ()
     """What the request carried and Muster did not take, by name."""
     scope: Literal["none", "user", "members", "group", "tenant"]

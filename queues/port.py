@@ -80,3 +80,8 @@ class DeadLetterQueue(Protocol):
         """Send the dead letters with these message ids (None: all of them) once more, as new
         messages; returns how many."""
         ...
+
+    async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
+        """Remove the dead letters in these places for good; returns those that it did. What
+        somebody else is holding stays."""
+        ...

@@ -1,11 +1,11 @@
 """What an operator does with a queue on Azure Service Bus: count, look at dead letters, send them
-once more (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
+once more or discard them (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ class Counts:
 
 
 class ServiceBusQueue:
-    """What an operator does with a queue: look at it, and send dead letters once more.
+    """What an operator does with a queue: look at it, send dead letters once more, discard them.
 
     A context manager; one call at a time. Every method raises QueueError.
     """
@@ -98,10 +98,16 @@ class ServiceBusQueue:
         async for message in self._browse(self._dead_letters):
             if wanted is None or message.message_id in wanted:
                 chosen.add(message.sequence_number or 0)
-        if not chosen:
-            return 0
-        async with self._errors(), self._dead_letter_receiver() as receiver:
-            return await self._resubmit(receiver, chosen)
+        return len(await self._take(chosen, self._send_again))
+
+    async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
+        """Remove the dead letters in these places for good; returns those that it did. What
+        somebody else is holding stays."""
+
+        async def nothing(_: Sequence[ServiceBusReceivedMessage]) -> None:
+            """They are completed, and that is all."""
+
+        return await self._take(sequence_numbers, nothing)
 
     async def counts(self) -> Counts:
         """How many messages there are now, found by browsing all of them: one round trip for
@@ -141,31 +147,52 @@ class ServiceBusQueue:
             found += len(page)
             after = page[-1].sequence_number or 0
 
-    async def _resubmit(self, receiver: ServiceBusReceiver, chosen: set[int]) -> int:
+    async def _send_again(self, messages: Sequence[ServiceBusReceivedMessage]) -> None:
+        await self._sender.send([_replay(message) for message in messages])
+
+    async def _take(
+        self,
+        sequence_numbers: Collection[int],
+        before: Callable[[Sequence[ServiceBusReceivedMessage]], Awaitable[None]],
+    ) -> list[int]:
+        """Take the dead letters in these places out, those that are there and that nobody else
+        holds, once `before` is through with them; returns which."""
+        if not sequence_numbers:
+            return []
+        async with self._errors(), self._dead_letter_receiver() as receiver:
+            return await self._take_from(receiver, set(sequence_numbers), before)
+
+    async def _take_from(
+        self,
+        receiver: ServiceBusReceiver,
+        chosen: set[int],
+        before: Callable[[Sequence[ServiceBusReceivedMessage]], Awaitable[None]],
+    ) -> list[int]:
         """Dead letters come in their own order, so those before a chosen one are held until the
         end. One seen twice means that locks run out: leave the rest to the next call."""
-        count, seen = 0, set[int]()
+        taken: list[int] = []
+        seen = set[int]()
         held: dict[int, ServiceBusReceivedMessage] = {}
         try:
             while chosen:
                 messages = await receiver.receive_messages(PAGE_MESSAGES, RECEIVE_SECONDS)
                 received = {message.sequence_number or 0: message for message in messages}
                 held |= received
-                again = [number for number in received if number in chosen]
-                await self._sender.send([_replay(received[number]) for number in again])
-                for number in again:
+                now = [number for number in received if number in chosen]
+                await before([received[number] for number in now])
+                for number in now:
                     await receiver.complete_message(held.pop(number))
-                count += len(again)
-                chosen.difference_update(again)
+                    taken.append(number)
+                chosen.difference_update(now)
                 if not messages or not seen.isdisjoint(received):
-                    _logger.warning("%d dead letters are locked by somebody else", len(chosen))
+                    _logger.warning("%d dead letters are gone or held by others", len(chosen))
                     break
                 seen.update(received)
         finally:
             for message in held.values():
                 with suppress(MessageLockLostError):  # then it is back already
                     await receiver.abandon_message(message)
-        return count
+        return taken
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:

@@ -58,6 +58,9 @@ INSERT INTO queue_message (queue, id, body, enqueued_at)
 SELECT queue, id, body, ? FROM queue_dead_letter WHERE queue = ? AND id = ?
 ORDER BY sequence_number
 """
+_DISCARD = """
+DELETE FROM queue_dead_letter WHERE queue = ? AND sequence_number = ?
+"""
 _COUNTS = """
 SELECT
     (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at <= :now),
@@ -188,6 +191,10 @@ class SqliteQueue:
         self._wake()
         return count
 
+    async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
+        """Remove the dead letters in these places for good; returns those that were there."""
+        return await self._file.write(partial(self._discard, sequence_numbers))
+
     async def counts(self) -> Counts:
         """How many messages there are now."""
         await self._bury_all_expired()
@@ -314,6 +321,13 @@ class SqliteQueue:
             count += db.execute(_RESUBMIT, (now, self._name, id)).rowcount
             db.execute("DELETE FROM queue_dead_letter WHERE queue = ? AND id = ?", (self._name, id))
         return count
+
+    def _discard(self, sequence_numbers: Collection[int], db: sqlite3.Connection) -> list[int]:
+        return [
+            number
+            for number in dict.fromkeys(sequence_numbers)
+            if db.execute(_DISCARD, (self._name, number)).rowcount
+        ]
 
     def _count(self, db: sqlite3.Connection) -> Counts:
         return Counts(*db.execute(_COUNTS, self._parameters()).fetchone())

@@ -16,6 +16,7 @@ from administration.mappings import Mappings
 from administration.tenants import create_tenant, read_tenant
 from directory.store import Store, Upsert
 from directory.tenants import Policy, Tenant
+from queues.port import Message
 from queues.relay import parse
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from trust.tokens import issue
@@ -49,6 +50,13 @@ class Environment:
     async def settle(self) -> None:
         """Reconcile until nothing is left in the queue."""
         await settle(self.application)
+
+    async def bury(self, *messages: Message) -> None:
+        """Dead letters, of messages that could not be delivered; what waits in the queue becomes
+        one, too."""
+        await self.queue.send(messages)
+        for received in await self.queue.receive(len(messages) + 16):
+            await self.queue.dead_letter(received, "Test")
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
-"""What could not be applied, and doing it once more."""
+"""What could not be applied: doing it once more, or discarding what is left of it."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal
 
-from administration.replay import NotFailed, Replay
+from administration.replay import NoSuchLetter, NotFailed, Replay
 from console.api.models import Answer, Parameters
 from console.api.operation import Call, Operation
 from console.api.problems import absent
@@ -82,6 +82,16 @@ async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
         return Replayed.model_validate(await replay.everything())
 
 
+async def discard_dead_letter(call: Call[Parameters, None]) -> None:
+    """Remove the dead letter with this message id for good, where its event is done or gone. While
+    the event is pending it is sent again by itself, and one that failed is to be replayed."""
+    async with _replay(call) as replay:
+        try:
+            await replay.discard([call.path["messageId"]])
+        except NoSuchLetter:
+            raise absent("dead letter") from None
+
+
 def _replay[Q, B](call: Call[Q, B]) -> AbstractAsyncContextManager[Replay]:
     return call.deployment.replay(call.tenant_id, call.actor)
 
@@ -99,4 +109,5 @@ OPERATIONS = (
     Operation("POST", "/failed/replay", replay_all_failed, Replayed),
     Operation("GET", "/failed/{eventId}", read_failed, FailedEvent),
     Operation("POST", "/failed/{eventId}/replay", replay_failed, Replayed),
+    Operation("DELETE", "/dead-letters/{messageId}", discard_dead_letter, None, status=204),
 )

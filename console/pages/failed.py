@@ -1,4 +1,4 @@
-"""Failed events and dead letters: why, and once more."""
+"""Failed events and dead letters: why, once more, and away with what nothing waits for."""
 
 from starlette.responses import Response
 
@@ -17,8 +17,11 @@ async def failed(visit: Visit) -> Response:
 
 
 async def replay(visit: Visit) -> Response:
-    """Send one failed event again, or all of them."""
+    """Send one failed event again, or all of them; or discard one dead letter."""
     async with visit.deployment.replay(visit.tenant_id, visit.actor) as replaying:
+        if letter := visit.given("letter"):
+            await replaying.discard([letter])
+            return visit.go("/failed", told="discarded")
         if event := visit.given("event"):
             await replaying.one(event)
         else:

@@ -1,15 +1,17 @@
 """What failed is listed with its reason, stands in nobody's way, and is right after a replay."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from administration.replay import Failures, Replay, Replayed
-from administration.tenants import AdministrationError
-from directory.documents import EntitlementKey, event_id, mapping_id
+from administration.replay import Failures, NoSuchLetter, Replay, Replayed
+from administration.tenants import AdministrationError, Overtaken
+from directory.condition import Compare
+from directory.documents import EntitlementKey, Event, event_id, mapping_id
 from directory.reading import every
 from directory.store import Assign, Query, Update
 from directory.tenants import Policy
@@ -18,6 +20,7 @@ from queues.relay import message_for, parse
 from queues.servicebus import ServiceBusNamespace, ServiceBusSender
 from queues.servicebus_queue import ServiceBusQueue
 from queues.sqlite import ReceivedMessage
+from tests.administration.operating import Operator
 from tests.contract.queue_contract import Clock
 from tests.emulators.servicebus import ServiceBusStandIn
 from tests.environment import TENANT, Environment, add_tenant, client_of, running
@@ -149,9 +152,7 @@ async def test_one_tenant_s_failures_are_its_own(environment: Environment) -> No
         failed = Update(event_id(event.event_id), (Assign(("state",), "failed"),))
         await application.store.batch(event.tenant_id, [failed])
         await queue.dead_letter(message, "Test")
-    await queue.send([Message("none of ours", b"{}"), message_for(TENANT, "gone")])
-    for message in await queue.receive(16):
-        await queue.dead_letter(message, "Test")
+    await environment.bury(Message("none of ours", b"{}"), message_for(TENANT, "gone"))
 
     mine, all_of_them = replay_of(environment), replay_of(environment, None)
     (failure,) = (await mine.failures()).events
@@ -168,6 +169,130 @@ async def test_one_tenant_s_failures_are_its_own(environment: Environment) -> No
     assert await all_of_them.everything() == Replayed(events=1, letters=1)
     assert await deliver_all(environment) == 0
     assert [letter.event for letter in (await all_of_them.failures()).letters] == ["unreadable"]
+
+
+@dataclass
+class Buried:
+    """Dead letters of acme's events, each by its message id, and one that is none of Muster's."""
+
+    failed: str
+    pending: str
+    done: str
+    gone: str = "gone"
+    unreadable: str = "none of ours"
+
+    async def left(self, environment: Environment) -> set[str]:
+        """Those that are still there."""
+        return {letter.id for letter in await environment.queue.list_dead_letters()}
+
+
+@pytest.fixture
+async def buried(environment: Environment) -> Buried:
+    application = environment.application
+    await create_users(environment.client, 3)
+    await application.relay.drain()
+    await environment.bury(Message("none of ours", b"{}"), message_for(TENANT, "gone"))
+    letters = await environment.queue.list_dead_letters()
+    buried = Buried(*(letter.id for letter in letters[:3]))
+    states = [(buried.failed, "failed"), (buried.done, "done")]
+    updates = [Update(event_id(id), (Assign(("state",), state),)) for id, state in states]
+    await application.store.batch(TENANT, updates)
+    return buried
+
+
+async def discards(environment: Environment) -> list[Event]:
+    """The log's entries of what was discarded."""
+    where = Compare(("operation",), "eq", "discard")
+    page = await environment.application.store.query(TENANT, Query("Event", where))
+    return [Event.from_document(stored.document) for stored in page.items]
+
+
+async def test_what_nothing_waits_for_is_discarded(
+    environment: Environment, buried: Buried
+) -> None:
+    mine = replay_of(environment)
+    discarded = await mine.discard([buried.done, buried.gone])
+    assert {(one.message_id, one.event) for one in discarded.letters} == {
+        (buried.done, "done"),
+        (buried.gone, "gone"),
+    }
+    assert await buried.left(environment) == {buried.failed, buried.pending, buried.unreadable}
+    (entry,) = await discards(environment)
+    assert (entry.state, entry.scope, entry.resource_id) == ("done", "none", TENANT)
+    assert set(entry.attributes) == {f"event {buried.done}", f"event {buried.gone}"}
+    with pytest.raises(NoSuchLetter, match=buried.done):
+        await mine.discard([buried.done])
+    assert len(await discards(environment)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"), [("failed", "Replay the event"), ("pending", "sent again by itself")]
+)
+async def test_an_unprocessed_event_loses_nothing(
+    environment: Environment, buried: Buried, kept: str, says: str
+) -> None:
+    """Not even what was asked for beside it."""
+    before = await buried.left(environment)
+    with pytest.raises(AdministrationError, match=says):
+        await replay_of(environment, None).discard([buried.done, getattr(buried, kept)])
+    assert await buried.left(environment) == before
+    assert await discards(environment) == []
+
+
+async def test_a_tenant_discards_what_is_its_own(environment: Environment, buried: Buried) -> None:
+    other = replay_of(environment, "other")
+    for id in (buried.done, buried.unreadable):
+        with pytest.raises(NoSuchLetter):
+            await other.discard([id])
+    with pytest.raises(NoSuchLetter):
+        await replay_of(environment).discard([buried.unreadable])
+    await environment.bury(message_for("nobody", "stray"))
+    everybody = replay_of(environment, None)
+    discarded = await everybody.discard([buried.unreadable, "stray"])
+    assert {(one.event, one.tenant_id) for one in discarded.letters} == {
+        ("unreadable", None),
+        ("gone", "nobody"),
+    }
+    assert await discards(environment) == []
+    nobody = await environment.application.store.query("nobody", Query("Event"))
+    assert nobody.items == (), "a tenant that does not exist has no log"
+
+
+async def test_what_somebody_else_takes_meanwhile_is_told(
+    environment: Environment, buried: Buried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = environment.queue
+    discard = queue.discard
+
+    async def meanwhile(numbers: Collection[int]) -> list[int]:
+        await queue.resubmit([buried.gone])
+        return await discard(numbers)
+
+    monkeypatch.setattr(queue, "discard", meanwhile)
+    with pytest.raises(Overtaken, match="1 of 2"):
+        await replay_of(environment).discard([buried.done, buried.gone])
+    assert buried.done not in await buried.left(environment)
+
+
+async def test_at_the_command_line(
+    environment: Environment, buried: Buried, tmp_path: Path
+) -> None:
+    operator = Operator(tmp_path)
+
+    async def types(*arguments: str) -> str:
+        return str(await asyncio.to_thread(operator.reads, "replay", *arguments))
+
+    assert buried.unreadable in await types("--list")
+    asked = ("--discard", buried.unreadable, "--discard", buried.done)
+    said = await types(*asked)
+    assert "Discarded" in said
+    assert buried.done in said
+    assert await buried.left(environment) == {buried.failed, buried.pending, buried.gone}
+    refused = await asyncio.to_thread(operator.fails, "replay", "--discard", buried.failed)
+    assert f"manage.py replay {buried.failed}" in refused
+    narrowed = ("--tenant", TENANT, "--discard", buried.gone)
+    (gone,) = (await asyncio.to_thread(operator.does, "replay", *narrowed))["letters"]
+    assert (gone["messageId"], gone["event"]) == (buried.gone, "gone")
 
 
 async def test_on_service_bus(environment: Environment, tmp_path: Path) -> None:
@@ -189,6 +314,11 @@ async def test_on_service_bus(environment: Environment, tmp_path: Path) -> None:
             assert (shown.attempts, shown.reason) == (1, "Test")
             assert await replay.everything() == Replayed(events=1, letters=1)
             assert await replay.failures() == Failures()
-        (again,) = await entity.receive(10)
+            await sender.send([message_for(TENANT, "gone")])
+            again, gone = await entity.receive(10)
+            await entity.dead_letter(gone, "Test")
+            (letter,) = (await replay.discard([gone.id])).letters
+            assert (letter.message_id, letter.event) == (gone.id, "gone")
+            assert (await queue.counts()).dead_lettered == 0
         assert again.id.startswith(f"{event['eventId']}:replay:")
         await sender.close()

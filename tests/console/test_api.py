@@ -7,6 +7,7 @@ from console.api.operation import PATH
 from directory.condition import Compare
 from directory.documents import Event
 from directory.store import Assign, Query, Update
+from queues.relay import message_for
 from tests.console.organisation import (
     ADD_IN,
     OWNER,
@@ -206,6 +207,26 @@ async def test_what_failed_is_shown_and_replayed(
     assert (await api.get("/failed")).json()["events"] == []
     assert (await api.get(f"/failed/{event.event_id}")).status_code == 404
     assert (await api.get(f"/log/{event.event_id}")).json()["event"]["state"] == "done"
+
+
+async def test_a_dead_letter_is_discarded_unless_its_event_is_to_be_applied(
+    acme: Organisation, api: httpx.AsyncClient
+) -> None:
+    environment = acme.environment
+    mapping = await environment.mappings.save(acme.sales, (OWNER,))
+    await environment.application.relay.drain()
+    await environment.bury(message_for(TENANT, "long-gone"), message_for("other", "others"))
+    letters = (await api.get("/failed")).json()["letters"]
+    assert {(one["messageId"], one["event"]) for one in letters} == {
+        (mapping.event_id, "pending"),
+        ("long-gone", "gone"),
+    }
+    kept = await api.delete(f"/dead-letters/{mapping.event_id}")
+    assert (kept.status_code, "sent again by itself" in kept.json()["detail"]) == (422, True)
+    for message, status in (("others", 404), ("long-gone", 204), ("long-gone", 404)):
+        assert (await api.delete(f"/dead-letters/{message}")).status_code == status
+    left = {letter.id for letter in await environment.queue.list_dead_letters()}
+    assert left == {mapping.event_id, "others"}
 
 
 async def test_groups_are_imported(acme: Organisation, api: httpx.AsyncClient) -> None:

@@ -24,6 +24,7 @@ from console.api.openapi import document
 from console.api.operation import PATH, Operation
 from directory.condition import Compare
 from directory.store import Assign, Query, Update
+from queues.relay import message_for
 from tests.console.organisation import ADD_IN, organisation
 from tests.environment import TENANT, client_of, running
 from tests.scim.test_fuzz import examples
@@ -56,7 +57,7 @@ class Prepared:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """With a mapping, a user made by hand and a failed event."""
+    """With a mapping, a user made by hand, a failed event and a dead letter."""
     return asyncio.run(_prepare(tmp_path_factory.mktemp("api") / "data"))
 
 
@@ -79,10 +80,12 @@ async def _prepare(folder: Path) -> Prepared:
         failing = Update(stored.document["id"], (Assign(("state",), "failed"),))
         await store.batch(TENANT, [failing])
         token = await environment.changing(Tokens).create("console")
+        await environment.bury(message_for(TENANT, "gone"))
         access = environment.access.headers["Authorization"].removeprefix("Bearer ")
         ids = {
             "userId": [acme.ada, acme.carl, by_hand],
             "groupId": [acme.sales, acme.staff, acme.empty],
+            "messageId": ["gone"],
             "eventId": [stored.document["eventId"]],
             "tokenId": [access.split("_")[3]],
         }

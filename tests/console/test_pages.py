@@ -14,6 +14,8 @@ from directory.condition import Compare, OneOf
 from directory.documents import EntitlementKey, Event, event_id
 from directory.store import Assign, Query, Update
 from directory.tenants import Policy
+from queues.port import Message
+from queues.relay import message_for
 from tests.console.organisation import (
     ADD_IN,
     OWNER,
@@ -330,7 +332,7 @@ async def test_a_failed_event_is_shown_and_replayed(
     await store.batch(TENANT, [Update(event_id(mapping.event_id), changes)])
     page = await shown(owner, "/failed")
     assert "TooLarge" in page.text
-    assert "Sales" in page.text
+    assert f'<a href="/console/groups/{acme.sales}">Sales</a>' in page.text
     await followed(owner, await Form(page, "/failed").send(owner, event=mapping.event_id))
     await acme.environment.settle()
     assert await grants_of(acme, acme.ada) == {value(OWNER)}
@@ -338,6 +340,34 @@ async def test_a_failed_event_is_shown_and_replayed(
     (entry,) = await logged(acme, "replay")
     assert (entry.actor.id, entry.resource_id) == ("you@this-machine", acme.sales)
     assert entry.attributes == (f"event {mapping.event_id}",)
+
+
+async def test_a_dead_letter_that_nothing_waits_for_is_discarded(
+    acme: Organisation, owner: httpx.AsyncClient
+) -> None:
+    environment = acme.environment
+    await environment.mappings.save(acme.sales, (OWNER,))
+    await environment.application.relay.drain()  # still to be applied
+    foreign = Message("foreign", b"{}")
+    others = message_for("other", "others")
+    await environment.bury(message_for(TENANT, "long-gone"), others, foreign)
+    page = await shown(owner, "/failed")
+    assert "Pending" in page.text
+    assert re.findall(r'name="letter" value="([^"]*)" data-confirm="Discard', page.text) == [
+        "long-gone"
+    ]
+    for hidden in ("others", "foreign"):
+        assert hidden not in page.text
+        refused = await Form(page, "/failed").send(owner, letter=hidden)
+        assert (refused.status_code, f"no dead letter {hidden}" in refused.text) == (400, True)
+    done = await followed(owner, await Form(page, "/failed").send(owner, letter="long-gone"))
+    assert "The dead letter is discarded." in done.text
+    assert "long-gone" not in done.text
+    left = {letter.id for letter in await environment.queue.list_dead_letters()}
+    assert {"others", "foreign"} < left
+    (entry,) = await logged(acme, "discard")
+    assert (entry.actor.id, entry.attributes) == ("you@this-machine", ("event long-gone",))
+    assert "Dead letter discarded" in (await shown(owner, "/log?operation=discard")).text
 
 
 async def test_another_tenants_things_do_not_exist(

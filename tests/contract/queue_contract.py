@@ -245,6 +245,37 @@ class QueueContract:
         bodies = [m.body for m in await queue.receive(10)]
         assert bodies == [message("a").body, message("c").body]
 
+    async def test_discard_removes_the_chosen_dead_letters_for_good(
+        self, queue: SqliteQueue, clock: Clock
+    ) -> None:
+        """Each by its place: a message of the same id may have been buried meanwhile."""
+        await send(queue, "a", "b", "c")
+        for received in await queue.receive(3):
+            await queue.dead_letter(received, "Test")
+        first, second, third = await queue.list_dead_letters()
+        clock.advance(DUPLICATE_DETECTION_WINDOW)
+        await send(queue, "b", "d")
+        await queue.dead_letter(await receive_one(queue), "Test")
+        places = [second.sequence_number, third.sequence_number]
+        assert await queue.discard([]) == []
+        assert sorted(await queue.discard([*places, *places])) == sorted(places)
+        left = await queue.list_dead_letters()
+        assert ids(left) == ["a", "b"]
+        assert left[0].sequence_number == first.sequence_number
+        assert left[1].sequence_number not in places
+        assert ids(await queue.receive(10)) == ["d"]
+        assert await queue.counts() == Counts(1, 0, 2)
+
+    async def test_what_is_not_there_is_not_discarded(self, queue: SqliteQueue) -> None:
+        await send(queue, "a", "b")
+        await queue.dead_letter(await receive_one(queue), "Test")
+        (dead,) = await queue.list_dead_letters()
+        place = dead.sequence_number
+        assert await queue.discard([place + 1_000]) == []
+        assert await queue.discard([place]) == [place]
+        assert await queue.discard([place]) == []
+        assert await queue.counts() == Counts(1, 0, 0)
+
     async def test_drops_a_repeated_id_inside_the_window(
         self, queue: SqliteQueue, clock: Clock
     ) -> None:

@@ -133,6 +133,9 @@ class ReceivingQueue:
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
         return await self._queue.resubmit(ids if ids is None else [self.prefix + i for i in ids])
 
+    async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
+        return await self._queue.discard(sequence_numbers)
+
     async def counts(self) -> Counts:
         found = await self._queue.counts()
         return Counts(found.active, found.scheduled, found.dead_lettered)

@@ -264,6 +264,7 @@ _RULES = {
 }
 _PEOPLE = "/console/api/users/{userId}"
 _GROUPS = "/console/api/groups/{groupId}"
+_DEAD_LETTER = "/console/api/dead-letters/{messageId}"
 _FAILED = "/console/api/failed/{eventId}"
 
 
@@ -378,6 +379,7 @@ API_CASES: dict[str, dict[str, Case]] = {
     "/console/api/failed/replay": {"POST": told_to("/console/api/failed/replay", "POST", {})},
     _FAILED: {"GET": named_in(_FAILED, "GET")},
     f"{_FAILED}/replay": {"POST": named_in(f"{_FAILED}/replay", "POST", {})},
+    _DEAD_LETTER: {"DELETE": named_in(_DEAD_LETTER, "DELETE")},
     "/console/api/catalog": {
         "GET": searched("/console/api/catalog"),
         "DELETE": _removed,
