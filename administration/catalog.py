@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from administration.files import is_json, read_csv, read_json, validated
+from administration.files import as_csv, is_json, read_csv, read_json, validated
 from administration.tenants import AdministrationError
 from directory.documents import (
     ENTITLEMENT_KINDS,
@@ -16,6 +16,9 @@ from directory.documents import (
 )
 from directory.reading import every, read_all
 from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
+
+COLUMNS = ("kind", "key", "displayName")
+"""Of a catalog file in CSV."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -47,7 +50,7 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
     if is_json(content):
         file = read_json(CatalogFile, content, what)
     else:
-        rows = read_csv(content, ("kind", "key", "displayName"), what)
+        rows = read_csv(content, COLUMNS, what)
         lines = [row.line for row in rows]
         file = validated(CatalogFile, {"entitlements": [dict(row) for row in rows]}, what, lines)
     seen: set[tuple[str, str]] = set()
@@ -89,6 +92,12 @@ async def list_catalog(store: Store, tenant_id: str) -> list[Entitlement]:
         async for item in every(store, tenant_id, Query("Entitlement", limit=1000))
     ]
     return sorted(found, key=lambda entry: (entry.kind, entry.display_name))
+
+
+async def export_catalog(store: Store, tenant_id: str) -> str:
+    """The tenant's catalog as CSV, as `parse_catalog` reads it."""
+    entries = await list_catalog(store, tenant_id)
+    return as_csv(COLUMNS, [(one.kind, one.key, one.display_name) for one in entries])
 
 
 async def unknown_entitlements(

@@ -1,7 +1,8 @@
-"""Files that administrators bring: JSON, or CSV as a spreadsheet saves it."""
+"""Files that administrators bring and take: JSON, or CSV as a spreadsheet saves it."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -9,6 +10,9 @@ from pydantic import ValidationError
 
 from administration.tenants import AdministrationError
 from directory.documents import Model
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 class Row(Mapping[str, str]):
@@ -70,9 +74,10 @@ def _places(error: ValidationError, lines: Sequence[int] | None = None) -> str:
 
 def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
     """The rows of a CSV file in UTF-8 whose first line names at least these columns, separated by
-    commas, semicolons or tabs. Raises AdministrationError."""
+    commas, semicolons or tabs; such as `as_csv` writes. Raises AdministrationError."""
     try:
-        lines = content.decode("utf-8-sig").splitlines(keepends=True)
+        # Not splitlines(): it also breaks at what is part of a text, such as U+2028.
+        lines = io.StringIO(content.decode("utf-8-sig"), newline="").readlines()
     except UnicodeDecodeError:
         raise AdministrationError(f"{what} is not UTF-8: save it as 'CSV UTF-8'.") from None
     first = lines[0] if lines else ""
@@ -89,7 +94,8 @@ def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
                 f"{', '.join(columns)}; it lacks {', '.join(missing)}."
             )
         for cells in reader:
-            values = {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}
+            named = zip(header, cells, strict=False)
+            values = {name: _meant(cell.strip()) for name, cell in named if name}
             if any(values.values()):
                 rows.append(Row(dict.fromkeys(columns, "") | values, reader.line_num))
     except csv.Error as error:
@@ -97,3 +103,25 @@ def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
             f"{what} cannot be read: line {reader.line_num}: {error}."
         ) from None
     return rows
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A CSV file (RFC 4180) none of whose cells a spreadsheet takes for a formula: an apostrophe
+    goes before those that look like one (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(
+        [f"'{cell}" if _like_a_formula(cell) else cell for cell in row] for row in rows
+    )
+    return text.getvalue()
+
+
+def _meant(cell: str) -> str:
+    """A cell without the apostrophe that `as_csv` puts before it."""
+    return cell[1:] if cell.startswith("'") and _like_a_formula(cell) else cell
+
+
+def _like_a_formula(cell: str) -> bool:
+    """Also behind apostrophes, so that every one that was put there can be told."""
+    return cell.lstrip("'").startswith(FORMULA)

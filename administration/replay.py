@@ -17,7 +17,7 @@ from itertools import batched
 from typing import Literal, cast
 
 from administration.events import OPERATOR, administrative_event
-from administration.tenants import AdministrationError, Overtaken, read_tenant
+from administration.tenants import AdministrationError, read_tenant
 from directory.condition import All, Compare, Condition
 from directory.documents import RETENTION, Actor, Event, Model, event_id
 from directory.reading import every, every_tenant
@@ -207,7 +207,7 @@ class Replay:
     async def discard(self, message_ids: Collection[str]) -> Discarded:
         """Remove the dead letters with these message ids for good. Each of them is looked at
         before the first one goes: one whose event is still to be applied refuses them all. Raises
-        NoSuchLetter, and Overtaken where somebody else was at work on them."""
+        NoSuchLetter."""
         found = [
             letter
             for some in (await self._letters()).values()
@@ -223,7 +223,7 @@ class Replay:
         await self._trace("discard", [event for letter in found if (event := _event_of(letter))])
         removed = await self._dead_letters.discard([*shown])
         if left := len(found) - len(removed):
-            raise Overtaken(
+            raise AdministrationError(
                 f"{left} of {len(found)} dead letters were not discarded: somebody else replays or "
                 "discards them at this moment. Look again in a minute."
             )

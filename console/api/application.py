@@ -107,6 +107,8 @@ class _Api:
             answer = await operation.handler(await self._call(request, operation, caller))
             if answer is None:
                 return Response(status_code=operation.status)
+            if isinstance(answer, str):
+                return Response(answer, operation.status, media_type="text/csv")
             headers = {"ETag": answer.etag} if answer.etag else {}
             content = answer.model_dump_json(by_alias=True)
             return Response(content, operation.status, headers, "application/json")

@@ -1,6 +1,6 @@
 """The catalog: what can be granted."""
 
-from administration.catalog import CatalogFile, parse_catalog
+from administration.catalog import CatalogFile, export_catalog, parse_catalog
 from administration.catalog import list_catalog as listed
 from administration.catalog_change import Catalog
 from console.api.models import Answer, Name, NamedEntitlement, Parameters
@@ -50,6 +50,11 @@ async def list_catalog(call: Call[Parameters, None]) -> CatalogAnswer:
     )
 
 
+async def catalog_as_csv(call: Call[Parameters, None]) -> str:
+    """What can be granted, as the import takes it: the columns kind, key, displayName."""
+    return await export_catalog(call.store, call.tenant_id)
+
+
 async def import_catalog(call: Call[CatalogImport, None]) -> Plan:
     """Add entries and rename those that exist. CSV has the columns kind, key, displayName."""
     file = parse_catalog(call.content, call.deployment.kinds)
@@ -66,6 +71,7 @@ async def remove_entitlement(call: Call[EntryQuery, None]) -> None:
 
 OPERATIONS = (
     Operation("GET", "/catalog", list_catalog, CatalogAnswer),
+    Operation("GET", "/catalog.csv", catalog_as_csv, str),
     Operation("DELETE", "/catalog", remove_entitlement, None, EntryQuery, status=204),
     Operation("POST", "/catalog/import", import_catalog, Plan, CatalogImport, file=CatalogFile),
 )

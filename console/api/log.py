@@ -11,7 +11,7 @@ from console.api.operation import Call, Operation
 from console.api.problems import absent
 
 
-class LogQuery(Paged):
+class LogFilter(Parameters):
     """Which entries: all that is given must fit."""
 
     resource: Search = ""
@@ -21,6 +21,10 @@ class LogQuery(Paged):
     state: Literal["pending", "done", "failed"] | None = None
     since: Moment | None = None
     until: Moment | None = None
+
+
+class LogQuery(LogFilter, Paged):
+    """Which entries, in pages."""
 
 
 class Entry(Answer):
@@ -61,22 +65,17 @@ class DetailedEntry(Entry):
 async def list_log(call: Call[LogQuery, None]) -> Entries:
     """Every accepted write, the newest first."""
     query = call.query
-    found = None
-    if query.resource:
-        found = await find_resources(call.store, call.tenant_id, query.resource)
-    filter = Filter(
-        found,
-        query.type or "",
-        query.operation,
-        query.state or "",
-        query.since,
-        query.until,
-    )
+    filter = await _filter(call)
     page = await reading.list_entries(
         call.store, call.tenant_id, filter, call.place(query.cursor), query.limit
     )
     entries = tuple(Entry.model_validate(one) for one in page.rows)
     return Entries(entries=entries, next_cursor=call.next(page.next))
+
+
+async def log_as_csv(call: Call[LogFilter, None]) -> str:
+    """The newest accepted writes, 10,000 at most. `since` and `until` choose others."""
+    return await reading.export(call.store, call.tenant_id, await _filter(call))
 
 
 async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
@@ -97,6 +96,21 @@ async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
     )
 
 
+async def _filter[Q: LogFilter, B](call: Call[Q, B]) -> Filter:
+    """What the query asks for, names as the ids of what they name."""
+    query, found = call.query, None
+    if query.resource:
+        found = await find_resources(call.store, call.tenant_id, query.resource)
+    return Filter(
+        found,
+        query.type or "",
+        query.operation,
+        query.state or "",
+        query.since,
+        query.until,
+    )
+
+
 def _effect(one: reading.Effect) -> AccessChange:
     change = one.change
     return AccessChange(
@@ -109,5 +123,6 @@ def _effect(one: reading.Effect) -> AccessChange:
 
 OPERATIONS = (
     Operation("GET", "/log", list_log, Entries, LogQuery),
+    Operation("GET", "/log.csv", log_as_csv, str, LogFilter),
     Operation("GET", "/log/{eventId}", read_log_entry, DetailedEntry),
 )

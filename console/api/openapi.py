@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from console.api.models import ProblemDetails
+from console.api.models import Answer, ProblemDetails
 from console.api.operation import PATH, Operation
 from console.api.problems import MEDIA_TYPE
 
@@ -21,7 +21,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         (ProblemDetails, "serialization"): None
     }
     for each in operations:
-        if each.answer:
+        if each.answer and issubclass(each.answer, Answer):
             models[each.answer, "serialization"] = None
         if sent := each.body or each.file:
             models[sent, "validation"] = None
@@ -127,7 +127,9 @@ def _in_headers(each: Operation) -> list[dict[str, Any]]:
 
 def _success(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(each.status).phrase}
-    if each.answer:
+    if each.answer is str:
+        answer["content"] = {"text/csv": {"schema": {"type": "string"}}}
+    elif each.answer:
         content = {"schema": schemas[each.answer, "serialization"]}
         answer["content"] = {"application/json": content}
     return answer

@@ -110,7 +110,7 @@ class Call[Q, B]:
         )
 
 
-type Handler = Callable[[Call[Any, Any]], Awaitable[Answer | None]]
+type Handler = Callable[[Call[Any, Any]], Awaitable[Answer | str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ class Operation:
     method: str
     path: str
     handler: Handler
-    answer: type[Answer] | None
-    """None: 204, without a body."""
+    answer: type[Answer | str] | None
+    """str: CSV. None: 204, without a body."""
     query: type[Parameters] = Parameters
     body: type[Body] | None = None
     file: type[Model] | None = None
@@ -142,7 +142,7 @@ class Operation:
     @property
     def subject(self) -> str:
         """What it is about."""
-        return self.path.split("/")[1]
+        return self.path.split("/")[1].removesuffix(".csv")
 
     @property
     def description(self) -> str:

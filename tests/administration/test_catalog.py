@@ -1,12 +1,17 @@
 """The catalog: imports, removals, and what they mean for access."""
 
+import csv
+import io
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from administration.catalog import list_catalog, parse_catalog
+from administration.catalog import COLUMNS, list_catalog, parse_catalog
 from administration.catalog_change import Catalog, CatalogPlan
+from administration.files import FORMULA, as_csv
 from administration.grants import Grants
 from administration.tenants import AdministrationError, Tenancy
 from directory.documents import ENTITLEMENT_KINDS, EntitlementKey
@@ -182,6 +187,25 @@ def test_a_file_that_cannot_be_read_names_the_place(given: bytes, says: str) -> 
     with pytest.raises(AdministrationError) as refused:
         parse_catalog(given)
     assert says in str(refused.value)
+
+
+CELL = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("'=+-@,;\"\t\r\n"))
+STRIPPED = CELL.map(str.strip).filter(lambda text: 0 < len(text) <= 200)
+ENTRIES = st.dictionaries(STRIPPED, STRIPPED, min_size=1)
+
+
+@given(ENTRIES)
+def test_what_is_exported_is_imported_as_it_was(names: dict[str, str]) -> None:
+    """And no cell of it is a formula to a spreadsheet."""
+    rows = [("role", key, name) for key, name in names.items()]
+    exported = as_csv(COLUMNS, rows)
+    assert not any(
+        cell.startswith(FORMULA)
+        for row in csv.reader(io.StringIO(exported, newline=""))
+        for cell in row
+    )
+    imported = parse_catalog(exported.encode()).entitlements
+    assert [(one.kind, one.key, one.display_name) for one in imported] == rows
 
 
 def test_a_deployment_has_kinds_of_its_own(

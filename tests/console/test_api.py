@@ -1,5 +1,7 @@
 """The console's JSON API: the same use cases as the pages, for a bearer token."""
 
+import re
+
 import httpx
 import pytest
 
@@ -207,6 +209,28 @@ async def test_what_failed_is_shown_and_replayed(
     assert (await api.get("/failed")).json()["events"] == []
     assert (await api.get(f"/failed/{event.event_id}")).status_code == 404
     assert (await api.get(f"/log/{event.event_id}")).json()["event"]["state"] == "done"
+
+
+async def test_log_and_catalog_are_exported_as_on_the_pages(
+    acme: Organisation, owner: httpx.AsyncClient, api: httpx.AsyncClient
+) -> None:
+    formula = {"kind": "role", "key": "=1+1", "displayName": "'@ends\nmeet"}
+    imported = await api.post("/catalog/import", json={"entitlements": [formula]})
+    assert len(imported.json()["added"]) == 1
+    for path in ("/log.csv", "/log.csv?type=User&resource=lovelace", "/catalog.csv"):
+        taken = await api.get(path)
+        assert taken.headers["content-type"] == "text/csv; charset=utf-8"
+        assert taken.text == (await owner.get(f"/console{path}")).text
+        assert not re.search(r"(^|,)[=@]", taken.text)
+    assert acme.ada in (await api.get("/log.csv?resource=lovelace")).text
+    assert acme.bo not in (await api.get("/log.csv?resource=lovelace")).text
+    catalog = (await api.get("/catalog.csv")).content
+    entries = len((await api.get("/catalog")).json()["entitlements"])
+    plan = await api.post(
+        "/catalog/import?removeMissing=true", content=catalog, headers={"Content-Type": "text/csv"}
+    )
+    assert plan.json() == {"added": [], "changed": [], "removed": [], "unchanged": entries}
+    assert (await api.get("/log.csv?cursor=x")).status_code == 400
 
 
 async def test_a_dead_letter_is_discarded_unless_its_event_is_to_be_applied(

@@ -18,6 +18,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from administration.manual_users import ManualUsers
+from administration.reading.log import EXPORTED
 from administration.tokens import Tokens
 from console.api.application import OPERATIONS
 from console.api.openapi import document
@@ -111,6 +112,10 @@ async def client(prepared: Prepared, application: Application) -> AsyncIterator[
 def test_the_document_has_every_operation_and_says_what_it_does() -> None:
     assert sorted(BY_NAME) == sorted(each.name for each in OPERATIONS)
     assert all(each.definition.raw["summary"] for each in BY_NAME.values())
+
+
+def test_the_document_says_how_much_is_exported() -> None:
+    assert f" {EXPORTED:,} at most" in BY_NAME["logAsCsv"].definition.raw["description"]
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))

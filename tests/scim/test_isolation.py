@@ -374,6 +374,7 @@ API_CASES: dict[str, dict[str, Case]] = {
         "PUT": named_in(f"{_PEOPLE}/given-grants", "PUT", {"grants": [_OWNER]}),
     },
     "/console/api/log": {"GET": searched("/console/api/log", "resource")},
+    "/console/api/log.csv": {"GET": searched("/console/api/log.csv", "resource")},
     "/console/api/log/{eventId}": {"GET": named_in("/console/api/log/{eventId}", "GET")},
     "/console/api/failed": {"GET": searched("/console/api/failed")},
     "/console/api/failed/replay": {"POST": told_to("/console/api/failed/replay", "POST", {})},
@@ -384,6 +385,7 @@ API_CASES: dict[str, dict[str, Case]] = {
         "GET": searched("/console/api/catalog"),
         "DELETE": _removed,
     },
+    "/console/api/catalog.csv": {"GET": searched("/console/api/catalog.csv")},
     "/console/api/catalog/import": {
         "POST": told_to("/console/api/catalog/import", "POST", {"entitlements": []})
     },
@@ -451,7 +453,7 @@ _GENERATED = [
     (re.compile(r'"tokenId":"[0-9a-f]{8}"'), "<token>"),
     (re.compile(r"\b(scim|access|console|token) [0-9a-f]{8}\b"), "<named token>"),
     (re.compile(r"\b[0-9a-zA-Z]{26}\b"), "<id>"),
-    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)"), "<time>"),
     (re.compile(r'W/\\?"[^"\\]+\\?"'), "<etag>"),
 ]
 
