@@ -170,7 +170,7 @@ class TenantCheck:
         entries = await self.store.count(self.tenant.tenant_id, "Entitlement")
         if entries:
             return Finding("catalog", "ok", f"{entries} entitlements")
-        remedy = f"manage.py catalog load {self.tenant.tenant_id} FILE"
+        remedy = f"manage.py catalog import {self.tenant.tenant_id} FILE"
         return Finding("catalog", "warning", "empty: nothing can be granted", remedy)
 
     async def _mappings(self) -> Finding:

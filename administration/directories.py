@@ -41,7 +41,8 @@ async def _take_over(store: Store, claim: DirectoryClaim, directory_id: str) -> 
     if await _names(store, holder, directory_id):
         raise AdministrationError(
             f"The directory {directory_id} is registered for the tenant {holder}. One directory is "
-            f"one tenant: 'manage.py tenant entra {holder} --no-directory' gives it free."
+            "one tenant: that one gives it free first.",
+            f"tenant entra {holder} --no-directory",
         )
     try:
         await store.batch(claim.tenant_id, [Replace(claim.to_document(), stored.etag)])

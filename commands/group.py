@@ -81,7 +81,7 @@ def group_show(
         found = await read_group(application.store, tenant, group)
         if found is None:
             raise tenants.AdministrationError(
-                f"{tenant} has no group {group[:100]!r}: 'manage.py group list {tenant}' shows all."
+                f"{tenant} has no group {group[:100]!r}.", f"group list {tenant}"
             )
         return found
 

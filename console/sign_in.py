@@ -47,7 +47,8 @@ class SignInPages:
 
     async def _begin(self, request: Request) -> Response:
         if self._provider is None:
-            return self._refused(_NO_PROVIDER, 503)
+            way = _LINK if self._one_time else _ASK
+            return self._refused(f"{_NO_PROVIDER} {way}", 503)
         path = local_path(request.query_params.get("path", ""))
         try:
             url, begun = await self._provider.begin(self._callback(request), path)
@@ -61,9 +62,7 @@ class SignInPages:
         begun = self._cookies.begun(request.cookies)
         asked = request.query_params
         if self._provider is None or begun is None or asked.get("state") != begun.state:
-            return self._refused(
-                "This sign-in was not begun in this browser, or too long ago.", 400
-            )
+            return self._refused(_NOT_BEGUN, 400)
         if "code" not in asked:
             return self._refused("The provider did not sign you in, or you cancelled it.", 403)
         try:
@@ -89,7 +88,7 @@ class SignInPages:
         tenant = request.query_params.get("tenant", "")
         key = request.query_params.get("key", "")
         if not await redeem(self._service.store, tenant, key, self._service.now):
-            return self._refused(_USED, 403)
+            return self._refused(_USED if self.offered else f"{_USED} {_LINK}", 403)
         response = RedirectResponse(PATH, 303)
         self._cookies.sign_in(
             response, tenant, LAPTOP_NAME, ROLES[:1], secure=self._secure(request)
@@ -114,15 +113,14 @@ class SignInPages:
 
 
 _NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."
-_NO_PROVIDER = (
-    "Sign-in with Microsoft Entra ID is not set up for this deployment. On a laptop, use the link "
-    "that 'make run' printed, or make a new one: manage.py console link demo."
-)
+_NO_PROVIDER = "Sign-in with Microsoft Entra ID is not set up for this deployment."
+_ASK = "Ask the operator to set it up."
+_LINK = "On this machine a one-time link signs you in. Make one: manage.py console link demo."
 _NO_TENANT = (
     "Your directory is not registered in Muster. Ask the operator to register its directory id for "
     "your organisation."
 )
-_USED = "This link was used already, or it is too old. Make a new one: manage.py console link demo."
+_USED = "This link was used already, or it is too old."
 
 
 def local_path(path: str) -> str:

@@ -104,23 +104,25 @@ async def audit(store: Store, tenant_id: str) -> AsyncIterator[AuditPage]:
     """Every difference in a tenant, in bounded memory: first of all users, then of records that
     belong to nobody. Raises StoreError."""
     suspects: _Suspects = {}
-    async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
-        users = [stored.document["id"].removeprefix("user:") for stored in page]
+    async for examined, users in _looked_at(store, tenant_id):
         suspects |= await _suspects(store, tenant_id, users)
         confirmed: tuple[Difference, ...] = ()
         if len(suspects) >= SUSPECTS:
             confirmed, suspects = await _confirmed(store, tenant_id, suspects), {}
-        yield AuditPage(len(users), confirmed)
-    records = Query("Access", fields=("userId",), limit=STEP)
-    async for page in pages(store, tenant_id, records):
+        yield AuditPage(examined, confirmed)
+    yield AuditPage(0, await _confirmed(store, tenant_id, suspects))
+
+
+async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, list[str]]]:
+    """All users and how many they are, page by page; then those who have a record and do not
+    exist."""
+    async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
+        users = [stored.document["id"].removeprefix("user:") for stored in page]
+        yield len(users), users
+    async for page in pages(store, tenant_id, Query("Access", fields=("userId",), limit=STEP)):
         users = [stored.document["userId"] for stored in page]
         found = await read_all(store, tenant_id, [user_id(user) for user in users])
-        nobody = [user for user in users if user_id(user) not in found]
-        suspects |= await _suspects(store, tenant_id, nobody)
-        if len(suspects) >= SUSPECTS:
-            yield AuditPage(0, await _confirmed(store, tenant_id, suspects))
-            suspects = {}
-    yield AuditPage(0, await _confirmed(store, tenant_id, suspects))
+        yield 0, [user for user in users if user_id(user) not in found]
 
 
 async def compare(store: Store, tenant_id: str, users: Sequence[str]) -> tuple[Difference, ...]:

@@ -13,8 +13,8 @@ from console.api.models import Answer, Body, Event, Moment, Parameters
 from console.api.operation import Call, Operation
 from console.api.problems import absent
 from directory.tenants import ENTRA_CONNECTION
+from trust.tokens import TokenKind
 
-type Kind = Literal["scim", "access", "console"]
 type Provisioning = Literal["disabled", "enabled"]
 
 
@@ -77,7 +77,7 @@ class Token(Answer):
     """A token, never its text."""
 
     token_id: str
-    kind: Kind
+    kind: TokenKind
     connection_id: str | None
     """The connection that a token of kind `scim` speaks for."""
     note: str
@@ -97,7 +97,7 @@ class Tokens(Answer):
 class NewToken(Body):
     """A token to create. Two of a kind can live at a time, per connection."""
 
-    kind: Kind
+    kind: TokenKind
     note: Annotated[str, Field(max_length=100)] = ""
     connection_id: Annotated[str, Field(max_length=100)] = ENTRA_CONNECTION
     """Of a token of kind `scim`."""

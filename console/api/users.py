@@ -1,7 +1,7 @@
 """Users: what they may do and why, and what it was."""
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from administration.reading import users as reading
 from administration.reading.naming import entitlement_names
@@ -51,7 +51,7 @@ class UserQuery(Paged):
 
     q: Search = ""
     """What their names, user names or e-mail addresses hold."""
-    source: Literal["scim", "manual"] | None = None
+    source: UserSource | None = None
 
 
 class Users(Answer):

@@ -8,14 +8,17 @@ import httpx
 import jwt
 import pytest
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from console.application import HEADERS
 from console.one_time import one_time_link
 from console.pages import PAGES
 from console.session import Cookies
-from console.sign_in import local_path
+from console.sign_in import SignInPages, local_path
 from tests.console.conftest import BASE, client
 from tests.environment import TENANT, Environment, change_tenant
+from trust.authenticator import Home
 from wiring import utc_now
 
 
@@ -121,6 +124,30 @@ async def test_a_one_time_link_works_once_within_minutes_on_this_machine(
     assert (await browser.get(link)).status_code == 403
     old = await one_time_link(store, TENANT, BASE, utc_now() - timedelta(minutes=11))
     assert (await browser.get(old)).status_code == 403
+
+
+async def refusal(pages: SignInPages, path: str) -> str:
+    """What a page of the way in says."""
+    routes = [Route(at, handler) for at, handler in pages.routes()]
+    transport = httpx.ASGITransport(app=Starlette(routes=routes))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
+        return (await browser.get(path)).text
+
+
+async def test_the_command_line_is_named_where_there_is_no_other_way_in(
+    environment: Environment, browser: httpx.AsyncClient
+) -> None:
+    service = environment.application.service
+    cookies, home = Cookies(b"k" * 32, service.now), Home("eu", {})
+    laptop = SignInPages(service, cookies, None, home, one_time=True)
+    for path in ("/sign-in", "/sign-in/once?tenant=demo&key=used"):
+        assert "manage.py console link" in await refusal(laptop, path)
+    deployed = await refusal(SignInPages(service, cookies, None, home), "/sign-in")
+    assert "Ask the operator" in deployed
+    assert "manage.py" not in deployed
+    used = (await browser.get("/console/sign-in/once?tenant=demo&key=used")).text
+    assert "used already" in used
+    assert "manage.py" not in used, "one can sign in with Entra ID"
 
 
 def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:

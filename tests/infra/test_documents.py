@@ -1,5 +1,6 @@
 """What the documents tell people to type exists, and every alert has its paragraph."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,16 @@ from typing import Any
 
 import typer.main
 
+from administration.tenants import AdministrationError
 from manage import app
 from tests.infra.bicep import Infra
 
 ROOT = Path(__file__).parents[2]
+CALL = r"manage\.py [a-z][\w -]*"
+ERRORS = {
+    AdministrationError.__name__,
+    *(error.__name__ for error in AdministrationError.__subclasses__()),
+}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -52,6 +59,47 @@ def test_commands_exist() -> None:
         for problem in unknown(line)
     ]
     assert problems == []
+
+
+def told(program: str) -> Iterator[str]:
+    """What a program tells people to type: calls in its texts, and the commands of its errors."""
+    for node in ast.walk(ast.parse(program)):
+        yield from re.findall(CALL, _text(node))
+        if isinstance(node, ast.Call) and len(node.args) == 2:
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in ERRORS:
+                yield f"manage.py {_text(node.args[1])}"
+
+
+def _text(node: ast.AST) -> str:
+    """A literal text, with X for what is put in; empty for anything else."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(_text(part) or "X" for part in parts)
+    return ""
+
+
+def test_commands_that_programs_name_exist() -> None:
+    calls = [
+        (program, line)
+        for folder in ("administration", "commands", "console", "devhost", "simulation")
+        for program in (ROOT / folder).rglob("*.py")
+        for line in told(program.read_text())
+    ]
+    assert len(calls) > 40
+    assert [(program.name, each) for program, line in calls for each in unknown(line)] == []
+    pages = [page.read_text() for page in (ROOT / "console/templates").glob("*.html")]
+    named = [line for page in pages for line in re.findall(CALL, page)]
+    assert [problem for line in named for problem in unknown(line)] == []
+
+
+def test_a_command_that_a_program_makes_up_is_seen() -> None:
+    made_up = 'raise AdministrationError("No.", f"group explode {tenant}")'
+    in_a_text = 'remedy = f"manage.py catalog load {tenant} FILE"'
+    for program in (made_up, in_a_text):
+        assert [problem for line in told(program) for problem in unknown(line)]
 
 
 def test_a_command_that_does_not_exist_is_seen() -> None:
