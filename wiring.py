@@ -27,6 +27,7 @@ from queues.sqlite_file import Beside
 from queues.sqlite_topic import SqliteTopic
 from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
+from scim.counting import RequestCounter
 from scim.http import scim_application
 from scim.rate import RateLimit
 from scim.schema import load_resource_types
@@ -167,6 +168,7 @@ class Application:
     reconciler: Reconciler
     service: Service
     """What the use cases of SCIM and of administration need."""
+    counter: RequestCounter
     scim: Surface
     access: Surface
     console: ASGIApp
@@ -177,6 +179,7 @@ class Application:
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
         await self.authenticator.close()
+        await self.counter.close()
         await self.relay.close()
         await self.sender.close()
         await self.topic.close()
@@ -203,6 +206,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         sorted(settings.schemas.glob("*.json")) if settings.schemas else ()
     )
     retention = settings.retention_days * 86_400
+    counter = RequestCounter(store, now)
     service = Service(store, relay.submit, now, resource_types, retention)
     publisher = Publisher(topic, store, now)
     authenticator = Authenticator(store, now, home=settings.home, cloud=settings.cloud)
@@ -218,10 +222,12 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         publisher=publisher,
         reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
         service=service,
+        counter=counter,
         scim=scim_application(
             service,
             authenticator,
             RateLimit(settings.requests_per_second),
+            counter,
             settings.public_url,
             settings.request_seconds,
         ),

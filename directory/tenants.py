@@ -138,6 +138,26 @@ def last_use_id(credential: str) -> str:
     return f"use:{credential}"
 
 
+class RequestCount(StoredModel):
+    """How many SCIM requests of the tenant's connections one process answered in one hour."""
+
+    document_type = "RequestCount"
+
+    hour: datetime
+    """When it begins."""
+    process: str
+    requests: int
+    errors: int
+    """Those answered with a status of 400 or more."""
+    last: datetime
+    """When the last of them was answered."""
+    ttl: int
+
+    @property
+    def document_id(self) -> str:
+        return f"requests:{self.hour:%Y-%m-%dT%H}:{self.process}"
+
+
 class DirectoryClaim(StoredModel):
     """Whose an Entra ID directory is. It is the only document of its partition, so that a token's
     `tid` finds the tenant with one read and no two tenants have one directory."""

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
+from scim.counting import RequestCounter
 from scim.errors import (
     InvalidSyntax,
     MethodNotAllowed,
@@ -47,6 +48,7 @@ def scim_application(
     service: Service,
     authenticator: Authenticator,
     rate: RateLimit,
+    counter: RequestCounter,
     public_url: str = "",
     seconds: float = REQUEST_SECONDS,
 ) -> Surface:
@@ -56,16 +58,22 @@ def scim_application(
     the client addressed. `seconds` is how long a request may take.
     """
     routes = _routes(service)
-    application = _Application(routes, authenticator, rate, public_url)
+    application = _Application(routes, authenticator, rate, counter, public_url)
     return Surface("scim", application, routes, lambda error: _response(_error(error)), seconds)
 
 
 class _Application:
     def __init__(
-        self, routes: Routes, authenticator: Authenticator, rate: RateLimit, public_url: str
+        self,
+        routes: Routes,
+        authenticator: Authenticator,
+        rate: RateLimit,
+        counter: RequestCounter,
+        public_url: str,
     ) -> None:
         self._authenticator = authenticator
         self._rate = rate
+        self._counter = counter
         self._public_url = public_url.rstrip("/")
         self._router = Router(routes)
 
@@ -84,6 +92,8 @@ class _Application:
             response = _no_route(http, methods)
         else:
             response = await self._serve(http, found.pattern, use_case)
+            if tenant_id := current().tenant_id:
+                self._counter.saw(tenant_id, response.status)
         await response(scope, receive, send)
 
     async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:

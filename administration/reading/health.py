@@ -1,15 +1,16 @@
-"""How provisioning goes: writes of the last 24 hours, and what waits or has failed."""
+"""How provisioning goes: requests of the last 24 hours, and what waits or has failed."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
-from administration.reading.log import LISTED, first_ulid
-from directory.condition import All, Compare, Condition
-from directory.documents import Event, event_id
+from administration.reading.log import LISTED
+from directory.condition import Compare
+from directory.documents import Event
+from directory.reading import every
 from directory.store import NEWEST_FIRST, Query, Store
+from directory.tenants import RequestCount
 
 HOURS = 24
 PROVISIONED = Compare(("actor", "type"), "eq", "connection")
@@ -19,22 +20,23 @@ FAILED = Compare(("state",), "eq", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """The accepted writes of connections in one hour, and how many of them have failed to be
-    applied."""
+    """The SCIM requests of connections in one hour, and how many of them got an error."""
 
     begins: datetime
-    writes: int
-    failed: int
+    requests: int
+    errors: int
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the overview says. Requests that only read, and those that were refused, leave no
-    event and are not counted."""
+    """What the overview says. Requests without a valid token are nobody's, and not counted; the
+    others are some seconds after they were answered."""
 
     hours: tuple[Hour, ...]
+    last_request: datetime | None
+    """The last one of these hours."""
     last: Event | None
-    """The last write of a connection."""
+    """The last write of a connection, whenever it was."""
     pending: int
     """Of all events, those of administrators too."""
     failed: int
@@ -45,30 +47,28 @@ async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
     """The last 24 hours by the hour; the current one is not over."""
     current = now.replace(minute=0, second=0, microsecond=0)
     begins = [current - timedelta(hours=HOURS - 1 - n) for n in range(HOURS)]
-    pending, failed, last, writes = await asyncio.gather(
+    pending, failed, last, counts = await asyncio.gather(
         store.count(tenant_id, "Event", Compare(("state",), "eq", "pending")),
         store.count(tenant_id, "Event", FAILED),
         store.query(tenant_id, Query("Event", PROVISIONED, NEWEST_FIRST, LISTED, limit=1)),
-        _by_hour(store, tenant_id, begins, PROVISIONED),
+        _counts(store, tenant_id, begins[0]),
     )
-    failures = [0] * HOURS
-    if failed:
-        failures = await _by_hour(store, tenant_id, begins, All((FAILED, PROVISIONED)))
     return Health(
-        hours=tuple(map(Hour, begins, writes, failures)),
+        hours=tuple(_hour(at, counts) for at in begins),
+        last_request=max((count.last for count in counts), default=None),
         last=Event.from_document(last.items[0].document) if last.items else None,
         pending=pending,
         failed=failed,
     )
 
 
-async def _by_hour(
-    store: Store, tenant_id: str, begins: Sequence[datetime], where: Condition
-) -> list[int]:
-    """How many events each of these hours has. An event's id begins with its time."""
-    ids = [event_id(first_ulid(at)) for at in (*begins, begins[-1] + timedelta(hours=1))]
-    ranges = [
-        All((where, Compare(("id",), "ge", first), Compare(("id",), "lt", end)))
-        for first, end in pairwise(ids)
-    ]
-    return await asyncio.gather(*(store.count(tenant_id, "Event", one) for one in ranges))
+async def _counts(store: Store, tenant_id: str, since: datetime) -> list[RequestCount]:
+    """Of all processes; they are kept for a little more than the hours that are shown."""
+    found = every(store, tenant_id, Query("RequestCount"))
+    counts = [RequestCount.from_document(stored.document) async for stored in found]
+    return [count for count in counts if count.hour >= since]
+
+
+def _hour(begins: datetime, counts: Sequence[RequestCount]) -> Hour:
+    mine = [count for count in counts if count.hour == begins]
+    return Hour(begins, sum(one.requests for one in mine), sum(one.errors for one in mine))

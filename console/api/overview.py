@@ -26,19 +26,22 @@ class Connection(Answer):
 
 
 class Hour(Answer):
-    """The accepted writes of connections in one hour, and how many of them could not be applied."""
+    """The SCIM requests of connections in one hour, and how many of them got an error (a status
+    of 400 or more)."""
 
     begins: datetime
-    writes: int
-    failed: int
+    requests: int
+    errors: int
 
 
 class Health(Answer):
-    """How provisioning goes. Requests that only read, those that were refused, and what
-    administrators change do not count as writes."""
+    """How provisioning goes. Requests without a valid token are not counted; the others are some
+    seconds after they were answered."""
 
     hours: tuple[Hour, ...]
     """The last 24; the last one is not over."""
+    last_request: datetime | None
+    """The last one of these hours."""
     last: Event | None
     """The last accepted write of a connection."""
     pending: int

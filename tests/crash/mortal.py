@@ -28,6 +28,7 @@ from directory.store import Store
 from queues.port import Message
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from queues.sqlite_file import Beside
+from scim.counting import RequestCounter
 from tests.environment import Environment, client_of
 from tests.reconciler.world import Hooked
 from trust.usage import Usage
@@ -134,6 +135,7 @@ async def process(
     patch = pytest.MonkeyPatch()
     # Written beside the requests, whenever it fits: it is no step of theirs, and no loss.
     patch.setattr(Usage, "saw", lambda *_: None)
+    patch.setattr(RequestCounter, "saw", lambda *_: None)
     try:
         async with (
             client_of(application.scim, "/scim", demo.scim_token) as client,

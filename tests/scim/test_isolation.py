@@ -448,7 +448,8 @@ async def test_every_route_of_every_surface_has_its_case(muster: Muster) -> None
 
 _GENERATED = [
     (re.compile(r"muster_[a-z]+_<own>_[0-9a-f_]+"), "<secret>"),
-    (re.compile(r'"lastUsed":(null|"[^"]+")'), "<used>"),
+    (re.compile(r'"(lastUsed|lastRequest)":(null|"[^"]+")'), "<used>"),
+    (re.compile(r'"requests":\d+,"errors":\d+'), "<counted>"),
     (re.compile(r'"nextCursor":"[^"]+"'), "<cursor>"),
     (re.compile(r'"tokenId":"[0-9a-f]{8}"'), "<token>"),
     (re.compile(r"\b(scim|access|console|token) [0-9a-f]{8}\b"), "<named token>"),
@@ -476,7 +477,8 @@ def told(answer: httpx.Response, asking: Tenant, known: Known, unknown: Known) -
 
 
 _OWN = {"x-request-id", "date", "etag", "location", "content-length"}
-"""The length follows from the body, which is compared; its last uses come beside the requests."""
+"""The length follows from the body, which is compared; its last uses and counts come beside the
+requests."""
 
 
 def in_order() -> list[tuple[str, Case]]:

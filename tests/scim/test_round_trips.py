@@ -1,7 +1,8 @@
 """How often a SCIM request goes to Cosmos DB, counted at the façade.
 
 The tenant of a token is read once and kept for seconds, and the token's use is written once in
-minutes; neither is counted. `query` is also what reads several documents by id at once.
+minutes, as is how many requests there were, in seconds; neither is counted. `query` is also what
+reads several documents by id at once.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from directory.cosmos_indexing import indexing_policy
+from scim.counting import RequestCounter
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container
 from tests.environment import running
@@ -46,7 +48,8 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(tmp_path: Path) -> AsyncIterator[Counted]:
+async def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counted]:
+    monkeypatch.setattr(RequestCounter, "saw", lambda *_: None)
     async with serving(Facade(Container(indexing_policy()))) as facade:
         store: dict[str, Any] = {"cosmos_endpoint": facade.endpoint, "cosmos_key": "Zm9v"}
         async with running(tmp_path, **store) as environment:
