@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from administration.connections import change_connection, connection_of, named
 from administration.tenants import AdministrationError, Changed, TenantChange, read_tenant
-from directory.documents import AdministrativeOperation
+from directory.documents import AdministrativeOperation, Model
 from directory.store import Store
 from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
 from trust.cloud import Cloud, is_trustworthy
@@ -43,12 +44,10 @@ class Clients(TenantChange):
                 update={"secrets": (*(each for each in kept if is_live(each, now)), secret)}
             )
 
-        client = await self._change(
-            "secretCreate" if overlap is None else "secretRotate",
-            connection_id,
-            add,
-            f"secret {secret.token_id}",
-        )
+        operation: Literal["secretCreate", "secretRotate"]
+        operation = "secretCreate" if overlap is None else "secretRotate"
+        tenant = await self._change(operation, connection_id, add, self._fresh())
+        client = _client_of(connection_of(tenant, connection_id), self.tenant_id)
         return client.client_id, text
 
     async def revoke_secret(self, connection_id: str, secret_id: str) -> None:
@@ -63,7 +62,7 @@ class Clients(TenantChange):
                 )
             return client.model_copy(update={"secrets": left})
 
-        await self._change_existing("secretRevoke", connection_id, revoke, f"secret {secret_id}")
+        await self._change("secretRevoke", connection_id, revoke)
 
     async def federate(
         self,
@@ -74,7 +73,7 @@ class Clients(TenantChange):
         audience: str,
         keys_url: str,
         cloud: Cloud,
-    ) -> OAuthClient:
+    ) -> None:
         """Let a workload's own identity stand in for a secret, in place of the one that did; the
         client is made where there is none."""
         keys_url = keys_url or cloud.keys_url_of(issuer) or ""
@@ -94,50 +93,39 @@ class Clients(TenantChange):
             signing_key=new_signing_key(),
             created=self.service.now(),
         )
-        return await self._change(
+        await self._change(
             "federation",
             connection_id,
             lambda client: client.model_copy(update={"federation": federation}),
-            f"federation {federation.federation_id}",
+            self._fresh(),
         )
 
     async def remove(self, connection_id: str) -> None:
         """Remove the connection's client with its secrets and its federation, and within seconds
         every access token."""
-        await self._change_existing("clientRemove", connection_id, lambda _: None)
+        await self._change("clientRemove", connection_id, lambda _: None)
+
+    def _fresh(self) -> OAuthClient:
+        return OAuthClient(client_id=new_client_id(self.tenant_id), created=self.service.now())
 
     async def _change(
         self,
         operation: AdministrativeOperation,
         connection_id: str,
-        change: Callable[[OAuthClient], OAuthClient],
-        *worked_on: str,
-    ) -> OAuthClient:
-        """Change the connection's client, a new one where it has none."""
-        fresh = OAuthClient(client_id=new_client_id(self.tenant_id), created=self.service.now())
-
-        def apply(tenant: Tenant) -> Changed:
-            client = connection_of(tenant, connection_id).client or fresh
-            made = (f"client {fresh.client_id}",) if client is fresh else ()
-            changed = _with_client(tenant, connection_id, change(client))
-            return changed, (*named(connection_id), *made, *worked_on)
-
-        tenant = await self.apply(operation, apply)
-        return _client_of(connection_of(tenant, connection_id), self.tenant_id)
-
-    async def _change_existing(
-        self,
-        operation: AdministrativeOperation,
-        connection_id: str,
         change: Callable[[OAuthClient], OAuthClient | None],
-        *worked_on: str,
-    ) -> None:
-        def apply(tenant: Tenant) -> Changed:
-            client = _client_of(connection_of(tenant, connection_id), self.tenant_id)
-            changed = _with_client(tenant, connection_id, change(client))
-            return changed, (*named(connection_id), *worked_on)
+        fresh: OAuthClient | None = None,
+    ) -> Tenant:
+        """Change the connection's client; the `fresh` one, if any, where it has none."""
 
-        await self.apply(operation, apply)
+        def apply(tenant: Tenant) -> Changed:
+            before = connection_of(tenant, connection_id)
+            client = change(before.client or fresh or _client_of(before, self.tenant_id))
+            changed = change_connection(
+                tenant, connection_id, lambda found: found.model_copy(update={"client": client})
+            )
+            return changed, (*named(connection_id), *_worked_on(before.client, client))
+
+        return await self.apply(operation, apply)
 
 
 async def read_client(store: Store, tenant_id: str, connection_id: str) -> OAuthClient:
@@ -162,7 +150,17 @@ def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
     return connection.client
 
 
-def _with_client(tenant: Tenant, connection_id: str, client: OAuthClient | None) -> Tenant:
-    return change_connection(
-        tenant, connection_id, lambda found: found.model_copy(update={"client": client})
-    )
+def _worked_on(before: OAuthClient | None, after: OAuthClient | None) -> tuple[str, ...]:
+    """What the log names: a client that came or went, and whichever of its credentials came, went
+    or changed."""
+    old, new = (_parts(client) if client else {} for client in (before, after))
+    return tuple(name for name in {**old, **new} if old.get(name) != new.get(name))
+
+
+def _parts(client: OAuthClient) -> dict[str, Model | str]:
+    """A client's id and its credentials, by what the log calls them."""
+    parts: dict[str, Model | str] = {f"client {client.client_id}": client.client_id}
+    parts |= {f"secret {secret.token_id}": secret for secret in client.secrets}
+    if client.federation:
+        parts[f"federation {client.federation.federation_id}"] = client.federation
+    return parts

@@ -35,7 +35,7 @@ CHANGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "connection hr client {client} secret {id}",
         ("client", "create", TENANT, *HR),
     ),
-    ("secretRotate", "connection hr secret {id}", ("client", "rotate", TENANT, *HR)),
+    ("secretRotate", "connection hr secret {id} secret {id}", ("client", "rotate", TENANT, *HR)),
     ("secretRevoke", "connection hr secret {id}", ("client", "revoke", TENANT, "{secret}", *HR)),
     (
         "federation",
@@ -45,7 +45,11 @@ CHANGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             *("--issuer", f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"),
         ),
     ),
-    ("clientRemove", "connection hr", ("client", "remove", TENANT, *HR)),
+    (
+        "clientRemove",
+        "connection hr client {client} secret {id} federation {id}",
+        ("client", "remove", TENANT, *HR),
+    ),
     (
         "directory",
         f"directory {DIRECTORY}",
