@@ -3,7 +3,10 @@
 Screenshots are left in `test-artefacts`: NAME.png, NAME-dark.png and NAME-phone.png.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,9 @@ from administration.mappings import Mappings
 from directory.condition import Compare
 from directory.documents import EntitlementKey, Event, event_id
 from directory.store import Assign, Query, Update
+from queues.port import DIRECTORY_EVENTS, Message
+from queues.relay import message_for
+from queues.sqlite import MAX_DELIVERY_COUNT_EXCEEDED
 from tests.browser.conftest import Tenant, on_state, until
 from wiring import Application
 
@@ -106,8 +112,8 @@ def new_viewer(chromium: Browser, new_tenant: Tenant) -> Iterator[Viewer]:
 @dataclass(frozen=True)
 class Organisation:
     """Ids. Ada and Carl, who is inactive, are in Sales; Bo and Sales are in Staff, which makes them
-    administrators of visitors. Eve was made by hand and given the same. A request about Bo failed.
-    """
+    administrators of visitors. Eve was made by hand and given the same. A request about Bo failed,
+    and the message of an event that is gone was left behind."""
 
     ada: str
     bo: str
@@ -152,9 +158,26 @@ def organisation(tenant: Tenant) -> Organisation:
         event = Event.from_document(page.items[0].document).event_id
         why = (Assign(("state",), "failed"), Assign(("reason",), "TooLarge"))
         await application.store.batch(tenant.tenant_id, [Update(event_id(event), why)])
+        await leave_behind(application, message_for(tenant.tenant_id, "01j0000000000000000000gone"))
         return event
 
     return Organisation(ada, bo, carl, eve, sales, staff, on_state(tenant.host, fail))
+
+
+async def leave_behind(application: Application, message: Message) -> None:
+    """A dead letter, without the host's taking the message before."""
+    database = application.settings.database
+    with closing(sqlite3.connect(database, autocommit=True)) as connection:
+        connection.execute(
+            "INSERT INTO queue_dead_letter (queue, id, body, enqueued_at, delivery_count,"
+            " dead_lettered_at, reason, description) VALUES (?, ?, ?, ?, 10, ?, ?, '')",
+            (
+                DIRECTORY_EVENTS,
+                message.id,
+                message.body,
+                *(time.time(), time.time(), MAX_DELIVERY_COUNT_EXCEEDED),
+            ),
+        )
 
 
 def test_lists_and_settings(viewer: Viewer, organisation: Organisation) -> None:
