@@ -22,8 +22,9 @@ from directory.access import access_id
 from directory.store import NotFound, Store
 
 TENANTS = 40
-USERS = 200
-"""Per tenant; all are in one group, or they were disabled already."""
+USERS = 400
+"""Per tenant; all are in one group, or they were disabled already. More than there are requests of
+a tenant: a record may skip what was true between two changes of the same user."""
 FOLLOW_EVERY = 50
 LOOK_SECONDS = 0.002
 PATIENCE_SECONDS = 120.0
