@@ -30,7 +30,7 @@ class Plan:
     """Members."""
 
 
-DEFAULT = Plan(rounds=4, seconds=1.0, users=10_000, groups=(10, 10_000, 100_000))
+DEFAULT = Plan(rounds=3, seconds=1.0, users=10_000, groups=(10, 10_000, 100_000))
 QUICK = Plan(rounds=1, seconds=0.3, users=1_000, groups=(10, 1_000))
 
 
