@@ -19,7 +19,7 @@ import wiring
 from queues.port import DIRECTORY_EVENTS
 from queues.relay import parse
 from reconciler.patience import pause_before_redelivery
-from scim.errors import InvalidSyntax, ScimError, Unexpected
+from scim.protocol.errors import InvalidSyntax, ScimError, Unexpected
 from scim.surface import HEADERS, PARENT
 from telemetry import logs
 from telemetry.observation import Observation

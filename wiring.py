@@ -29,8 +29,8 @@ from reconciler.publishing import Publisher
 from reconciler.worker import Reconciler
 from scim.counting import RequestCounter
 from scim.http import scim_application
+from scim.protocol.schema import load_resource_types
 from scim.rate import RateLimit
-from scim.schema import load_resource_types
 from scim.surface import REQUEST_SECONDS, Surface
 from scim.writing import Service
 from telemetry import traces

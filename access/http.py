@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from access.reading import AccessReader
 from directory.store import Throttled, Unavailable
-from scim.errors import ScimError
+from scim.protocol.errors import ScimError
 from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from telemetry.logs import place

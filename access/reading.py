@@ -8,8 +8,8 @@ from directory.reading import read_all
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
-from scim.representation import comparable
-from scim.schema import ResourceType
+from scim.protocol.representation import comparable
+from scim.protocol.schema import ResourceType
 
 
 class AccessReader:

@@ -37,9 +37,9 @@ from directory.store import (
     Stored,
     TooLarge,
 )
-from scim.errors import ScimError
+from scim.protocol.errors import ScimError
+from scim.protocol.validation import normalise
 from scim.reservations import reserve, unique_values
-from scim.validation import normalise
 from scim.writing import Writing
 
 ATTEMPTS = 5

@@ -17,12 +17,12 @@ from directory.completeness import missing, work_email
 from directory.condition import All, AnyElement, Compare
 from directory.documents import Key, new_resource_id, user_id
 from directory.store import Document, NotFound, Query, Stored
-from scim import patch
-from scim.entra import Operation
-from scim.errors import ScimError, Uniqueness
+from scim.protocol import patch
+from scim.protocol.entra import Operation
+from scim.protocol.errors import ScimError, Uniqueness
+from scim.protocol.schema import ResourceType
+from scim.protocol.validation import differences, schemas_of
 from scim.reservations import unique_values
-from scim.schema import ResourceType
-from scim.validation import differences, schemas_of
 from scim.writing import Writing
 
 

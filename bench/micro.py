@@ -12,11 +12,11 @@ from scim2_models import Context, EnterpriseUser, PatchOp, User
 
 from bench import payloads
 from bench.employee import Employee
-from scim import entra, patch
-from scim.binding import bind
-from scim.filter import parse_filter
-from scim.schema import load_resource_types
-from scim.validation import normalise
+from scim.protocol import entra, patch
+from scim.protocol.binding import bind
+from scim.protocol.filter import parse_filter
+from scim.protocol.schema import load_resource_types
+from scim.protocol.validation import normalise
 
 SLICE_SECONDS = 0.01
 """How long one contender runs before the next has its turn."""

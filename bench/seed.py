@@ -33,11 +33,11 @@ from directory.store import (
     Update,
 )
 from directory.tenants import ENTRA_CONNECTION, TENANT_ID
-from scim import entra
-from scim.representation import searchable
+from scim.protocol import entra
+from scim.protocol.representation import searchable
+from scim.protocol.schema import ResourceType, load_resource_types
+from scim.protocol.validation import normalise
 from scim.reservations import reserve
-from scim.schema import ResourceType, load_resource_types
-from scim.validation import normalise
 
 TOGETHER = 64
 """Batches under way at the same time."""

@@ -25,7 +25,7 @@ from console.session import PATH, Cookies, Session
 from console.sign_in import SignInPages
 from console.visit import Deployment, NoSuchPage, Page, Visit
 from directory.store import Throttled, Unavailable
-from scim.errors import ScimError
+from scim.protocol.errors import ScimError
 from scim.surface import request_id, route
 from telemetry.logs import place
 from telemetry.observation import current

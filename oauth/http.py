@@ -26,7 +26,7 @@ from oauth.errors import (
     UnauthorizedClient,
 )
 from oauth.request import Credentials, check_grant, credentials, parse_form
-from scim.errors import ScimError
+from scim.protocol.errors import ScimError
 from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from telemetry.logs import place

@@ -12,10 +12,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from scim import entra
 from scim.bulk_message import BulkOperation, BulkRequest, resolved, split
 from scim.bulk_plan import Step, plan
-from scim.errors import (
+from scim.exchange import Answer, Request
+from scim.failure import failed
+from scim.groups import Groups
+from scim.protocol import entra
+from scim.protocol.errors import (
     InvalidSyntax,
     InvalidValue,
     MethodNotAllowed,
@@ -23,13 +26,10 @@ from scim.errors import (
     ScimError,
     UnresolvedReference,
 )
-from scim.exchange import Answer, Request
-from scim.failure import failed
-from scim.groups import Groups
-from scim.members import members_of
+from scim.protocol.members import members_of
+from scim.protocol.validation import normalise
 from scim.reservations import unique_values
 from scim.users import Users
-from scim.validation import normalise
 
 BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 AT_ONCE = 16

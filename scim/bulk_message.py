@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from scim.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 from scim.exchange import BASES
+from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 MAXIMUM_OPERATIONS = 1_000

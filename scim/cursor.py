@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from scim.errors import InvalidCursor
+from scim.protocol.errors import InvalidCursor
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from directory.tenants import Tenant
-from scim.errors import Forbidden
+from scim.protocol.errors import Forbidden
 from trust.caller import Caller
 
 BASES = ("/scim/v2", "/scim")

@@ -4,7 +4,8 @@ import logging
 import math
 
 from directory.store import Throttled, TooLarge, Unavailable
-from scim.errors import (
+from scim.exchange import Answer
+from scim.protocol.errors import (
     Forbidden,
     PayloadTooLarge,
     ScimError,
@@ -13,7 +14,6 @@ from scim.errors import (
     Unauthorized,
     Unexpected,
 )
-from scim.exchange import Answer
 from telemetry.logs import place
 from trust.refusal import HomedElsewhere, KeysUnavailable, Unproven
 

@@ -32,18 +32,18 @@ from directory.store import (
     Unavailable,
     Update,
 )
-from scim import entra, patch
-from scim.binding import Related, related, resolve
-from scim.errors import Forbidden, InvalidValue
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
-from scim.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
 from scim.membership import PAGE, Delta, delta
-from scim.representation import Projection
+from scim.protocol import entra, patch
+from scim.protocol.binding import Related, related, resolve
+from scim.protocol.errors import Forbidden, InvalidValue
+from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
+from scim.protocol.representation import Projection
+from scim.protocol.validation import Changed, differences, normalise, replacement
 from scim.reservations import reserve
 from scim.resources import Resources
 from scim.selection import Selection
-from scim.validation import Changed, differences, normalise, replacement
 
 BATCH_EDGES = 90
 """More changed memberships than this do not go in one batch beside the group, its reservations

@@ -14,7 +14,10 @@ from starlette.types import Receive, Scope, Send
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
 from scim.counting import RequestCounter
-from scim.errors import (
+from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
+from scim.failure import failed, too_many_requests
+from scim.groups import Groups
+from scim.protocol.errors import (
     InvalidSyntax,
     MethodNotAllowed,
     NotImplementedHere,
@@ -22,9 +25,6 @@ from scim.errors import (
     ResourceNotFound,
     ScimError,
 )
-from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
-from scim.failure import failed, too_many_requests
-from scim.groups import Groups
 from scim.rate import RateLimit
 from scim.search import Root
 from scim.selection import check_lengths, search_parameters

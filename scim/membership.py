@@ -7,8 +7,8 @@ from directory.condition import Compare, matches
 from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
-from scim.errors import PayloadTooLarge
-from scim.members import (
+from scim.protocol.errors import PayloadTooLarge
+from scim.protocol.members import (
     AddMembers,
     MemberStep,
     RemoveMembers,

@@ -9,9 +9,9 @@ from typing import Any
 
 from directory.documents import Key
 from directory.store import Create, Delete, NotFound, Operation, Store
-from scim.errors import Uniqueness
-from scim.representation import comparable
-from scim.schema import ResourceType
+from scim.protocol.errors import Uniqueness
+from scim.protocol.representation import comparable
+from scim.protocol.schema import ResourceType
 
 
 def unique_values(resource_type: ResourceType, resource: Mapping[str, Any]) -> dict[str, str]:

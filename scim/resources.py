@@ -10,10 +10,10 @@ from directory.condition import Compare, Condition
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import NotFound, Stored
 from scim.cursor import Cursor, invalid
-from scim.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
 from scim.exchange import Answer, Request
-from scim.representation import Projection, etag_matches, list_response, render, weak
-from scim.schema import ResourceType
+from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
+from scim.protocol.representation import Projection, etag_matches, list_response, render, weak
+from scim.protocol.schema import ResourceType
 from scim.selection import Selection
 from scim.writing import Service, Writing
 from telemetry.traces import traceparent

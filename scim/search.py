@@ -11,9 +11,9 @@ from typing import Any
 from directory.condition import Path
 from directory.reading import read_all
 from directory.store import Document, Query, Stored
-from scim.errors import InvalidValue, TooMany
 from scim.exchange import Answer, Request
-from scim.representation import Projection, list_response
+from scim.protocol.errors import InvalidValue, TooMany
+from scim.protocol.representation import Projection, list_response
 from scim.resources import Resources
 from scim.selection import Selection
 

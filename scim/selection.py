@@ -7,11 +7,11 @@ from typing import Any
 
 from directory.condition import EVERYTHING, Condition
 from directory.store import Order, Query
-from scim.binding import BoundFilter, bind, sort_path
-from scim.errors import InvalidSyntax, InvalidValue
-from scim.filter import parse_filter
-from scim.schema import ResourceType
-from scim.scope import Unknown
+from scim.protocol.binding import BoundFilter, bind, sort_path
+from scim.protocol.errors import InvalidSyntax, InvalidValue
+from scim.protocol.filter import parse_filter
+from scim.protocol.schema import ResourceType
+from scim.protocol.scope import Unknown
 
 PAGE_DEFAULT = 100
 PAGE_LIMIT = 200

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from directory.completeness import REQUIRED
-from scim import discovery
 from scim.bulk_message import MAXIMUM_OPERATIONS
-from scim.errors import Forbidden
 from scim.exchange import BODY_BYTES, Answer, Request
-from scim.schema import ResourceType
+from scim.protocol import discovery
+from scim.protocol.errors import Forbidden
+from scim.protocol.schema import ResourceType
 from scim.selection import PAGE_DEFAULT, PAGE_LIMIT
 
 OFFER = discovery.Offer(

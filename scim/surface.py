@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from directory.ulids import new_ulid
-from scim.errors import ScimError, TemporarilyUnavailable
+from scim.protocol.errors import ScimError, TemporarilyUnavailable
 from telemetry import traces
 from telemetry.observation import Observation, current
 

@@ -9,14 +9,14 @@ from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
 from directory.reading import read_all
 from directory.store import Stored
-from scim import entra, patch
-from scim.binding import Related, related, resolve
-from scim.errors import InvalidValue
 from scim.exchange import Answer, Request
-from scim.representation import Projection
+from scim.protocol import entra, patch
+from scim.protocol.binding import Related, related, resolve
+from scim.protocol.errors import InvalidValue
+from scim.protocol.representation import Projection
+from scim.protocol.validation import Changed, differences, normalise, replacement
 from scim.resources import Resources
 from scim.selection import Selection
-from scim.validation import Changed, differences, normalise, replacement
 
 
 class Users(Resources):

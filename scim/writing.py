@@ -25,10 +25,10 @@ from directory.store import (
     Store,
     Stored,
 )
-from scim.errors import PreconditionUnmet
-from scim.representation import searchable
+from scim.protocol.errors import PreconditionUnmet
+from scim.protocol.representation import searchable
+from scim.protocol.schema import ResourceType
 from scim.reservations import reserve, taken
-from scim.schema import ResourceType
 
 ATTEMPTS = 12
 """How often a write is computed anew after a lost race before it is a 412."""

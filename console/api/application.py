@@ -23,8 +23,8 @@ from console.api.operation import PATH, Call, Operation
 from console.api.problems import Problem, busy, foreseen, malformed
 from console.visit import Deployment
 from directory.documents import Actor
-from scim.errors import ScimError
 from scim.exchange import BODY_BYTES
+from scim.protocol.errors import ScimError
 from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from telemetry.logs import place

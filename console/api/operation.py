@@ -24,7 +24,7 @@ from directory.store import Store
 from directory.tenants import Tenant
 from reconciler.preview import PreviewCursor
 from scim.cursor import Cursor
-from scim.errors import InvalidCursor
+from scim.protocol.errors import InvalidCursor
 
 PATH = "/console/api"
 

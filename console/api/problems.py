@@ -12,7 +12,7 @@ from administration.tenants import AdministrationError, Overtaken
 from console.api.models import Fault, ProblemDetails
 from directory.store import Throttled, Unavailable
 from queues.port import QueueError
-from scim.errors import ScimError
+from scim.protocol.errors import ScimError
 from trust.refusal import KeysUnavailable, Refused, Unproven
 
 MEDIA_TYPE = "application/problem+json"

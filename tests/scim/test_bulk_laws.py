@@ -18,7 +18,7 @@ from directory.tenants import Tenant as StoredTenant
 from scim.bulk import AT_ONCE, Bulk
 from scim.exchange import Request
 from scim.groups import Groups
-from scim.schema import load_resource_types
+from scim.protocol.schema import load_resource_types
 from scim.users import Users
 from scim.writing import Service
 from tests.environment import running

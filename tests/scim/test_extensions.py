@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from scim.schema import SchemaError, load_resource_types
+from scim.protocol.schema import SchemaError, load_resource_types
 from tests.environment import running
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "schemas"

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from scim.schema import Attribute, ResourceType, load_resource_types, load_schema
+from scim.protocol.schema import Attribute, ResourceType, load_resource_types, load_schema
 
 EXTENSION = {
     "id": "urn:example:params:scim:schemas:extension:staff:2.0:User",

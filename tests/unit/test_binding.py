@@ -20,7 +20,7 @@ from directory.condition import (
     Present,
     matches,
 )
-from scim.binding import (
+from scim.protocol.binding import (
     BoundFilter,
     Combined,
     Related,
@@ -31,11 +31,11 @@ from scim.binding import (
     resolve,
     sort_path,
 )
-from scim.errors import InvalidFilter, InvalidValue
-from scim.filter import parse_filter, parse_path
-from scim.representation import LEADING, searchable
-from scim.schema import ResourceType, load_resource_types, load_schema
-from scim.scope import ResourceScope
+from scim.protocol.errors import InvalidFilter, InvalidValue
+from scim.protocol.filter import parse_filter, parse_path
+from scim.protocol.representation import LEADING, searchable
+from scim.protocol.schema import ResourceType, load_resource_types, load_schema
+from scim.protocol.scope import ResourceScope
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

@@ -7,7 +7,7 @@ from scim2_models import Context, ListResponse, ServiceProviderConfig
 from scim2_models import ResourceType as TheirResourceType
 from scim2_models import Schema as TheirSchema
 
-from scim.discovery import (
+from scim.protocol.discovery import (
     Offer,
     resource_type_named,
     resource_types_list,
@@ -15,8 +15,8 @@ from scim.discovery import (
     schemas_for,
     service_provider_config,
 )
-from scim.errors import ResourceNotFound
-from scim.schema import load_resource_types, load_schema
+from scim.protocol.errors import ResourceNotFound
+from scim.protocol.schema import load_resource_types, load_schema
 from tests.unit.payloads import GROUP, STAFF, USER
 
 BASE = "https://muster.example/scim/v2"

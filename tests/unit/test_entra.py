@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scim import entra
-from scim.entra import MAXIMUM_OPERATIONS, PATCH_OP, Operation
-from scim.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
+from scim.protocol import entra
+from scim.protocol.entra import MAXIMUM_OPERATIONS, PATCH_OP, Operation
+from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
 from tests.unit.payloads import json_values
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scim.errors import InvalidFilter, InvalidPath
-from scim.filter import (
+from scim.protocol.errors import InvalidFilter, InvalidPath
+from scim.protocol.filter import (
     MAX_CHARACTERS,
     MAX_COMPARISONS,
     MAX_DEPTH,

@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directory.condition import matches
-from scim import entra
-from scim.errors import InvalidFilter, InvalidPath, InvalidValue, MutabilityViolation, ScimError
-from scim.members import (
+from scim.protocol import entra
+from scim.protocol.errors import (
+    InvalidFilter,
+    InvalidPath,
+    InvalidValue,
+    MutabilityViolation,
+    ScimError,
+)
+from scim.protocol.members import (
     AddMembers,
     MemberStep,
     RemoveMembers,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scim import entra, patch
-from scim.errors import (
+from scim.protocol import entra, patch
+from scim.protocol.errors import (
     InvalidFilter,
     InvalidPath,
     InvalidValue,
@@ -15,8 +15,8 @@ from scim.errors import (
     NoTarget,
     ScimError,
 )
-from scim.schema import load_schema
-from scim.validation import MOST_ELEMENTS, Changed
+from scim.protocol.schema import load_schema
+from scim.protocol.validation import MOST_ELEMENTS, Changed
 from tests.unit.payloads import EXTENSION, GROUP, STAFF, USER
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"

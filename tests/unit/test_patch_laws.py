@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scim2_models import PatchOp, ScimPolicy
 from scim2_models import User as AnyUser
 
-from scim import entra, patch
-from scim.binding import element_matches
-from scim.errors import (
+from scim.protocol import entra, patch
+from scim.protocol.binding import element_matches
+from scim.protocol.errors import (
     InvalidFilter,
     InvalidPath,
     InvalidSyntax,
@@ -20,9 +20,9 @@ from scim.errors import (
     MutabilityViolation,
     NoTarget,
 )
-from scim.schema import Attribute
-from scim.target import Target, locate
-from scim.validation import Changed, normalise
+from scim.protocol.schema import Attribute
+from scim.protocol.target import Target, locate
+from scim.protocol.validation import Changed, normalise
 from tests.unit.payloads import USER, bodies, json_values, values_of
 
 BAD_REQUEST = (

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scim2_models import Context, EnterpriseUser, ResponseParameters, User
 
-from scim.errors import InvalidValue
-from scim.representation import (
+from scim.protocol.errors import InvalidValue
+from scim.protocol.representation import (
     LEADING,
     Projection,
     comparable,
@@ -20,8 +20,8 @@ from scim.representation import (
     searchable,
     weak,
 )
-from scim.schema import Attribute
-from scim.validation import normalise
+from scim.protocol.schema import Attribute
+from scim.protocol.validation import normalise
 from tests.unit.payloads import GROUP, STAFF, USER, bodies, date_times
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"

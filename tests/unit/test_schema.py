@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scim2_models import EnterpriseUser, Group, User
 
-from scim.schema import (
+from scim.protocol.schema import (
     Attribute,
     ResourceType,
     SchemaError,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scim2_models import EnterpriseUser, User
 
-from scim.errors import InvalidSyntax, InvalidValue, MutabilityViolation
-from scim.schema import ResourceType, attribute_path, load_schema
-from scim.validation import (
+from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
+from scim.protocol.schema import ResourceType, attribute_path, load_schema
+from scim.protocol.validation import (
     MOST_ELEMENTS,
     Ignored,
     Normalised,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import NoReturn, cast
 
 from directory.condition import Operator
-from scim.errors import InvalidFilter, InvalidPath, ScimError
+from scim.protocol.errors import InvalidFilter, InvalidPath, ScimError
 
 MAX_CHARACTERS = 8192
 MAX_DEPTH = 32

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from scim.errors import InvalidSyntax, InvalidValue, MutabilityViolation
-from scim.scalars import SCALARS, json_type, refuse
-from scim.schema import Attribute, ResourceType, attribute_path
+from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
+from scim.protocol.scalars import SCALARS, json_type, refuse
+from scim.protocol.schema import Attribute, ResourceType, attribute_path
 
 Ignored = list[str]
 """Names of what was not taken, each once: at most 100 names, each shortened to 200 characters."""

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import orjson
 
-from scim.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
+from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAXIMUM_OPERATIONS = 1_000

@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 from directory.condition import Condition
-from scim.binding import bind_element
-from scim.errors import InvalidPath
-from scim.filter import And, AttributePath, Comparison, Filter, parse_path
-from scim.schema import Attribute, Location, ResourceType, Schema, attribute_path
-from scim.validation import normalise_value
+from scim.protocol.binding import bind_element
+from scim.protocol.errors import InvalidPath
+from scim.protocol.filter import And, AttributePath, Comparison, Filter, parse_path
+from scim.protocol.schema import Attribute, Location, ResourceType, Schema, attribute_path
+from scim.protocol.validation import normalise_value
 
 _CACHED_CHARACTERS = 200
 """Longer paths are rare, and would fill the memory that the cache takes."""

@@ -10,7 +10,7 @@ linear in the number of elements.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from scim.schema import Attribute
+from scim.protocol.schema import Attribute
 
 _DESCRIBING = frozenset({"type", "primary", "display", "$ref"})
 """Sub-attributes that describe a value and are none (RFC 7643 section 2.4)."""

@@ -1,7 +1,7 @@
 """Filters bound to a resource type: names and literals become conditions on stored documents.
 
 A path leads into the document's `search`, and a literal takes the comparable form of its
-attribute there (`scim.representation`), so that a binary comparison is the one RFC 7644
+attribute there (`scim.protocol.representation`), so that a binary comparison is the one RFC 7644
 section 3.4.2.2 asks for. What that section leaves open:
 
 - `ne` on a multi-valued attribute holds where there is no value or some element differs; `ne` on
@@ -37,8 +37,8 @@ from directory.condition import (
     matches,
 )
 from directory.documents import group_id, user_id
-from scim.errors import InvalidFilter, InvalidPath, InvalidValue
-from scim.filter import (
+from scim.protocol.errors import InvalidFilter, InvalidPath, InvalidValue
+from scim.protocol.filter import (
     And,
     AttributePath,
     Comparison,
@@ -49,10 +49,10 @@ from scim.filter import (
     ValuePath,
     parse_path,
 )
-from scim.representation import LEADING, comparable
-from scim.scalars import SCALARS
-from scim.schema import Attribute, AttributeType, ResourceType, attribute_path
-from scim.scope import (
+from scim.protocol.representation import LEADING, comparable
+from scim.protocol.scalars import SCALARS
+from scim.protocol.schema import Attribute, AttributeType, ResourceType, attribute_path
+from scim.protocol.scope import (
     ElementScope,
     Field,
     ResourceScope,

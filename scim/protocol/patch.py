@@ -22,13 +22,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from scim.binding import element_matches
-from scim.elements import appended, completed, is_primary, named, settled, without
-from scim.entra import Operation, Verb
-from scim.errors import InvalidValue, MutabilityViolation, NoTarget, ScimError
-from scim.schema import Attribute, ResourceType, Schema
-from scim.target import Target, Unknown, locate
-from scim.validation import (
+from scim.protocol.binding import element_matches
+from scim.protocol.elements import appended, completed, is_primary, named, settled, without
+from scim.protocol.entra import Operation, Verb
+from scim.protocol.errors import InvalidValue, MutabilityViolation, NoTarget, ScimError
+from scim.protocol.schema import Attribute, ResourceType, Schema
+from scim.protocol.target import Target, Unknown, locate
+from scim.protocol.validation import (
     Changed,
     Ignored,
     check_required,

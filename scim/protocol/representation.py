@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from scim.errors import InvalidValue
-from scim.scalars import Scalar, utc
-from scim.schema import Attribute, Location, ResourceType, attribute_path
+from scim.protocol.errors import InvalidValue
+from scim.protocol.scalars import Scalar, utc
+from scim.protocol.schema import Attribute, Location, ResourceType, attribute_path
 
 LEADING = "$leading"
 """In `search`: the path of a multi-valued attribute → the value that sorting goes by."""

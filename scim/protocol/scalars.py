@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from scim.errors import InvalidValue
-from scim.schema import AttributeType
+from scim.protocol.errors import InvalidValue
+from scim.protocol.schema import AttributeType
 
 type Scalar = str | bool | int | float
 

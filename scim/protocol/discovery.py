@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scim.errors import ResourceNotFound
-from scim.representation import list_response
-from scim.schema import Attribute, ResourceType, Schema
+from scim.protocol.errors import ResourceNotFound
+from scim.protocol.representation import list_response
+from scim.protocol.schema import Attribute, ResourceType, Schema
 
 _CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from directory.condition import Compare, Condition, Either, OneOf
-from scim.entra import Operation
-from scim.errors import InvalidValue, MutabilityViolation, ScimError
-from scim.schema import ResourceType
-from scim.target import Target, locate
+from scim.protocol.entra import Operation
+from scim.protocol.errors import InvalidValue, MutabilityViolation, ScimError
+from scim.protocol.schema import ResourceType
+from scim.protocol.target import Target, locate
 
 _MEMBERS = "members"
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from scim.errors import InvalidFilter
-from scim.filter import AttributePath
-from scim.schema import Attribute, Location, ResourceType
+from scim.protocol.errors import InvalidFilter
+from scim.protocol.filter import AttributePath
+from scim.protocol.schema import Attribute, Location, ResourceType
 
 type Unknown = Literal["refuse", "nothing"]
 """What an attribute that the resource type lacks does: an error, or it is taken to have no value,
