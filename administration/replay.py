@@ -14,84 +14,28 @@ event is done or gone, or the message is none of Muster's.
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import batched
-from typing import Literal, cast
+from typing import Literal
 
 from administration.events import OPERATOR, administrative_event
+from administration.failures import PAGE, FailedWork, Letter, event_of
 from administration.tenants import AdministrationError, read_tenant
-from directory.condition import All, Compare, Condition
 from directory.documents import RETENTION, Actor, Event, Model, event_id
-from directory.reading import every, every_tenant
 from directory.store import (
     Assign,
     Change,
     Create,
     NotFound,
     PreconditionFailed,
-    Query,
     Store,
     Stored,
     Unset,
     Update,
 )
 from queues.port import DeadLetter, DeadLetterQueue, QueueSender
-from queues.relay import EventMessage, parse, replay_message
+from queues.relay import EventMessage, replay_message
 
-PAGE = 100
 NAMED = 100
 """Events that one log entry names."""
-MOST_LETTERS = 10_000
-"""Dead letters that one call looks at."""
-
-FAILED: Condition = Compare(("state",), "eq", "failed")
-SHOWN = (
-    "tenantId",
-    "eventId",
-    "at",
-    "operation",
-    "resourceType",
-    "resourceId",
-    "attributes",
-    "reason",
-)
-
-
-class FailedEvent(Model):
-    """An event that failed."""
-
-    tenant_id: str
-    event_id: str
-    at: datetime
-    operation: str
-    resource_type: str
-    resource_id: str
-    attributes: tuple[str, ...] = ()
-    reason: str = ""
-    attempts: int = 0
-    """Deliveries of its dead letters."""
-
-
-type LetterState = Literal["pending", "done", "gone", "unreadable"]
-
-
-class Letter(Model):
-    """A dead letter whose event did not fail: the event is pending (the store did not answer, and
-    the timer sends it again), done, or gone; or the message is none of Muster's."""
-
-    message_id: str
-    tenant_id: str | None = None
-    event_id: str | None = None
-    event: LetterState
-    enqueued_at: datetime
-    attempts: int
-    reason: str
-
-
-class Failures(Model):
-    """What failed; `more` says that there is more than is shown."""
-
-    events: tuple[FailedEvent, ...] = ()
-    letters: tuple[Letter, ...] = ()
-    more: bool = False
 
 
 class Replayed(Model):
@@ -134,69 +78,38 @@ class Replay:
         actor: Actor = OPERATOR,
         retention: int = RETENTION,
     ) -> None:
+        self.failed = FailedWork(store, dead_letters, tenant_id)
+        """What there is to replay, or to discard."""
         self._store = store
         self._dead_letters = dead_letters
         self._sender = sender
-        self._tenant_id = tenant_id
         self._actor = actor
         self._now = now
         self._retention = retention
 
-    async def failures(self, limit: int = PAGE) -> Failures:
-        """What failed, oldest first, at most `limit` of each kind."""
-        letters = await self._letters()
-        events: list[FailedEvent] = []
-        more = False
-        async for stored in self._failed(FAILED, limit + 1):
-            if more := len(events) == limit:
-                break
-            ulid = stored.document["eventId"]
-            attempts = sum(letter.delivery_count for letter in letters.pop(ulid, ()))
-            events.append(FailedEvent.model_validate(stored.document | {"attempts": attempts}))
-        others = [letter for some in letters.values() for letter in some]
-        shown = [await self._shown(letter) for letter in others[:limit]]
-        return Failures(
-            events=tuple(events),
-            letters=tuple(letter for letter in shown if letter is not None),
-            more=more or len(others) > limit,
-        )
-
-    async def failure(self, ulid: str) -> FailedEvent | None:
-        """One failed event; None where no event of this id has failed."""
-        only = All((FAILED, Compare(("eventId",), "eq", ulid)))
-        async for stored in self._failed(only):
-            letters = (await self._letters()).get(ulid, ())
-            attempts = sum(letter.delivery_count for letter in letters)
-            return FailedEvent.model_validate(stored.document | {"attempts": attempts})
-        return None
-
     async def one(self, ulid: str) -> Replayed:
         """Replay a failed event. Raises NotFailed."""
-        only = All((FAILED, Compare(("eventId",), "eq", ulid)))
-        found = [stored async for stored in self._failed(only)]
+        found = [stored async for stored in self.failed.events(ulid)]
         reopened = [event async for event in self._reopened(found)]
         if not reopened:
             raise NotFailed(f"No event {ulid[:100]} has failed, or not any more.", "replay --list")
-        letters = await self._letters()
+        letters = await self.failed.letters()
         return await self._send(reopened, letters.get(ulid, ()))
 
     async def everything(self) -> Replayed:
         """Replay all failed events, and send every other dead letter once more."""
-        letters = await self._letters()
+        letters = await self.failed.letters()
         letter_count = 0
         reopened: set[str] = set()
         page: list[Stored] = []
-        async for stored in self._failed(FAILED):
+        async for stored in self.failed.events():
             page.append(stored)
             if len(page) == PAGE:
                 reopened |= await self._reopen_and_send(page, letters)
                 page = []
         reopened |= await self._reopen_and_send(page, letters)
         readable = [
-            (one.id, event)
-            for some in letters.values()
-            for one in some
-            if (event := _event_of(one))
+            (one.id, event) for some in letters.values() for one in some if (event := event_of(one))
         ]
         if readable:
             others = [event for _, event in readable if event.event_id not in reopened]
@@ -210,7 +123,7 @@ class Replay:
         NoSuchLetter."""
         found = [
             letter
-            for some in (await self._letters()).values()
+            for some in (await self.failed.letters()).values()
             for letter in some
             if letter.id in message_ids
         ]
@@ -220,7 +133,7 @@ class Replay:
                     f"There is no dead letter {id[:100]}, or not any more.", "replay --list"
                 )
         shown = {letter.sequence_number: await self._settled(letter) for letter in found}
-        await self._trace("discard", [event for letter in found if (event := _event_of(letter))])
+        await self._trace("discard", [event for letter in found if (event := event_of(letter))])
         removed = await self._dead_letters.discard([*shown])
         if left := len(found) - len(removed):
             raise AdministrationError(
@@ -232,7 +145,7 @@ class Replay:
     async def _settled(self, letter: DeadLetter) -> Letter:
         """How a dead letter that nothing waits for is shown. Raises AdministrationError for any
         other: without the message its event would stay as it is, or be sent again."""
-        shown, event = await self._shown(letter), _event_of(letter)
+        shown, event = await self.failed.shown(letter), event_of(letter)
         if shown is None:
             raise AdministrationError(
                 f"The dead letter {letter.id[:100]} is kept: its event has failed. Replay the "
@@ -303,12 +216,6 @@ class Replay:
             await self._sender.send(again)
         return Replayed(events=len(events), letters=sent)
 
-    def _failed(self, where: Condition, page: int = PAGE) -> AsyncIterator[Stored]:
-        query = Query("Event", where, fields=SHOWN, limit=page)
-        if self._tenant_id is None:
-            return every_tenant(self._store, query)
-        return every(self._store, self._tenant_id, query)
-
     async def _reopened(self, found: Sequence[Stored]) -> AsyncIterator[EventMessage]:
         """Those of the failed events that are pending from now on."""
         for stored in found:
@@ -334,47 +241,3 @@ class Replay:
             except PreconditionFailed:
                 continue
             return True
-
-    async def _letters(self) -> dict[str, list[DeadLetter]]:
-        """Dead letters by the event that they are of; unreadable ones under ""."""
-        letters: dict[str, list[DeadLetter]] = {}
-        seen = after = 0
-        while seen < MOST_LETTERS:
-            page = await self._dead_letters.list_dead_letters(PAGE, after)
-            if not page:
-                break
-            seen, after = seen + len(page), page[-1].sequence_number
-            for letter in page:
-                event = _event_of(letter)
-                if self._tenant_id is None or (event and event.tenant_id == self._tenant_id):
-                    letters.setdefault(event.event_id if event else "", []).append(letter)
-        return letters
-
-    async def _shown(self, letter: DeadLetter) -> Letter | None:
-        """How a dead letter of no failed event is shown; None where its event failed after all."""
-        event = _event_of(letter)
-        state = "unreadable"
-        if event is not None:
-            try:
-                stored = await self._store.read(event.tenant_id, event_id(event.event_id))
-                state = stored.document["state"]
-            except (NotFound, ValueError):
-                state = "gone"
-        if state == "failed":
-            return None
-        return Letter(
-            message_id=letter.id,
-            tenant_id=event.tenant_id if event else None,
-            event_id=event.event_id if event else None,
-            event=cast("LetterState", state),
-            enqueued_at=letter.enqueued_at,
-            attempts=letter.delivery_count,
-            reason=letter.reason,
-        )
-
-
-def _event_of(letter: DeadLetter) -> EventMessage | None:
-    try:
-        return parse(letter.body)
-    except ValueError:
-        return None

@@ -56,7 +56,7 @@ def replay(
                 return await replaying.discard(discard)
             if event is not None:
                 return await replaying.one(event)
-            return await (replaying.everything() if everything else replaying.failures())
+            return await (replaying.everything() if everything else replaying.failed.listed())
 
     found = run(use).model_dump(mode="json", by_alias=True)
     if as_json:

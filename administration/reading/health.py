@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from administration.failures import FAILED
 from administration.reading.log import LISTED
 from directory.condition import Compare
 from directory.documents import Event
@@ -15,7 +16,6 @@ from directory.tenants import RequestCount
 HOURS = 24
 PROVISIONED = Compare(("actor", "type"), "eq", "connection")
 """What a connection wrote; what administrators and operators changed is not provisioning."""
-FAILED = Compare(("state",), "eq", "failed")
 
 
 @dataclass(frozen=True, slots=True)

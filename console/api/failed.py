@@ -55,13 +55,13 @@ class Replayed(Answer):
 async def list_failed(call: Call[Parameters, None]) -> Failures:
     """What failed."""
     async with _replay(call) as replay:
-        return Failures.model_validate(await replay.failures())
+        return Failures.model_validate(await replay.failed.listed())
 
 
 async def read_failed(call: Call[Parameters, None]) -> FailedEvent:
     """One event that failed, with its reason."""
     async with _replay(call) as replay:
-        found = await replay.failure(_event(call))
+        found = await replay.failed.event(_event(call))
     if found is None:
         raise absent("failed event")
     return FailedEvent.model_validate(found)

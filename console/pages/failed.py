@@ -9,7 +9,7 @@ from console.visit import Page, Visit
 async def failed(visit: Visit) -> Response:
     """What failed in this tenant."""
     async with visit.deployment.replay(visit.tenant_id, visit.actor) as replaying:
-        found = await replaying.failures()
+        found = await replaying.failed.listed()
     ids = [event.resource_id for event in found.events]
     names = await user_names(visit.store, visit.tenant_id, ids)
     names |= await group_names(visit.store, visit.tenant_id, ids)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from administration.replay import Failures, NoSuchLetter, Replay, Replayed
+from administration.failures import Failures
+from administration.replay import NoSuchLetter, Replay, Replayed
 from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import EntitlementKey, Event, event_id, mapping_id
@@ -98,20 +99,20 @@ async def test_poison_blocks_nobody_and_is_right_after_a_replay(environment: Env
     assert await deliver_all(environment) == DELIVERIES
     assert (await enabled(environment, good), await enabled(environment, bad)) == (True, False)
     replay = replay_of(environment)
-    (failed,) = (await replay.failures()).events
+    (failed,) = (await replay.failed.listed()).events
     assert (failed.reason, failed.attempts) == ("ValidationError", DELIVERIES)
     assert (failed.operation, failed.resource_id, failed.tenant_id) == ("patch", cursed, TENANT)
 
     assert await replay.one(failed.event_id) == Replayed(events=1, letters=1)
-    assert await replay.failures() == Failures()
+    assert await replay.failed.listed() == Failures()
     assert await deliver_all(environment) == DELIVERIES  # nothing was mended
-    assert [one.event_id for one in (await replay.failures()).events] == [failed.event_id]
+    assert [one.event_id for one in (await replay.failed.listed()).events] == [failed.event_id]
     await broken(environment, cursed, [{"kind": "role", "key": "owner"}])
     assert await replay.everything() == Replayed(events=1, letters=1)
     assert await replay.everything() == Replayed()
     assert await deliver_all(environment) == 0
     assert await enabled(environment, bad)
-    assert await replay.failures() == Failures()
+    assert await replay.failed.listed() == Failures()
     with pytest.raises(AdministrationError, match="has failed"):
         await replay.one(failed.event_id)
     store = environment.application.store
@@ -131,7 +132,7 @@ async def test_an_event_whose_dead_letter_is_lost_is_sent_anew(environment: Envi
     events = [item.document async for item in every(store, TENANT, Query("Event"))]
     lost = [Update(one["id"], (Assign(("state",), "failed"),)) for one in events]
     await store.batch(TENANT, lost)
-    (first, second) = (await replay_of(environment).failures()).events
+    (first, second) = (await replay_of(environment).failed.listed()).events
     assert {first.resource_id, second.resource_id} == {user, group}
     assert (first.attempts, first.reason) == (0, "")
     assert await replay_of(environment).one(first.event_id) == Replayed(events=1)
@@ -155,20 +156,22 @@ async def test_one_tenant_s_failures_are_its_own(environment: Environment) -> No
     await environment.bury(Message("none of ours", b"{}"), message_for(TENANT, "gone"))
 
     mine, all_of_them = replay_of(environment), replay_of(environment, None)
-    (failure,) = (await mine.failures()).events
+    (failure,) = (await mine.failed.listed()).events
     assert (failure.resource_id, failure.attempts) == (user, 1)
-    assert [letter.event for letter in (await mine.failures()).letters] == ["gone"]
-    whole = await all_of_them.failures()
+    assert [letter.event for letter in (await mine.failed.listed()).letters] == ["gone"]
+    whole = await all_of_them.failed.listed()
     assert [event.tenant_id for event in whole.events] == ["other", "acme"]
     assert sorted(letter.event for letter in whole.letters) == ["gone", "unreadable"]
-    assert (await all_of_them.failures(limit=1)).more
+    assert (await all_of_them.failed.listed(limit=1)).more
     with pytest.raises(AdministrationError):
         await replay_of(environment, "other").one(failure.event_id)
     assert await mine.everything() == Replayed(events=1, letters=2)
-    assert [event.tenant_id for event in (await all_of_them.failures()).events] == ["other"]
+    assert [event.tenant_id for event in (await all_of_them.failed.listed()).events] == ["other"]
     assert await all_of_them.everything() == Replayed(events=1, letters=1)
     assert await deliver_all(environment) == 0
-    assert [letter.event for letter in (await all_of_them.failures()).letters] == ["unreadable"]
+    assert [letter.event for letter in (await all_of_them.failed.listed()).letters] == [
+        "unreadable"
+    ]
 
 
 @dataclass
@@ -310,10 +313,10 @@ async def test_on_service_bus(environment: Environment, tmp_path: Path) -> None:
         await store.batch(TENANT, [failed])
         async with ServiceBusQueue(namespace) as queue:
             replay = Replay(store, queue, sender, now=utc_now)
-            (shown,) = (await replay.failures()).events
+            (shown,) = (await replay.failed.listed()).events
             assert (shown.attempts, shown.reason) == (1, "Test")
             assert await replay.everything() == Replayed(events=1, letters=1)
-            assert await replay.failures() == Failures()
+            assert await replay.failed.listed() == Failures()
             await sender.send([message_for(TENANT, "gone")])
             again, gone = await entity.receive(10)
             await entity.dead_letter(gone, "Test")

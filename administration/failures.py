@@ -1,0 +1,159 @@
+"""What failed: events, and dead letters of events that did not."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Literal, cast
+
+from directory.condition import All, Compare, Condition
+from directory.documents import Model, event_id
+from directory.reading import every, every_tenant
+from directory.store import NotFound, Query, Store, Stored
+from queues.port import DeadLetter, DeadLetterQueue
+from queues.relay import EventMessage, parse
+
+PAGE = 100
+MOST_LETTERS = 10_000
+"""Dead letters that one call looks at."""
+
+FAILED: Condition = Compare(("state",), "eq", "failed")
+SHOWN = (
+    "tenantId",
+    "eventId",
+    "at",
+    "operation",
+    "resourceType",
+    "resourceId",
+    "attributes",
+    "reason",
+)
+
+
+class FailedEvent(Model):
+    """An event that failed."""
+
+    tenant_id: str
+    event_id: str
+    at: datetime
+    operation: str
+    resource_type: str
+    resource_id: str
+    attributes: tuple[str, ...] = ()
+    reason: str = ""
+    attempts: int = 0
+    """Deliveries of its dead letters."""
+
+
+type LetterState = Literal["pending", "done", "gone", "unreadable"]
+
+
+class Letter(Model):
+    """A dead letter whose event did not fail: the event is pending (the store did not answer, and
+    the timer sends it again), done, or gone; or the message is none of Muster's."""
+
+    message_id: str
+    tenant_id: str | None = None
+    event_id: str | None = None
+    event: LetterState
+    enqueued_at: datetime
+    attempts: int
+    reason: str
+
+
+class Failures(Model):
+    """What failed; `more` says that there is more than is shown."""
+
+    events: tuple[FailedEvent, ...] = ()
+    letters: tuple[Letter, ...] = ()
+    more: bool = False
+
+
+class FailedWork:
+    """Failed events and dead letters as they are now, of one tenant or (None) of the whole
+    deployment. Raises QueueError and StoreError."""
+
+    def __init__(
+        self, store: Store, dead_letters: DeadLetterQueue, tenant_id: str | None = None
+    ) -> None:
+        self._store = store
+        self._dead_letters = dead_letters
+        self._tenant_id = tenant_id
+
+    async def listed(self, limit: int = PAGE) -> Failures:
+        """What failed, oldest first, at most `limit` of each kind."""
+        letters = await self.letters()
+        events: list[FailedEvent] = []
+        more = False
+        async for stored in self.events(page=limit + 1):
+            if more := len(events) == limit:
+                break
+            ulid = stored.document["eventId"]
+            attempts = sum(letter.delivery_count for letter in letters.pop(ulid, ()))
+            events.append(FailedEvent.model_validate(stored.document | {"attempts": attempts}))
+        others = [letter for some in letters.values() for letter in some]
+        shown = [await self.shown(letter) for letter in others[:limit]]
+        return Failures(
+            events=tuple(events),
+            letters=tuple(letter for letter in shown if letter is not None),
+            more=more or len(others) > limit,
+        )
+
+    async def event(self, ulid: str) -> FailedEvent | None:
+        """One failed event; None where no event of this id has failed."""
+        async for stored in self.events(ulid):
+            letters = (await self.letters()).get(ulid, ())
+            attempts = sum(letter.delivery_count for letter in letters)
+            return FailedEvent.model_validate(stored.document | {"attempts": attempts})
+        return None
+
+    def events(self, ulid: str | None = None, page: int = PAGE) -> AsyncIterator[Stored]:
+        """All failed events or the one, with the fields that are shown."""
+        where = FAILED if ulid is None else All((FAILED, Compare(("eventId",), "eq", ulid)))
+        query = Query("Event", where, fields=SHOWN, limit=page)
+        if self._tenant_id is None:
+            return every_tenant(self._store, query)
+        return every(self._store, self._tenant_id, query)
+
+    async def letters(self) -> dict[str, list[DeadLetter]]:
+        """Dead letters by the event that they are of; unreadable ones under ""."""
+        letters: dict[str, list[DeadLetter]] = {}
+        seen = after = 0
+        while seen < MOST_LETTERS:
+            page = await self._dead_letters.list_dead_letters(PAGE, after)
+            if not page:
+                break
+            seen, after = seen + len(page), page[-1].sequence_number
+            for letter in page:
+                event = event_of(letter)
+                if self._tenant_id is None or (event and event.tenant_id == self._tenant_id):
+                    letters.setdefault(event.event_id if event else "", []).append(letter)
+        return letters
+
+    async def shown(self, letter: DeadLetter) -> Letter | None:
+        """How a dead letter of no failed event is shown; None where its event failed after all."""
+        event = event_of(letter)
+        state = "unreadable"
+        if event is not None:
+            try:
+                stored = await self._store.read(event.tenant_id, event_id(event.event_id))
+                state = stored.document["state"]
+            except (NotFound, ValueError):
+                state = "gone"
+        if state == "failed":
+            return None
+        return Letter(
+            message_id=letter.id,
+            tenant_id=event.tenant_id if event else None,
+            event_id=event.event_id if event else None,
+            event=cast("LetterState", state),
+            enqueued_at=letter.enqueued_at,
+            attempts=letter.delivery_count,
+            reason=letter.reason,
+        )
+
+
+def event_of(letter: DeadLetter) -> EventMessage | None:
+    """Which event a dead letter is of; None where it is unreadable."""
+    try:
+        return parse(letter.body)
+    except ValueError:
+        return None
