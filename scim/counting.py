@@ -9,11 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from directory.store import Store, Upsert
+from directory.notes import Notes
+from directory.store import Store
 from directory.tenants import RequestCount
 from directory.ulids import new_ulid
 
@@ -43,12 +43,11 @@ class RequestCounter:
     """Counts the requests of every tenant. `now` is the clock whose hours count."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
-        self._store = store
+        self._notes = Notes(store, log, "the requests of a tenant were not recorded")
         self._now = now
         self._process = new_ulid()
         self._counts: dict[str, _Count] = {}
         self._closing = asyncio.Event()
-        self._writing: set[asyncio.Task[None]] = set()
 
     def saw(self, tenant_id: str, status: int) -> None:
         """A request that was proven to be the tenant's got this answer."""
@@ -62,15 +61,12 @@ class RequestCounter:
         count.errors += status >= _ERROR
         if not count.waiting:
             count.waiting = True
-            # Of no request: it outlives the one that happens to cause it.
-            writing = asyncio.create_task(self._write_soon(count), context=Context())
-            self._writing.add(writing)
-            writing.add_done_callback(self._writing.discard)
+            self._notes.begin(self._write_soon(count))
 
     async def close(self) -> None:
         """Write what was counted."""
         self._closing.set()
-        await asyncio.gather(*self._writing)
+        await self._notes.settle()
 
     async def _write_soon(self, count: _Count) -> None:
         clock = asyncio.get_running_loop().time
@@ -87,7 +83,4 @@ class RequestCounter:
             last=count.last,
             ttl=KEPT_SECONDS,
         )
-        try:
-            await self._store.batch(count.tenant_id, [Upsert(counted.to_document())])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next count holds this one
-            log.info("the requests of a tenant were not recorded: %s", type(error).__name__)
+        await self._notes.write(counted)

@@ -69,7 +69,7 @@ async def test_a_count_is_written_once_for_many_requests_and_goes_on(
     for total in (100, 200):
         for _ in range(100):
             counter.saw("acme", 200)
-        await asyncio.gather(*counter._writing)
+        await counter._notes.settle()
         assert (await read_health(store, "acme", NINE)).hours[-1] == Hour(NINE, total, 0)
     assert store.written == {"acme": 2}
     monkeypatch.setattr(counting, "EVERY_SECONDS", 3600)
@@ -93,7 +93,7 @@ async def test_a_store_that_fails_is_no_matter_and_loses_no_count(
     store.fails = True
     with caplog.at_level(logging.INFO, "muster.scim"):
         counter.saw("acme", 200)
-        await asyncio.gather(*counter._writing)
+        await counter._notes.settle()
     assert "Unavailable" in caplog.text
     assert "secret" not in caplog.text
     store.fails = False
