@@ -40,9 +40,6 @@ RETURNING sequence_number, id, body, enqueued_at, delivery_count, lock_token, lo
 _HELD = """
 SELECT 1 FROM queue_message WHERE sequence_number = ? AND lock_token = ? AND locked_until > ?
 """
-_DELETE_HELD = """
-DELETE FROM queue_message WHERE sequence_number = ? AND lock_token = ? AND locked_until > ?
-"""
 _BURY = """
 INSERT INTO queue_dead_letter
     (queue, id, body, enqueued_at, delivery_count, dead_lettered_at, reason, description)
@@ -159,7 +156,7 @@ class SqliteQueue:
 
     async def complete(self, message: ReceivedMessage) -> None:
         """The work is done: remove the message. Raises LockLost."""
-        await self._file.write(partial(self._delete_held, message))
+        await self._under_lock(message, self._delete)
 
     async def abandon(self, message: ReceivedMessage) -> None:
         """Give the message back, to be delivered again at once, or dead-lettered where this was
@@ -259,13 +256,8 @@ class SqliteQueue:
     ) -> T:
         held = (message.sequence_number, message.lock_token, self._now())
         if db.execute(_HELD, held).fetchone() is None:
-            raise _lost(message)
+            raise LockLost(f"The lock on message {message.id} expired or was given up.")
         return action(message.sequence_number, db)
-
-    def _delete_held(self, message: ReceivedMessage, db: sqlite3.Connection) -> None:
-        held = (message.sequence_number, message.lock_token, self._now())
-        if not db.execute(_DELETE_HELD, held).rowcount:
-            raise _lost(message)
 
     def _delete(self, sequence_number: int, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM queue_message WHERE sequence_number = ?", (sequence_number,))
@@ -339,10 +331,6 @@ class SqliteQueue:
             "max_delivery_count": self._max_delivery_count,
             "limit": limit,
         }
-
-
-def _lost(message: ReceivedMessage) -> LockLost:
-    return LockLost(f"The lock on message {message.id} expired or was given up.")
 
 
 def _time(seconds: float) -> datetime:
