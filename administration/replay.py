@@ -127,11 +127,11 @@ class Replay:
             for letter in some
             if letter.id in message_ids
         ]
-        for id in message_ids:
-            if all(letter.id != id for letter in found):
-                raise NoSuchLetter(
-                    f"There is no dead letter {id[:100]}, or not any more.", "replay --list"
-                )
+        known = {letter.id for letter in found}
+        if unknown := [id for id in message_ids if id not in known]:
+            raise NoSuchLetter(
+                f"There is no dead letter {unknown[0][:100]}, or not any more.", "replay --list"
+            )
         shown = {letter.sequence_number: await self._settled(letter) for letter in found}
         await self._trace("discard", [event for letter in found if (event := event_of(letter))])
         removed = await self._dead_letters.discard([*shown])

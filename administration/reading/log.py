@@ -104,9 +104,11 @@ async def list_entries(
     return PageOf(tuple(await _named(store, tenant_id, events)), page.continuation)
 
 
-async def find_resources(store: Store, tenant_id: str, text: str) -> tuple[str, ...]:
+async def find_resources(store: Store, tenant_id: str, text: str) -> tuple[str, ...] | None:
     """SCIM ids of what a text names: an id, or some of the users and groups that exist and whose
-    names hold it."""
+    names hold it. None where there is no text."""
+    if not text:
+        return None
     if is_resource_id(text):
         return (text,)
     named = Compare(("search", "displayName"), "co", text.casefold())

@@ -98,11 +98,9 @@ async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
 
 async def _filter[Q: LogFilter, B](call: Call[Q, B]) -> Filter:
     """What the query asks for, names as the ids of what they name."""
-    query, found = call.query, None
-    if query.resource:
-        found = await find_resources(call.store, call.tenant_id, query.resource)
+    query = call.query
     return Filter(
-        found,
+        await find_resources(call.store, call.tenant_id, query.resource),
         query.type or "",
         query.operation,
         query.state or "",

@@ -72,9 +72,7 @@ async def import_file(visit: Visit) -> Response:
 
 async def exported(visit: Visit) -> Response:
     """The catalog as CSV, as an import reads it."""
-    text = await export_catalog(visit.store, visit.tenant_id)
-    headers = {"content-disposition": 'attachment; filename="catalog.csv"'}
-    return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+    return visit.download("catalog.csv", await export_catalog(visit.store, visit.tenant_id))
 
 
 PAGES = (

@@ -46,9 +46,7 @@ async def exported(visit: Visit) -> Response:
     """The same as CSV."""
     filter, _ = await _filter(visit)
     text = await export(visit.store, visit.tenant_id, filter)
-    name = f"provisioning-log-{visit.now:%Y%m%dT%H%M%SZ}.csv"
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+    return visit.download(f"provisioning-log-{visit.now:%Y%m%dT%H%M%SZ}.csv", text)
 
 
 async def entry(visit: Visit) -> Response:
@@ -78,9 +76,7 @@ async def entry(visit: Visit) -> Response:
 async def _filter(visit: Visit) -> tuple[Filter, str]:
     """What the URL asks for, and what is wrong with it."""
     chosen = _chosen(visit)
-    resources = None
-    if chosen["resource"]:
-        resources = await find_resources(visit.store, visit.tenant_id, chosen["resource"])
+    resources = await find_resources(visit.store, visit.tenant_id, chosen["resource"])
     try:
         since, until = _moment(chosen["since"]), _moment(chosen["until"])
     except ValueError:
