@@ -7,7 +7,7 @@ carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,6 +79,11 @@ def entitlement_id(kind: str, key: str) -> str:
     """Document id of a catalog entry. A kind that cannot be in an id is no deployment's."""
     named = kind if _KIND.fullmatch(kind) else _digest(kind)
     return f"entitlement:{named}:{_digest(key)}"
+
+
+def timestamp(at: datetime) -> str:
+    """An aware time as the documents of users and groups keep it: UTC, in milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _digest(value: str) -> str:

@@ -24,7 +24,7 @@ from directory.access import (
     access_id,
     manual_grants_id,
 )
-from directory.condition import Compare, Condition
+from directory.condition import OneOf
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
 from directory.nesting import groups_above
@@ -38,7 +38,6 @@ from directory.store import (
     NotFound,
     Operation,
     PreconditionFailed,
-    Query,
     Replace,
     Store,
     Stored,
@@ -56,6 +55,7 @@ from reconciler.access import (
     visible,
 )
 from reconciler.gathering import Causes
+from reconciler.sweeping import remove_edges
 
 PAGE = (BATCH_OPERATIONS - 1) // 2
 """Users whose records are written in one batch, each with its change, and one outbox row."""
@@ -107,23 +107,6 @@ def readable(record: Stored | None) -> Access | None:
         return Access.from_document(record.document) if record else None
     except ValidationError:
         return None
-
-
-async def remove_edges(store: Store, tenant_id: str, where: Condition, at_most: int) -> int:
-    """Delete edges that satisfy a condition, batch by batch, and say how many; fewer than
-    `at_most` means that none is left."""
-    removed = 0
-    while removed < at_most:
-        limit = min(BATCH_OPERATIONS, at_most - removed)
-        page = await store.query(tenant_id, Query("Membership", where, fields=(), limit=limit))
-        if not page.items:
-            break
-        try:
-            await store.batch(tenant_id, [Delete(edge.document["id"]) for edge in page.items])
-        except NotFound:
-            continue  # somebody else removed one of them
-        removed += len(page.items)
-    return removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +193,8 @@ class AccessRecords:
         gone = [id for id in reading.ids if id not in reading.users]
         if gone:
             await self._remove_grants(tenant_id, gone)
-        for id in gone:
-            where = Compare(("memberId",), "eq", id)
-            await remove_edges(self._store, tenant_id, where, at_most=sys.maxsize)
+            where = OneOf(("memberId",), tuple(gone))
+            await remove_edges(self._store, tenant_id, where, sys.maxsize, self._now)
         created = [id for id in reading.users if access_id(id) not in reading.records]
         if created:
             found = await self._store.read_many(tenant_id, [user_id(id) for id in created])

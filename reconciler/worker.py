@@ -39,7 +39,8 @@ from directory.store import (
 )
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
-from reconciler.recomputation import PAGE, AccessRecords, Committed, remove_edges
+from reconciler.recomputation import PAGE, AccessRecords, Committed
+from reconciler.sweeping import remove_edges
 from telemetry.observation import current
 from telemetry.traces import span
 
@@ -160,14 +161,17 @@ class Reconciler:
         if event.resource_type != "Group":
             return
         if event.membership and event.membership.applied < len(changed(event)):
-            await membership_change.finish(self._store, event.tenant_id, event.event_id)
+            await self._finish(event, event.event_id)
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
         except NotFound:
             return
         intent = group.document.get("intent")
         if intent is not None and intent != event.event_id:
-            await membership_change.finish(self._store, event.tenant_id, intent)
+            await self._finish(event, intent)
+
+    async def _finish(self, event: Event, unfinished: str) -> None:
+        await membership_change.finish(self._store, event.tenant_id, unfinished, self._now)
 
     async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
         committed = await self._records.recompute_each(tenant_id, causes)
@@ -193,7 +197,7 @@ class Reconciler:
         removed = 0
         for where in await self._dangling(event):
             at_most = EDGES_PER_MESSAGE - removed
-            removed += await remove_edges(self._store, event.tenant_id, where, at_most)
+            removed += await remove_edges(self._store, event.tenant_id, where, at_most, self._now)
         return removed
 
     async def _dangling(self, event: Event) -> list[Condition]:

@@ -39,10 +39,10 @@ from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
-from scim.protocol.representation import Projection
+from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, differences, normalise, replacement
 from scim.reservations import reserve
-from scim.resources import Resources
+from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
 BATCH_EDGES = 90
@@ -54,6 +54,7 @@ class Groups(Resources):
     """What a client can do with groups."""
 
     scope_of_delete = "group"
+    looked_up = "members"
 
     async def create(self, request: Request) -> Answer:
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
@@ -77,8 +78,8 @@ class Groups(Resources):
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
             stored = await self._write(request, None, document, event, changes)
-            (answer,) = await self.present(request, [stored], projection)
-            return Answer(201, answer, self.headers(request, stored))
+            (shown,) = await self.present(request, [stored], projection)
+            return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -95,8 +96,8 @@ class Groups(Resources):
             return replacement(self.type, resource, normal)
 
         stored = await self._change(request, resource_id, "replace", change, steps)
-        (answer,) = await self.present(request, [stored], projection)
-        return Answer(200, answer, self.headers(request, stored))
+        (shown,) = await self.present(request, [stored], projection)
+        return self.answer(request, 200, resource_id, shown)
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a group (RFC 7644 section 3.5.2), all operations or none. Answers 204, or the
@@ -110,9 +111,9 @@ class Groups(Resources):
 
         stored = await self._change(request, resource_id, "patch", change, steps)
         if "attributes" not in request.parameters:
-            return Answer(204, None, self.headers(request, stored))
-        (answer,) = await self.present(request, [stored], projection)
-        return Answer(200, answer, self.headers(request, stored))
+            return Answer(204, None, self.headers(request, resource_id, weak(stored.etag)))
+        (shown,) = await self.present(request, [stored], projection)
+        return self.answer(request, 200, resource_id, shown)
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """A group belongs to the connection that provisioned it first (product, section 2)."""
@@ -157,7 +158,9 @@ class Groups(Resources):
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
         while unfinished := stored.document.get("intent"):
-            await membership_change.finish(self.service.store, request.tenant.tenant_id, unfinished)
+            await membership_change.finish(
+                self.service.store, request.tenant.tenant_id, unfinished, self.service.now
+            )
             stored = await self.read(request, resource_id)
         return stored
 
@@ -219,29 +222,27 @@ class Groups(Resources):
         write = _write_of(stored, document, event, conditional=True)
         await self.commit([write, *reservations], event)
         try:
-            await membership_change.finish(self.service.store, tenant_id, event.event_id)
+            await membership_change.finish(
+                self.service.store, tenant_id, event.event_id, self.service.now
+            )
             return await self.read(request, event.resource_id)
         except (Throttled, Unavailable) as error:
             raise unfinished(error) from error
 
-    async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
-        """Groups, with their members unless the request leaves them out."""
-        resources = [self.rendered(request, stored, projection) for stored in items]
-        if resources and projection.wants("members"):
-            for stored, resource in zip(items, resources, strict=True):
-                members = await self._members_of(request, stored.document["resource"]["id"])
-                if members:
-                    resource |= projection.apply({"members": members})
-        return resources
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The members of the groups."""
+        return [await self._members_of(request, one.document["resource"]["id"]) for one in items]
 
-    async def _members_of(self, request: Request, group: str) -> list[dict[str, Any]]:
+    async def _members_of(self, request: Request, group: str) -> LookedUp:
         """The members as RFC 7643 section 4.2 shows them, in order of their ids; a membership
-        whose user or group is gone is none."""
+        whose user or group is gone is none.
+
+        Who is a member is part of the group's version. What the members are called is not, and
+        who is gone is not until the reconciler has taken the membership away.
+        """
         store, tenant_id = self.service.store, request.tenant.tenant_id
         edges = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
-        members = []
+        members, gone = [], []
         page = [edge.document async for edge in every(store, tenant_id, edges)]
         ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
         found = await read_all(store, tenant_id, ids)
@@ -249,7 +250,9 @@ class Groups(Resources):
             if document_id in found:
                 resource = found[document_id].document["resource"]
                 members.append(_member(request.base_url, edge, resource))
-        return members
+            else:
+                gone.append(document_id)
+        return LookedUp(members, lambda shown: [*(one for one in shown if "display" in one), *gone])
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `members` become the ids of the groups that have such a member."""
@@ -291,15 +294,15 @@ def _write_of(
     if set(event.attributes) != {"members"}:
         return Replace(document, stored.etag)
     changes = [
-        Assign(("modified",), document["modified"]),
-        Assign(("search", "meta", "lastModified"), document["search"]["meta"]["lastModified"]),
-    ]
-    changes += [
         Assign((name,), document[name])
         for name in ("source", "connectionId", "intent")
         if name in document and document[name] != stored.document.get(name)
     ]
-    return Update(document["id"], tuple(changes), stored.etag if conditional else None)
+    return Update(
+        document["id"],
+        (*membership_change.moved(document["modified"]), *changes),
+        stored.etag if conditional else None,
+    )
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:

@@ -151,6 +151,8 @@ async def _present(
     shown: dict[str, dict[str, Any]] = {}
     for part in parts:
         items = [stored for stored in page if stored.document["type"] == part.resources.type.name]
-        bodies = await part.resources.present(request, items, part.projection)
-        shown |= {stored.document["id"]: body for stored, body in zip(items, bodies, strict=True)}
+        presented = await part.resources.present(request, items, part.projection)
+        shown |= {
+            stored.document["id"]: one.body for stored, one in zip(items, presented, strict=True)
+        }
     return [shown[stored.document["id"]] for stored in page]

@@ -13,9 +13,8 @@ from scim.exchange import Answer, Request
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
-from scim.protocol.representation import Projection
 from scim.protocol.validation import Changed, differences, normalise, replacement
-from scim.resources import Resources
+from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
 
@@ -23,6 +22,7 @@ class Users(Resources):
     """What a client can do with users."""
 
     scope_of_delete = "user"
+    looked_up = "groups"
 
     async def create(self, request: Request) -> Answer:
         """Create a user (RFC 7644 section 3.3)."""
@@ -49,8 +49,8 @@ class Users(Resources):
 
         async def attempt() -> Answer:
             stored = await self.insert(base, resource, event)
-            (body,) = await self.present(request, [stored], projection)
-            return Answer(201, body, self.headers(request, stored))
+            (shown,) = await self.present(request, [stored], projection)
+            return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -100,8 +100,8 @@ class Users(Resources):
                 ignored=patched.ignored,
             )
             stored = await self._store(stored, patched.resource, event)
-            (body,) = await self.present(request, [stored], projection)
-            return Answer(200, body, self.headers(request, stored))
+            (shown,) = await self.present(request, [stored], projection)
+            return self.answer(request, 200, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -115,18 +115,11 @@ class Users(Resources):
             base = {**base, "source": "scim", "connectionId": event.actor.id}  # adopted
         return await self.update(stored, base, resource, event)
 
-    async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
-        """Users, with their `groups` where the request asks for them."""
-        resources = [self.rendered(request, stored, projection) for stored in items]
-        if resources and projection.wants("groups"):
-            groups = await self._groups_of(request, [s.document["resource"]["id"] for s in items])
-            for stored, resource in zip(items, resources, strict=True):
-                direct = groups.get(stored.document["resource"]["id"])
-                if direct:
-                    resource |= projection.apply({"groups": direct})
-        return resources
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The groups that the users are in, of which a user's own version knows nothing."""
+        ids = [stored.document["resource"]["id"] for stored in items]
+        groups = await self._groups_of(request, ids)
+        return [LookedUp(groups[id], lambda shown: shown) for id in ids]
 
     async def _groups_of(
         self, request: Request, user_ids: Sequence[str]

@@ -9,10 +9,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from directory.documents import RETENTION, Event
+from directory.documents import RETENTION, Event, timestamp
 from directory.store import (
     Conflict,
     Create,
@@ -94,8 +94,7 @@ class Writing:
 
     def stamp(self) -> str:
         """Now, as documents keep it."""
-        now = self.service.now().astimezone(UTC)
-        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return timestamp(self.service.now())
 
     def document(
         self, old: Mapping[str, Any], resource: dict[str, Any], modified: str

@@ -5,10 +5,13 @@ sorting and reservations all rest on them. `Projection` says which attributes an
 (RFC 7643 section 7 "returned", RFC 7644 section 3.9).
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
+
+import orjson
 
 from scim.protocol.errors import InvalidValue
 from scim.protocol.scalars import Scalar, utc
@@ -312,19 +315,41 @@ def list_response(
 # Versions (RFC 7644 section 3.14)
 
 
-def weak(etag: str) -> str:
-    """The store's ETag as the weak entity tag that clients see: `W/"…"`."""
-    return f'W/"{_opaque(etag)}"'
+def weak(etag: str, beyond: Sequence[Any] = ()) -> str:
+    """The store's ETag as the weak entity tag that clients see: `W/"…"`.
 
-
-def etag_matches(header: str, etag: str) -> bool:
-    """Whether an If-Match or If-None-Match header names this ETag of the store.
-
-    `*` names every version. Tags are compared weakly, in lists and in either form, since all of
-    ours are weak (RFC 9110 section 8.8.3.2); tags without quotes are understood.
+    `beyond` is the JSON that the answer depends on besides and that may change without the
+    resource, such as the names of a group's members. Where there is any, its digest follows a
+    full stop, so that the tag changes with it: `W/"17-0.5d41402abc4b2a76"`.
     """
+    if not beyond:
+        return f'W/"{_opaque(etag)}"'
+    digest = hashlib.blake2b(orjson.dumps(beyond), digest_size=8).hexdigest()
+    return f'W/"{_opaque(etag)}{_DIGEST}{digest}"'
+
+
+def names_answer(header: str, tag: str) -> bool:
+    """Whether an If-None-Match header names this tag of an answer.
+
+    `*` names every one. Tags are compared weakly, in lists and in either form, since all of ours
+    are weak (RFC 9110 section 8.8.3.2); tags without quotes are understood.
+    """
+    return _names(header, _opaque(tag), _opaque)
+
+
+def names_version(header: str, etag: str) -> bool:
+    """Whether an If-Match header names this ETag of the store, whatever else the answer showed in
+    which the client found it: a member's new name is no reason to refuse a change of the group."""
+    return _names(header, _opaque(etag), lambda tag: _opaque(tag).partition(_DIGEST)[0])
+
+
+def _names(header: str, wanted: str, form: Callable[[str], str]) -> bool:
     tags = [tag.strip() for tag in header.split(",")]
-    return "*" in tags or _opaque(etag) in map(_opaque, tags)
+    return "*" in tags or wanted in map(form, tags)
+
+
+_DIGEST = "."
+"""No store's ETag has one."""
 
 
 def _opaque(tag: str) -> str:

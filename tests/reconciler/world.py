@@ -406,7 +406,7 @@ def group_document(id: str) -> Document:
         "type": "Group",
         "source": "scim",
         "resource": {"id": id, "displayName": id},
-        "search": {},
+        "search": {"meta": {}},
     }
 
 

@@ -14,8 +14,9 @@ from scim.protocol.representation import (
     LEADING,
     Projection,
     comparable,
-    etag_matches,
     list_response,
+    names_answer,
+    names_version,
     render,
     searchable,
     weak,
@@ -426,6 +427,21 @@ def test_list_response() -> None:
 )
 @pytest.mark.parametrize("etag", ["7", '"7"'])
 def test_etags(header: str, matches: bool, etag: str) -> None:
-    assert etag_matches(header, etag) is matches
+    assert names_version(header, etag) is matches
+    assert names_answer(header, weak(etag)) is matches
     assert weak(etag) == 'W/"7"'
-    assert etag_matches(weak(etag), etag)
+    assert names_version(weak(etag), etag)
+
+
+def test_an_etag_covers_what_was_looked_up() -> None:
+    """As in `If-None-Match`; a change of the resource needs nothing but the resource's own."""
+    ada, countess = weak("7", [{"display": "Ada"}]), weak("7", [{"display": "Countess"}])
+    assert len({weak("7"), ada, countess}) == 3
+    assert ada == weak('"7"', [{"display": "Ada"}])
+    assert names_answer(ada, ada)
+    assert not names_answer(weak("7"), ada)
+    assert not names_answer(countess, ada)
+    assert not names_answer(ada, weak("7"))
+    assert names_version(ada, "7")
+    assert names_version(f'W/"6", {countess}', "7")
+    assert not names_version(weak("6", [{"display": "Ada"}]), "7")
