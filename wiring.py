@@ -30,13 +30,13 @@ from reconciler.worker import Reconciler
 from scim.counting import RequestCounter
 from scim.http import scim_application
 from scim.protocol.schema import load_resource_types
-from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface
 from scim.writing import Service
 from telemetry import traces
 from telemetry.observation import charge
 from trust.authenticator import Authenticator, Home
 from trust.cloud import Cloud, is_trustworthy
+from trust.rate import RateLimit
 from trust.signing import SigningKeys
 
 if TYPE_CHECKING:

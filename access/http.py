@@ -19,12 +19,12 @@ from starlette.routing import Route
 from access.reading import AccessReader
 from directory.store import Throttled, Unavailable
 from scim.protocol.errors import ScimError
-from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from telemetry.logs import place
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
+from trust.rate import RateLimit
 from trust.refusal import Refused, Unproven
 
 log = logging.getLogger("muster.access")

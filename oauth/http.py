@@ -27,11 +27,11 @@ from oauth.errors import (
 )
 from oauth.request import Credentials, check_grant, credentials, parse_form
 from scim.protocol.errors import ScimError
-from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from telemetry.logs import place
 from telemetry.observation import current
 from trust.authenticator import Authenticator
+from trust.rate import RateLimit
 from trust.refusal import HomedElsewhere, KeysUnavailable
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def oauth_application(
             form = parse_form(request.headers.get("content-type", ""), await _body(request))
             check_grant(form)
             shown = credentials(request.headers.get("authorization"), form)
-            proven = await _prove(authenticator, shown, now())
+            proven = await authenticator.anew_before(
+                (UnauthorizedClient, InvalidClient), lambda: _prove(authenticator, shown, now())
+            )
             current().tenant_id = proven.tenant.tenant_id
             if wait := rate.take(proven.tenant.tenant_id):
                 raise TooManyRequests("The tenant asks for too many tokens. Ask later.", wait)

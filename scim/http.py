@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
 from scim.counting import RequestCounter
-from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
+from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, served, too_deep
 from scim.failure import failed, too_many_requests
 from scim.groups import Groups
 from scim.protocol.errors import (
@@ -25,7 +25,6 @@ from scim.protocol.errors import (
     ResourceNotFound,
     ScimError,
 )
-from scim.rate import RateLimit
 from scim.search import Root
 from scim.selection import check_lengths, search_parameters
 from scim.service_provider import ServiceProvider
@@ -34,6 +33,7 @@ from scim.users import Users
 from scim.writing import Service
 from telemetry.observation import current
 from trust.authenticator import Authenticator
+from trust.rate import RateLimit
 
 MEDIA_TYPE = "application/scim+json"
 
@@ -100,7 +100,8 @@ class _Application:
         """Run a use case; whatever it raises becomes a SCIM error."""
         route(http.scope, path)
         try:
-            caller = await self._authenticator.caller(http.headers.get("authorization"), "scim")
+            header = http.headers.get("authorization")
+            caller = await self._authenticator.caller(header, "scim")
             current().tenant_id = caller.tenant.tenant_id
             if seconds := self._rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
@@ -112,8 +113,9 @@ class _Application:
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
                 body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
+                renew=lambda: self._authenticator.renewed(caller, header, "scim"),
             )
-            return _response(await use_case(request, http.path_params))
+            return _response(await served(request, lambda one: use_case(one, http.path_params)))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
             return _response(failed(error, request_id()))
 

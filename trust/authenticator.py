@@ -4,7 +4,7 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from directory.store import Store
 from directory.tenants import Tenant, Token
 from trust.caller import Caller
 from trust.cloud import Cloud
-from trust.refusal import HomedElsewhere, bad_token, no_credentials
+from trust.refusal import HomedElsewhere, Unproven, bad_token, no_credentials
 from trust.tenants import Tenants
 from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
 from trust.usage import Usage
@@ -72,6 +72,32 @@ class Authenticator:
         """The caller that an Authorization header proves. Raises Refused."""
         if not authorization:
             raise no_credentials()
+        refusals = Unproven, HomedElsewhere
+        return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+
+    async def anew_before[T](
+        self, refusals: tuple[type[Exception], ...], prove: Callable[[], Awaitable[T]]
+    ) -> T:
+        """What `prove` returns; where it raises a refusal, what it does with the tenant as it is
+        by now."""
+        since = self._tenants.moment()
+        try:
+            return await prove()
+        except refusals:
+            with self._tenants.anew(since):
+                return await prove()
+
+    async def renewed(
+        self, caller: Caller, authorization: str | None, kind: TokenKind
+    ) -> Caller | None:
+        """The caller of a header again, where the tenant has changed since it was read for
+        `caller`. Raises Refused."""
+        with self._tenants.anew(self._tenants.moment()):
+            if await self._tenants.get(caller.tenant.tenant_id) == caller.tenant:
+                return None
+        return await self.caller(authorization, kind)
+
+    async def _caller(self, authorization: str, kind: TokenKind) -> Caller:
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
         if scheme.lower() != "bearer":

@@ -25,12 +25,12 @@ from console.visit import Deployment
 from directory.documents import Actor
 from scim.exchange import BODY_BYTES
 from scim.protocol.errors import ScimError
-from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from telemetry.logs import place
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
+from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
 

@@ -70,7 +70,7 @@ class Client:
 
     def forget(self) -> None:
         """As after some seconds: tenants are read again."""
-        self.muster.application.authenticator._tenants._known.clear()
+        self.muster.application.authenticator._tenants._tenants._known.clear()
 
 
 @pytest.fixture
