@@ -17,6 +17,7 @@ from directory.documents import (
     Key,
     Mapping,
     Model,
+    RememberedMapping,
     group_id,
     is_resource_id,
     mapping_id,
@@ -177,7 +178,8 @@ def _pairs(entitlements: Iterable[EntitlementKey]) -> set[tuple[str, str]]:
 
 
 async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
-    """All mappings of a tenant, with their groups' names, as a table shows them."""
+    """All mappings of a tenant, with their groups' names, as a table shows them; at the end those
+    of deleted groups, while they are remembered."""
     found = [
         Mapping.from_document(item.document)
         async for item in every(store, tenant_id, Query("Mapping", limit=1000))
@@ -192,7 +194,29 @@ async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
                 "groupId": mapping.group_id,
                 "version": mapping.version,
                 "appliedVersion": mapping.applied_version,
-                "entitlements": ", ".join(f"{e.kind} {e.key}" for e in mapping.entitlements),
+                "entitlements": _shown(mapping.entitlements),
             }
         )
+    remembered = [
+        RememberedMapping.from_document(item.document)
+        async for item in every(store, tenant_id, Query("RememberedMapping", limit=1000))
+    ]
+    return [*_by_name(rows), *_by_name([_remembered_row(mapping) for mapping in remembered])]
+
+
+def _by_name(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["group"]).casefold())
+
+
+def _remembered_row(mapping: RememberedMapping) -> dict[str, Any]:
+    return {
+        "group": f"{mapping.display_name} (deleted {mapping.deleted_at:%Y-%m-%d})",
+        "groupId": mapping.group_id,
+        "version": mapping.version,
+        "appliedVersion": None,
+        "entitlements": _shown(mapping.entitlements),
+    }
+
+
+def _shown(entitlements: Iterable[EntitlementKey]) -> str:
+    return ", ".join(f"{one.kind} {one.key}" for one in entitlements)

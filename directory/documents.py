@@ -65,6 +65,11 @@ def mapping_id(group: str) -> str:
     return f"mapping:{group}"
 
 
+def remembered_mapping_id(connection: str, external_id: str) -> str:
+    """Document id of what a deleted group gave, by what the group is known again by."""
+    return f"remembered:{_digest(connection)}:{_digest(external_id)}"
+
+
 def event_id(ulid: str) -> str:
     """Document id of an event."""
     return f"event:{ulid}"
@@ -211,10 +216,37 @@ class Mapping(StoredModel):
     applied_version: int = 0
     changed_at: datetime
     event_id: str
+    deleted_at: datetime | None = None
+    """Of a mapping that is given again: when the group was deleted that gave this before."""
 
     @property
     def document_id(self) -> str:
         return mapping_id(self.group_id)
+
+
+REMEMBERED_SECONDS = 30 * 24 * 3600
+"""How long a mapping outlives its group."""
+
+
+class RememberedMapping(StoredModel):
+    """What a deleted group gave. The same group gives it again when it comes back: the one with
+    this `external_id` that this connection provisions."""
+
+    document_type = "RememberedMapping"
+
+    connection_id: str
+    external_id: str
+    display_name: str
+    group_id: str
+    """The SCIM id that the group had."""
+    version: int
+    entitlements: tuple[EntitlementKey, ...]
+    deleted_at: datetime
+    ttl: int = REMEMBERED_SECONDS
+
+    @property
+    def document_id(self) -> str:
+        return remembered_mapping_id(self.connection_id, self.external_id)
 
 
 SAVES_MAPPING = ("mapping", "import")
@@ -258,6 +290,7 @@ AdministrativeOperation = Literal[
     "patch",
     "delete",
     "mapping",
+    "mappingForget",
     "policy",
     "catalog",
     "grant",

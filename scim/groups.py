@@ -21,6 +21,7 @@ from directory.documents import (
 from directory.reading import every, read_all
 from directory.store import (
     Assign,
+    Conflict,
     Create,
     Delete,
     Document,
@@ -41,10 +42,13 @@ from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
 from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.remembering import give_again, remember
 from scim.reservations import reserve
 from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
+MAPPING = "mapping"
+"""Among the attributes of the event of a group that gives again what it gave."""
 BATCH_EDGES = 90
 """More changed memberships than this do not go in one batch beside the group, its reservations
 and the event (100 operations)."""
@@ -77,7 +81,13 @@ class Groups(Resources):
             changes = await delta(self.service.store, tenant_id, resource_id, steps)
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
-            stored = await self._write(request, None, document, event, changes)
+            try:
+                also = await give_again(self.service.store, document, event)
+            except Conflict as conflict:
+                raise await self.in_the_way(tenant_id, conflict) from None
+            if also:
+                event = event.model_copy(update={"attributes": (*event.attributes, MAPPING)})
+            stored = await self._write(request, None, document, event, changes, also)
             (shown,) = await self.present(request, [stored], projection)
             return self.answer(request, 201, resource_id, shown)
 
@@ -154,6 +164,11 @@ class Groups(Resources):
 
         return await self.retrying(attempt)
 
+    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
+        """The group's mapping, which is remembered for the case that the group comes back."""
+        owner = stored.document.get("connectionId") or request.caller.connection_id
+        return await remember(self.service.store, stored.document, owner, self.service.now())
+
     async def _settled(self, request: Request, resource_id: str) -> Stored:
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
@@ -203,8 +218,10 @@ class Groups(Resources):
         document: Document,
         event: Event,
         changes: Delta,
+        also: Sequence[Operation] = (),
     ) -> Stored:
-        """Commit the group, its memberships and the event; answers the group as it is then.
+        """Commit the group, its memberships and the event, and `also` what goes with them;
+        answers the group as it is then.
 
         A change too big for one batch commits the event with the list of members first, and the
         group names it as its `intent`; then it is carried out before the answer. Should the
@@ -215,12 +232,12 @@ class Groups(Resources):
         reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
         if changes.size <= BATCH_EDGES:
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
-            operations = [write, *reservations, *_edges(event, changes)]
+            operations = [write, *reservations, *also, *_edges(event, changes)]
             etags = await self.commit(operations, event)
             return Stored(document, etags[0] or "")
         document = {**document, "intent": event.event_id}
         write = _write_of(stored, document, event, conditional=True)
-        await self.commit([write, *reservations], event)
+        await self.commit([write, *reservations, *also], event)
         try:
             await membership_change.finish(
                 self.service.store, tenant_id, event.event_id, self.service.now

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from directory.condition import Compare, Condition
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
-from directory.store import NotFound, Stored
+from directory.store import NotFound, Operation, Stored
 from scim.cursor import Cursor, invalid
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
@@ -170,7 +170,7 @@ class Resources(Writing, ABC):
             self.check_version(request, stored)
             self.check_owner(request, stored)
             event = self.event(request, "delete", resource_id, scope=self.scope_of_delete)
-            await self.remove(stored, event)
+            await self.remove(stored, event, await self.removed_with(request, stored))
             return Answer(204)
 
         return await self.retrying(attempt)
@@ -178,6 +178,10 @@ class Resources(Writing, ABC):
     @abstractmethod
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Raises Forbidden where another connection owns the resource."""
+
+    @abstractmethod
+    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
+        """What is written beside the removal of a resource."""
 
     def check_version(self, request: Request, stored: Stored) -> None:
         """Raises PreconditionUnmet where If-Match names another version (RFC 7644 section 3.14)."""

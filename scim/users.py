@@ -8,7 +8,7 @@ from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
 from directory.reading import read_all
-from directory.store import Stored
+from directory.store import Operation, Stored
 from scim.exchange import Answer, Request
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
@@ -76,6 +76,10 @@ class Users(Resources):
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Users have no owner: every connection of the tenant may provision them."""
+
+    async def removed_with(self, _request: Request, _stored: Stored, /) -> Sequence[Operation]:
+        """Nothing."""
+        return ()
 
     async def _change(
         self,

@@ -25,7 +25,7 @@ from directory.store import (
     Store,
     Stored,
 )
-from scim.protocol.errors import PreconditionUnmet
+from scim.protocol.errors import PreconditionUnmet, Uniqueness
 from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
 from scim.reservations import reserve, taken
@@ -83,12 +83,14 @@ class Writing:
         etags = await self.commit([Replace(document, stored.etag), *reservations], event)
         return Stored(document, etags[0] or "")
 
-    async def remove(self, stored: Stored, event: Event) -> None:
-        """Remove a resource and its reservations. Raises what `commit` raises."""
+    async def remove(self, stored: Stored, event: Event, also: Sequence[Operation] = ()) -> None:
+        """Remove a resource and its reservations, and do `also` what goes with it. Raises what
+        `commit` raises."""
         resource = stored.document["resource"]
         operations = [
             Delete(stored.document["id"], stored.etag),
             *reserve(event.tenant_id, self.type, resource["id"], resource, {}),
+            *also,
         ]
         await self.commit(operations, event)
 
@@ -122,16 +124,20 @@ class Writing:
         try:
             etags = await self.service.store.batch(tenant_id, batch)
         except Conflict as conflict:
-            if conflict.document_id.startswith("key:"):
-                error = await taken(self.service.store, tenant_id, conflict.document_id)
-                if error:
-                    raise error from None
-            raise LostRace from conflict
+            raise await self.in_the_way(tenant_id, conflict) from None
         except (PreconditionFailed, NotFound) as lost:
             raise LostRace from lost
         if event.state == "pending":
             self.service.submit(tenant_id, event.event_id)
         return etags
+
+    async def in_the_way(self, tenant_id: str, conflict: Conflict) -> Uniqueness | LostRace:
+        """What to raise for a document that exists already."""
+        if conflict.document_id.startswith("key:"):
+            error = await taken(self.service.store, tenant_id, conflict.document_id)
+            if error:
+                return error
+        return LostRace()
 
     async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Run an attempt until it does not lose a race, at most ATTEMPTS times."""

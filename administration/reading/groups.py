@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 from administration.reading.naming import entitlement_names
@@ -49,6 +50,9 @@ class GroupOverview(Model):
     applied_version: int | None = None
     mapping_event_id: str | None = None
     """The event that saved it."""
+    given_again_from: datetime | None = None
+    """Where the mapping was not saved by anybody but remembered: when the group was deleted that
+    gave it before."""
     entitlements: tuple[Granted, ...] = ()
 
 
@@ -136,6 +140,7 @@ def _overview(
         version=mapping.version if mapping else None,
         applied_version=mapping.applied_version if mapping else None,
         mapping_event_id=mapping.event_id if mapping else None,
+        given_again_from=mapping.deleted_at if mapping else None,
         entitlements=tuple(
             Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
             for one in entitlements

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from administration.group_import import GroupImport, ImportFile, parse_import
 from administration.mappings import Mappings, takes_any
@@ -10,6 +10,7 @@ from administration.reading import groups as reading
 from administration.reading import members
 from administration.reading.groups import GroupOverview
 from administration.reading.previews import read_preview
+from administration.remembered import RememberedMappings, list_remembered
 from console.api.models import (
     Answer,
     Body,
@@ -53,6 +54,8 @@ class Group(Answer):
     version: int | None
     """Of the mapping; null: it has none."""
     applied_version: int | None
+    given_again_from: AwareDatetime | None
+    """When the group was deleted that gave the same before; null once the mapping is saved."""
     entitlements: tuple[NamedEntitlement, ...]
 
 
@@ -103,6 +106,28 @@ class Mapping(Answer):
     def etag(self) -> str:
         """The version."""
         return f'"{self.version}"'
+
+
+class RememberedMapping(Answer):
+    """What a deleted group gave, and gives again when the same connection provisions a group with
+    this externalId before it is forgotten."""
+
+    group_id: str
+    """The SCIM id that the group had."""
+    display_name: str
+    external_id: str
+    connection_id: str
+    version: int
+    entitlements: tuple[NamedEntitlement, ...]
+    deleted_at: AwareDatetime
+    forgotten_at: AwareDatetime
+
+
+class RememberedMappingsPage(Answer):
+    """A page of mappings of deleted groups, in no order that means anything."""
+
+    mappings: tuple[RememberedMapping, ...]
+    next_cursor: str | None
 
 
 class ProposedMapping(Body):
@@ -215,6 +240,20 @@ async def save_mapping(call: Call[Parameters, SavedMapping]) -> Mapping:
     return _mapping(await _known(call))
 
 
+async def list_remembered_mappings(call: Call[Paged, None]) -> RememberedMappingsPage:
+    """What groups gave that were deleted within the last 30 days, and give again if they come
+    back."""
+    after = call.place(call.query.cursor)
+    page = await list_remembered(call.store, call.tenant_id, after, call.query.limit)
+    mappings = tuple(RememberedMapping.model_validate(one) for one in page.rows)
+    return RememberedMappingsPage(mappings=mappings, next_cursor=call.next(page.next))
+
+
+async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:
+    """Forget what a deleted group gave: if it comes back, it gives nothing."""
+    await call.changing(RememberedMappings).forget(call.path["groupId"])
+
+
 async def import_groups(call: Call[ImportQuery, None]) -> Imported:
     """Create groups of an earlier integration with what they give, by externalId. They wait for
     Entra ID, which brings their members. To import again changes nothing. CSV has the columns
@@ -267,6 +306,16 @@ def _member(one: members.Member) -> Member:
 _MAPPING = "/groups/{groupId}/mapping"
 OPERATIONS = (
     Operation("GET", "/groups", list_groups, Groups, GroupQuery),
+    Operation(
+        "GET", "/remembered-mappings", list_remembered_mappings, RememberedMappingsPage, Paged
+    ),
+    Operation(
+        "DELETE",
+        "/remembered-mappings/{groupId}",
+        forget_remembered_mapping,
+        None,
+        status=204,
+    ),
     Operation("POST", "/groups/import", import_groups, Imported, ImportQuery, file=ImportFile),
     Operation("GET", "/groups/{groupId}", read_group, Group),
     Operation("GET", "/groups/{groupId}/members", list_members, Members, Continued),

@@ -12,7 +12,8 @@ from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
 from administration.reading.previews import read_preview
-from administration.tenants import Overtaken
+from administration.remembered import RememberedMappings, list_remembered
+from administration.tenants import AdministrationError, Overtaken
 from console.pages.editing import choice_value, choices, chosen_from, chosen_in, pairs
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
@@ -31,7 +32,19 @@ async def groups(visit: Visit) -> Response:
         page = await list_groups(
             visit.store, visit.tenant_id, text, visit.asked.get("after"), GROUPS
         )
-    return visit.page("groups.html", page=page, q=text)
+        remembered = await list_remembered(
+            visit.store, visit.tenant_id, visit.asked.get("deleted"), GROUPS
+        )
+    return visit.page("groups.html", page=page, q=text, remembered=remembered)
+
+
+async def forget(visit: Visit) -> Response:
+    """Forget what a deleted group gave."""
+    try:
+        await visit.changing(RememberedMappings).forget(visit.given("group"))
+    except AdministrationError as gone:
+        raise NoSuchPage(str(gone)) from None
+    return visit.go("/groups", told="mapping-forgotten")
 
 
 async def group(visit: Visit) -> Response:
@@ -158,6 +171,7 @@ async def _editor(
 
 PAGES = (
     Page("/groups", groups),
+    Page("/groups/forget", forget, "POST"),
     Page("/groups/{id}", group),
     Page("/groups/{id}/status", status),
     Page("/groups/{id}/preview", preview, "POST"),

@@ -117,6 +117,21 @@ class TestBesideAServer:
             (row,) = await in_thread(Operator(tmp_path).does, "mapping", "list", TENANT)
             assert (row["group"], row["version"], row["appliedVersion"]) == ("Sales", 1, 1)
 
+    async def test_what_a_deleted_group_gave_is_listed_and_forgotten(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            sales = await create_group(environment.client, "Sales", externalId="sales-id")
+            await in_thread(load_mappings, tmp_path, sales)
+            await environment.client.delete(f"/Groups/{sales}")
+            operator = Operator(tmp_path)
+            (row,) = await in_thread(operator.does, "mapping", "list", TENANT)
+            assert row["group"].startswith("Sales (deleted 2")
+            assert (row["groupId"], row["version"]) == (sales, 1)
+            told = await in_thread(operator.reads, "mapping", "forget", TENANT, sales)
+            assert "Forgotten" in told
+            told = await in_thread(operator.fails, "mapping", "forget", TENANT, sales)
+            assert "Nothing is remembered" in told
+            assert await in_thread(operator.does, "mapping", "list", TENANT) == []
+
     async def test_a_policy_reaches_everybody(self, tmp_path: Path) -> None:
         async with running(tmp_path) as environment:
             center = {ENTERPRISE: {"costCenter": "cc-7"}}

@@ -46,6 +46,32 @@ async def grants_of(acme: Organisation, user: str) -> set[str]:
     return {f"{grant['kind']}:{grant['key']}" for grant in answer.json()["grants"]}
 
 
+async def test_what_a_deleted_group_gave_is_shown_given_again_and_forgotten(
+    acme: Organisation, owner: httpx.AsyncClient
+) -> None:
+    """Product, section 3."""
+    scim, mappings = acme.environment.client, acme.environment.mappings
+    body = {"displayName": "Guests", "externalId": "guests-id"}
+    assert "Deleted groups" not in (await shown(owner, "/groups")).text
+    first = (await scim.post("/Groups", json=body)).json()["id"]
+    await mappings.save(first, (VISITORS,))
+    await scim.delete(f"/Groups/{first}")
+    listed = (await shown(owner, "/groups")).text
+    assert "Deleted groups" in listed
+    assert "guests-id" in listed
+    again = (await scim.post("/Groups", json=body)).json()["id"]
+    assert "Deleted groups" not in (await shown(owner, "/groups")).text
+    page = await shown(owner, f"/groups/{again}")
+    assert "given again from the group deleted on" in page.text
+    await scim.delete(f"/Groups/{again}")
+    form = Form(await shown(owner, "/groups"), "/groups/forget")
+    page = await followed(owner, await form.send(owner))
+    assert "What the deleted group gave is forgotten." in page.text
+    assert "Deleted groups" not in page.text
+    assert (await form.send(owner)).status_code == 404
+    assert "Mapping of a deleted group forgotten" in (await shown(owner, "/log")).text
+
+
 async def test_a_mapping_is_previewed_saved_and_applied_as_previewed(
     acme: Organisation, owner: httpx.AsyncClient
 ) -> None:
