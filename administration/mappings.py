@@ -198,10 +198,11 @@ async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
             }
         )
     remembered = [
-        RememberedMapping.from_document(item.document)
+        _remembered_row(gone)
         async for item in every(store, tenant_id, Query("RememberedMapping", limit=1000))
+        if (gone := RememberedMapping.readable(item.document))
     ]
-    return [*_by_name(rows), *_by_name([_remembered_row(mapping) for mapping in remembered])]
+    return [*_by_name(rows), *_by_name(remembered)]
 
 
 def _by_name(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -36,7 +36,8 @@ async def list_remembered(
     Raises ValueError for an `after` that is not of this list."""
     query = Query("RememberedMapping", limit=min(limit, MOST_PER_PAGE), continuation=after)
     page = await store.query(tenant_id, query)
-    found = [RememberedMapping.from_document(item.document) for item in page.items]
+    read = [RememberedMapping.readable(item.document) for item in page.items]
+    found = [mapping for mapping in read if mapping is not None]
     given = [one for mapping in found for one in mapping.entitlements]
     names = await entitlement_names(store, tenant_id, given) if given else {}
     return PageOf(tuple(_shown(one, names) for one in found), page.continuation)
@@ -58,12 +59,15 @@ def _shown(mapping: RememberedMapping, names: dict[tuple[str, str], str]) -> Rem
     )
 
 
+class NotRemembered(AdministrationError):
+    """Nothing is remembered of a deleted group."""
+
+
 class RememberedMappings(Administration):
     """What is remembered of the deleted groups of one tenant."""
 
     async def forget(self, group: str) -> None:
-        """Forget what the deleted group of this SCIM id gave. Raises AdministrationError where
-        nothing is remembered of it."""
+        """Forget what the deleted group of this SCIM id gave. Raises NotRemembered."""
         store = self.service.store
         where = Compare(("groupId",), "eq", group)
         page = await store.query(self.tenant_id, Query("RememberedMapping", where))
@@ -74,7 +78,7 @@ class RememberedMappings(Administration):
             except (NotFound, PreconditionFailed):
                 break  # it came back, or was deleted anew: what was asked for is not there any more
             return
-        raise AdministrationError(
+        raise NotRemembered(
             f"Nothing is remembered of a deleted group {group}. It may have come back and give "
             "again what it gave, or more than 30 days have passed."
         )

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from directory.store import Document
@@ -125,6 +125,14 @@ class StoredModel(Model):
     def from_document(cls, document: Document) -> Self:
         """Read back what `to_document` wrote."""
         return cls.model_validate(document)
+
+    @classmethod
+    def readable(cls, document: Document) -> Self | None:
+        """The same; None for a document that cannot be read."""
+        try:
+            return cls.from_document(document)
+        except ValidationError:
+            return None
 
 
 class Key(StoredModel):

@@ -85,7 +85,7 @@ class Groups(Resources):
                 also = await give_again(self.service.store, document, event)
             except Conflict as conflict:
                 raise await self.in_the_way(tenant_id, conflict) from None
-            if also:
+            if any(isinstance(operation, Create) for operation in also):
                 event = event.model_copy(update={"attributes": (*event.attributes, MAPPING)})
             stored = await self._write(request, None, document, event, changes, also)
             (shown,) = await self.present(request, [stored], projection)

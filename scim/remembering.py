@@ -33,9 +33,9 @@ async def remember(
     except NotFound:
         return ()
     removed = Delete(stored.document["id"], stored.etag)
-    mapping = Mapping.from_document(stored.document)
+    mapping = Mapping.readable(stored.document)
     external_id = resource.get("externalId")
-    if external_id is None or not mapping.entitlements:
+    if external_id is None or mapping is None or not mapping.entitlements:
         return (removed,)
     remembered = RememberedMapping(
         tenant_id=tenant_id,
@@ -70,7 +70,9 @@ async def give_again(store: Store, group: Document, event: Event) -> Sequence[Op
     if id not in found:
         return ()
     stored = found[id]
-    remembered = RememberedMapping.from_document(stored.document)
+    remembered = RememberedMapping.readable(stored.document)
+    if remembered is None:
+        return (Delete(id, stored.etag),)
     entries = {one: entitlement_id(one.kind, one.key) for one in remembered.entitlements}
     known = await read_all(store, tenant_id, list(entries.values()))
     mapping = Mapping(

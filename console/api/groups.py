@@ -10,7 +10,7 @@ from administration.reading import groups as reading
 from administration.reading import members
 from administration.reading.groups import GroupOverview
 from administration.reading.previews import read_preview
-from administration.remembered import RememberedMappings, list_remembered
+from administration.remembered import NotRemembered, RememberedMappings, list_remembered
 from console.api.models import (
     Answer,
     Body,
@@ -251,7 +251,10 @@ async def list_remembered_mappings(call: Call[Paged, None]) -> RememberedMapping
 
 async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:
     """Forget what a deleted group gave: if it comes back, it gives nothing."""
-    await call.changing(RememberedMappings).forget(call.path["groupId"])
+    try:
+        await call.changing(RememberedMappings).forget(call.path["groupId"])
+    except NotRemembered as gone:
+        raise Problem(404, str(gone)) from None
 
 
 async def import_groups(call: Call[ImportQuery, None]) -> Imported:

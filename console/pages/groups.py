@@ -12,8 +12,8 @@ from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
 from administration.reading.previews import read_preview
-from administration.remembered import RememberedMappings, list_remembered
-from administration.tenants import AdministrationError, Overtaken
+from administration.remembered import NotRemembered, RememberedMappings, list_remembered
+from administration.tenants import Overtaken
 from console.pages.editing import choice_value, choices, chosen_from, chosen_in, pairs
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
@@ -42,7 +42,7 @@ async def forget(visit: Visit) -> Response:
     """Forget what a deleted group gave."""
     try:
         await visit.changing(RememberedMappings).forget(visit.given("group"))
-    except AdministrationError as gone:
+    except NotRemembered as gone:
         raise NoSuchPage(str(gone)) from None
     return visit.go("/groups", told="mapping-forgotten")
 

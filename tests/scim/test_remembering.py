@@ -12,7 +12,7 @@ from administration.remembered import RememberedMappings, list_remembered
 from administration.tenants import AdministrationError
 from administration.tokens import Tokens
 from directory.documents import EntitlementKey
-from directory.store import Store
+from directory.store import Assign, Store, Update
 from tests.consistency import assert_consistent
 from tests.scim.messages import add, create_group, create_user, create_users, group
 from tests.transports import Tenant
@@ -134,7 +134,7 @@ async def test_an_administrator_can_forget_it(tenant: Tenant) -> None:
     lasts = datetime.fromisoformat(row["forgottenAt"]) - datetime.fromisoformat(row["deletedAt"])
     assert lasts == timedelta(days=30)
     assert (await tenant.api.delete(f"/remembered-mappings/{gone}")).status_code == 204
-    assert (await tenant.api.delete(f"/remembered-mappings/{gone}")).status_code == 422
+    assert (await tenant.api.delete(f"/remembered-mappings/{gone}")).status_code == 404
     assert (await tenant.api.get("/remembered-mappings")).json()["mappings"] == []
     await create_group(tenant.scim, "Sales", [ada], externalId="sales-id")
     assert await held(tenant, ada) == []
@@ -202,3 +202,21 @@ async def test_a_group_that_gave_nothing_leaves_nothing(tenant: Tenant) -> None:
     store: Store = tenant.muster.store
     assert await store.count(tenant.tenant_id, "RememberedMapping") == 0
     assert await store.count(tenant.tenant_id, "Mapping") == 0
+
+
+@pytest.mark.parametrize("type", ["Mapping", "RememberedMapping"])
+async def test_what_cannot_be_read_stops_nothing_but_itself(tenant: Tenant, type: str) -> None:
+    ada, store = await create_user(tenant.scim, "ada"), tenant.muster.store
+    id = await mapped(tenant, [ada])
+    if type == "RememberedMapping":
+        await tenant.scim.delete(f"/Groups/{id}")
+        await tenant.settle()
+    (document,) = await tenant.documents(type)
+    change = Update(document["id"], (Assign(("entitlements",), "damaged"),))
+    await store.batch(tenant.tenant_id, [change])
+    assert (await tenant.api.get("/remembered-mappings")).json()["mappings"] == []
+    if type == "Mapping":
+        assert (await tenant.scim.delete(f"/Groups/{id}")).status_code == 204
+    await create_group(tenant.scim, "Sales", [ada], externalId="sales-id")
+    assert await held(tenant, ada) == []
+    assert await tenant.documents(type) == []
