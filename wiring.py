@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from access.http import access_application
 from access.reading import AccessReader
+from directory.checked import CheckedStore
 from directory.documents import ENTITLEMENT_KINDS
 from directory.sqlite import SqliteStore
 from directory.store import Store
@@ -199,6 +200,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     store, beside = _store(settings, credential)
     if traces.enabled():
         store = TracedStore(store)
+    store = CheckedStore(store)
     sender = _sender(settings, credential, beside)
     topic = _topic(settings, credential, beside)
     relay = Relay(sender, store, lambda: now().timestamp())

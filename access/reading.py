@@ -4,7 +4,7 @@ from typing import Any
 
 from directory.access import Access, access_id
 from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, user_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
@@ -56,7 +56,7 @@ class AccessReader:
         access: EffectiveAccess,
     ) -> dict[str, Any]:
         ids = [entitlement_id(grant.kind, grant.key) for grant in access.grants]
-        catalog = await read_all(self._store, tenant_id, ids) if ids else {}
+        catalog = readable(await read_all(self._store, tenant_id, ids))
         names = {
             document_id: Entitlement.from_document(entry.document).display_name
             for document_id, entry in catalog.items()

@@ -21,7 +21,7 @@ from directory.documents import (
     is_resource_id,
     mapping_id,
 )
-from directory.reading import every, read_all
+from directory.reading import every, read_all, readable
 from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
 from reconciler.preview import Preview
 from reconciler.proposal import MappingProposal
@@ -182,7 +182,7 @@ async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
         Mapping.from_document(item.document)
         async for item in every(store, tenant_id, Query("Mapping", limit=1000))
     ]
-    groups = await read_all(store, tenant_id, [group_id(m.group_id) for m in found])
+    groups = readable(await read_all(store, tenant_id, [group_id(m.group_id) for m in found]))
     rows = []
     for mapping in found:
         group = groups.get(group_id(mapping.group_id))

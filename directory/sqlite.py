@@ -22,9 +22,9 @@ import orjson
 
 from directory.condition import EVERYTHING, Condition
 from directory.sqlite_batch import Batch, execute, purge
-from directory.sqlite_json import load, stored_text
+from directory.sqlite_json import original_text, stored_text
 from directory.sqlite_schema import BUSY_SECONDS, connect, open_database
-from directory.sqlite_select import Row, Select, select_count, select_page, to_page
+from directory.sqlite_select import Row, Select, select_count, select_page, to_page, whole
 from directory.store import (
     READ_MANY,
     NotFound,
@@ -45,9 +45,9 @@ LOOK_SECONDS = 0.0005
 
 _INSTRUCTIONS = 1000
 """Of SQLite's virtual machine, between two looks at the clock."""
-_READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
+_READ = "SELECT id, etag, body FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 _READ_MANY = """
-SELECT body, etag FROM documents
+SELECT id, etag, body FROM documents
 WHERE tenant = ?1 AND id IN (SELECT value FROM json_each(?2)) AND expires > ?3
 """
 
@@ -102,8 +102,7 @@ class SqliteStore:
         rows = await self._rows(Select(_READ, key))
         if not rows:
             raise NotFound(document_id)
-        body, etag = rows[0]
-        return Stored(load(body), etag)
+        return whole(*rows[0])
 
     async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
         """Up to READ_MANY documents by id; missing ones are left out. Raises ValueError for more,
@@ -113,8 +112,7 @@ class SqliteStore:
         array = orjson.dumps([stored_text(id) for id in ids]).decode()
         parameters = (stored_text(tenant_id), array, self._now())
         rows = await self._rows(Select(_READ_MANY, parameters))
-        documents = [Stored(load(body), etag) for body, etag in rows]
-        return {stored.document["id"]: stored for stored in documents}
+        return {original_text(row[0]): whole(*row) for row in rows}
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing; see the port. Raises Unavailable where it is not known to be written."""

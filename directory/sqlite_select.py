@@ -13,7 +13,7 @@ import orjson
 from directory.condition import Condition
 from directory.query import DOCUMENT, MISSING, SqliteCompiler
 from directory.sqlite_json import load, original_text
-from directory.store import Page, Query, Stored
+from directory.store import Damaged, Page, Query, Stored, Unreadable
 
 type Row = tuple[Any, ...]
 type _Key = tuple[str, bool]
@@ -90,16 +90,30 @@ def _bind(compiler: SqliteCompiler, value: Any) -> str:
     return MISSING if value is None else compiler.bind(value)
 
 
+def whole(id: str, etag: str, body: str) -> Stored:
+    """A document as a row holds it; Damaged where that is no JSON object of this id."""
+    try:
+        document = load(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and document.get("id") == original_text(id):
+        return Stored(document, etag)
+    error = Unreadable(original_text(id), "document", "it is no JSON object that has its id")
+    return Damaged(document, etag, error)
+
+
 def _stored(fields: Sequence[str] | None, tenant_id: str | None, row: Row) -> Stored:
     tenant, id, etag, body = row[:4]
     if fields is None:
-        return Stored(load(body), etag)
+        return whole(id, etag, body)
     document = {"id": original_text(id)}
     if tenant_id is None:
         document["tenantId"] = original_text(tenant)
     if fields:
-        whole = load(body)
-        document |= {field: whole[field] for field in fields if field in whole}
+        stored = whole(id, etag, body)
+        if isinstance(stored, Damaged):
+            return Damaged(document, etag, stored.error)
+        document |= {name: stored.document[name] for name in fields if name in stored.document}
     return Stored(document, etag)
 
 

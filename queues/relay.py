@@ -22,6 +22,7 @@ import orjson
 from ulid import ULID
 
 from directory.condition import All, Compare
+from directory.documents import ulid_of
 from directory.store import Document, Query, Store
 from queues.port import REPLAY, Message, QueueError, QueueSender
 from telemetry.logs import place
@@ -161,7 +162,7 @@ class Relay:
         cutoff = datetime.fromtimestamp(now - older_than_seconds, UTC)
         pending = Compare(("state",), "eq", "pending")
         older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
-        fields = ("tenantId", "eventId", "at")
+        fields = ("tenantId", "at")
         query = Query("Event", All((pending, older)), fields=fields, limit=RESEND_EVENTS)
         # A place that the store refuses is not asked for again: the run after begins anew.
         resume, self._resume = self._resume, None
@@ -172,7 +173,7 @@ class Relay:
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
         self._resent = {id: at for id, at in self._resent.items() if now - at < RESEND_SECONDS}
-        messages = [message_for(one["tenantId"], one["eventId"]) for one in documents]
+        messages = [message_for(one["tenantId"], ulid_of(one["id"])) for one in documents]
         due = [message for message in messages if message.id not in self._resent]
         sent = 0
         for some in batched(due, BATCH_MESSAGES, strict=False):

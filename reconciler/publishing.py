@@ -17,6 +17,7 @@ import orjson
 
 from directory.access import AccessChange, AccessState, Publication, access_change_id
 from directory.condition import Compare
+from directory.reading import readable
 from directory.store import BATCH_OPERATIONS, Delete, NotFound, Operation, Query, Store
 from queues.port import BODY_BYTES, Message, QueueError, QueueSender
 from reconciler.recomputation import Committed
@@ -93,7 +94,7 @@ class Publisher:
         for stored in page.items:
             publication = Publication.from_document(stored.document)
             ids = [access_change_id(id) for id in publication.changes]
-            found = await self._store.read_many(publication.tenant_id, ids)
+            found = readable(await self._store.read_many(publication.tenant_id, ids))
             changes = [AccessChange.from_document(found[id].document) for id in ids if id in found]
             await self._send([publication], changes)
             sent += len(changes)

@@ -34,8 +34,10 @@ from directory.store import (
     StoreError,
     Throttled,
     Unavailable,
+    Unreadable,
     Unset,
     Update,
+    member,
 )
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
@@ -139,7 +141,7 @@ class Reconciler:
             swept = await self._sweep(event)
             if swept < EDGES_PER_MESSAGE:
                 await self._remove_mapping(event)
-                await self._complete(event)
+                await self._end(event, rest.unreadable)
                 return None
             rest = rest.model_copy(update={"swept": rest.swept + swept})
         rest = await self._measured(event, rest, 0 if cursor is None else len(start.groups))
@@ -147,12 +149,13 @@ class Reconciler:
         return rest
 
     async def _open(self, tenant_id: str, ulid: str) -> Stored | None:
-        """The event, unless there is nothing left to do for it."""
+        """The event, unless there is nothing left to do for it; one that cannot be read is not
+        done until it is marked failed."""
         try:
             stored = await self._store.read(tenant_id, event_id(ulid))
         except NotFound:
             return None
-        return None if stored.document.get("state") == "done" else stored
+        return None if member(stored, "state") == "done" else stored
 
     async def _finish_memberships(self, event: Event) -> None:
         """Bring the edges up to what was accepted: this event's, and those of an event that the
@@ -163,16 +166,19 @@ class Reconciler:
             await membership_change.finish(self._store, event.tenant_id, event.event_id)
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
-        except NotFound:
+            intent = group.document.get("intent")
+        except (NotFound, Unreadable):  # of a group that cannot be read, only its members count
             return
-        intent = group.document.get("intent")
         if intent is not None and intent != event.event_id:
             await membership_change.finish(self._store, event.tenant_id, intent)
 
     async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
-        committed = await self._records.recompute_each(tenant_id, causes)
-        if committed:
-            await self._publish(committed)
+        """Raises Unreadable, when everybody else is done."""
+        done = await self._records.recompute_each(tenant_id, causes)
+        if done.committed:
+            await self._publish(done.committed)
+        if done.unreadable:
+            raise done.unreadable[0]
 
     async def _recompute_pages(self, event: Event, cursor: Cursor) -> Cursor:
         committed: list[Committed] = []
@@ -181,9 +187,14 @@ class Reconciler:
                 break
             users, cursor = await touched(self._store, event, cursor, PAGE)
             if cursor.exhausted and len(users) <= FEW:
-                await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+                try:
+                    await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+                except Unreadable as error:
+                    cursor = cursor.without((error,))
                 break
-            committed += await self._records.recompute(event.tenant_id, users, event.event_id)
+            done = await self._records.recompute(event.tenant_id, users, event.event_id)
+            committed += done.committed
+            cursor = cursor.without(done.unreadable)
         if committed:
             await self._publish(committed)
         return cursor
@@ -249,6 +260,15 @@ class Reconciler:
         with suppress(NotFound):
             await self._store.batch(event.tenant_id, [Update(event.document_id, (progress,))])
 
+    async def _end(self, event: Event, unreadable: Sequence[str]) -> None:
+        """Everybody is done who can be: where something could not be read, the event failed, so
+        that it is listed and can be replayed once that is mended."""
+        if not unreadable:
+            await self._complete(event)
+            return
+        reason = f"Done, but for whoever depends on what cannot be read: {', '.join(unreadable)}"
+        await self._mark_failed(event.tenant_id, event.event_id, reason)
+
     async def _complete(self, event: Event) -> None:
         """Mark the event done, and with it the version of the mapping that it brought."""
         while True:
@@ -283,6 +303,9 @@ class Reconciler:
     async def _fail(self, tenant_id: str, ulid: str, error: Exception) -> None:
         """Mark the event failed, unless another delivery of it got done."""
         reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+        await self._mark_failed(tenant_id, ulid, reason)
+
+    async def _mark_failed(self, tenant_id: str, ulid: str, reason: str) -> None:
         changes = (Assign(("state",), "failed"), Assign(("reason",), reason))
         while (stored := await self._open(tenant_id, ulid)) is not None:
             try:

@@ -18,7 +18,7 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
-from directory.reading import every, read_all
+from directory.reading import every, read_all, readable
 from directory.store import (
     Assign,
     Create,
@@ -244,7 +244,7 @@ class Groups(Resources):
         members = []
         page = [edge.document async for edge in every(store, tenant_id, edges)]
         ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
-        found = await read_all(store, tenant_id, ids)
+        found = readable(await read_all(store, tenant_id, ids))
         for edge, document_id in zip(page, ids, strict=True):
             if document_id in found:
                 resource = found[document_id].document["resource"]

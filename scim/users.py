@@ -7,7 +7,7 @@ from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Stored
 from scim.exchange import Answer, Request
 from scim.protocol import entra, patch
@@ -136,7 +136,7 @@ class Users(Resources):
         store, tenant_id = self.service.store, request.tenant.tenant_id
         above = await groups_above(store, tenant_id, user_ids)
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
-        found = await read_all(store, tenant_id, [group_id(group) for group in ids])
+        found = readable(await read_all(store, tenant_id, [group_id(group) for group in ids]))
         names = {
             group: found[group_id(group)].document["resource"]["displayName"]
             for group in ids

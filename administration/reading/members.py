@@ -7,7 +7,7 @@ from administration.reading.paging import PageOf
 from directory.access import Access, access_id
 from directory.condition import Compare
 from directory.documents import group_id, user_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Query, Store
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
@@ -39,11 +39,11 @@ async def list_members(
     edges = [(edge.document["memberId"], edge.document["memberType"]) for edge in page.items]
     users = [id for id, type in edges if type == "User"]
     wanted = [user_id(id) if type == "User" else group_id(id) for id, type in edges]
-    found = await read_all(store, tenant_id, [*wanted, *map(access_id, users)])
+    found = readable(await read_all(store, tenant_id, [*wanted, *map(access_id, users)]))
     rows: list[Member] = []
     for (id, type), document_id in zip(edges, wanted, strict=True):
         if document_id not in found:
-            continue  # an edge whose end is gone counts for nothing
+            continue  # an edge whose end is gone counts for nothing; or the end cannot be read
         resource = found[document_id].document["resource"]
         if type == "Group":
             rows.append(Member(id, type, resource["displayName"], "Group", None))

@@ -12,7 +12,7 @@ from directory.access import Access, Grant, GrantSource, access_id
 from directory.completeness import work_email
 from directory.condition import EVERYTHING, All, AnyElement, Compare, Condition, Either
 from directory.documents import Key, is_resource_id, user_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import NEWEST_FIRST, Document, Order, Query, Store, Stored
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
@@ -153,7 +153,7 @@ async def _rows(
     store: Store, tenant_id: str, policy: Policy, users: list[Document]
 ) -> tuple[UserRow, ...]:
     ids = [access_id(user["resource"]["id"]) for user in users]
-    records = await read_all(store, tenant_id, ids)
+    records = readable(await read_all(store, tenant_id, ids))
     rows = []
     for user, id in zip(users, ids, strict=True):
         record = records.get(id)
