@@ -12,7 +12,7 @@ import pytest
 from administration.grants import Grants
 from directory.access import Access, AccessChange, ManualGrants, Publication
 from directory.checked import RESOURCES
-from directory.condition import All, Compare
+from directory.condition import All, Compare, Condition
 from directory.cosmos_indexing import indexing_policy
 from directory.documents import Entitlement, Event, Key, Mapping, Membership, StoredModel
 from directory.reading import every
@@ -114,7 +114,7 @@ class Organisation:
 
     async def victim(self, type: str) -> str:
         """The document of Bo's to damage."""
-        mine = {
+        mine: dict[str, Condition] = {
             "User": All((Compare(("resource", "id"), "eq", self.bo),)),
             "Group": Compare(("resource", "id"), "eq", self.odd),
             "Mapping": Compare(("groupId",), "eq", self.odd),
@@ -124,7 +124,7 @@ class Organisation:
             "Entitlement": Compare(("key",), "eq", VISITORS.key),
         }
         of_bo = Compare(("userId",), "eq", self.bo)
-        everything = All(())
+        everything: Condition = All(())
         where = mine.get(type, everything if type in ELSEWHERE else of_bo)
         found: list[Document] = [
             one.document async for one in every(self.store, TENANT, Query(type, where))
