@@ -15,6 +15,7 @@ from pydantic import Field
 from administration.catalog import refuse_unknown
 from administration.events import Administration
 from administration.files import is_json, read_csv, read_json, validated
+from administration.mappings import refuse_too_many
 from administration.tenants import AdministrationError
 from directory.documents import (
     EntitlementKey,
@@ -189,7 +190,10 @@ class GroupImport(Administration):
             if owner is None or group is None:
                 plans.append(self._new(entry, resource))
             else:
-                plans.append(self._existing(entry, resource, group, found.get(mapping_id(owner))))
+                plan = self._existing(entry, resource, group, found.get(mapping_id(owner)))
+                if "entitlements" in plan.report.changed:
+                    await refuse_too_many(store, self.tenant_id, owner, entry.entitlements or ())
+                plans.append(plan)
         return plans
 
     def _key(self, resource: dict[str, Any]) -> str:

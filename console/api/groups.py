@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from administration.group_import import GroupImport, ImportFile, parse_import
-from administration.mappings import Mappings, takes_any
+from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading import groups as reading
 from administration.reading import members
 from administration.reading.groups import GroupOverview
@@ -181,6 +181,7 @@ async def preview_mapping(call: Call[Parameters, ProposedMapping]) -> PreviewAns
     """Exactly who would gain and lose what, before anything is saved."""
     found = await _known(call)
     wanted = keys_of(call.body.entitlements)
+    await refuse_too_many(call.store, call.tenant_id, found.group_id, wanted)
     page = await read_preview(
         call.store,
         call.tenant_id,

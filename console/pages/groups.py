@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, Response
 
 from administration.catalog import list_catalog
-from administration.mappings import Mappings, takes_any
+from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
@@ -52,6 +52,7 @@ async def preview(visit: Visit) -> Response:
     wanted = chosen_in(visit)
     if found.version is not None and pairs(wanted) == pairs(found.entitlements):
         return await _editor(visit, found, wanted, "This is what the group gives already.")
+    await refuse_too_many(visit.store, visit.tenant_id, found.group_id, wanted)
     cursor = visit.given("cursor")
     with visit.own_pages():
         page = await read_preview(
