@@ -1,12 +1,13 @@
 """/Bulk: RFC 7644 section 3.7."""
 
+import math
 from typing import Any
 
 import httpx
 import pytest
 
 from scim.bulk import AT_ONCE
-from scim.bulk_message import MAXIMUM_OPERATIONS
+from scim.bulk_message import MAXIMUM_OPERATIONS, MAXIMUM_REFERENCES
 from scim.exchange import BODY_BYTES
 from tests.scim.bulk import BULK_REQUEST, bulk, change, id_of, post, process, statuses
 from tests.scim.messages import (
@@ -680,6 +681,17 @@ async def test_the_number_of_operations(tenant: Tenant, more: int, status: int) 
         assert await tenant.contents() == {}
     else:
         assert len(answer.json()["Operations"]) == MAXIMUM_OPERATIONS
+
+
+async def test_the_number_of_references(tenant: Tenant) -> None:
+    """They are counted before anything is written, and the remedy is said."""
+    size = math.isqrt(MAXIMUM_REFERENCES) + 1
+    others = [f"bulkId:g{other}" for other in range(size)]
+    circle = [post("/Groups", f"g{i}", group(f"G{i}", others)) for i in range(size)]
+    answer = await tenant.scim.post("/Bulk", json=bulk(*circle))
+    assert answer.status_code == 413
+    assert "create the resources first" in answer.json()["detail"]
+    assert await tenant.contents() == {}
 
 
 async def test_the_size_of_the_body(tenant: Tenant) -> None:
