@@ -198,9 +198,9 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     """Wire an application; nothing is connected before its first request."""
     credential = _credential(settings)
     store, beside = _store(settings, credential)
+    store = CheckedStore(store)
     if traces.enabled():
         store = TracedStore(store)
-    store = CheckedStore(store)
     sender = _sender(settings, credential, beside)
     topic = _topic(settings, credential, beside)
     relay = Relay(sender, store, lambda: now().timestamp())
@@ -364,7 +364,7 @@ def _store(
 ) -> tuple[Store, Beside | None]:
     """The store, and how an embedded queue writes beside it where they share a file."""
     if not settings.cosmos_endpoint:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        _make_folder(settings.data)
         store = SqliteStore(settings.database)
         return store, store.beside
     from directory.cosmos import CosmosStore
@@ -379,12 +379,18 @@ def _store(
     return cosmos, None
 
 
+def _make_folder(path: Path) -> None:
+    """The folder of all state on a laptop, for nobody else on the machine to look into; one that
+    was there before is left as it is, and what is in it is readable to its owner alone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _sender(
     settings: Settings, credential: "DefaultAzureCredential | None", beside: Beside | None
 ) -> QueueSender:
     if settings.on_service_bus:
         return _service_bus_sender(settings, credential, DIRECTORY_EVENTS)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    _make_folder(settings.data)
     return SqliteQueue(
         settings.database,
         max_delivery_count=settings.max_delivery_count,

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 import wiring
 from administration.tenants import AdministrationError
+from directory.sqlite_schema import UnusableFile
 from directory.store import StoreError
 from queues.port import QueueError
 
@@ -46,7 +47,7 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(with_application())
-    except (AdministrationError, QueueError, StoreError) as error:
+    except (AdministrationError, QueueError, StoreError, UnusableFile) as error:
         command = getattr(error, "command", "")
         hint = f" Try 'manage.py {command}'." if command else ""
         typer.secho(f"{error}{hint}", fg="red", err=True)

@@ -8,7 +8,7 @@ Documents of types without a model pass as they are.
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from directory.store import (
     Query,
     Store,
     Stored,
+    Unavailable,
     Unreadable,
     member,
 )
@@ -38,7 +39,8 @@ log = logging.getLogger("muster.store")
 
 
 class CheckedStore(Store):
-    """The store that it is given, with every document checked that is read from it."""
+    """The store that it is given, with every document checked that is read from it. Why it did not
+    answer is told in the log: clients are told no more than that it did not."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -46,28 +48,28 @@ class CheckedStore(Store):
 
     async def read(self, tenant_id: str, document_id: str) -> Stored:
         """See Store."""
-        return self._checked(tenant_id, await self._store.read(tenant_id, document_id))
+        return self._checked(tenant_id, await _told(self._store.read(tenant_id, document_id)))
 
     async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
         """See Store."""
-        found = await self._store.read_many(tenant_id, ids)
+        found = await _told(self._store.read_many(tenant_id, ids))
         return {id: self._checked(tenant_id, stored) for id, stored in found.items()}
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """See Store."""
-        return await self._store.batch(tenant_id, operations)
+        return await _told(self._store.batch(tenant_id, operations))
 
     async def query(self, tenant_id: str, query: Query) -> Page:
         """See Store; what cannot be read is left out, unless the query asks for it."""
-        return self._readable(tenant_id, query, await self._store.query(tenant_id, query))
+        return self._readable(tenant_id, query, await _told(self._store.query(tenant_id, query)))
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
         """See Store; what cannot be read counts."""
-        return await self._store.count(tenant_id, type, where)
+        return await _told(self._store.count(tenant_id, type, where))
 
     async def query_every_tenant(self, query: Query) -> Page:
         """See Store; what cannot be read is left out, unless the query asks for it."""
-        return self._readable(None, query, await self._store.query_every_tenant(query))
+        return self._readable(None, query, await _told(self._store.query_every_tenant(query)))
 
     async def close(self) -> None:
         """See Store."""
@@ -97,6 +99,15 @@ class CheckedStore(Store):
             self._told.clear()
         self._told[key] = now
         log.error("tenant %s: %s", tenant_id, error)
+
+
+async def _told[T](answer: Awaitable[T]) -> T:
+    """What the store answers. Raises what it raises."""
+    try:
+        return await answer
+    except Unavailable as error:
+        log.warning("the store did not answer: %s", error)
+        raise
 
 
 def _fault(stored: Stored, query: Query | None = None) -> Unreadable | None:

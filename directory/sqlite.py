@@ -78,7 +78,7 @@ class SqliteStore:
     """`directory.store.Store` in the SQLite file `path`, which is created where it is missing.
 
     `now` is the clock of expiry, in seconds since 1970. Use it on one event loop. Raises
-    RuntimeError where a newer version of Muster wrote the file.
+    UnusableFile where the file is damaged, or a newer version of Muster wrote it.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
@@ -174,7 +174,7 @@ class SqliteStore:
             if _code(error) == sqlite3.SQLITE_ERROR:  # only the condition varies in our SQL
                 raise ValueError(f"SQLite refuses the query: {error}") from error
             if _code(error) != sqlite3.SQLITE_INTERRUPT:
-                raise Unavailable(f"{self._path}: {error}") from error
+                raise self._unavailable(error) from error
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._read_thread, self._long_rows, select)
 
@@ -187,7 +187,12 @@ class SqliteStore:
                 self._long_reader = connect(self._path)
             return self._long_reader.execute(select.sql, select.parameters).fetchall()
         except sqlite3.Error as error:
-            raise Unavailable(f"{self._path}: {error}") from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sqlite3.Error) -> Unavailable:
+        """With SQLite's name for what is wrong (https://www.sqlite.org/rescode.html)."""
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return Unavailable(f"{self._path}: {error} ({name})")
 
     async def _write(self) -> None:
         """Write what waits, one transaction after the other, until nothing does."""
@@ -204,7 +209,7 @@ class SqliteStore:
                     self._writer.execute("ROLLBACK")
                 lost = [*(write for write, _ in group), *self._waiting]
                 self._waiting.clear()
-                group = [(write, (None, Unavailable(f"{self._path}: {error}"))) for write in lost]
+                group = [(write, (None, self._unavailable(error))) for write in lost]
             for write, outcome in group:
                 write.settle(outcome)
 

@@ -2,6 +2,7 @@
 and everybody whom it does not concern gets the answers that they got before."""
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import get_args
 import pytest
 
 from administration.grants import Grants
+from directory import sqlite
 from directory.access import Access, AccessChange, ManualGrants, Publication
 from directory.checked import RESOURCES
 from directory.condition import All, Compare, Condition
 from directory.cosmos_indexing import indexing_policy
 from directory.documents import Entitlement, Event, Key, Mapping, Membership, StoredModel
 from directory.reading import every
+from directory.sqlite_schema import open_database
 from directory.store import Assign, Document, Query, Unset, Update, Upsert, member
 from directory.tenants import LastUse, Policy, RequestCount
 from queues.relay import parse, replay_message
@@ -294,3 +297,27 @@ async def test_a_member_who_cannot_be_read_can_be_removed_and_added(there: Organ
     assert answer.status_code == 204
     members = (await scim.get(f"/Groups/{made}")).json()["members"]
     assert [one["value"] for one in members] == [there.ada]
+
+
+async def test_the_log_says_why_a_store_did_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clients are told no more than that it did not."""
+    opened: list[sqlite3.Connection] = []
+
+    def opening(path: Path) -> sqlite3.Connection:
+        opened.append(open_database(path))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite, "open_database", opening)
+    caplog.set_level(logging.WARNING, "muster.store")
+    async with running(tmp_path) as environment:
+        (pages,) = opened[0].execute("PRAGMA page_count").fetchone()
+        opened[0].execute(f"PRAGMA max_page_count = {pages}")  # the disk is full
+        body = user("ada", nickName="x" * 100_000)
+        answer = await environment.client.post("/Users", json=body)
+        opened[0].execute("PRAGMA max_page_count = 1000000")
+    assert answer.status_code == 503
+    assert "SQLITE_FULL" in caplog.text
+    assert "SQLITE_FULL" not in answer.text
+    assert "ada@" not in caplog.text
