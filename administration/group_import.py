@@ -39,7 +39,7 @@ from directory.store import (
 )
 from scim.protocol.errors import ScimError
 from scim.protocol.validation import normalise
-from scim.reservations import reserve, unique_values
+from scim.reservations import unique_values
 from scim.writing import Writing
 
 ATTEMPTS = 5
@@ -187,27 +187,29 @@ class GroupImport(Administration):
         for (entry, resource), owner in zip(entries, owners, strict=True):
             group = found.get(group_id(owner)) if owner else None
             if owner is None or group is None:
-                plans.append(self._new(entry, resource))
+                plans.append(await self._new(entry, resource))
             else:
                 plans.append(self._existing(entry, resource, group, found.get(mapping_id(owner))))
         return plans
 
     def _key(self, resource: dict[str, Any]) -> str:
         """Document id of the reservation of the group's externalId."""
-        value = unique_values(self._writing.type, resource)["externalId"]
-        return Key.reserve(self.tenant_id, "Group", "externalId", value, "").document_id
+        values = unique_values(self._writing.type, resource)
+        unique = next(value for value in values if value.attribute == "externalId")
+        return Key.reserve(self.tenant_id, "Group", *unique, "").document_id
 
-    def _new(self, entry: ImportEntry, resource: dict[str, Any]) -> _Plan:
+    async def _new(self, entry: ImportEntry, resource: dict[str, Any]) -> _Plan:
         id = new_resource_id()
         changed = ("externalId", "displayName", *(("entitlements",) if entry.entitlements else ()))
         scope: Literal["group", "none"] = "group" if entry.entitlements else "none"
         event = self.event("import", "Group", id, changed, scope)
         writing = self._writing
         base = {"tenantId": self.tenant_id, "source": "manual"}
-        document = writing.document(base, {**resource, "id": id}, writing.stamp())
+        resource = {**resource, "id": id}
+        document = writing.document(base, resource, writing.stamp())
         operations: list[Operation] = [
             Create(document),
-            *reserve(self.tenant_id, writing.type, id, {}, resource),
+            *await writing.reservations(self.tenant_id, {}, resource),
             Create(event.to_document()),
         ]
         if entry.entitlements:

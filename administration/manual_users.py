@@ -141,8 +141,8 @@ class ManualUsers(Administration):
     async def _taken(self, resource: dict[str, Any], error: Uniqueness) -> AdministrationError:
         """Says who has the value that stood in the way."""
         store = self.service.store
-        for attribute, value in unique_values(self._type, resource).items():
-            key = Key.reserve(self.tenant_id, "User", attribute, value, "")
+        for unique, given in unique_values(self._type, resource).items():
+            key = Key.reserve(self.tenant_id, "User", *unique, "")
             try:
                 reserved = Key.from_document(
                     (await store.read(self.tenant_id, key.document_id)).document
@@ -151,7 +151,7 @@ class ManualUsers(Administration):
             except NotFound:
                 continue
             if reserved.resource_id != resource["id"]:
-                return _already(attribute, str(resource[attribute]), owner.document)
+                return _already(unique.attribute, str(given), owner.document)
         return AdministrationError(error.detail)
 
 

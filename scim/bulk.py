@@ -109,7 +109,7 @@ class _Job:
             body, _ = members_of(entra.resource(operation.data))
             if resources:
                 values = unique_values(resources.type, normalise(resources.type, body).resource)
-                claims |= {(operation.endpoint, *value) for value in values.items()}
+                claims |= {(operation.endpoint, *value) for value in values}
         except ScimError:
             pass  # it will be refused, and brings nothing
         return frozenset(claims)

@@ -65,21 +65,21 @@ class Writing:
         return f"{self.type.name.lower()}:{resource_id}"
 
     async def insert(self, base: Document, resource: dict[str, Any], event: Event) -> Stored:
-        """Commit a new resource; `base` is what its document says beside it. Raises what `commit`
-        raises."""
+        """Commit a new resource; `base` is what its document says beside it. Raises InvalidValue,
+        and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
-        reservations = reserve(event.tenant_id, self.type, resource["id"], {}, resource)
+        reservations = await self.reservations(event.tenant_id, {}, resource)
         etags = await self.commit([Create(document), *reservations], event)
         return Stored(document, etags[0] or "")
 
     async def update(
         self, stored: Stored, base: Document, resource: dict[str, Any], event: Event
     ) -> Stored:
-        """Commit a changed resource, unless somebody else changed it meanwhile. Raises what
-        `commit` raises."""
+        """Commit a changed resource, unless somebody else changed it meanwhile. Raises
+        InvalidValue, and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
         old = stored.document["resource"]
-        reservations = reserve(event.tenant_id, self.type, resource["id"], old, resource)
+        reservations = await self.reservations(event.tenant_id, old, resource)
         etags = await self.commit([Replace(document, stored.etag), *reservations], event)
         return Stored(document, etags[0] or "")
 
@@ -88,9 +88,17 @@ class Writing:
         resource = stored.document["resource"]
         operations = [
             Delete(stored.document["id"], stored.etag),
-            *reserve(event.tenant_id, self.type, resource["id"], resource, {}),
+            *await self.reservations(event.tenant_id, resource, {}),
         ]
         await self.commit(operations, event)
+
+    async def reservations(
+        self, tenant_id: str, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> list[Operation]:
+        """What reserves exactly the unique values of `new` where those of `old` were reserved; `{}`
+        is a resource that does not exist. Raises InvalidValue."""
+        resource_id = str((new or old)["id"])
+        return await reserve(self.service.store, tenant_id, self.type, resource_id, old, new)
 
     def stamp(self) -> str:
         """Now, as documents keep it."""

@@ -20,9 +20,11 @@ type _Key = tuple[str, ...]
 
 
 def named(attribute: Attribute, value: Mapping[str, Any]) -> set[str]:
-    """Canonical names of the sub-attributes that a client's value speaks of and may write."""
+    """Canonical names of the sub-attributes that a client's value speaks of, may write, and that
+    are kept."""
     subs = (attribute.sub_attributes.get(key.lower()) for key in value)
-    return {sub.name for sub in subs if sub is not None and sub.mutability != "readOnly"}
+    dropped = ("readOnly", "writeOnly")
+    return {sub.name for sub in subs if sub is not None and sub.mutability not in dropped}
 
 
 def completed(

@@ -31,8 +31,8 @@ from scim.protocol.target import Target, Unknown, locate
 from scim.protocol.validation import (
     Changed,
     Ignored,
-    check_required,
     check_size,
+    check_still_complete,
     ignore,
     normalise_element,
     normalise_value,
@@ -62,7 +62,7 @@ def apply(
         name for name, keys in touched.items() if _at(after, keys) != _at(resource, keys)
     )
     if changed:
-        _check_complete(resource_type, resource, after)
+        check_still_complete(resource_type, resource, after)
         after = {**after, "schemas": schemas_of(resource_type, after)}
     return Changed(after if changed else resource, changed, tuple(dict.fromkeys(ignored)))
 
@@ -101,6 +101,8 @@ def _write(
             raise MutabilityViolation(
                 f"{target.path} is read-only. Remove it from the attribute mapping."
             )
+        if written is not None and written.mutability == "writeOnly":
+            return resource  # taken, and not kept
     before = _at(resource, target.keys)
     after: Any
     if target.selects:
@@ -272,26 +274,6 @@ def _guarded(attribute: Attribute) -> tuple[Attribute, ...]:
     """The sub-attributes that not every change may be made to."""
     subs = attribute.sub_attributes.values()
     return tuple(sub for sub in subs if sub.mutability == "immutable" or sub.required)
-
-
-def _check_complete(
-    resource_type: ResourceType, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> None:
-    """Raises InvalidValue where a required attribute is missing. A resource that lacked one
-    before (a schema may have got stricter since) can still be changed, deactivated above all."""
-    try:
-        check_required(resource_type, after)
-    except InvalidValue:
-        if _is_complete(resource_type, before):
-            raise
-
-
-def _is_complete(resource_type: ResourceType, resource: Mapping[str, Any]) -> bool:
-    try:
-        check_required(resource_type, resource)
-    except InvalidValue:
-        return False
-    return True
 
 
 def _at(resource: Mapping[str, Any], keys: Sequence[str]) -> Any:

@@ -3,8 +3,8 @@
 The canonical resource is a plain dict: attribute names as the schema writes them, extension
 attributes below their URN, unassigned values (null, [], {}, "") left out (RFC 7643 section 2.5),
 `schemas` computed. What the server alone decides (readOnly) is dropped, what no schema knows is
-dropped and reported by name. Muster keeps no secrets: writeOnly attributes (`password`) are
-reported as not taken, too.
+dropped and reported by name. Muster keeps no secrets: what is writeOnly (`password`) is taken, as
+/Schemas says, and dropped.
 
 Entra ID's dialect of values is understood: booleans and numbers as strings, a bare string for a
 complex attribute that has a `value` (`manager`), one-element arrays for singular attributes, and
@@ -128,7 +128,6 @@ def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Igno
     if _unassigned(value):
         return None
     if attribute.mutability == "writeOnly":
-        ignore(ignored, path)
         return None
     if attribute.type == "complex":
         return _complex(attribute, value, path, ignored)
@@ -229,6 +228,26 @@ def check_required(resource_type: ResourceType, resource: Mapping[str, Any]) -> 
             )
 
 
+def check_still_complete(
+    resource_type: ResourceType, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """As `check_required` of a changed resource. One that lacked something before (a schema may
+    have got stricter since) can still be changed, deactivated above all."""
+    try:
+        check_required(resource_type, after)
+    except InvalidValue:
+        if _is_complete(resource_type, before):
+            raise
+
+
+def _is_complete(resource_type: ResourceType, resource: Mapping[str, Any]) -> bool:
+    try:
+        check_required(resource_type, resource)
+    except InvalidValue:
+        return False
+    return True
+
+
 @cache
 def _required(resource_type: ResourceType) -> tuple[tuple[str, ...], ...]:
     def below(
@@ -260,9 +279,11 @@ def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalise
 
     What `new` leaves out is cleared; readOnly attributes and `id` stay as they are, and so do
     immutable ones that `new` leaves out. Raises MutabilityViolation where it sets an immutable
-    attribute to another value.
+    attribute to another value, InvalidValue where what stays lacks what it requires: an extension
+    that `new` leaves out is still there if it holds an immutable value.
     """
     resource = _kept(resource_type.attributes, old, new.resource, "")
+    check_still_complete(resource_type, old, resource)
     resource["schemas"] = schemas_of(resource_type, resource)
     return Changed(resource, differences(resource_type, old, resource), new.ignored)
 

@@ -799,7 +799,6 @@ def test_what_nobody_knows_is_left_out_and_named() -> None:
         f"{ENTERPRISE}:desk",
         "a.b",
         "bell\\x07:x",
-        "password",
     )
     assert change.changed == ("name",)
 
@@ -822,6 +821,46 @@ def test_a_short_name_of_two_extensions_is_nobodys() -> None:
     change = patch.apply(both, user(), entra.operations({"Operations": operations}))
     assert change.ignored == ("floor",)
     assert change.changed == (f"{ENTERPRISE}:department",)
+
+
+def test_what_is_only_written_is_taken_and_not_kept() -> None:
+    keys = load_schema(
+        {
+            "id": "urn:example:keys:2.0:User",
+            "attributes": [
+                {
+                    "name": "secrets",
+                    "type": "complex",
+                    "multiValued": True,
+                    "mutability": "writeOnly",
+                    "subAttributes": [{"name": "value"}, {"name": "type"}],
+                },
+                {
+                    "name": "locker",
+                    "type": "complex",
+                    "subAttributes": [
+                        {"name": "number"},
+                        {"name": "code", "mutability": "writeOnly"},
+                    ],
+                },
+            ],
+        },
+        "keys.json",
+    )
+    resource_type = dataclasses.replace(USER, extensions={keys.id.lower(): keys})
+    before = user(**{keys.id: {"locker": {"number": "7"}}})
+    operations = [
+        op("add", "password", "t1meMa$heen"),
+        op("add", "secrets", [{"value": "x"}]),
+        op("replace", 'secrets[type eq "work"].value', "x"),
+        op("add", "secrets.value", "x"),
+        op("remove", "secrets"),
+        op("add", "locker.code", "1234"),
+        op("replace", "locker", {"code": "1234"}),
+        op("add", keys.id, {"secrets": [{"value": "x"}], "locker": {"code": "1234"}}),
+    ]
+    change = patch.apply(resource_type, before, entra.operations({"Operations": operations}))
+    assert change == Changed(before, (), ())
 
 
 def test_what_an_extension_or_an_element_requires_or_keeps() -> None:
