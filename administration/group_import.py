@@ -14,7 +14,7 @@ from pydantic import Field
 
 from administration.catalog import refuse_unknown
 from administration.events import Administration
-from administration.files import is_json, read_csv, read_json, validated
+from administration.files import NOT_BLANK, is_json, read_csv, read_json, validated
 from administration.tenants import AdministrationError
 from directory.documents import (
     EntitlementKey,
@@ -46,7 +46,7 @@ ATTEMPTS = 5
 CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
-type Text = Annotated[str, Field(min_length=1, max_length=1000)]
+type Text = Annotated[str, Field(min_length=1, max_length=1000), NOT_BLANK]
 type Outcome = Literal["new", "updated", "unchanged"]
 
 

@@ -1,10 +1,10 @@
 """A client's values → canonical values, or an error that says what to mend.
 
 The canonical resource is a plain dict: attribute names as the schema writes them, extension
-attributes below their URN, unassigned values (null, [], {}, "") left out (RFC 7643 section 2.5),
-`schemas` computed. What the server alone decides (readOnly) is dropped, what no schema knows is
-dropped and reported by name. Muster keeps no secrets: what is writeOnly (`password`) is taken, as
-/Schemas says, and dropped.
+attributes below their URN, `schemas` computed, unassigned values left out: null, [] and {} (RFC
+7643 section 2.5), and texts that are empty or blank (`directory.completeness.is_blank`). What the
+server alone decides (readOnly) is dropped, what no schema knows is dropped and reported by name.
+Muster keeps no secrets: what is writeOnly (`password`) is taken, as /Schemas says, and dropped.
 
 Entra ID's dialect of values is understood: booleans and numbers as strings, a bare string for a
 complex attribute that has a `value` (`manager`), one-element arrays for singular attributes, and
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from directory.completeness import is_blank
 from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
 from scim.protocol.scalars import SCALARS, json_type, refuse
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
@@ -174,6 +175,9 @@ def _object(
 
 
 def _unassigned(value: Any) -> bool:
+    """Whether it is no value: null, an empty object or array, a text that says nothing."""
+    if isinstance(value, str):
+        return is_blank(value)
     return not value and not isinstance(value, int | float)
 
 

@@ -188,7 +188,7 @@ def test_names_that_are_not_taken_can_be_stored_and_are_bounded() -> None:
     orjson.dumps(ignored)
 
 
-@pytest.mark.parametrize("empty", [None, "", [], {}])
+@pytest.mark.parametrize("empty", [None, "", [], {}, " ", "\t\r\n", "\u00a0\u3000", "\u200b\ufeff"])
 @pytest.mark.parametrize(
     "path", ["displayName", "active", "name", "emails", "startDate", "floor", "skills"]
 )
@@ -202,6 +202,22 @@ def test_parts_without_a_value_are_unassigned() -> None:
     assert value("emails", [{"value": None}, {}, None, {"value": "x"}]) == [{"value": "x"}]
     assert value("desks", [{"value": "1", "keys": []}]) == [{"value": "1"}]
     assert user(**{STAFF: ""}).resource["schemas"] == [CORE]
+    assert value("name", {"givenName": " ", "familyName": "L"}) == {"familyName": "L"}
+    assert value("emails", [{"type": "work", "value": " "}]) == [{"type": "work"}]
+
+
+@pytest.mark.parametrize(("resource_type", "name"), [(USER, "userName"), (GROUP, "displayName")])
+@pytest.mark.parametrize("blank", [" ", "\u2003", "\u2060\u3164"])
+def test_blank_is_no_value_of_what_is_required(
+    resource_type: ResourceType, name: str, blank: str
+) -> None:
+    with pytest.raises(InvalidValue, match=f"'{name}' is required"):
+        normalise(resource_type, {name: blank})
+
+
+@pytest.mark.parametrize("text", [" a", "\u200b\u00e9", "x y", "\u200f\u05d0"])
+def test_white_space_beside_something_is_kept(text: str) -> None:
+    assert value("displayName", text) == text
 
 
 def test_false_and_zero_are_values() -> None:
