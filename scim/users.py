@@ -14,7 +14,7 @@ from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
 from scim.protocol.representation import Projection
-from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.protocol.validation import Changed, defaulted, differences, normalise, replacement
 from scim.resources import Resources
 from scim.selection import Selection
 
@@ -32,7 +32,7 @@ class Users(Resources):
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
-        resource = {**normal.resource, "id": resource_id}
+        resource = {**defaulted(self.type, normal.resource), "id": resource_id}
         base = {
             "tenantId": request.tenant.tenant_id,
             "source": "scim",

@@ -323,6 +323,13 @@ def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundF
             return Related(membership, _of_membership(membership, inner))
         case Present(("search", name)) if name == membership:
             return Related(membership, EVERYTHING)
+        case Present(("search", name)) if name in resource_type.defaults:
+            return EVERYTHING
+        case Compare(("search", name) as path, operator, bool(value)) if (
+            value is resource_type.defaults.get(name)
+        ):
+            # Documents from before the default was stored lack it, which satisfies `ne` alone.
+            return Compare(path, "ne" if operator == "eq" else "eq", not value)
         case All(conditions):
             return _combine(All, [_outside_search(resource_type, c) for c in conditions])
         case Either(conditions):

@@ -11,8 +11,8 @@ one:
 - `add` of an element whose `value` and `type` are there already completes that element.
 - `remove` of what is not there succeeds, because Entra ID repeats requests. With a `value`, it
   removes from a multi-valued attribute only the elements that the value names.
-- null and "" unassign. An element left with nothing but `type`, `primary`, `display` or `$ref`
-  describes no value any more and goes too.
+- null and "" unassign, but for `active`, which stays as it is. An element left with nothing but
+  `type`, `primary`, `display` or `$ref` describes no value any more and goes too.
 - A short name that the core schema lacks means the attribute of the one extension that has it
   (`manager`, as Microsoft's own example writes it).
 """
@@ -33,6 +33,7 @@ from scim.protocol.validation import (
     Ignored,
     check_size,
     check_still_complete,
+    defaulted,
     ignore,
     normalise_element,
     normalise_value,
@@ -48,19 +49,18 @@ def apply(
     Raises InvalidPath, InvalidFilter, InvalidValue, NoTarget or MutabilityViolation, whose detail
     begins with the operation at fault.
     """
-    after = resource
+    before = after = defaulted(resource_type, resource)
     touched: dict[str, tuple[str, ...]] = {}
     ignored: Ignored = []
     for operation in operations:
         try:
             for target, value in _writes(resource_type, operation, ignored):
                 touched[target.name] = target.keys
-                after = _write(operation.op, target, after, value, ignored)
+                written = _write(operation.op, target, after, value, ignored)
+                after = defaulted(resource_type, written, before=after)
         except ScimError as error:
             raise operation.blamed(error) from error
-    changed = tuple(
-        name for name, keys in touched.items() if _at(after, keys) != _at(resource, keys)
-    )
+    changed = tuple(name for name, keys in touched.items() if _at(after, keys) != _at(before, keys))
     if changed:
         check_still_complete(resource_type, resource, after)
         after = {**after, "schemas": schemas_of(resource_type, after)}

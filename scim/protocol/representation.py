@@ -282,6 +282,7 @@ def render(
     return {
         "schemas": resource["schemas"],
         "id": resource["id"],
+        **resource_type.defaults,  # of one that was stored before they were
         **resource,
         "meta": {
             "resourceType": resource_type.name,

@@ -88,6 +88,9 @@ class ResourceType:
     schema: Schema
     common: Mapping[str, Attribute]
     extensions: Mapping[str, Schema] = field(default_factory=dict)
+    defaults: Mapping[str, bool] = field(default_factory=dict)
+    """Booleans at the resource's root that are never without a value, by name, with the value of
+    a resource that a client created without one."""
     attributes: Mapping[str, Attribute] = field(init=False, repr=False)
     """What stands at the resource's root, by lower-case name: common and core attributes, and each
     extension as a complex attribute named by its URN."""
@@ -285,6 +288,8 @@ _ENDPOINTS = {
     "User": ("/Users", "User Account", "user.json", ("enterprise_user.json",)),
     "Group": ("/Groups", "Group", "group.json", ()),
 }
+_DEFAULTS: Mapping[str, Mapping[str, bool]] = {"User": {"active": True}}
+"""Microsoft's library reads a user without `active` as disabled."""
 
 
 def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, ResourceType]:
@@ -310,7 +315,15 @@ def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, Re
         taken.add(document.id.lower())
         extensions[document.resource_type][document.id.lower()] = _schema(document, str(path))
     return {
-        name: ResourceType(name, endpoint, description, core[name], COMMON, extensions[name])
+        name: ResourceType(
+            name,
+            endpoint,
+            description,
+            core[name],
+            COMMON,
+            extensions[name],
+            _DEFAULTS.get(name, {}),
+        )
         for name, (endpoint, description, _, _) in _ENDPOINTS.items()
     }
 

@@ -67,6 +67,19 @@ def normalise(resource_type: ResourceType, payload: object) -> Normalised:
     return Normalised(resource, tuple(ignored))
 
 
+def defaulted(
+    resource_type: ResourceType, resource: dict[str, Any], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The resource with what it is never without (`ResourceType.defaults`): as it was before, or
+    else the default. So to clear `active`, or to leave it out of a PUT, enables nobody."""
+    missing = {
+        name: (before or {}).get(name, default)
+        for name, default in resource_type.defaults.items()
+        if name not in resource
+    }
+    return {**resource, **missing} if missing else resource
+
+
 def schemas_of(resource_type: ResourceType, resource: Mapping[str, Any]) -> list[str]:
     """The canonical `schemas`: the core schema, and the extensions that have values."""
     extensions = (schema.id for schema in resource_type.extensions.values())
@@ -282,11 +295,15 @@ def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalise
     """What a PUT of `new` makes of the canonical resource `old` (RFC 7644 section 3.5.1).
 
     What `new` leaves out is cleared; readOnly attributes and `id` stay as they are, and so do
-    immutable ones that `new` leaves out. Raises MutabilityViolation where it sets an immutable
-    attribute to another value, InvalidValue where what stays lacks what it requires: an extension
-    that `new` leaves out is still there if it holds an immutable value.
+    immutable ones that `new` leaves out, and what a resource is never without. Raises
+    MutabilityViolation where it sets an immutable attribute to another value, InvalidValue where
+    what stays lacks what it requires: an extension that `new` leaves out is still there if it
+    holds an immutable value.
     """
-    resource = _kept(resource_type.attributes, old, new.resource, "")
+    old = defaulted(resource_type, old)
+    resource = defaulted(
+        resource_type, _kept(resource_type.attributes, old, new.resource, ""), before=old
+    )
     check_still_complete(resource_type, old, resource)
     resource["schemas"] = schemas_of(resource_type, resource)
     return Changed(resource, differences(resource_type, old, resource), new.ignored)

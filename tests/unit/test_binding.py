@@ -72,14 +72,7 @@ HR = load_schema(
     "hr.json",
 )
 SHIPPED = RESOURCE_TYPES["User"]
-USER = ResourceType(
-    SHIPPED.name,
-    SHIPPED.endpoint,
-    SHIPPED.description,
-    SHIPPED.schema,
-    SHIPPED.common,
-    {**SHIPPED.extensions, CUSTOM: HR},
-)
+USER = dataclasses.replace(SHIPPED, extensions={**SHIPPED.extensions, CUSTOM: HR})
 GROUP = RESOURCE_TYPES["Group"]
 
 ANNA: dict[str, Any] = {
@@ -409,6 +402,27 @@ def test_a_search_over_several_types_takes_the_unknown_to_have_no_value(
     refusal(text)
     found = resolve(bind(USER, parse_filter(text), unknown="nothing"), {})
     assert matches(found, ANNA_STORED) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("active eq true", True),
+        ("active ne true", False),
+        ("active eq false", False),
+        ("active ne false", True),
+        ("active pr", True),
+        ("not (active pr)", False),
+        ("active eq null", False),
+        ("active ne null", True),
+        ("not (active eq true)", False),
+        ('not (active eq "False") and userName eq "old"', True),
+    ],
+)
+def test_a_user_from_before_active_had_a_default_is_active(text: str, found: bool) -> None:
+    """As such a user is shown."""
+    old = document({"schemas": [CORE], "id": "01old", "userName": "old"})
+    assert matches(condition(text), old) is found
 
 
 @pytest.mark.parametrize("text", ["password pr", "active gt true", "nosuch gt null"])

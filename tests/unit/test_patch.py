@@ -925,6 +925,33 @@ def test_a_user_who_lacks_something_required_already_can_still_be_deactivated() 
     assert apply(lacking, op("Replace", "active", "False")).resource["active"] is False
 
 
+@pytest.mark.parametrize("stored", [True, False, None])
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [op("remove", "active")],
+        [op("Remove", "active", "False")],
+        [op("Remove", "active", True)],
+        [op("replace", "active", None)],
+        [op("replace", "active", "")],
+        [op("add", "active", [])],
+        [op("replace", None, {"active": None, "title": ""})],
+        [op("replace", CORE, {"active": None, "title": "x"})],
+        [op("remove", "active"), op("replace", "active", "")],
+    ],
+)
+def test_nobody_is_enabled_but_by_true(
+    stored: bool | None, operations: list[dict[str, Any]]
+) -> None:
+    """What clears `active` leaves it as it is; a user stored without it is active."""
+    before = user(active=stored)
+    assert apply(before, *operations).resource.get("active", True) is (stored is not False)
+    off = apply(before, op("Replace", "active", "False"), *operations).resource
+    assert off["active"] is False
+    on = apply(off, *operations, op("Replace", "active", "True")).resource
+    assert on["active"] is True
+
+
 def test_a_group_keeps_its_display_name() -> None:
     group = {"schemas": [GROUP.schema.id], "id": "g", "displayName": "Sales"}
     rename = entra.operations({"Operations": [op("Replace", None, {"displayName": "Tours"})]})

@@ -398,6 +398,11 @@ def test_render() -> None:
     assert "meta" not in resource
 
 
+def test_a_user_from_before_active_had_a_default_is_shown_as_active() -> None:
+    document = {"resource": {"id": "1", "schemas": []}, "created": CREATED, "modified": MODIFIED}
+    assert render(USER, document, "7", "https://muster/scim/Users/1")["active"] is True
+
+
 def test_list_response() -> None:
     assert list_response([{"id": "1"}], 3, 2) == {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],

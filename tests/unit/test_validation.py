@@ -16,6 +16,7 @@ from scim.protocol.validation import (
     Ignored,
     Normalised,
     check_required,
+    defaulted,
     normalise,
     normalise_element,
     normalise_value,
@@ -441,7 +442,7 @@ def test_required_parts_count_only_where_there_is_a_whole() -> None:
 
 
 def stored(**attributes: Any) -> dict[str, Any]:
-    return {**user(**attributes).resource, "id": "01"}
+    return {**defaulted(USER, user(**attributes).resource), "id": "01"}
 
 
 def replaced(old: dict[str, Any], **attributes: Any) -> Any:
@@ -456,6 +457,7 @@ def test_a_replacement_clears_what_it_leaves_out() -> None:
         "id": "01",
         "userName": "a",
         "displayName": "n",
+        "active": True,
         ENTERPRISE: {"division": "w"},
     }
     assert set(changed.changed) == {
