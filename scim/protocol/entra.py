@@ -6,6 +6,7 @@ Only the shape of requests is changed here; no schema is consulted. Known shapes
     no path, {"name.givenName": …, "urn:…": {…}}     → one operation per key
     roles [{"value": "{\\"value\\": \\"Admin\\", …}"}]      → {"value": "Admin", "display": …}
     roles [{"displayName": "Admin", …}]              → {"display": "Admin", …}
+    "value": "{\\"displayName\\": …}", no path         → the object in the text
 
 Sources: Microsoft's "Develop and plan provisioning for a SCIM endpoint", its SCIM compatibility
 article and its list of attribute mapping functions.
@@ -133,6 +134,7 @@ def _operation(item: object, position: int) -> Iterator[Operation]:
 
 def _per_key(verb: Verb, value: Any, position: int) -> Iterator[Operation]:
     """One operation per key of the value of a path-less `add` or `replace`."""
+    value = in_json_text(value)
     if not isinstance(value, dict):
         raise InvalidValue(
             f"Operations[{position}] has no `path`, so its `value` must be an object of attributes."
@@ -179,18 +181,21 @@ def _with_roles(operation: Operation) -> Operation:
 
 
 def _roles(value: Any) -> Any:
+    value = in_json_text(value)
     return [_role(role) for role in value] if isinstance(value, list) else _role(value)
 
 
 def _role(role: Any) -> Any:
     """A role whose `value` may be an app role assignment as JSON text, and whose display name may
     be called `displayName`."""
+    role = in_json_text(role)
     if not isinstance(role, dict):
         return role
     names = {key.lower(): key for key in role}
     result = {key: value for key, value in role.items() if key.lower() != "displayname"}
     display = role.get(names.get("displayname", "displayName"))
-    assignment = _json_object(role.get(names.get("value", "value")))
+    inside = in_json_text(role.get(names.get("value", "value")))
+    assignment = inside if isinstance(inside, dict) else {}
     # The role that every new application has, `User`, carries no value but a name.
     if value := assignment.get("value") or assignment.get("displayName"):
         result[names["value"]] = value
@@ -200,15 +205,15 @@ def _role(role: Any) -> Any:
     return result
 
 
-def _json_object(text: Any) -> dict[str, Any]:
-    """The object in a JSON text; empty where there is none."""
-    if not isinstance(text, str) or not text.lstrip().startswith("{"):
-        return {}
+def in_json_text(value: Any) -> Any:
+    """What stands in a text that is a JSON object or array, where one is expected; any other value
+    as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return value
     try:
-        found = orjson.loads(text)
+        return orjson.loads(value)
     except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return value
 
 
 def _keys(key: str) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ one:
   the filter's `eq` say, unless it says otherwise itself.
 - `add` of an element whose `value` and `type` are there already completes that element.
 - `remove` of what is not there succeeds, because Entra ID repeats requests. With a `value`, it
-  removes from a multi-valued attribute only the elements that the value names.
+  removes only what the value names, elements of a multi-valued attribute and single values
+  alike, so `[Add manager M2, Remove manager M1]` leaves M2. Without one (null, "", [], too) it
+  removes what the path names, but all elements of an attribute only for null.
 - null and "" unassign, but for `active`, which stays as it is. An element left with nothing but
   `type`, `primary`, `display` or `$ref` describes no value any more and goes too.
 - A short name that the core schema lacks means the attribute of the one extension that has it
@@ -24,7 +26,7 @@ from typing import Any
 
 from scim.protocol.binding import element_matches
 from scim.protocol.elements import appended, completed, is_primary, named, settled, without
-from scim.protocol.entra import Operation, Verb
+from scim.protocol.entra import Operation, Verb, in_json_text
 from scim.protocol.errors import InvalidValue, MutabilityViolation, NoTarget, ScimError
 from scim.protocol.schema import Attribute, ResourceType, Schema
 from scim.protocol.target import Target, Unknown, locate
@@ -38,6 +40,7 @@ from scim.protocol.validation import (
     normalise_element,
     normalise_value,
     schemas_of,
+    unfolded,
 )
 
 
@@ -83,11 +86,12 @@ def _writes(
 
 
 def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
-    if operation.op == "remove" or operation.value is None:
+    value = in_json_text(operation.value)
+    if isinstance(value, dict) and (value or operation.op != "remove"):
+        return value
+    if operation.op == "remove" or value is None:
         writable = (a for a in schema.attributes.values() if a.mutability != "readOnly")
         return {attribute.name: None for attribute in writable}
-    if isinstance(operation.value, dict):
-        return operation.value
     raise InvalidValue(f"{schema.id} takes an object of its attributes as its value.")
 
 
@@ -104,6 +108,7 @@ def _write(
         if written is not None and written.mutability == "writeOnly":
             return resource  # taken, and not kept
     before = _at(resource, target.keys)
+    value = unfolded(target.sub or attribute, value)
     after: Any
     if target.selects:
         after = _selected(verb, target, before or [], value, ignored)
@@ -125,17 +130,32 @@ def _whole(
     if attribute.multi_valued:
         return _array(verb, attribute, before or [], value, path, ignored)
     if verb == "remove":
-        return None
+        return before if before is None or not _removes(attribute, before, value, path) else None
     normal = normalise_value(attribute, value, path, ignored)
-    given = _unwrapped(value)
+    given = _unwrapped(attribute, value)
     if attribute.type == "complex" and isinstance(given, dict):
         return completed(attribute, before or {}, named(attribute, given), normal or {})
     return normal
 
 
-def _unwrapped(value: Any) -> Any:
+def _removes(attribute: Attribute, element: Any, value: Any, path: str) -> bool:
+    """Whether a `remove` with this value means an element, or a single value: it does where the
+    value names it, and where there is none (null, "", [])."""
+    wanted = _named(attribute, value, path)
+    return not wanted or not without(attribute, [element], wanted)
+
+
+def _named(attribute: Attribute, value: Any, path: str) -> list[Any]:
+    """The elements that the value of a `remove` names, in canonical form."""
+    given = value if isinstance(value, list) else [value]
+    elements = (normalise_element(attribute, one, path, []) for one in given)
+    return [element for element in elements if element is not None]
+
+
+def _unwrapped(attribute: Attribute, value: Any) -> Any:
     """A single value out of the array in which Entra ID's older dialect sends it."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+    only = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return unfolded(attribute, only)
 
 
 def _with_sub(
@@ -164,10 +184,9 @@ def _array(
     of one."""
     if verb == "remove" and value is None:
         return None
-    given = value if isinstance(value, list) else [value]
     if verb == "remove":
-        elements = (normalise_element(attribute, one, path, []) for one in given)
-        return without(attribute, before, [e for e in elements if e is not None]) or None
+        return without(attribute, before, _named(attribute, value, path)) or None
+    given = value if isinstance(value, list) else [value]
     normal = normalise_value(attribute, given, path, ignored) or []
     if verb == "replace":
         return normal or None
@@ -217,8 +236,8 @@ def _element_writer(
     if sub is not None:
         return lambda element: _with_sub(verb, target, sub, element, value, ignored)
     if verb == "remove":
-        return lambda _: None
-    given = _unwrapped(value)
+        return lambda one: None if _removes(attribute, one, value, target.path) else one
+    given = _unwrapped(attribute, value)
     normal = normalise_element(attribute, given, target.path, ignored)
     if attribute.type != "complex":
         return lambda _: normal

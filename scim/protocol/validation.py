@@ -7,8 +7,9 @@ server alone decides (readOnly) is dropped, what no schema knows is dropped and 
 Muster keeps no secrets: what is writeOnly (`password`) is taken, as /Schemas says, and dropped.
 
 Entra ID's dialect of values is understood: booleans and numbers as strings, a bare string for a
-complex attribute that has a `value` (`manager`), one-element arrays for singular attributes, and
-`{"value": x}` for x. canonicalValues are suggestions (RFC 7643 section 7) and refuse nothing.
+complex attribute that has a `value` (`manager`), one-element arrays for singular attributes,
+`{"value": x}` for x, and JSON text where an object or an array is expected. canonicalValues are
+suggestions (RFC 7643 section 7) and refuse nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from directory.completeness import is_blank
+from scim.protocol.entra import in_json_text
 from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
 from scim.protocol.scalars import SCALARS, json_type, refuse
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
@@ -98,6 +100,22 @@ def _check_schemas(resource_type: ResourceType, value: Any) -> None:
         )
 
 
+def unfolded(attribute: Attribute, value: Any) -> Any:
+    """A client's value of an attribute, with JSON text read as such where an object or an array is
+    expected: in place of the value (`"{\\"value\\": …}"` for a manager), or as the `value` of an
+    object (`{"value": "{\\"value\\": …}"}`), whose other members stay."""
+    if not (attribute.multi_valued or attribute.type == "complex"):
+        return value
+    value = in_json_text(value)
+    if not isinstance(value, dict) or "value" not in attribute.sub_attributes:
+        return value
+    rest = {key: one for key, one in value.items() if key.lower() != "value"}
+    inside = next((in_json_text(value[key]) for key in value if key not in rest), None)
+    if isinstance(inside, dict) and any(key.lower() == "value" for key in inside):
+        return rest | inside
+    return value
+
+
 def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
     """The canonical value of an attribute, an array where it is multi-valued; None: unassigned.
 
@@ -106,6 +124,7 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
     """
     if not attribute.multi_valued:
         return normalise_element(attribute, value, path, ignored)
+    value = unfolded(attribute, value)
     if not isinstance(value, list) or len(value) == 1:
         only = value[0] if isinstance(value, list) else value
         element = normalise_element(attribute, only, path, ignored)
@@ -137,8 +156,9 @@ def check_size(elements: Any, path: str) -> None:
 def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
     """The canonical form of one element of a multi-valued attribute, or of a singular value;
     None: unassigned. Raises InvalidValue."""
+    value = unfolded(attribute, value)
     if isinstance(value, list) and not attribute.multi_valued:
-        value = _only_element(value, path)
+        value = unfolded(attribute, _only_element(value, path))
     if _unassigned(value):
         return None
     if attribute.mutability == "writeOnly":

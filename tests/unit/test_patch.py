@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -284,7 +285,38 @@ REPLACE: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 
 REMOVE: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"title": "Guide"}, op("remove", "title"), {"title": None}),
-    ({"title": "Guide"}, op("remove", "title", "whatever"), {"title": None}),
+    ({"title": "Guide"}, op("remove", "title", "whatever"), {"title": "Guide"}),
+    ({"title": "Guide"}, op("remove", "title", "GUIDE"), {"title": None}),
+    ({"title": "Guide"}, op("remove", "title", [{"value": "Guide"}]), {"title": None}),
+    *(
+        ({"title": "Guide"}, op("remove", "title", none), {"title": None})
+        for none in (None, "", [], " ", {}, [None], {"value": ""})
+    ),
+    (
+        {ENTERPRISE: {"costCenter": "1", "department": "D"}},
+        op("remove", ENTERPRISE, {"department": "D", "costCenter": "2"}),
+        {ENTERPRISE: {"costCenter": "1"}},
+    ),
+    *(
+        ({}, op("remove", path, other), {})
+        for path, other in [
+            (f"{WORK}.value", "other@example.com"),
+            (f"{WORK}.value", [{"value": "other@example.com"}]),
+            (WORK, {"value": "other@example.com"}),
+            ("name.givenName", "Ada"),
+            ("userName", "other"),
+        ]
+    ),
+    *(
+        (emails(MAIL, HOME), op("remove", path, value), emails(HOME))
+        for path, value in [
+            (f"{WORK}.value", "B@example.com"),
+            (f"{WORK}.value", [{"value": "b@example.com"}]),
+            (WORK, "b@example.com"),
+            (WORK, [{"value": "b@example.com"}]),
+            (WORK, []),
+        ]
+    ),
     ({}, op("remove", "title"), {}),
     ({}, op("remove", "name"), {"name": None}),
     (
@@ -950,6 +982,57 @@ def test_nobody_is_enabled_but_by_true(
     assert off["active"] is False
     on = apply(off, *operations, op("Replace", "active", "True")).resource
     assert on["active"] is True
+
+
+MANAGER = f"{ENTERPRISE}:manager"
+
+
+def forms(manager: str) -> list[Any]:
+    """A manager as clients write one."""
+    element = {"$ref": None, "value": manager}
+    text = json.dumps({"value": manager})
+    return [manager, element, [element], [manager], text, [text], {"value": text}, f"[{text}]"]
+
+
+@pytest.mark.parametrize("added", forms("M2"))
+@pytest.mark.parametrize("removed", forms("M1"))
+def test_a_manager_is_removed_only_where_it_is_that_one(added: Any, removed: Any) -> None:
+    """As Microsoft's library changes one: the new one comes, then the old one goes."""
+    change = [op("Add", MANAGER, added), op("Remove", MANAGER, removed)]
+    after = apply(user(**{ENTERPRISE: {"manager": {"value": "M1"}}}), *change).resource
+    assert after[ENTERPRISE] == {"manager": {"value": "M2"}}
+    assert ENTERPRISE not in apply(after, op("Remove", MANAGER, added)).resource
+
+
+@pytest.mark.parametrize(
+    ("before", "operation", "after"),
+    [
+        ({}, op("add", "name", '{"middleName": "J"}'), {"middleName": "J"}),
+        ({}, op("replace", "name", ['{"familyName": "J"}']), {"familyName": "J"}),
+        ({}, op("add", None, '{"name": {"middleName": "J"}}'), {"middleName": "J"}),
+        ({}, op("add", CORE, '{"name.middleName": "J"}'), {"middleName": "J"}),
+    ],
+)
+def test_json_text_where_an_object_is_expected(
+    before: dict[str, Any], operation: dict[str, Any], after: dict[str, Any]
+) -> None:
+    assert apply(user(**before), operation).resource["name"] == BARBARA["name"] | after
+
+
+def test_json_text_where_a_text_or_a_list_is_expected() -> None:
+    change = apply(
+        user(),
+        op("add", "title", '{"a": 1}'),
+        op("add", "displayName", "[x]"),
+        op("add", "emails", json.dumps([HOME])),
+        op("add", f"{STAFF}:skills", '["a", "b"]'),
+        op("add", "nickName", "{"),
+    ).resource
+    assert (change["title"], change["displayName"]) == ('{"a": 1}', "[x]")
+    assert change["emails"] == [MAIL, HOME]
+    assert change[STAFF] == {"skills": ["a", "b"]}
+    with pytest.raises(InvalidValue, match="JSON object"):
+        apply(user(), op("add", "name", "{"))
 
 
 def test_a_group_keeps_its_display_name() -> None:
