@@ -24,6 +24,7 @@ from scim.protocol.errors import (
     PayloadTooLarge,
     ResourceNotFound,
     ScimError,
+    UnsupportedEncoding,
 )
 from scim.rate import RateLimit
 from scim.search import Root
@@ -187,7 +188,14 @@ def _parameters(http: HttpRequest) -> dict[str, str]:
 
 
 async def _body(http: HttpRequest) -> Any:
-    """The body as JSON. Raises PayloadTooLarge, InvalidSyntax."""
+    """The body as JSON; a byte order mark before it is skipped (RFC 8259 section 8.1). Raises
+    UnsupportedEncoding, PayloadTooLarge, InvalidSyntax."""
+    encoding = http.headers.get("content-encoding", "").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedEncoding(
+            f"The body's Content-Encoding is {encoding[:40]!r}. Send the JSON as it is, without "
+            "compression and without that header."
+        )
     length = http.headers.get("content-length", "")
     if length.isdigit() and int(length) > BODY_BYTES:
         raise _too_large()
@@ -196,13 +204,14 @@ async def _body(http: HttpRequest) -> Any:
         body += chunk
         if len(body) > BODY_BYTES:
             raise _too_large()
-    if not body.strip():
+    text = bytes(body).removeprefix(b"\xef\xbb\xbf")
+    if not text.strip():
         raise InvalidSyntax(
             "The request has no body. Send a JSON object with a Content-Length header; a body in "
             "chunks without a length does not arrive."
         )
     try:
-        content = orjson.loads(bytes(body))
+        content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidSyntax(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column "

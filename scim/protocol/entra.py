@@ -6,6 +6,7 @@ Only the shape of requests is changed here; no schema is consulted. Known shapes
     no path, {"name.givenName": …, "urn:…": {…}}     → one operation per key
     roles [{"value": "{\\"value\\": \\"Admin\\", …}"}]      → {"value": "Admin", "display": …}
     roles [{"displayName": "Admin", …}]              → {"display": "Admin", …}
+    path "members", {"members": [{"value": …}]}      → [{"value": …}]
     "value": "{\\"displayName\\": …}", no path         → the object in the text
 
 Sources: Microsoft's "Develop and plan provisioning for a SCIM endpoint", its SCIM compatibility
@@ -14,7 +15,7 @@ article and its list of attribute mapping functions.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -28,7 +29,6 @@ MAXIMUM_OPERATIONS = 1_000
 type Verb = Literal["add", "replace", "remove"]
 
 _VERBS: Mapping[str, Verb] = {"add": "add", "replace": "replace", "remove": "remove"}
-_SERVER_CHOSEN = frozenset({"id", "meta", "schemas"})
 _ROLES = re.compile(
     r"(?P<attribute>(?:urn:ietf:params:scim:schemas:core:2\.0:User:)?roles(?:\[.*\])?)"
     r"(?:\.(?P<sub>\w+))?",
@@ -43,14 +43,18 @@ _ABSENT = object()
 class Operation:
     """One PATCH operation with a path (RFC 7644 section 3.5.2).
 
-    `value` is None where the client sent null or, for `remove`, nothing. `position` is the index
-    in the client's `Operations`, for error details.
+    `value` is None where the client sent null or, for `remove`, nothing; `is_null` tells the first
+    from the second. `position` is the index in the client's `Operations`, for error details.
+    `in_object`: the path is a name in an object of attributes, such as the value of a path-less
+    operation.
     """
 
     op: Verb
     path: str
     value: Any = None
     position: int = 0
+    is_null: bool = False
+    in_object: bool = False
 
     def blamed(self, error: ScimError) -> ScimError:
         """The error with a detail that names this operation."""
@@ -60,8 +64,8 @@ class Operation:
 def operations(body: object) -> list[Operation]:
     """The operations of a PATCH body, in the order in which they apply.
 
-    A path-less `add` or `replace` becomes one operation per key of its value; what only the
-    server chooses (`id`, `meta`, `schemas`) is left out of it.
+    A path-less `add` or `replace` becomes one operation per key of its value; `schemas`, which
+    follow from the values, are left out of it.
 
     Raises InvalidSyntax when the body is not a PatchOp message, InvalidValue when an operation
     lacks its value, NoTarget for a `remove` without a path, PayloadTooLarge beyond
@@ -120,6 +124,7 @@ def _operation(item: object, position: int) -> Iterator[Operation]:
     if not (path is _ABSENT or path is None or isinstance(path, str)):
         raise InvalidSyntax(f"{where}.path must be a string.")
     value = _member(item, "value")
+    is_null = value is None
     if verb == "remove":
         if not isinstance(path, str) or not path.strip():
             raise NoTarget(f"{where} removes without a `path`; name the attribute to remove.")
@@ -127,7 +132,9 @@ def _operation(item: object, position: int) -> Iterator[Operation]:
     elif value is _ABSENT:
         raise InvalidValue(f"{where} has no `value`; {verb} needs one (null clears).")
     if isinstance(path, str) and path.strip():
-        yield _with_roles(Operation(verb, path.strip(), value, position))
+        path = path.strip()
+        value = _below_its_name(path, value)
+        yield _with_roles(Operation(verb, path, value, position, is_null))
     else:
         yield from _per_key(verb, value, position)
 
@@ -140,8 +147,16 @@ def _per_key(verb: Verb, value: Any, position: int) -> Iterator[Operation]:
             f"Operations[{position}] has no `path`, so its `value` must be an object of attributes."
         )
     for key, one in value.items():
-        if key.partition(".")[0].lower() not in _SERVER_CHOSEN:
-            yield _with_roles(Operation(verb, key, one, position))
+        if key.lower() != "schemas":
+            yield _with_roles(Operation(verb, key, one, position, in_object=True))
+
+
+def _below_its_name(path: str, value: Any) -> Any:
+    """The value of an operation, which may repeat the path's attribute as its only name."""
+    inside = in_json_text(value)
+    if isinstance(inside, dict) and [key.lower() for key in inside] == [path.lower()]:
+        return next(iter(inside.values()))
+    return value
 
 
 def _check_schemas(schemas: object) -> None:
@@ -177,7 +192,7 @@ def _with_roles(operation: Operation) -> Operation:
         value = _roles(value)
     elif target["sub"].lower() == "displayname":
         path = f"{target['attribute']}.display"
-    return Operation(operation.op, path, value, operation.position)
+    return replace(operation, path=path, value=value)
 
 
 def _roles(value: Any) -> Any:

@@ -145,6 +145,12 @@ class PayloadTooLarge(ScimError):
     status = 413
 
 
+class UnsupportedEncoding(ScimError):
+    """The body is in a form that is not read, such as compressed (RFC 9110 section 8.4)."""
+
+    status = 415
+
+
 class TooManyRequests(ScimError):
     """The tenant or the store asks for patience; carries Retry-After."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from directory.condition import Compare, Condition, Either, OneOf
-from scim.protocol.entra import Operation
+from scim.protocol.entra import Operation, in_json_text
 from scim.protocol.errors import InvalidValue, MutabilityViolation, ScimError
 from scim.protocol.schema import ResourceType
 from scim.protocol.target import Target, locate
@@ -95,6 +95,8 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
     if target.condition is not None:
         ids = _equal_values(target.condition)
         yield RemoveMembersWhere(target.condition) if ids is None else RemoveMembers(ids)
+    elif operation.op == "remove" and (operation.is_null or value == ""):
+        return  # as with []: whoever is to go is not said
     elif operation.op == "replace" or value is None:
         if operation.op != "add":
             yield ReplaceMembers(_ids(value, _MEMBERS) if value is not None else ())
@@ -103,14 +105,15 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
 
 
 def _ids(value: Any, name: str) -> tuple[str, ...]:
-    """The ids in `[{"value": id, …}, …]`, each once; a bare id stands for such an object, and a
-    single one for an array of it."""
+    """The ids in `[{"value": id, …}, …]`, each once; a bare id stands for such an object, a single
+    one for an array of it, and JSON text for what it holds."""
+    value = in_json_text(value)
     items = value if isinstance(value, list) else [value]
     ids: dict[str, None] = {}
     for index, item in enumerate(items):
-        found = item
-        if isinstance(item, dict):
-            found = next((v for key, v in item.items() if key.lower() == "value"), None)
+        found = _id(item)
+        if isinstance(found, str):
+            found = _id(found)  # JSON text in a member's `value`
         if not isinstance(found, str) or not found:
             raise InvalidValue(
                 f'{name}[{index}] must be an object such as {{"value": "<id>"}}, with the id of a'
@@ -118,6 +121,13 @@ def _ids(value: Any, name: str) -> tuple[str, ...]:
             )
         ids[found] = None
     return tuple(ids)
+
+
+def _id(item: Any) -> Any:
+    item = in_json_text(item)
+    if isinstance(item, dict):
+        return next((one for key, one in item.items() if key.lower() == "value"), None)
+    return item
 
 
 def _equal_values(condition: Condition) -> tuple[str, ...] | None:

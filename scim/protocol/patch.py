@@ -6,8 +6,8 @@ one:
 
 - `emails[type eq "work"].value` where nothing matches creates `{"type": "work", "value": …}`, for
   `add` and `replace` alike, as long as the filter is a conjunction of `eq` that the new element
-  then satisfies; otherwise there is no target. A value that replaces a whole element keeps what
-  the filter's `eq` say, unless it says otherwise itself.
+  then satisfies; otherwise there is no target. A value that replaces a whole element keeps its
+  `type` and what the filter's `eq` say, unless it says otherwise itself.
 - `add` of an element whose `value` and `type` are there already completes that element.
 - `remove` of what is not there succeeds, because Entra ID repeats requests. With a `value`, it
   removes only what the value names, elements of a multi-valued attribute and single values
@@ -15,6 +15,8 @@ one:
   removes what the path names, but all elements of an attribute only for null.
 - null and "" unassign, but for `active`, which stays as it is. An element left with nothing but
   `type`, `primary`, `display` or `$ref` describes no value any more and goes too.
+- An object of attributes may name read-only ones, as a client does that sends back what it read:
+  they are left out and reported. As the path of an operation they are an error.
 - A short name that the core schema lacks means the attribute of the one extension that has it
   (`manager`, as Microsoft's own example writes it).
 """
@@ -76,13 +78,23 @@ def _writes(
     """What an operation is about, and the value for each: for a schema's URN, its attributes."""
     found = locate(resource_type, operation.path)
     if isinstance(found, Target):
-        yield found, operation.value
+        if operation.in_object and _is_read_only(found):
+            ignore(ignored, found.path)
+        else:
+            yield found, operation.value
     elif isinstance(found, Unknown):
-        ignore(ignored, found.name)
+        if operation.value is not None or operation.op == "remove":
+            ignore(ignored, found.name)
     else:
         for name, value in _values_below(found, operation).items():
-            single = replace(operation, path=f"{found.id}:{name}", value=value)
+            path = f"{found.id}:{name}"
+            single = replace(operation, path=path, value=value, in_object=True)
             yield from _writes(resource_type, single, ignored)
+
+
+def _is_read_only(target: Target) -> bool:
+    written = (target.attribute, target.sub)
+    return any(one is not None and one.mutability == "readOnly" for one in written)
 
 
 def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
@@ -100,11 +112,11 @@ def _write(
 ) -> dict[str, Any]:
     """The resource with one target changed."""
     attribute = target.attribute
+    if _is_read_only(target):
+        raise MutabilityViolation(
+            f"{target.path} is read-only. Remove it from the attribute mapping."
+        )
     for written in (attribute, target.sub):
-        if written is not None and written.mutability == "readOnly":
-            raise MutabilityViolation(
-                f"{target.path} is read-only. Remove it from the attribute mapping."
-            )
         if written is not None and written.mutability == "writeOnly":
             return resource  # taken, and not kept
     before = _at(resource, target.keys)
@@ -241,9 +253,15 @@ def _element_writer(
     normal = normalise_element(attribute, given, target.path, ignored)
     if attribute.type != "complex":
         return lambda _: normal
-    if verb == "replace":
-        return lambda _: {**(target.implied or {}), **normal} if normal else None
     names = named(attribute, given) if isinstance(given, dict) else set(normal or ())
+    if verb == "replace":
+        kept = {"type"} - names
+        implied = dict(target.implied or {})
+        return lambda element: (
+            {**{name: element[name] for name in kept & element.keys()}, **implied, **normal}
+            if normal
+            else None
+        )
     return lambda element: completed(attribute, element, names, normal or {})
 
 

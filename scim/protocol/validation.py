@@ -190,7 +190,8 @@ def _object(
     for key, given in values.items():
         attribute = attributes.get(key.lower())
         if attribute is None:
-            ignore(ignored, prefix + key)
+            if given is not None:
+                ignore(ignored, prefix + key)
             continue
         if attribute.mutability == "readOnly":
             continue

@@ -64,9 +64,24 @@ def read(*operations: object, **envelope: object) -> list[tuple[str, str, Any]]:
                 "op": "replace",
                 "value": {"id": "7", "Meta": {}, "meta.version": "1", "schemas": [], "title": "x"},
             },
-            [("replace", "title", "x")],
+            [
+                ("replace", "id", "7"),
+                ("replace", "Meta", {}),
+                ("replace", "meta.version", "1"),
+                ("replace", "title", "x"),
+            ],
         ),
         ({"op": "replace", "value": {}}, []),
+        ({"op": "add", "value": '{"title": "x"}'}, [("add", "title", "x")]),
+        # the attribute's name once more in the value
+        (
+            {"op": "add", "path": "members", "value": {"Members": [{"value": "u"}]}},
+            [("add", "members", [{"value": "u"}])],
+        ),
+        (
+            {"op": "add", "path": "name", "value": {"givenName": "x"}},
+            [("add", "name", {"givenName": "x"})],
+        ),
     ],
 )
 def test_an_operation_becomes_operations_with_paths(
@@ -85,8 +100,8 @@ def test_operations_keep_their_order_and_know_their_position() -> None:
     }
     assert entra.operations(body) == [
         Operation("replace", "title", "x", 0),
-        Operation("add", "nickName", "a", 1),
-        Operation("add", "locale", "b", 1),
+        Operation("add", "nickName", "a", 1, in_object=True),
+        Operation("add", "locale", "b", 1, in_object=True),
         Operation("remove", "title", None, 2),
     ]
 

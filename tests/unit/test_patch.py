@@ -218,6 +218,17 @@ REPLACE: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     ({}, op("replace", WORK, {"value": "n@b"}), emails({"type": "work", "value": "n@b"})),
     ({}, op("replace", WORK, HOME), emails(HOME)),
+    (
+        {},
+        op("replace", 'emails[value eq "b@example.com"]', {"value": "n@b"}),
+        emails({"type": "work", "value": "n@b"}),
+    ),
+    (
+        {},
+        op("replace", 'emails[value eq "b@example.com"]', [{"value": "n@b", "type": None}]),
+        emails({"value": "n@b"}),
+    ),
+    ({}, op("replace", 'emails[value eq "b@example.com"]', HOME), emails(HOME)),
     (emails(MAIL, HOME), op("replace", WORK, HOME), emails(HOME)),
     (emails(MAIL, HOME), op("replace", WORK, None), emails(HOME)),
     ({}, op("replace", 'emails[type eq "home"].value', HOME["value"]), emails(MAIL, HOME)),
@@ -853,6 +864,24 @@ def test_a_short_name_of_two_extensions_is_nobodys() -> None:
     change = patch.apply(both, user(), entra.operations({"Operations": operations}))
     assert change.ignored == ("floor",)
     assert change.changed == (f"{ENTERPRISE}:department",)
+
+
+def test_read_only_attributes_in_an_object_are_left_out_and_named() -> None:
+    """As a client sends back what it read."""
+    for value in (
+        {"id": "u1", "meta": {"version": "x"}, "groups": [{"value": "g"}], "title": "x"},
+        {CORE: {"id": "u1", "meta": {"version": "x"}, "groups": [], "title": "x"}},
+        {"ID": "u1", "meta.version": "x", "groups": None, "title": "x"},
+    ):
+        change = apply(user(), op("replace", None, value))
+        assert change.changed == ("title",)
+        assert [name.partition(".")[0] for name in change.ignored] == ["id", "meta", "groups"]
+    assert apply(user(), op("replace", None, {"schemas": ["x"]})).ignored == ()
+
+
+def test_null_for_what_nobody_knows_is_nothing() -> None:
+    change = apply(user(), op("replace", "shoeSize", None), op("add", None, {"a": None, "b": ""}))
+    assert change.ignored == ("b",)
 
 
 def test_what_is_only_written_is_taken_and_not_kept() -> None:
