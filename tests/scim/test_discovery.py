@@ -122,7 +122,13 @@ async def test_discovery_cannot_be_filtered(scim: httpx.AsyncClient, path: str) 
 
 
 @pytest.mark.parametrize(
-    "path", ["/ResourceTypes/Device", f"/Schemas/{CORE}Device", f"/ResourceTypes/{NOBODY}"]
+    "path",
+    [
+        "/ResourceTypes/Device",
+        f"/Schemas/{CORE}Device",
+        "/Schemas/urn:scim:schemas:core:1.0",
+        f"/ResourceTypes/{NOBODY}",
+    ],
 )
 async def test_what_is_not_described_is_not_found(scim: httpx.AsyncClient, path: str) -> None:
     """RFC 7644 section 3.12."""
