@@ -155,7 +155,8 @@ def _below_its_name(path: str, value: Any) -> Any:
     """The value of an operation, which may repeat the path's attribute as its only name."""
     inside = in_json_text(value)
     if isinstance(inside, dict) and [key.lower() for key in inside] == [path.lower()]:
-        return next(iter(inside.values()))
+        (only,) = inside.values()
+        return value if only is None else only  # null must not become a remove without a value
     return value
 
 

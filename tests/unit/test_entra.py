@@ -79,6 +79,10 @@ def read(*operations: object, **envelope: object) -> list[tuple[str, str, Any]]:
             [("add", "members", [{"value": "u"}])],
         ),
         (
+            {"op": "remove", "path": "members", "value": {"members": None}},
+            [("remove", "members", {"members": None})],
+        ),
+        (
             {"op": "add", "path": "name", "value": {"givenName": "x"}},
             [("add", "name", {"givenName": "x"})],
         ),
