@@ -36,11 +36,9 @@ class AccessReader:
 
     async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
-        location = self._user_type.locate(None, attribute)
-        if location is None:
-            return None
+        definition = self._user_type.attributes[attribute.lower()]
         key = Key.reserve(
-            tenant.tenant_id, "User", attribute, str(comparable(location.attribute, value)), ""
+            tenant.tenant_id, "User", attribute, str(comparable(definition, value)), ""
         )
         try:
             stored = await self._store.read(tenant.tenant_id, key.document_id)

@@ -60,7 +60,7 @@ async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]
 
     def operations() -> Iterator[Operation]:
         for number, id in enumerate(ids):
-            normal = normalise(user_type, entra.resource(payloads.user(number)))
+            normal = normalise(user_type, entra.resource(user_type, payloads.user(number)))
             document = _resource(user_type, tenant_id, {**normal.resource, "id": id})
             yield Create({**document, "id": user_id(id)})
             yield from reserve(tenant_id, user_type, id, {}, document["resource"])

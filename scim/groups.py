@@ -59,7 +59,7 @@ class Groups(Resources):
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
@@ -87,7 +87,7 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         steps = [ReplaceMembers(tuple(members or ()))]
 

@@ -31,9 +31,9 @@ def unique_values(resource_type: ResourceType, resource: Mapping[str, Any]) -> d
         names.append("displayName")
     values = {}
     for name in names:
-        location = resource_type.locate(None, name)
-        if location and name in resource:
-            values[name] = str(comparable(location.attribute, resource[name]))
+        attribute = resource_type.attributes.get(name.lower())
+        if attribute and name in resource:
+            values[name] = str(comparable(attribute, resource[name]))
     return values
 
 

@@ -13,8 +13,6 @@ one:
   removes from a multi-valued attribute only the elements that the value names.
 - null and "" unassign. An element left with nothing but `type`, `primary`, `display` or `$ref`
   describes no value any more and goes too.
-- A short name that the core schema lacks means the attribute of the one extension that has it
-  (`manager`, as Microsoft's own example writes it).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +35,7 @@ from scim.protocol.validation import (
     normalise_element,
     normalise_value,
     schemas_of,
+    schemas_without_values,
 )
 
 
@@ -63,7 +62,8 @@ def apply(
     )
     if changed:
         _check_complete(resource_type, resource, after)
-        after = {**after, "schemas": schemas_of(resource_type, after)}
+        listed = schemas_without_values(resource)
+        after = {**after, "schemas": schemas_of(resource_type, after, listed)}
     return Changed(after if changed else resource, changed, tuple(dict.fromkeys(ignored)))
 
 

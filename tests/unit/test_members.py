@@ -118,6 +118,34 @@ def test_other_filters_become_a_condition_on_comparable_elements(
     assert removed == gone
 
 
+@pytest.mark.parametrize("sub", ["display", "$ref", "Display"])
+@pytest.mark.parametrize(
+    "filter",
+    [
+        '{0} eq "Ada"',
+        '{0} ne "Ada"',
+        "{0} pr",
+        "not ({0} pr)",
+        "{0} eq null",
+        'value eq "u1" and {0} eq "Ada"',
+        'value eq "u1" or not (type eq "User" and {0} ne "Ada")',
+    ],
+)
+@pytest.mark.parametrize("path", ["members[{}]", f"{URN}.members[{{}}]"])
+def test_what_is_made_for_answers_selects_nobody(path: str, filter: str, sub: str) -> None:
+    """To take it for absent would remove nobody, or everybody."""
+    with pytest.raises(InvalidFilter) as error:
+        steps({"op": "remove", "path": path.format(filter.format(sub))})
+    for part in ("Operations[0]", f"members.{sub.lower()} is made", 'members[value eq "…"]'):
+        assert part in error.value.detail
+
+
+def test_ids_compare_exactly_in_a_path_as_they_do_in_a_list() -> None:
+    assert steps({"op": "remove", "path": 'members[value eq "U1"]'}) == [RemoveMembers(("U1",))]
+    listed = {"op": "remove", "path": "members", "value": [{"value": "U1"}]}
+    assert steps(listed) == [RemoveMembers(("U1",))]
+
+
 def test_steps_and_everything_else_keep_their_order() -> None:
     operations = entra.operations(
         {

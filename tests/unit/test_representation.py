@@ -20,7 +20,7 @@ from scim.protocol.representation import (
     searchable,
     weak,
 )
-from scim.protocol.schema import Attribute
+from scim.protocol.schema import Attribute, Location
 from scim.protocol.validation import normalise
 from tests.unit.payloads import GROUP, STAFF, USER, bodies, date_times
 
@@ -51,8 +51,8 @@ DEFAULT = {name: value for name, value in USER_OF_RFC_7643_8_3.items() if name !
 
 
 def attribute(path: str) -> Attribute:
-    location = USER.locate(None, *path.split(".")) or USER.locate(STAFF, path)
-    assert location
+    location = USER.locate(path)
+    assert isinstance(location, Location)
     return location.attribute
 
 
@@ -275,11 +275,39 @@ def test_returned_at_every_level(parameters: dict[str, Any], expected: dict[str,
     assert shown(resource, **parameters)[STAFF] == expected
 
 
-def test_both_parameters_are_refused() -> None:
-    with pytest.raises(InvalidValue, match="either"):
-        Projection.parse(USER, "userName", "title")
-    with pytest.raises(InvalidValue, match="either"):
-        Projection.parse(USER, "unknown", "unknown")
+def test_both_parameters_are_taken_one_after_the_other() -> None:
+    resource = {**DEFAULT, STAFF: STAFF_VALUES}
+    both = shown(
+        resource, attributes=f"userName,title,name,{STAFF}", excluded="TITLE,name.givenName"
+    )
+    first = shown(resource, attributes=f"userName,title,name,{STAFF}")
+    assert both == {
+        **{name: value for name, value in first.items() if name != "title"},
+        "name": {key: value for key, value in first["name"].items() if key != "givenName"},
+    }
+    assert shown(DEFAULT, attributes="name", excluded="name").keys() == {"schemas", "id"}
+    assert shown(DEFAULT, attributes="groups", excluded="unknown").keys() == {"schemas", "id"}
+    assert shown(USER_OF_RFC_7643_8_3, attributes="groups,title", excluded="title").keys() == {
+        "schemas",
+        "id",
+        "groups",
+    }
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        STAFF.replace(":", "%3a"),
+        f"userName,{STAFF.replace(':', '%3A')}%3Afloor",
+        f"{STAFF}.floor",
+        "floor",
+        "FLOOR%2cuserName",
+    ],
+)
+def test_urns_encoded_twice_a_dot_after_a_urn_and_short_names(written: str) -> None:
+    resource = {"schemas": [], "id": "1", "userName": "a", STAFF: STAFF_VALUES}
+    assert shown(resource, attributes=written)[STAFF]["floor"] == 1
+    assert "floor" not in shown(resource, excluded=written).get(STAFF, {})
 
 
 @pytest.mark.parametrize("parameter", [[1], [None], {"a": 1}, 1])
