@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from directory.condition import Compare, Condition
+from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import NotFound, Stored
 from scim.cursor import Cursor, invalid
@@ -80,8 +80,8 @@ class Resources(Writing, ABC):
             return await self._cursor_page(request, condition, selection, projection)
         unique = self._unique_match(condition)
         if unique:
-            found = await self._owner(tenant_id, *unique)
-            total, items = len(found), found if selection.includes_first else []
+            found = await self._owners(tenant_id, unique)
+            total, items = len(found), found[selection.start_index - 1 :][: selection.count]
         else:
             total, items = await self._page(tenant_id, condition, selection)
         resources = await self.present(request, items, projection)
@@ -202,22 +202,30 @@ class Resources(Writing, ABC):
             traceparent=traceparent(),
         )
 
-    def _unique_match(self, condition: Condition) -> tuple[str, str] | None:
-        """Attribute and value, where the condition asks for one reserved value."""
+    def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:
+        """Attribute and value, where the condition asks for a reserved value, or for two, as for
+        the two readings of a text with a backslash; else nothing."""
         match condition:
             case Compare(("search", name), "eq", str(value)) if name in ("userName", "externalId"):
-                return name, value
-        return None
+                return [(name, value)]
+            case Either((Compare() as one, Compare() as other)):
+                found = self._unique_match(one), self._unique_match(other)
+                return [*found[0], *found[1]] if all(found) else []
+        return []
 
-    async def _owner(self, tenant_id: str, attribute: str, value: str) -> list[Stored]:
-        """The resource that holds a reserved value: two point reads, whatever the tenant's size."""
-        key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
-        try:
-            reserved = await self.service.store.read(tenant_id, key.document_id)
-            owner = Key.from_document(reserved.document).resource_id
-            return [await self.service.store.read(tenant_id, self.document_id(owner))]
-        except NotFound:
-            return []
+    async def _owners(self, tenant_id: str, unique: Sequence[tuple[str, str]]) -> list[Stored]:
+        """The resources that hold reserved values, in order of their ids: two point reads for
+        each, whatever the tenant's size."""
+        owners: dict[str, Stored] = {}
+        for attribute, value in unique:
+            key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
+            try:
+                reserved = await self.service.store.read(tenant_id, key.document_id)
+                owner = self.document_id(Key.from_document(reserved.document).resource_id)
+                owners[owner] = await self.service.store.read(tenant_id, owner)
+            except NotFound:
+                continue
+        return [owners[owner] for owner in sorted(owners)]
 
     async def _page(
         self, tenant_id: str, condition: Condition, selection: Selection

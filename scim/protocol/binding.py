@@ -184,7 +184,11 @@ def _leaf(filter: Comparison | Presence | ValuePath, scope: Scope, prefix: Path)
             return _value_path(field, inner, scope, prefix)
         case Comparison(path, operator, value):
             if value is not None:
-                return _comparison(single_value(field), path, operator, value, prefix)
+                field = single_value(field)
+                condition = _comparison(field, path, operator, value, prefix)
+                if filter.raw is None or field.attribute.type not in ("string", "reference"):
+                    return condition
+                return Either((condition, _comparison(field, path, operator, filter.raw, prefix)))
             _check_null(operator)
             present = _present(field, prefix)
             return Negated(present) if operator == "eq" else present
