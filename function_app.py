@@ -93,13 +93,16 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     use_monitor=False,  # every run sends all that is due: there is nothing to catch up with
 )
 async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Send the events and the changes of access that are committed and were never confirmed."""
+    """Send the events and the changes of access that are committed and were never confirmed, and
+    bring up to date what an earlier version stored."""
     with _observed("relay") as seen:
         application = await wiring.application()
         older_than = application.settings.relay_after_seconds
         events = await application.relay.resend_pending(older_than)
         changes = await application.publisher.resend_pending(older_than)
         seen.outcome = f"sent {events} events and {changes} changes"
+        if left := await application.service.form.run():
+            seen.outcome += f"; {left} tenants are still brought up to the present comparable form"
 
 
 @contextmanager

@@ -207,7 +207,7 @@ class GroupImport(Administration):
         document = writing.document(base, {**resource, "id": id}, writing.stamp())
         operations: list[Operation] = [
             Create(document),
-            *reserve(self.tenant_id, writing.type, id, {}, resource),
+            *reserve(writing.type, {}, document),
             Create(event.to_document()),
         ]
         if entry.entitlements:

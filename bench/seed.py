@@ -63,7 +63,7 @@ async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]
             normal = normalise(user_type, entra.resource(user_type, payloads.user(number)))
             document = _resource(user_type, tenant_id, {**normal.resource, "id": id})
             yield Create({**document, "id": user_id(id)})
-            yield from reserve(tenant_id, user_type, id, {}, document["resource"])
+            yield from reserve(user_type, {}, document)
 
     await write(store, tenant_id, operations())
     return ids
@@ -78,7 +78,7 @@ async def add_group(store: Store, tenant_id: str, name: str, members: Iterable[s
 
     def operations() -> Iterator[Operation]:
         yield Create({**document, "id": group_id(id)})
-        yield from reserve(tenant_id, group_type, id, {}, document["resource"])
+        yield from reserve(group_type, {}, document)
         for member in members:
             edge = Membership(
                 tenant_id=tenant_id,

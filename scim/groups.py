@@ -208,8 +208,7 @@ class Groups(Resources):
         process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
-        old = stored.document["resource"] if stored else {}
-        reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
+        reservations = reserve(self.type, stored.document if stored else {}, document)
         if changes.size <= BATCH_EDGES:
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
             operations = [write, *reservations, *_edges(event, changes)]

@@ -37,19 +37,25 @@ def unique_values(resource_type: ResourceType, resource: Mapping[str, Any]) -> d
     return values
 
 
+def reserved_values(resource_type: ResourceType, document: Mapping[str, Any]) -> dict[str, str]:
+    """What of a stored user or group is reserved: its unique values as they stand in its `search`,
+    in whichever version of the comparable form that was written. `{}`: nothing."""
+    names = unique_values(resource_type, document["resource"]) if document else {}
+    return {name: document["search"][name] for name in names}
+
+
 def reserve(
-    tenant_id: str,
-    resource_type: ResourceType,
-    resource_id: str,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
+    resource_type: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[Operation]:
-    """What to write so that exactly the unique values of `new` are reserved, when those of `old`
-    were (`{}`: none)."""
-    before, after = unique_values(resource_type, old), unique_values(resource_type, new)
+    """What to write so that exactly the unique values of the document `new` are reserved, when
+    those of the document `old` were (`{}`: none)."""
+    before, after = reserved_values(resource_type, old), reserved_values(resource_type, new)
 
     def key(attribute: str, value: str) -> Key:
-        return Key.reserve(tenant_id, resource_type.name, attribute, value, resource_id)
+        document = new or old
+        return Key.reserve(
+            document["tenantId"], resource_type.name, attribute, value, document["resource"]["id"]
+        )
 
     released: list[Operation] = [
         Delete(key(attribute, value).document_id)

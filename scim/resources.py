@@ -203,12 +203,12 @@ class Resources(Writing, ABC):
         )
 
     def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:
-        """Attribute and value, where the condition asks for a reserved value, or for two, as for
-        the two readings of a text with a backslash; else nothing."""
+        """Attribute and value, where the condition asks for a reserved value, or for the readings
+        and forms that one text may have; else nothing."""
         match condition:
             case Compare(("search", name), "eq", str(value)) if name in ("userName", "externalId"):
                 return [(name, value)]
-            case Either((Compare() as one, Compare() as other)):
+            case Either((one, other)):
                 found = self._unique_match(one), self._unique_match(other)
                 return [*found[0], *found[1]] if all(found) else []
         return []

@@ -14,6 +14,7 @@ from directory.access import AccessChange, access_change_id
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, event_id, is_resource_id
 from directory.store import NEWEST_FIRST, NotFound, Query, Store
+from scim.protocol.scalars import fold
 
 ENTRIES = 50
 EXPORTED = 10_000
@@ -111,7 +112,7 @@ async def find_resources(store: Store, tenant_id: str, text: str) -> tuple[str, 
         return None
     if is_resource_id(text):
         return (text,)
-    named = Compare(("search", "displayName"), "co", text.casefold())
+    named = Compare(("search", "displayName"), "co", fold(text))
     pages = [
         await store.query(tenant_id, Query(type, where, fields=(), limit=FOUND))
         for type, where in (("User", matching(text)), ("Group", named))

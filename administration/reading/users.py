@@ -16,6 +16,7 @@ from directory.reading import read_all
 from directory.store import NEWEST_FIRST, Document, Order, Query, Store, Stored
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
+from scim.protocol.scalars import fold, folds
 
 GROUPS_OF_USER = 200
 """Direct groups that a user's page shows."""
@@ -108,7 +109,7 @@ def matching(text: str) -> Condition:
     """Users whose name, userName or e-mail address holds a text, in any case."""
     if not text:
         return EVERYTHING
-    folded = text.casefold()
+    folded = fold(text)
     return Either(
         (
             Compare(("search", "displayName"), "co", folded),
@@ -123,10 +124,10 @@ def matching(text: str) -> Condition:
 async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
     """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
     AdministrationError where there is none."""
-    names = {"userName": who.casefold(), "externalId": who}
+    names = [*(("userName", form) for form in folds(who)), ("externalId", who)]
     keys = [
         Key.reserve(tenant_id, "User", attribute, value, "").document_id
-        for attribute, value in names.items()
+        for attribute, value in names
     ]
     reserved = await store.read_many(tenant_id, keys)
     owners = [Key.from_document(reserved[key].document) for key in keys if key in reserved]

@@ -10,6 +10,7 @@ section 3.4.2.2 asks for. What that section leaves open:
   `manager eq "…"`); one that has no `value` is refused.
 - What is made for each answer (`members.display`, `meta.version`) is refused, never taken for
   absent.
+- `eq` also finds what is stored in the former comparable form, until it is written anew.
 - URNs in `schemas` compare without case (`eq` and `ne`).
 - Booleans take `"True"` and `"False"` in quotes, as Entra ID writes them.
 - Memberships are documents of their own. A condition on a group's `members` or a user's `groups`
@@ -19,6 +20,7 @@ section 3.4.2.2 asks for. What that section leaves open:
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from directory.condition import (
@@ -49,7 +51,7 @@ from scim.protocol.filter import (
     ValuePath,
     parse_path,
 )
-from scim.protocol.representation import LEADING, comparable
+from scim.protocol.representation import LEADING, comparable, stored_forms
 from scim.protocol.scalars import SCALARS
 from scim.protocol.schema import Attribute, AttributeType, ResourceType, attribute_path
 from scim.protocol.scope import (
@@ -246,8 +248,14 @@ def _value_path(field: Field, inner: Filter, scope: Scope, prefix: Path) -> Cond
 def _comparison(
     field: Field, path: AttributePath, operator: Operator, value: Scalar, prefix: Path
 ) -> Condition:
-    literal = _literal(path, field.attribute, operator, value)
-    condition = _reach(prefix, field.steps, lambda path: Compare(path, operator, literal))
+    literals = _literals(path, field.attribute, operator, value)
+    if operator != "eq":
+        del literals[1:]
+    compared = [
+        _reach(prefix, field.steps, partial(_compare, operator=operator, literal=literal))
+        for literal in literals
+    ]
+    condition = compared[0] if len(compared) == 1 else Either(tuple(compared))
     if isinstance(condition, AnyElement) and operator == "ne":
         return Either((Negated(Present(condition.path)), condition))
     return condition
@@ -266,10 +274,14 @@ _COMPARED: Mapping[AttributeType, tuple[tuple[Operator, ...], str]] = {
 """By type of an attribute: the operators that it knows, and what it is compared with."""
 
 
-def _literal(
+def _compare(path: Path, operator: Operator, literal: Scalar) -> Condition:
+    return Compare(path, operator, literal)
+
+
+def _literals(
     path: AttributePath, attribute: Attribute, operator: Operator, value: Scalar
-) -> Scalar:
-    """The literal in the comparable form of the attribute."""
+) -> list[Scalar]:
+    """The literal in the comparable forms of the attribute, the present one first."""
     operators, expected = _COMPARED[attribute.type]
     if operator not in operators:
         raise InvalidFilter(
@@ -277,7 +289,7 @@ def _literal(
             f" it knows {', '.join(operators)} and pr."
         )
     try:
-        return comparable(attribute, SCALARS[attribute.type](value, str(path)))
+        return [*stored_forms(attribute, SCALARS[attribute.type](value, str(path)))]
     except InvalidValue:
         written = json.dumps(value, ensure_ascii=False)
         if len(written) > _SHOWN_CHARACTERS:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from scim.protocol.errors import InvalidValue
-from scim.protocol.scalars import Scalar, utc
+from scim.protocol.scalars import Scalar, fold, folds, utc
 from scim.protocol.schema import Attribute, ResourceType, Schema, attribute_path
 
 LEADING = "$leading"
@@ -25,9 +25,9 @@ LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 def comparable(attribute: Attribute, value: Scalar) -> Scalar:
     """A value in the form in which values of this attribute are compared.
 
-    Strings are case-folded unless the attribute is caseExact, dateTimes become UTC in a fixed
-    width, everything else stays. Raises InvalidValue for a string that is no dateTime where the
-    attribute is one.
+    Strings are folded (`scalars.fold`) unless the attribute is caseExact, dateTimes become UTC in
+    a fixed width, everything else stays. Raises InvalidValue for a string that is no dateTime
+    where the attribute is one.
     """
     convert = _scalar_form(attribute)
     if convert is None or not isinstance(value, str):
@@ -39,6 +39,14 @@ def comparable(attribute: Attribute, value: Scalar) -> Scalar:
             f"'{attribute.name}' is a date and time such as 2026-01-31T08:00:00Z and cannot be "
             f"compared with {value[:60]!r}."
         ) from None
+
+
+def stored_forms(attribute: Attribute, value: Scalar) -> tuple[Scalar, ...]:
+    """The comparable forms that documents may hold of a value, the present one first."""
+    form = comparable(attribute, value)
+    if _scalar_form(attribute) is fold and isinstance(value, str):
+        return folds(value)
+    return (form,)
 
 
 def searchable(
@@ -100,7 +108,7 @@ def _scalar_form(attribute: Attribute) -> Callable[[str], str] | None:
     if attribute.type == "dateTime":
         return utc
     if attribute.type in ("string", "reference") and not attribute.case_exact:
-        return str.casefold
+        return fold
     return None
 
 

@@ -1,6 +1,7 @@
 """The comparable form, projection, versions and lists."""
 
 import copy
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from scim.protocol.representation import (
     searchable,
     weak,
 )
+from scim.protocol.scalars import fold, folds
 from scim.protocol.schema import Attribute, Location
 from scim.protocol.validation import normalise
 from tests.unit.payloads import GROUP, STAFF, USER, bodies, date_times
@@ -457,3 +459,38 @@ def test_etags(header: str, matches: bool, etag: str) -> None:
     assert etag_matches(header, etag) is matches
     assert weak(etag) == 'W/"7"'
     assert etag_matches(weak(etag), etag)
+
+
+# Comparing without case (RFC 8265)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ANNA", "anna"),
+        ("Ren\u00e9", "rene\u0301"),
+        ("\uff21\uff2e\uff2e\uff21\u3000\uff11", "anna 1"),
+        ("\uff76\uff9e", "\u30ac"),  # half-width ka and its voiced mark
+        ("\u1f39\u0394\u039f\u03a3", "\u1f31\u03b4\u03bf\u03c2"),  # sigma at the end
+        ("\u0390", "\u03b9\u0308\u0301"),
+        ("\u212b", "\u00e5"),  # Angstrom
+    ],
+)
+def test_texts_that_are_one(one: str, other: str) -> None:
+    assert fold(one) == fold(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a b", "ab"), ("\u00e9", "e"), ("\u2460", "1")])
+def test_texts_that_are_two(one: str, other: str) -> None:
+    assert fold(one) != fold(other)
+
+
+@given(st.text())
+def test_folding_is_one_for_every_form_of_a_text(text: str) -> None:
+    folded = fold(text)
+    assert fold(folded) == folded
+    for form in ("NFC", "NFD"):
+        assert fold(unicodedata.normalize(form, text)) == folded
+    assert fold(text.casefold()) == folded
+    assert folds(text)[0] == folded
+    assert text.casefold() in folds(text)
