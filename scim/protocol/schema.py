@@ -47,8 +47,9 @@ class Attribute:
     reference_types: tuple[str, ...] = ()
     sub_attributes: Mapping[str, "Attribute"] = field(default_factory=dict)
     """By lower-case name; empty unless `type` is complex."""
-    derived: bool = False
-    """Made for each answer and not stored: shown, but nothing can be selected or sorted by it."""
+    derived: bool = field(default=False, repr=False)
+    """Made for each answer and not stored: shown, but nothing can be selected or sorted by it.
+    `/Schemas` does not say so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
