@@ -113,7 +113,7 @@ class ComparableForm:
             return tenant_id in self._done or await self._pass(tenant_id, pages)
 
     async def _pass(self, tenant_id: str, pages: int) -> bool:
-        place = self._places.pop(tenant_id, None) or _Place([*self._types.values()])
+        place = self._places.setdefault(tenant_id, _Place([*self._types.values()]))
         for _ in range(pages):
             if not place.types:
                 break
@@ -126,12 +126,13 @@ class ComparableForm:
             if page.continuation is None:
                 del place.types[0]
         if place.types:
-            self._places[tenant_id] = place
-        elif place.whole:
+            return False
+        del self._places[tenant_id]
+        if place.whole:
             done = Update(TENANT_ID, (Assign(("comparableForm",), COMPARABLE_FORM),))
             await self._store.batch(tenant_id, [done])
             self._done.add(tenant_id)
-        return not place.types and place.whole
+        return place.whole
 
     async def _renew(self, tenant_id: str, type: ResourceType, stored: Stored) -> bool:
         """Write a document in the present form; False where others kept writing it. One that

@@ -79,7 +79,7 @@ class Resources(Writing, ABC):
         if selection.cursor is not None:
             return await self._cursor_page(request, condition, selection, projection)
         unique = self._unique_match(condition)
-        if unique:
+        if unique and not (selection.order and len(unique) > 1):
             found = await self._owners(tenant_id, unique)
             total, items = len(found), found[selection.start_index - 1 :][: selection.count]
         else:

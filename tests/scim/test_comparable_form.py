@@ -237,3 +237,20 @@ async def test_a_new_tenant_is_up_to_date(muster: Environment) -> None:
     assert len(page.items) == 1
     assert unicodedata.is_normalized("NFC", COMPOSED)
     assert not unicodedata.is_normalized("NFC", DECOMPOSED)
+
+
+async def test_two_reserved_values_are_sorted_and_paged_like_any_results(
+    muster: Environment,
+) -> None:
+    scim = muster.client
+    ids = [await create_user(scim, name) for name in ("b", "a", "c")]
+    query = {"filter": 'userName eq "b@example.com" or userName eq "a@example.com"'}
+    for more, expected in (
+        ({}, ids[:2]),
+        ({"count": "1"}, ids[:1]),
+        ({"startIndex": "2"}, ids[1:2]),
+        ({"sortBy": "userName"}, [ids[1], ids[0]]),
+    ):
+        body = (await scim.get("/Users", params={**query, **more})).json()
+        assert [resource["id"] for resource in body["Resources"]] == expected
+        assert body["totalResults"] == 2
