@@ -15,25 +15,25 @@ from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
 from scim.counting import RequestCounter
 from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
-from scim.failure import failed, too_many_requests
+from scim.failure import failed
 from scim.groups import Groups
 from scim.protocol.errors import (
     InvalidSyntax,
     MethodNotAllowed,
     NotImplementedHere,
-    PayloadTooLarge,
     ResourceNotFound,
     ScimError,
 )
-from scim.rate import RateLimit
 from scim.search import Root
 from scim.selection import check_lengths, search_parameters
 from scim.service_provider import ServiceProvider
-from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from scim.users import Users
 from scim.writing import Service
 from telemetry.observation import current
 from trust.authenticator import Authenticator
+from web.rate import RateLimit
+from web.surface import REQUEST_SECONDS, Surface, request_id, route
+from web.trouble import Trouble, body_too_large, too_many_requests
 
 MEDIA_TYPE = "application/scim+json"
 
@@ -59,7 +59,7 @@ def scim_application(
     """
     routes = _routes(service)
     application = _Application(routes, authenticator, rate, counter, public_url)
-    return Surface("scim", application, routes, lambda error: _response(_error(error)), seconds)
+    return Surface("scim", application, routes, refuse, seconds)
 
 
 class _Application:
@@ -97,7 +97,7 @@ class _Application:
         await response(scope, receive, send)
 
     async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:
-        """Run a use case; whatever it raises becomes a SCIM error."""
+        """Run a use case; whatever it raises becomes a SCIM error, which counts as an answer."""
         route(http.scope, path)
         try:
             caller = await self._authenticator.caller(http.headers.get("authorization"), "scim")
@@ -115,7 +115,7 @@ class _Application:
             )
             return _response(await use_case(request, http.path_params))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-            return _response(failed(error, request_id()))
+            return refuse(error)
 
     def _base_url(self, http: HttpRequest) -> str:
         host = self._public_url
@@ -187,7 +187,7 @@ def _parameters(http: HttpRequest) -> dict[str, str]:
 
 
 async def _body(http: HttpRequest) -> Any:
-    """The body as JSON. Raises PayloadTooLarge, InvalidSyntax."""
+    """The body as JSON. Raises Trouble, InvalidSyntax."""
     length = http.headers.get("content-length", "")
     if length.isdigit() and int(length) > BODY_BYTES:
         raise _too_large()
@@ -216,16 +216,17 @@ async def _body(http: HttpRequest) -> Any:
     return content
 
 
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"The body is larger than {BODY_BYTES // 1024 // 1024} MB ({BODY_BYTES} bytes, the "
-        "maxPayloadSize of /Bulk, too). Split the request; members can be added to a group in "
-        "several PATCH requests."
+def _too_large() -> Trouble:
+    return body_too_large(
+        BODY_BYTES,
+        "That is the maxPayloadSize of /Bulk, too. Split the request; members can be added to a "
+        "group in several PATCH requests.",
     )
 
 
-def _error(error: ScimError) -> Answer:
-    return Answer(error.status, error.body(), error.headers)
+def refuse(error: Exception) -> Response:
+    """The SCIM error for whatever was raised."""
+    return _response(failed(error))
 
 
 def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
@@ -240,7 +241,7 @@ def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
             f"This endpoint does not know {http.method[:20]}; it knows {allowed}.",
             headers={"Allow": allowed},
         )
-    return _response(_error(error))
+    return refuse(error)
 
 
 def _response(answer: Answer) -> Response:

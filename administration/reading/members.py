@@ -29,7 +29,7 @@ class Member:
 async def list_members(
     store: Store, tenant_id: str, group: str, policy: Policy, after: str | None = None
 ) -> PageOf[Member]:
-    """The direct members of a group, in no order that means anything. Raises ValueError for an
+    """The direct members of a group, in no order that means anything. Raises BadContinuation for an
     `after` that is not of this list."""
     inside = Compare(("groupId",), "eq", group)
     fields = ("memberId", "memberType")

@@ -87,7 +87,7 @@ async def list_users(
     source: UserSource | None = None,
 ) -> PageOf[UserRow]:
     """Users whose name, userName or e-mail address holds `text`, by userName; without a text all
-    of them, the newest first. `source` leaves out the others. Raises ValueError for an `after`
+    of them, the newest first. `source` leaves out the others. Raises BadContinuation for an `after`
     that is not of this list."""
     where = matching(text)
     if source is not None:

@@ -35,8 +35,7 @@ class Said:
 async def log(visit: Visit) -> Response:
     """The list."""
     filter, error = await _filter(visit)
-    with visit.own_pages():
-        page = await list_entries(visit.store, visit.tenant_id, filter, visit.asked.get("after"))
+    page = await list_entries(visit.store, visit.tenant_id, filter, visit.asked.get("after"))
     return visit.page(
         "log.html", page=page, chosen=_chosen(visit), parameters=_parameters(visit), error=error
     )

@@ -23,20 +23,18 @@ HISTORY = 10
 async def users(visit: Visit) -> Response:
     """The list."""
     text = visit.asked.get("q", "").strip()
-    with visit.own_pages():
-        page = await list_users(
-            visit.store, visit.tenant_id, visit.tenant.policy, text, visit.asked.get("after")
-        )
+    page = await list_users(
+        visit.store, visit.tenant_id, visit.tenant.policy, text, visit.asked.get("after")
+    )
     return visit.page("users.html", page=page, q=text)
 
 
 async def user(visit: Visit) -> Response:
     """One user."""
     found = await user_of(visit)
-    with visit.own_pages():
-        changes = await timeline(
-            visit.store, visit.tenant_id, found.id, visit.asked.get("after"), HISTORY
-        )
+    changes = await timeline(
+        visit.store, visit.tenant_id, found.id, visit.asked.get("after"), HISTORY
+    )
     names = await entitlement_names(
         visit.store, visit.tenant_id, [one for c in changes.changes for one in (*c.gained, *c.lost)]
     )

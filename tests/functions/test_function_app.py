@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queues.port import DIRECTORY_EVENTS
-from scim.surface import HEADERS
+from web.surface import HEADERS
 
 ROOT = Path(__file__).parents[2]
 PROBE = Path(__file__).with_name("probe.py")
@@ -102,7 +102,6 @@ OURS = [
     "devhost",
     "directory",
     "function_app",
-    "http_function",
     "manage",
     "oauth",
     "queues",
@@ -111,6 +110,7 @@ OURS = [
     "simulation",
     "telemetry",
     "trust",
+    "web",
     "wiring",
 ]
 

@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from scim.surface import HEADERS
 from tests.scim.messages import NOBODY, create_user
 from tests.transports import Tenant
+from web.surface import HEADERS
 
 
 async def answers(tenant: Tenant) -> list[httpx.Response]:
