@@ -1,8 +1,8 @@
 """What the token endpoint answers where there is no token (RFC 6749 section 5.2).
 
     OAuthError
-      ├─ InvalidRequest · UnsupportedGrantType · UnauthorizedClient    400
-      └─ InvalidClient                                                  401, with a challenge
+      ├─ InvalidRequest · UnsupportedGrantType                         400
+      └─ InvalidClient                                                 401, with a challenge
 
 What goes wrong with any request, such as a busy store, is in `web.trouble`.
 
@@ -38,12 +38,6 @@ class UnsupportedGrantType(OAuthError):
     """Another grant type than client_credentials."""
 
     error = "unsupported_grant_type"
-
-
-class UnauthorizedClient(OAuthError):
-    """The client is known and gets no token here."""
-
-    error = "unauthorized_client"
 
 
 class InvalidClient(OAuthError):

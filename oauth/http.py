@@ -12,11 +12,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oauth.errors import InvalidClient, OAuthError, UnauthorizedClient, described
+from oauth.errors import InvalidClient, OAuthError, described
 from oauth.request import Credentials, check_grant, credentials, parse_form
 from telemetry.observation import current
 from trust.authenticator import Authenticator
-from trust.refusal import HomedElsewhere
 from web.rate import RateLimit
 from web.surface import REQUEST_SECONDS, Surface, at, routed
 from web.trouble import body_too_large, too_many_requests, trouble_of
@@ -64,8 +63,6 @@ async def _prove(authenticator: Authenticator, shown: Credentials, now: datetime
         if shown.assertion:
             return await clients.by_assertion(shown.client_id, shown.assertion)
         return await clients.by_secret(shown.client_id, shown.secret, now)
-    except HomedElsewhere as error:
-        raise UnauthorizedClient(error.detail) from None
     except NotProven as error:
         hint = "; 'manage.py client show' lists what it may use"
         raise InvalidClient(f"{error}{hint}") from None
@@ -102,7 +99,8 @@ def refuse(error: Exception) -> Response:
     found = trouble_of(error)
     name = _ERRORS.get(found.status, "invalid_request")
     body = {"error": name, "error_description": described(found.detail)}
-    return _json(found.status, body, found.headers)
+    # RFC 6749 section 5.2: `unauthorized_client` is a 400.
+    return _json(400 if found.status == 403 else found.status, body, found.headers)
 
 
 _ERRORS = {

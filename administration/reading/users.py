@@ -7,6 +7,7 @@ from typing import Literal
 
 from administration.reading.naming import entitlement_names, group_names, person_name
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
+from administration.reading.records import ShownAccess, shown_access
 from administration.tenants import AdministrationError
 from directory.access import Access, Grant, GrantSource, access_id
 from directory.completeness import work_email
@@ -35,6 +36,8 @@ class UserRow:
     external_id: str | None
     source: UserSource
     access: EffectiveAccess
+    unreadable: bool = False
+    """Whether the record of the access cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +159,13 @@ async def _rows(
     records = await read_all(store, tenant_id, ids)
     rows = []
     for user, id in zip(users, ids, strict=True):
-        record = records.get(id)
-        stored = Access.from_document(record.document) if record else None
-        access = current_access(stored, user, policy)
-        if access is not None:
-            rows.append(_row(user["resource"], user["source"], access))
+        shown = shown_access(records.get(id), user, policy)
+        if shown is not None:
+            rows.append(_row(user["resource"], user["source"], shown))
     return tuple(rows)
 
 
-def _row(resource: Document, source: UserSource, access: EffectiveAccess) -> UserRow:
+def _row(resource: Document, source: UserSource, shown: ShownAccess) -> UserRow:
     return UserRow(
         id=resource["id"],
         name=person_name(resource),
@@ -172,7 +173,8 @@ def _row(resource: Document, source: UserSource, access: EffectiveAccess) -> Use
         email=work_email(resource) or "",
         external_id=resource.get("externalId"),
         source=source,
-        access=access,
+        access=shown.access,
+        unreadable=shown.unreadable,
     )
 
 
