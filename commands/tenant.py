@@ -11,10 +11,11 @@ from administration import tenants
 from administration.checking import Finding, TenantCheck
 from administration.demo import FILE, prepare_demo
 from administration.directories import Directories, claim_directory
-from administration.tenants import Tenancy
+from administration.tenants import AdministrationError, Tenancy
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, TenantId, run, show
 from commands.token import TOKEN_COLUMNS, token_row
+from directory.documents import REASONS, Reason
 from directory.tenants import Tenant
 from trust.keysets import KeySets
 
@@ -114,18 +115,27 @@ def tenant_policy(
     cost_center_from_attribute: Annotated[
         bool | None, typer.Option(help="Grant the cost center that the user's attribute names.")
     ] = None,
+    disable_when: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What disables a user, in place of what did; can be repeated: "
+            f"{', '.join(REASONS)}; '': nothing.",
+            metavar="REASON",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set rules of a tenant's policy; the running server applies them to every user. Without an
     option it shows the policy."""
-    given = {
-        "strict": strict,
-        "accept_incomplete_users": accept_incomplete_users,
-        "cost_center_from_attribute": cost_center_from_attribute,
-    }
-    changes = {rule: value for rule, value in given.items() if value is not None}
 
     async def change(application: wiring.Application) -> Tenant:
+        given = {
+            "strict": strict,
+            "accept_incomplete_users": accept_incomplete_users,
+            "cost_center_from_attribute": cost_center_from_attribute,
+            "disable_when": _reasons(disable_when),
+        }
+        changes = {rule: value for rule, value in given.items() if value is not None}
         if not changes:
             return await tenants.read_tenant(application.store, tenant)
         return await Tenancy(application.service, tenant).change_policy(changes)
@@ -210,6 +220,18 @@ def tenant_entra(
 def _texts(given: list[str] | None) -> tuple[str, ...] | None:
     """What an option that can be repeated says; one empty text says none."""
     return None if given is None else tuple(text for text in given if text)
+
+
+def _reasons(given: list[str] | None) -> tuple[Reason, ...] | None:
+    """The reasons to disable a user that an option names, in their own order. Raises
+    AdministrationError."""
+    texts = _texts(given)
+    if unknown := set(texts or ()) - set(REASONS):
+        raise AdministrationError(
+            f"--disable-when knows no {', '.join(sorted(unknown))}: choose from "
+            f"{', '.join(REASONS)}."
+        )
+    return None if texts is None else tuple(one for one in REASONS if one in texts)
 
 
 def _row(tenant: Tenant) -> dict[str, Any]:

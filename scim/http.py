@@ -4,7 +4,7 @@ Every answer has the media type `application/scim+json`, errors included, and no
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -36,11 +36,23 @@ from web.surface import REQUEST_SECONDS, Surface, request_id, route
 from web.trouble import Trouble, body_too_large, too_many_requests
 
 MEDIA_TYPE = "application/scim+json"
+_ANYBODY = ""
+"""In place of a tenant, where none is known."""
 
 type Parameters = Mapping[str, str]
 """A path's parameters by name."""
 type UseCase = Callable[[Request, Parameters], Awaitable[Answer]]
-type Routes = Mapping[str, Mapping[str, UseCase]]
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """What anybody may ask, without a token: `answer` gets the base URL and the parameters, and
+    knows no tenant."""
+
+    answer: Callable[[str, Mapping[str, str]], Answer]
+
+
+type Routes = Mapping[str, Mapping[str, UseCase | Public]]
 """What answers which method, by path."""
 
 
@@ -96,10 +108,12 @@ class _Application:
                 self._counter.saw(tenant_id, response.status)
         await response(scope, receive, send)
 
-    async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:
+    async def _serve(self, http: HttpRequest, path: str, use_case: UseCase | Public) -> Response:
         """Run a use case; whatever it raises becomes a SCIM error, which counts as an answer."""
         route(http.scope, path)
         try:
+            if isinstance(use_case, Public):
+                return _response(self._public(http, use_case))
             caller = await self._authenticator.caller(http.headers.get("authorization"), "scim")
             current().tenant_id = caller.tenant.tenant_id
             if seconds := self._rate.take(caller.tenant.tenant_id):
@@ -117,6 +131,12 @@ class _Application:
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
             return refuse(error)
 
+    def _public(self, http: HttpRequest, endpoint: Public) -> Answer:
+        """Raises Trouble where strangers ask too often: all of them have one share together."""
+        if seconds := self._rate.take(_ANYBODY):
+            raise too_many_requests(seconds)
+        return endpoint.answer(self._base_url(http), _parameters(http))
+
     def _base_url(self, http: HttpRequest) -> str:
         host = self._public_url
         if not host:
@@ -124,14 +144,14 @@ class _Application:
         return host + str(http.scope["muster.base"])
 
 
-def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
+def _routes(service: Service) -> dict[str, dict[str, UseCase | Public]]:
     users = Users(service, service.resource_types["User"])
     groups = Groups(service, service.resource_types["Group"])
     root = Root([users, groups])
     bulk = Bulk({"/Users": users, "/Groups": groups})
     provider = ServiceProvider(service.resource_types)
-    routes: dict[str, dict[str, UseCase]] = {
-        "/ServiceProviderConfig": {"GET": provider.configuration},
+    routes: dict[str, dict[str, UseCase | Public]] = {
+        "/ServiceProviderConfig": {"GET": Public(provider.configuration)},
         "/ResourceTypes": {"GET": provider.all_resource_types},
         "/ResourceTypes/{name}": {"GET": provider.one_resource_type},
         "/Schemas": {"GET": provider.all_schemas},
@@ -144,7 +164,9 @@ def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
     return _resource_routes("/Users", users) | _resource_routes("/Groups", groups) | routes
 
 
-def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str, UseCase]]:
+def _resource_routes(
+    path: str, resources: Users | Groups
+) -> dict[str, dict[str, UseCase | Public]]:
     return {
         path: {
             "GET": lambda request, _: resources.search(request),
