@@ -1,6 +1,7 @@
 """What administration refuses, for the pages and for the API."""
 
 from administration.tenants import AdministrationError, Overtaken
+from scim.protocol.errors import ScimError
 from web.trouble import Trouble, trouble_of
 
 
@@ -12,4 +13,6 @@ def refusal_of(error: Exception) -> Trouble:
             return Trouble(409, str(error))
         case AdministrationError():
             return Trouble(422, str(error))
+        case ScimError(status=status, detail=detail, headers=headers):
+            return Trouble(status, detail, headers)
     return trouble_of(error)

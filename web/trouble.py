@@ -187,7 +187,8 @@ def too_slow(seconds: float) -> Trouble:
 
 def body_too_large(limit: int, hint: str = "Send less at once.") -> Trouble:
     """The answer to a body of more bytes than a surface reads."""
-    return Trouble(413, f"The body is larger than {limit} bytes. {hint}")
+    size = f"{limit >> 20} MB ({limit} bytes)" if limit >> 20 else f"{limit} bytes"
+    return Trouble(413, f"The body is larger than {size}. {hint}")
 
 
 def malformed(detail: str) -> Trouble:

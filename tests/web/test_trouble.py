@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from administration.tenants import AdministrationError, Overtaken
 from directory.documents import Key
 from directory.store import (
     BadContinuation,
@@ -22,6 +23,7 @@ from directory.store import (
     Unavailable,
 )
 from queues.port import QueueError
+from scim.protocol.errors import Uniqueness
 from tests.environment import Environment, client_of, running
 from tests.scim.test_isolation import surfaces
 from tests.transports import in_process
@@ -104,6 +106,23 @@ async def test_no_surface_is_left_out(tmp_path: Path) -> None:
         console = await application.console._others.built()  # type: ignore[attr-defined]
         assert {*await surfaces(muster), console.name} == {*MEDIA_TYPES}
     assert {*failed(KeyError())} == {"scim", "access", "oauth", "console"}
+
+
+@pytest.mark.parametrize("name", ["console", "console-api"])
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (AdministrationError("The catalog lacks it."), 422),
+        (Overtaken("Somebody else saved it."), 409),
+        (Uniqueness("It is taken."), 409),
+    ],
+)
+async def test_what_administration_refuses_is_the_same_on_pages_and_in_the_api(
+    name: str, raised: Exception, status: int
+) -> None:
+    answer = await answered(not_built(name, raised))
+    assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPES[name])
+    assert str(raised) in answer.text
 
 
 @pytest.mark.parametrize("name", MEDIA_TYPES)
