@@ -92,13 +92,21 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     use_monitor=False,  # every run sends all that is due: there is nothing to catch up with
 )
 async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Send the events and the changes of access that are committed and were never confirmed."""
+    """Send the events and the changes of access that are committed and were never confirmed, and
+    reconcile the events that the queue did not bring in time."""
     with _observed("relay") as seen:
         application = await wiring.application()
         older_than = application.settings.relay_after_seconds
-        events = await application.relay.resend_pending(older_than)
-        changes = await application.publisher.resend_pending(older_than)
-        seen.outcome = f"sent {events} events and {changes} changes"
+        applied, events, changes = await asyncio.gather(
+            application.overdue.apply(),
+            application.relay.resend_pending(older_than),
+            application.publisher.resend_pending(older_than),
+            return_exceptions=True,  # a queue that is away keeps nobody from access
+        )
+        for outcome in (applied, events, changes):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        seen.outcome = f"sent {events} events and {changes} changes, applied {applied} events"
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from queues.relay import Relay
 from queues.sqlite import SqliteQueue
 from queues.sqlite_file import Beside
 from queues.sqlite_topic import SqliteTopic
-from reconciler.publishing import Publisher
+from reconciler.overdue import Overdue
+from reconciler.publishing import Publisher, leave_to_outbox
 from reconciler.worker import Reconciler
 from scim.counting import RequestCounter
 from scim.http import refuse as refuse_scim
@@ -81,6 +82,8 @@ class Settings(BaseSettings):
     """Kinds of entitlements beside those that ship."""
     relay_after_seconds: float = 60.0
     """Events still pending after so long are sent again."""
+    relay_apply_seconds: float = Field(default=120.0, ge=0)
+    """Events still pending after so long are reconciled by the timer itself; 0: never."""
     retention_days: int = 400
     """How long events that are done are kept."""
     requests_per_second: float = Field(default=200.0, ge=0)
@@ -170,6 +173,8 @@ class Application:
     relay: Relay
     publisher: Publisher
     reconciler: Reconciler
+    overdue: Overdue
+    """What the queue did not bring in time."""
     service: Service
     """What the use cases of SCIM and of administration need."""
     counter: RequestCounter
@@ -228,6 +233,14 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         relay=relay,
         publisher=publisher,
         reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
+        overdue=Overdue(
+            store,
+            # Where the queue is away, the topic may be, too: its outbox waits, access does not.
+            Reconciler(store, relay.send, leave_to_outbox, now, retention=retention),
+            now,
+            after_seconds=settings.relay_apply_seconds,
+            attempts=settings.max_delivery_count,
+        ),
         service=service,
         counter=counter,
         scim=scim_application(
