@@ -11,8 +11,7 @@ it in its own media type: a SCIM error, problem details, an OAuth error or a pag
 | Throttled | 429 | as it says |
 | Unavailable, QueueError | 503 | 5 |
 | TooLarge | 413 | |
-| NotFound | 404 | |
-| Conflict, PreconditionFailed | 409 | |
+| NotFound, Conflict, PreconditionFailed | 409 | |
 | BadContinuation | 400 | |
 | a stored document that cannot be read | 500, with the request id | |
 | anything else | 500, with the request id | |
@@ -127,13 +126,12 @@ def _of_store(error: Exception) -> Trouble | None:
                 "one piece. Send less: fewer entries for one group or user; in Entra ID, leave out "
                 "of the attribute mapping what is not needed.",
             )
-        case NotFound():
-            return Trouble(404, "What this request is about does not exist, or no longer.")
-        case Conflict() | PreconditionFailed():
+        case NotFound() | Conflict() | PreconditionFailed():
+            # Not a 404: that tells Entra ID to forget the resource and to create it anew.
             return Trouble(
                 409,
-                "Somebody else changed the same at the same time. Read it again, and repeat the "
-                "request if it is still wanted.",
+                "Somebody else changed or removed the same at the same time. Read it again, and "
+                "repeat the request if it is still wanted.",
             )
         case BadContinuation():
             return Trouble(

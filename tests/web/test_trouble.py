@@ -50,7 +50,7 @@ ROWS: dict[str, tuple[Callable[[], Exception], int, str | None]] = {
     "store away": (Unavailable, 503, "5"),
     "queue away": (QueueError, 503, "5"),
     "too large to store": (TooLarge, 413, None),
-    "not found": (lambda: NotFound("user:x"), 404, None),
+    "not found": (lambda: NotFound("user:x"), 409, None),
     "conflict": (lambda: Conflict("user:x"), 409, None),
     "overtaken": (lambda: PreconditionFailed("user:x"), 409, None),
     "bad continuation": (BadContinuation, 400, None),
@@ -162,7 +162,7 @@ async def test_a_console_that_cannot_be_built_says_so_and_is_built_later() -> No
     assert (first.status_code, first.headers["retry-after"]) == (429, "2")
     assert first.headers["content-type"] == MEDIA_TYPES["console"]
     assert "frame-ancestors" in first.headers["content-security-policy"]
-    assert second.status_code == 404
+    assert second.status_code == 409
 
 
 BASES = {
