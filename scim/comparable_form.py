@@ -16,6 +16,7 @@ so (`Tenant.comparable_form`), and nobody looks again.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,10 +38,11 @@ from directory.store import (
     Update,
 )
 from directory.tenants import COMPARABLE_FORM, TENANT_ID
-from scim.protocol.errors import ScimError, TemporarilyUnavailable
+from scim.protocol.errors import ScimError
 from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
 from scim.reservations import reserve
+from web.trouble import Trouble
 
 PAGE = 200
 PAGES_IN_A_REQUEST = 10
@@ -49,7 +51,9 @@ PAGES_IN_A_RUN = 50
 """How much a run of the timer reads."""
 ATTEMPTS = 5
 """How often a document is read again because somebody else wrote it meanwhile."""
-RETRY_SECONDS = 10
+RETRY_SECONDS = 10.0
+RUN_SECONDS = 20.0
+"""A run of the timer begins with no further tenant after so long."""
 
 
 @dataclass(slots=True)
@@ -76,14 +80,15 @@ class ComparableForm:
 
     async def require(self, tenant_id: str) -> None:
         """Returns once all reservations of the tenant are in the present form. Raises
-        TemporarilyUnavailable where that takes longer than a request may."""
+        Trouble (503) where that takes longer than a request may."""
         if tenant_id in self._done or await self._is_marked(tenant_id):
             return
         if not await self._go_on(tenant_id, PAGES_IN_A_REQUEST):
-            raise TemporarilyUnavailable(
+            raise Trouble(
+                503,
                 "Muster was updated and is going through this organisation's users and groups, so "
                 "that the same name is never given twice. Nothing was written. Repeat the request.",
-                headers={"Retry-After": str(RETRY_SECONDS)},
+                retry_after=RETRY_SECONDS,
             )
 
     async def run(self) -> int:
@@ -92,8 +97,13 @@ class ComparableForm:
             return 0
         former = Negated(Compare(("comparableForm",), "eq", COMPARABLE_FORM))
         tenants = every_tenant(self._store, Query("Tenant", former, fields=("tenantId",)))
-        ids = [stored.document["tenantId"] async for stored in tenants]
-        left = [id for id in ids if not await self._go_on(id, PAGES_IN_A_RUN)]
+        left = [stored.document["tenantId"] async for stored in tenants]
+        end = time.monotonic() + RUN_SECONDS
+        for tenant_id in tuple(left):
+            if time.monotonic() > end:
+                break
+            if await self._go_on(tenant_id, PAGES_IN_A_RUN):
+                left.remove(tenant_id)
         self._all_done = not left
         return len(left)
 

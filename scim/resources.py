@@ -9,7 +9,6 @@ from typing import Any, Literal
 from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import NotFound, Stored
-from scim.cursor import Cursor, invalid
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
 from scim.protocol.representation import Projection, etag_matches, list_response, render, weak
@@ -18,6 +17,7 @@ from scim.selection import Selection
 from scim.writing import Service, Writing
 from telemetry.traces import traceparent
 from trust.signing import SigningKeys
+from web.cursor import Cursor
 
 
 class Resources(Writing, ABC):
@@ -106,10 +106,7 @@ class Resources(Writing, ABC):
             total = await store.count(tenant_id, self.type.name, condition)
         if not query.limit:
             return Answer(200, list_response([], total, None))
-        try:
-            page = await store.query(tenant_id, query)
-        except ValueError:
-            raise invalid() from None
+        page = await store.query(tenant_id, query)
         body = list_response(await self.present(request, page.items, projection), total, None)
         if page.continuation is not None:
             body["nextCursor"] = Cursor(page.continuation, total).write(asked, key)

@@ -57,8 +57,8 @@ async def list_groups(
     store: Store, tenant_id: str, text: str = "", after: str | None = None, limit: int = PAGE
 ) -> PageOf[GroupOverview]:
     """A tenant's groups by name, those whose display name holds `text`. Costs four round trips
-    and one count per group, whatever the tenant's size. Raises ValueError for an `after` that is
-    not of this list."""
+    and one count per group, whatever the tenant's size. Raises BadContinuation for an
+    `after` that is not of this list."""
     where = Compare(("search", "displayName"), "co", fold(text)) if text else EVERYTHING
     query = Query(
         "Group",

@@ -97,8 +97,8 @@ class Effect:
 async def list_entries(
     store: Store, tenant_id: str, filter: Filter, after: str | None = None, limit: int = ENTRIES
 ) -> PageOf[Entry]:
-    """Log entries, newest first, without `membership`. Raises ValueError for an `after` that is
-    not of this list."""
+    """Log entries, newest first, without `membership`. Raises BadContinuation for an `after`
+    that is not of this list."""
     query = Query("Event", filter.condition, NEWEST_FIRST, LISTED, limit, continuation=after)
     page = await store.query(tenant_id, query)
     events = [Event.from_document(stored.document) for stored in page.items]
