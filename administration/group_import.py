@@ -5,7 +5,7 @@ write of Entra ID, which finds it by externalId (product, section 4). Importing 
 changes nothing; a group that Entra ID provisions keeps everything but its mapping.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from typing import Annotated, Any, Literal
@@ -122,12 +122,19 @@ class _Plan:
 class GroupImport(Administration):
     """Imports groups into one tenant."""
 
-    async def load(self, file: ImportFile, *, dry_run: bool = False) -> list[ImportedGroup]:
+    async def load(
+        self,
+        file: ImportFile,
+        *,
+        dry_run: bool = False,
+        coming: Collection[tuple[str, str]] = (),
+    ) -> list[ImportedGroup]:
         """Import a file in bounded batches, or say what that would do. What stands in the way of
-        one group (an entitlement that the catalog lacks, a value that no group can have) refuses
-        the file before anything is written. Raises AdministrationError, StoreError."""
+        one group (an entitlement that the catalog lacks, unless it is `coming` into it; a value
+        that no group can have) refuses the file before anything is written. Raises
+        AdministrationError, StoreError."""
         wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
-        await refuse_unknown(self.service.store, self.tenant_id, wanted)
+        await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
         entries = [(entry, self._resource(entry)) for entry in file.groups]
         done: list[ImportedGroup] = []
         for some in batched(entries, CHUNK, strict=False):
@@ -205,11 +212,10 @@ class GroupImport(Administration):
         event = self.event("import", "Group", id, changed, scope)
         writing = self._writing
         base = {"tenantId": self.tenant_id, "source": "manual"}
-        resource = {**resource, "id": id}
-        document = writing.document(base, resource, writing.stamp())
+        document = writing.document(base, {**resource, "id": id}, writing.stamp())
         operations: list[Operation] = [
             Create(document),
-            *await writing.reservations(self.tenant_id, {}, resource),
+            *await writing.reservations({}, document),
             Create(event.to_document()),
         ]
         if entry.entitlements:

@@ -8,7 +8,7 @@ carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 import hashlib
 import re
 from datetime import datetime
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -243,6 +243,8 @@ class Progress(Model):
 
     done: int
     total: int
+    at: datetime | None = None
+    """When it got there."""
 
 
 RETENTION = 400 * 24 * 3600
@@ -303,6 +305,8 @@ class Event(StoredModel):
     membership: MembershipChange | None = None
     progress: Progress | None = None
     """Of an event that takes more than one message."""
+    resume: dict[str, Any] | None = None
+    """Where the timer goes on, if it began the event and ran out of time (a cursor)."""
     reason: str | None = None
     """Why it failed."""
     done_at: datetime | None = None

@@ -60,7 +60,7 @@ class Groups(Resources):
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
@@ -88,7 +88,7 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         steps = [ReplaceMembers(tuple(members or ()))]
 
@@ -206,8 +206,8 @@ class Groups(Resources):
         process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
-        old = stored.document["resource"] if stored else {}
-        reservations = await self.reservations(tenant_id, old, document["resource"])
+        before = stored.document if stored else {}
+        reservations = await self.reservations(before, document)
         if changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS) <= BATCH_EDGES:
             event = _applied(event, changes)
             write = _write_of(stored, document, event, conditional=bool(request.if_match))

@@ -39,18 +39,52 @@ def unique_values(
     only be matched by its displayName, which is unique among such groups; with an externalId, two
     groups of one name are fine.
     """
+    return {
+        UniqueValue(name, str(comparable(attribute, value))): value
+        for name, keys, attribute in _places(resource_type, resource)
+        for value in _values(resource, keys)
+    }
+
+
+def reserved_values(
+    resource_type: ResourceType, document: Mapping[str, Any]
+) -> dict[UniqueValue, None]:
+    """What of a stored user or group is reserved: its unique values as they stand in its `search`,
+    in whichever version of the comparable form that was written. `{}`: nothing."""
+    if not document:
+        return {}
+    return {
+        UniqueValue(name, str(value)): None
+        for name, keys, _ in _places(resource_type, document["resource"])
+        for value in _values(document["search"], keys)
+    }
+
+
+def unchanged_unique(
+    resource_type: ResourceType, old: Mapping[str, Any], resource: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of the `search` of the document `old`, what holds unique values that `resource` has as they
+    are."""
+    heads = {keys[0] for _, keys, _ in _places(resource_type, old["resource"])}
+    return {
+        head: old["search"][head]
+        for head in heads
+        if head in resource and old["resource"].get(head) == resource[head]
+    }
+
+
+class _Place(NamedTuple):
+    name: str
+    keys: tuple[str, ...]
+    attribute: Attribute
+
+
+def _places(resource_type: ResourceType, resource: Mapping[str, Any]) -> tuple[_Place, ...]:
     places = _unique(resource_type)
     if resource_type.name == "Group" and "externalId" not in resource:
-        places = (*places, _display_name(resource_type))
-    values: dict[UniqueValue, Scalar] = {}
-    for keys, attribute in places:
-        name = attribute_path(keys)
-        for value in _values(resource, keys):
-            values[UniqueValue(name, str(comparable(attribute, value)))] = value
-    return values
-
-
-type _Place = tuple[tuple[str, ...], Attribute]
+        name = resource_type.attributes["displayname"]
+        places = (*places, _Place(name.name, (name.name,), name))
+    return places
 
 
 @cache
@@ -64,13 +98,9 @@ def _unique(resource_type: ResourceType) -> tuple[_Place, ...]:
             if written and attribute.type == "complex":
                 yield from below(attribute.sub_attributes, here)
             elif written and attribute.uniqueness != "none":
-                yield here, attribute
+                yield _Place(attribute_path(here), here, attribute)
 
     return tuple(below(resource_type.attributes, ()))
-
-
-def _display_name(resource_type: ResourceType) -> _Place:
-    return ("displayName",), resource_type.attributes["displayname"]
 
 
 def _values(resource: Mapping[str, Any], keys: Sequence[str]) -> list[Scalar]:
@@ -81,37 +111,41 @@ def _values(resource: Mapping[str, Any], keys: Sequence[str]) -> list[Scalar]:
     return found
 
 
-def reservations(
-    tenant_id: str, resource_type: ResourceType, resource_id: str, values: Iterable[UniqueValue]
+def reservations(resource_type: ResourceType, document: Mapping[str, Any]) -> list[Key]:
+    """The reservations that a stored user or group has."""
+    return _keys(resource_type, document, reserved_values(resource_type, document))
+
+
+def _keys(
+    resource_type: ResourceType, document: Mapping[str, Any], values: Iterable[UniqueValue]
 ) -> list[Key]:
-    """The reservations of these values for a resource."""
-    name = resource_type.name
-    return [Key.reserve(tenant_id, name, *unique, resource_id) for unique in values]
+    return [
+        Key.reserve(document["tenantId"], resource_type.name, *unique, document["resource"]["id"])
+        for unique in values
+    ]
 
 
 async def reserve(
     store: Store,
-    tenant_id: str,
     resource_type: ResourceType,
-    resource_id: str,
     old: Mapping[str, Any],
     new: Mapping[str, Any],
 ) -> list[Operation]:
-    """What to write so that exactly the unique values of `new` are reserved, when those of `old`
-    were (`{}`: none). Raises InvalidValue where one is added to MOST_UNIQUE_VALUES."""
-    before, after = unique_values(resource_type, old), unique_values(resource_type, new)
+    """What to write so that exactly the unique values of the document `new` are reserved, when
+    those of the document `old` were (`{}`: none). Raises InvalidValue where one is added to
+    MOST_UNIQUE_VALUES."""
+    before, after = reserved_values(resource_type, old), reserved_values(resource_type, new)
     given_up = [unique for unique in before if unique not in after]
-    released = reservations(tenant_id, resource_type, resource_id, given_up)
     added = [unique for unique in after if unique not in before]
-    reserved = reservations(tenant_id, resource_type, resource_id, added)
-    if reserved and len(after) > MOST_UNIQUE_VALUES:
+    if added and len(after) > MOST_UNIQUE_VALUES:
         raise InvalidValue(
             f"The {resource_type.name.lower()} would have {len(after)} values that must be unique "
             f"in the organisation; at most {MOST_UNIQUE_VALUES} can be kept so."
         )
+    released = await _held(store, _keys(resource_type, old, given_up))
     return [
-        *(Delete(key.document_id) for key in await _held(store, released)),
-        *(Create(key.to_document()) for key in reserved),
+        *(Delete(key.document_id) for key in released),
+        *(Create(key.to_document()) for key in _keys(resource_type, new, added)),
     ]
 
 

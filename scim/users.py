@@ -28,7 +28,7 @@ class Users(Resources):
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
@@ -57,7 +57,7 @@ class Users(Resources):
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
 
         def change(resource: dict[str, Any]) -> Changed:
             return replacement(self.type, resource, normal)

@@ -10,6 +10,7 @@ linear in the number of elements.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from scim.protocol.scalars import fold
 from scim.protocol.schema import Attribute
 
 _DESCRIBING = frozenset({"type", "primary", "display", "$ref"})
@@ -128,4 +129,4 @@ def _comparable(attribute: Attribute | None, value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)
     exact = attribute is None or attribute.case_exact
-    return "=" + (value if exact else value.casefold())
+    return "=" + (value if exact else fold(value))

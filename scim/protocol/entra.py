@@ -1,9 +1,10 @@
 """What Microsoft Entra ID sends, in the terms of RFC 7644.
 
-Only the shape of requests is changed here; no schema is consulted. Known shapes:
+Only the shape of requests is changed here; values stay as they are. Known shapes:
 
     "op": "Add" | "REPLACE"                          → "add" | "replace"
     no path, {"name.givenName": …, "urn:…": {…}}     → one operation per key
+    POST {"name.givenName": …, "department": …}      → {"name": {…}, "urn:…:User": {…}}
     roles [{"value": "{\\"value\\": \\"Admin\\", …}"}]      → {"value": "Admin", "display": …}
     roles [{"displayName": "Admin", …}]              → {"display": "Admin", …}
     path "members", {"members": [{"value": …}]}      → [{"value": …}]
@@ -21,6 +22,7 @@ from typing import Any, Literal
 import orjson
 
 from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
+from scim.protocol.schema import Location, ResourceType
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAXIMUM_OPERATIONS = 1_000
@@ -30,12 +32,10 @@ type Verb = Literal["add", "replace", "remove"]
 
 _VERBS: Mapping[str, Verb] = {"add": "add", "replace": "replace", "remove": "remove"}
 _ROLES = re.compile(
-    r"(?P<attribute>(?:urn:ietf:params:scim:schemas:core:2\.0:User:)?roles(?:\[.*\])?)"
+    r"(?P<attribute>(?:urn:ietf:params:scim:schemas:core:2\.0:User[:.])?roles(?:\[.*\])?)"
     r"(?:\.(?P<sub>\w+))?",
     re.IGNORECASE | re.DOTALL,
 )
-_URN_ATTRIBUTE = re.compile(r"(?P<urn>urn:.+:\d+(?:\.\d+)+:[^:.]+):(?P<name>[^:]+)", re.IGNORECASE)
-_CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 _ABSENT = object()
 
 
@@ -87,27 +87,29 @@ def operations(body: object) -> list[Operation]:
     ]
 
 
-def resource(body: object) -> dict[str, Any]:
+def resource(resource_type: ResourceType, body: object) -> dict[str, Any]:
     """The resource in the body of a POST or PUT, nested as RFC 7643 has it.
 
-    Dotted keys (`"name.givenName"`) and URN keys of one attribute go where they belong, roles
-    are rewritten. The body itself stays as it is. Raises InvalidSyntax when it is no object,
-    InvalidValue when a dotted key leads into something that is no object.
+    A key that is the path of an attribute further in (`"name.givenName"`, `"urn:…:User:manager"`,
+    `"department"`: see `ResourceType.locate`) goes where it leads, unless a value is there
+    already; roles are rewritten. The body itself stays as it is. Raises InvalidSyntax when it is
+    no object, InvalidValue when a path leads into something that is no object.
     """
     if not isinstance(body, dict):
         raise InvalidSyntax("The body must be a JSON object: the resource.")
     result: dict[str, Any] = {}
     nested: list[tuple[tuple[str, ...], Any]] = []
     for key, value in body.items():
-        keys = _keys(key) if "." in key or ":" in key else (key,)
-        if len(keys) > 1:
-            nested.append((keys, value))
-        elif keys[0].lower() == "roles":
-            result[keys[0]] = _roles(value)
+        location = resource_type.locate(key)
+        if isinstance(location, Location) and key.lower() != location.keys[0].lower():
+            nested.append((location.keys, value))
         else:
-            result[keys[0]] = value
+            result[key] = value
     for keys, value in nested:
         _place(result, keys, value)
+    for key in result:
+        if key.lower() == "roles":
+            result[key] = _roles(result[key])
     return result
 
 
@@ -232,27 +234,15 @@ def in_json_text(value: Any) -> Any:
         return value
 
 
-def _keys(key: str) -> tuple[str, ...]:
-    """Where a top-level key of a resource belongs: `("name", "givenName")`."""
-    if key[:4].lower() != "urn:":
-        head, dot, sub = key.partition(".")
-        return (head, sub) if dot and head and sub else (key,)
-    attribute = _URN_ATTRIBUTE.fullmatch(key)
-    if attribute is None:
-        return (key,)
-    keys = _keys(attribute["name"])
-    is_core = attribute["urn"].lower().startswith(_CORE.lower())
-    return keys if is_core else (attribute["urn"], *keys)
-
-
 def _place(result: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
-    """Set the value in nested objects, copying those that the client's body shares."""
+    """Set the value in nested objects where none is, copying those that the client's body
+    shares."""
     head, *rest = keys
     head = next((key for key in result if key.lower() == head.lower()), head)
-    if not rest:
-        result[head] = value
-        return
     inner = result.get(head)
+    if not rest:
+        result[head] = value if inner is None else inner
+        return
     if inner is not None and not isinstance(inner, dict):
         raise InvalidValue(f"`{head}` must be an object, because `{'.'.join(keys)}` is set too.")
     result[head] = dict(inner or {})

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from directory.condition import Compare, Condition, Either, OneOf
+from directory.condition import All, Compare, Condition, Either, OneOf
 from scim.protocol.entra import Operation, in_json_text
 from scim.protocol.errors import InvalidValue, MutabilityViolation, ScimError
 from scim.protocol.schema import ResourceType
@@ -93,8 +93,7 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
             ' remove members[value eq "…"].'
         )
     if target.condition is not None:
-        ids = _equal_values(target.condition)
-        yield RemoveMembersWhere(target.condition) if ids is None else RemoveMembers(ids)
+        yield _removal(target.condition, _ids(value, _MEMBERS) if value else None)
     elif operation.op == "remove" and (operation.is_null or value == ""):
         return  # as with []: whoever is to go is not said
     elif operation.op == "replace" or value is None:
@@ -102,6 +101,17 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
             yield ReplaceMembers(_ids(value, _MEMBERS) if value is not None else ())
     elif ids := _ids(value, _MEMBERS):
         yield AddMembers(ids) if operation.op == "add" else RemoveMembers(ids)
+
+
+def _removal(condition: Condition, named: tuple[str, ...] | None) -> MemberStep:
+    """Whoever satisfies the condition of the path goes, and where the value names some as well,
+    only those of them."""
+    ids = _equal_values(condition)
+    if named is None:
+        return RemoveMembersWhere(condition) if ids is None else RemoveMembers(ids)
+    if ids is None:
+        return RemoveMembersWhere(All((OneOf(("value",), named), condition)))
+    return RemoveMembers(tuple(id for id in named if id in ids))
 
 
 def _ids(value: Any, name: str) -> tuple[str, ...]:

@@ -17,8 +17,6 @@ one:
   `type`, `primary`, `display` or `$ref` describes no value any more and goes too.
 - An object of attributes may name read-only ones, as a client does that sends back what it read:
   they are left out and reported. As the path of an operation they are an error.
-- A short name that the core schema lacks means the attribute of the one extension that has it
-  (`manager`, as Microsoft's own example writes it).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +40,7 @@ from scim.protocol.validation import (
     normalise_element,
     normalise_value,
     schemas_of,
+    schemas_without_values,
     unfolded,
 )
 
@@ -68,7 +67,8 @@ def apply(
     changed = tuple(name for name, keys in touched.items() if _at(after, keys) != _at(before, keys))
     if changed:
         check_still_complete(resource_type, resource, after)
-        after = {**after, "schemas": schemas_of(resource_type, after)}
+        listed = schemas_without_values(resource)
+        after = {**after, "schemas": schemas_of(resource_type, after, listed)}
     return Changed(after if changed else resource, changed, tuple(dict.fromkeys(ignored)))
 
 

@@ -12,7 +12,7 @@ complex attribute that has a `value` (`manager`), one-element arrays for singula
 suggestions (RFC 7643 section 7) and refuse nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -60,11 +60,12 @@ def normalise(resource_type: ResourceType, payload: object) -> Normalised:
             f"{json_type(payload)}."
         )
     ignored: Ignored = []
+    listed: list[str] = []
     for key, value in payload.items():
         if key.lower() == "schemas":
-            _check_schemas(resource_type, value)
+            listed += _listed_schemas(resource_type, value)
     values = _object(resource_type.attributes, payload, "", ignored)
-    resource = {"schemas": schemas_of(resource_type, values), **values}
+    resource = {"schemas": schemas_of(resource_type, values, listed), **values}
     check_required(resource_type, resource)
     return Normalised(resource, tuple(ignored))
 
@@ -82,15 +83,26 @@ def defaulted(
     return {**resource, **missing} if missing else resource
 
 
-def schemas_of(resource_type: ResourceType, resource: Mapping[str, Any]) -> list[str]:
-    """The canonical `schemas`: the core schema, and the extensions that have values."""
+def schemas_of(
+    resource_type: ResourceType, resource: Mapping[str, Any], listed: Collection[str] = ()
+) -> list[str]:
+    """The canonical `schemas`: the core schema, and the extensions that have values or that the
+    client listed (in any case)."""
+    folded = {urn.lower() for urn in listed}
     extensions = (schema.id for schema in resource_type.extensions.values())
-    return [resource_type.schema.id, *(urn for urn in extensions if urn in resource)]
+    used = (urn for urn in extensions if urn in resource or urn.lower() in folded)
+    return [resource_type.schema.id, *used]
 
 
-def _check_schemas(resource_type: ResourceType, value: Any) -> None:
+def schemas_without_values(resource: Mapping[str, Any]) -> list[str]:
+    """The schemas that a stored resource has only because a client listed them."""
+    return [urn for urn in resource.get("schemas", ()) if urn not in resource]
+
+
+def _listed_schemas(resource_type: ResourceType, value: Any) -> list[str]:
+    """The URNs in a client's `schemas`. Raises InvalidSyntax."""
     if _unassigned(value):
-        return
+        return []
     if not isinstance(value, list) or not all(isinstance(urn, str) for urn in value):
         raise InvalidSyntax(f"'schemas' must be an array of strings; it is {json_type(value)}.")
     core = resource_type.schema.id
@@ -98,6 +110,7 @@ def _check_schemas(resource_type: ResourceType, value: Any) -> None:
         raise InvalidSyntax(
             f"'schemas' does not name the schema of a {resource_type.name}: put \"{core}\" there."
         )
+    return value
 
 
 def unfolded(attribute: Attribute, value: Any) -> Any:
@@ -326,7 +339,8 @@ def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalise
         resource_type, _kept(resource_type.attributes, old, new.resource, ""), before=old
     )
     check_still_complete(resource_type, old, resource)
-    resource["schemas"] = schemas_of(resource_type, resource)
+    listed = schemas_without_values(new.resource)
+    resource["schemas"] = schemas_of(resource_type, resource, listed)
     return Changed(resource, differences(resource_type, old, resource), new.ignored)
 
 

@@ -355,6 +355,8 @@ def test_which_type_knows_which_operator(
         ('meta.version eq "x"', ["meta.version", "meta.lastModified"]),
         ("meta.location pr", ["meta.location"]),
         ("meta[not (version pr)]", ["meta.version"]),
+        ('groups.display eq "x"', ["groups.display", 'groups[value eq "…"]']),
+        ('not (groups[type eq "direct"])', ["groups.type", "groups.value"]),
         ('nosuch eq "x"', ["User", "'nosuch'"]),
         ('usrName eq "x"', ["'usrName'", "Did you mean userName"]),
         ('name.givnName eq "x"', ["'name.givnName'", "name.givenName"]),
@@ -439,7 +441,8 @@ EDGE = {"groupId": "g", "memberId": "u", "memberType": "User"}
 @pytest.mark.parametrize(
     ("text", "holds"),
     [
-        ('members eq "U"', True),
+        ('members eq "u"', True),
+        ('members eq "U"', False),  # ids are case exact
         ('members.value eq "u"', True),
         ('members[value eq "u"]', True),
         ('members.value eq "x"', False),
@@ -468,7 +471,8 @@ def test_members_ask_about_memberships(text: str, holds: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "holds"),
     [
-        ('groups eq "G"', True),
+        ('groups eq "g"', True),
+        ('groups eq "G"', False),
         ('groups.value eq "x"', False),
         ('groups[value eq "g"]', True),
         ("groups pr", True),

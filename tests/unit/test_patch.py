@@ -855,6 +855,8 @@ def test_the_schemas_are_those_of_the_values() -> None:
     added = apply(user(), op("add", f"{ENTERPRISE}:department", "D")).resource
     assert added["schemas"] == [CORE, ENTERPRISE]
     assert apply(added, op("remove", "department")).resource["schemas"] == [CORE]
+    listed = user() | {"schemas": [CORE, ENTERPRISE]}  # by the client, without a value
+    assert apply(listed, op("add", "title", "x")).resource["schemas"] == [CORE, ENTERPRISE]
 
 
 def test_a_short_name_of_two_extensions_is_nobodys() -> None:

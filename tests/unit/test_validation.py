@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scim2_models import EnterpriseUser, User
 
 from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
-from scim.protocol.schema import ResourceType, attribute_path, load_schema
+from scim.protocol.schema import Location, ResourceType, attribute_path, load_schema
 from scim.protocol.validation import (
     MOST_ELEMENTS,
     Ignored,
@@ -49,8 +49,8 @@ def user(**attributes: Any) -> Normalised:
 
 def value(path: str, given: Any) -> Any:
     """The canonical value of one attribute (`floor` is one of STAFF's)."""
-    location = USER.locate(None, path) or USER.locate(STAFF, path)
-    assert location
+    location = USER.locate(path)
+    assert isinstance(location, Location)
     return normalise_value(location.attribute, given, attribute_path(location.keys), [])
 
 
@@ -64,7 +64,7 @@ def refused(path: str, given: Any) -> str:
 def test_the_create_of_entra_id() -> None:
     resource, ignored = normalise(USER, ENTRA_POST)
     expected = {k: v for k, v in ENTRA_POST.items() if k not in ("meta", "roles")}
-    assert resource == expected | {"schemas": [CORE]}
+    assert resource == expected | {"schemas": [CORE, ENTERPRISE]}
     assert ignored == ()
 
 
@@ -114,6 +114,14 @@ def test_schemas_are_computed() -> None:
     assert user(**{STAFF: {"floor": 1}}).resource["schemas"] == [CORE, STAFF]
     assert user(**{STAFF: {"floor": None}, ENTERPRISE: {}}).resource["schemas"] == [CORE]
     assert schemas_of(USER, {ENTERPRISE: {}, STAFF: {}}) == [CORE, ENTERPRISE, STAFF]
+
+
+def test_schemas_keep_what_the_client_listed() -> None:
+    listed = user(schemas=[CORE, ENTERPRISE.upper(), "urn:any"]).resource
+    assert listed["schemas"] == [CORE, ENTERPRISE]
+    replaced = replacement(USER, listed | {STAFF: {"rank": "9"}}, Normalised(listed, ()))
+    assert replaced.resource["schemas"] == [CORE, ENTERPRISE, STAFF]
+    assert replacement(USER, listed, user()).resource["schemas"] == [CORE]
 
 
 @pytest.mark.parametrize("schemas", [None, [], [CORE], [CORE.upper(), "urn:any"]])
