@@ -8,7 +8,7 @@ from directory.reading import read_all, readable
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
-from scim.protocol.representation import comparable
+from scim.protocol.representation import stored_forms
 from scim.protocol.schema import ResourceType
 
 
@@ -36,17 +36,15 @@ class AccessReader:
 
     async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
-        location = self._user_type.locate(None, attribute)
-        if location is None:
-            return None
-        key = Key.reserve(
-            tenant.tenant_id, "User", attribute, str(comparable(location.attribute, value)), ""
-        )
-        try:
-            stored = await self._store.read(tenant.tenant_id, key.document_id)
-        except NotFound:
-            return None
-        return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
+        definition = self._user_type.attributes[attribute.lower()]
+        for form in stored_forms(definition, value):
+            key = Key.reserve(tenant.tenant_id, "User", attribute, str(form), "")
+            try:
+                stored = await self._store.read(tenant.tenant_id, key.document_id)
+            except NotFound:
+                continue
+            return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
+        return None
 
     async def _shown(
         self,

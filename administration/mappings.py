@@ -11,7 +11,7 @@ from administration.catalog import refuse_unknown
 from administration.events import Administration
 from administration.files import read_json
 from administration.tenants import AdministrationError, Overtaken, OwnerlessUnconfirmed
-from directory.condition import Compare
+from directory.condition import OneOf
 from directory.documents import (
     EntitlementKey,
     Key,
@@ -26,6 +26,7 @@ from directory.reading import every, read_all, readable
 from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
 from reconciler.preview import Preview
 from reconciler.proposal import MappingProposal
+from scim.protocol.scalars import folds
 
 ATTEMPTS = 5
 GRANTS_LIMIT = 1_000_000
@@ -171,7 +172,7 @@ class Mappings(Administration):
         return [Key.from_document(stored.document).resource_id for stored in found.values()]
 
     async def _by_display_name(self, value: str) -> list[str]:
-        named = Compare(("search", "displayName"), "eq", value.casefold())
+        named = OneOf(("search", "displayName"), folds(value))
         page = await self.service.store.query(self.tenant_id, Query("Group", named))
         return [stored.document["resource"]["id"] for stored in page.items]
 

@@ -19,7 +19,7 @@ from rich.table import Column, Table
 import wiring
 from administration.tenants import AdministrationError
 from directory.sqlite_schema import UnusableFile
-from directory.store import StoreError
+from directory.store import BadContinuation, StoreError
 from queues.port import QueueError
 
 out = Console()
@@ -59,7 +59,7 @@ def begun_here() -> Iterator[None]:
     """Where a list goes on at `--after`: one that is not of this list is the operator's to mend."""
     try:
         yield
-    except ValueError:
+    except BadContinuation:
         raise AdministrationError(
             "--after is not a place in this list: leave it out to begin anew, then take what each "
             "page ends with."

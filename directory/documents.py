@@ -275,6 +275,8 @@ class Progress(Model):
 
     done: int
     total: int
+    at: datetime | None = None
+    """When it got there."""
 
 
 RETENTION = 400 * 24 * 3600
@@ -335,6 +337,8 @@ class Event(StoredModel):
     membership: MembershipChange | None = None
     progress: Progress | None = None
     """Of an event that takes more than one message."""
+    resume: dict[str, Any] | None = None
+    """Where the timer goes on, if it began the event and ran out of time (a cursor)."""
     reason: str | None = None
     """Why it failed."""
     done_at: datetime | None = None

@@ -126,7 +126,7 @@ class SqliteStore:
         return await self._written(job, 1)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises ValueError (select_page says when), Unavailable."""
+        """One page. Raises BadContinuation and ValueError (select_page says when), Unavailable."""
         rows = await self._rows(select_page(query, tenant_id, self._now()))
         return to_page(query, tenant_id, rows)
 

@@ -13,7 +13,7 @@ import orjson
 from directory.condition import Condition
 from directory.query import DOCUMENT, MISSING, SqliteCompiler
 from directory.sqlite_json import load, original_text
-from directory.store import Damaged, Page, Query, Stored, Unreadable
+from directory.store import BadContinuation, Damaged, Page, Query, Stored, Unreadable
 
 type Row = tuple[Any, ...]
 type _Key = tuple[str, bool]
@@ -30,7 +30,7 @@ class Select:
 
 def select_page(query: Query, tenant_id: str | None, now: float) -> Select:
     """The statement that reads one page and one row more; over all tenants without `tenant_id`.
-    Raises ValueError for a bad continuation, a negative limit or offset, and a condition that
+    Raises BadContinuation, and ValueError for a negative limit or offset, and a condition that
     makes no sense."""
     if query.limit < 0 or query.offset < 0:
         raise ValueError("limit and offset cannot be negative.")
@@ -130,16 +130,15 @@ def _original(value: str | float | bytes) -> str | float | None:
 
 
 def _resume(query: Query, tenant_id: str | None, keys: int) -> list[Any]:
-    """The values in the query's continuation. Raises ValueError."""
-    refused = ValueError("The continuation is not one of this query's.")
+    """The values in the query's continuation. Raises BadContinuation."""
     try:
         token: list[Any] = orjson.loads(base64.urlsafe_b64decode(query.continuation or ""))
         order, *values = token
     except (ValueError, TypeError):
-        raise refused from None
+        raise BadContinuation from None
     same_order = order == _order(query, tenant_id) and len(values) == keys
     if not same_order or not all(_is_key(value) for value in values):
-        raise refused
+        raise BadContinuation
     return values
 
 

@@ -218,6 +218,13 @@ class Unavailable(StoreError):
     """The store did not answer, or answered with a fault of its own, after all retries."""
 
 
+class BadContinuation(StoreError):
+    """A query's continuation was not written for this query."""
+
+    def __init__(self) -> None:
+        super().__init__("The continuation is not one of this query's.")
+
+
 class Store(Protocol):
     """What every store does. All calls stay inside one tenant's partition, but for
     `query_every_tenant`."""
@@ -238,7 +245,7 @@ class Store(Protocol):
         ...
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises ValueError for a continuation that is not of this query's store."""
+        """One page. Raises BadContinuation for a continuation that is not this query's."""
         ...
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
@@ -262,6 +269,7 @@ __all__ = [
     "NEWEST_FIRST",
     "READ_MANY",
     "Assign",
+    "BadContinuation",
     "Change",
     "Conflict",
     "Create",

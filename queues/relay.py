@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -85,6 +85,25 @@ def parse(body: bytes) -> EventMessage:
     return EventMessage(tenant_id, event_id, cursor)
 
 
+def pending_events(before: datetime, limit: int, fields: Sequence[str] = ()) -> Query:
+    """Asks for the events of every tenant that are pending and older than that moment (to the
+    second), in the order of their ids, which is that of time and names the event (`ulid_of`).
+    `fields` are wanted beside `tenantId`."""
+    pending = Compare(("state",), "eq", "pending")
+    older = Compare(("at",), "lt", second(before))
+    return Query("Event", All((pending, older)), fields=("tenantId", *fields), limit=limit)
+
+
+def second(moment: datetime) -> str:
+    """What a stored time is compared with as text: whole seconds without the Z.
+
+    Stored times are ISO 8601 in UTC, with a fraction of a second or without. So the first 19
+    characters decide, or else the stored time is of that very second and its longer text is not
+    less.
+    """
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+
+
 @dataclass(slots=True)
 class _Submission:
     messages: list[Message]
@@ -156,19 +175,12 @@ class Relay:
         looks at RESEND_EVENTS of them at most, and the next run goes on behind. Stops early where
         the queue does not take them. Raises StoreError."""
         now = self._now()
-        # `at` is ISO 8601 in UTC, with a fraction of a second or without. Against whole seconds
-        # without the Z, text compares as time does: the first 19 characters decide, or else the
-        # event is of that very second and its longer text is not less.
         cutoff = datetime.fromtimestamp(now - older_than_seconds, UTC)
-        pending = Compare(("state",), "eq", "pending")
-        older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
-        fields = ("tenantId", "at")
-        query = Query("Event", All((pending, older)), fields=fields, limit=RESEND_EVENTS)
+        query = pending_events(cutoff, RESEND_EVENTS, ("at",))
         # A place that the store refuses is not asked for again: the run after begins anew.
         resume, self._resume = self._resume, None
         page = await self._store.query_every_tenant(replace(query, continuation=resume))
         documents = [stored.document for stored in page.items]
-        # In the order of their ids, which is that of time.
         first = documents if resume is None else await self._oldest(query)
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0

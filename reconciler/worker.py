@@ -7,6 +7,7 @@ and a crash at any point means that a redelivery does the same again.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 from typing import Any
@@ -60,6 +61,15 @@ type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 """Tells the application of changes of access; what it cannot send, the timer sends."""
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What came of one message's share of an event. `completed`: the event is done now, and was
+    not before. `rest` is the cursor from which the work goes on; None: nothing is left."""
+
+    completed: bool = False
+    rest: dict[str, Any] | None = None
+
+
 class Reconciler:
     """Handles messages from the queue of directory events.
 
@@ -96,36 +106,47 @@ class Reconciler:
         *,
         last_attempt: bool = False,
     ) -> None:
-        """Do the work of an event (its ULID), or the next piece of it from `cursor` on.
+        """Do what one message of an event asks for, and send the next message where the event
+        takes more. Raises what `work` raises, and QueueError: the message must be delivered
+        again."""
+        share = await self.work(tenant_id, event, cursor, last_attempt=last_attempt)
+        if share.rest is not None:
+            await self._submit(tenant_id, event, share.rest)
 
-        An event that is done or gone costs one read. Whatever this raises, the message must be
-        delivered again. On the last attempt the event is marked `failed` with a reason first,
-        unless the store asked for patience: that is no fault of the event, which stays pending
-        and is sent again by the relay.
+    async def work(
+        self,
+        tenant_id: str,
+        event: str,
+        cursor: dict[str, Any] | None = None,
+        *,
+        last_attempt: bool = False,
+    ) -> Share:
+        """Do the work of an event (its ULID), or the next share of it from `cursor` on.
+
+        An event that is done or gone costs one read. Whatever this raises, the work must be done
+        again. On the last attempt the event is marked `failed` with a reason first, unless the
+        store asked for patience: that is no fault of the event, which stays pending.
         """
         try:
-            rest = await self._work(tenant_id, event, cursor)
+            share = await self._work(tenant_id, event, cursor)
         except (Throttled, Unavailable):
             raise
         except Exception as error:
             if last_attempt:
                 await self._fail(tenant_id, event, error)
             raise
-        current().outcome = "done" if rest is None else "goes on"
-        if rest is not None:
-            await self._submit(tenant_id, event, rest.to_json())
+        current().outcome = "done" if share.rest is None else "goes on"
+        return share
 
-    async def _work(
-        self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None
-    ) -> Cursor | None:
-        """One message's share; where to go on, or None when the event is done."""
+    async def _work(self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None) -> Share:
         stored = await self._open(tenant_id, ulid)
         if stored is None:
-            return None
+            return Share()
         event = Event.from_document(stored.document)
         current().request_id = event.request_id
         with span("reconcile", "consumer", parent=event.traceparent, event=event.event_id):
-            return await self._apply(event, cursor)
+            rest = await self._apply(event, cursor)
+        return Share(completed=rest is None, rest=None if rest is None else rest.to_json())
 
     async def _apply(self, event: Event, cursor: dict[str, Any] | None) -> Cursor | None:
         if cursor is None:
@@ -256,7 +277,8 @@ class Reconciler:
 
     async def _report(self, event: Event, cursor: Cursor) -> None:
         """Show on the event how far it is."""
-        progress = Assign(("progress",), {"done": cursor.done, "total": cursor.total})
+        at = _timestamp(self._now())
+        progress = Assign(("progress",), {"done": cursor.done, "total": cursor.total, "at": at})
         with suppress(NotFound):
             await self._store.batch(event.tenant_id, [Update(event.document_id, (progress,))])
 

@@ -97,7 +97,7 @@ def _check_schemas(schemas: object) -> None:
 
 
 def _fail_on_errors(value: object) -> int | None:
-    if value is None:
+    if value is None or (value == 0 and not isinstance(value, bool)):
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidValue(

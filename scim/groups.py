@@ -41,13 +41,14 @@ from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
 from scim.protocol.representation import Projection
 from scim.protocol.validation import Changed, differences, normalise, replacement
-from scim.reservations import reserve
 from scim.resources import Resources
 from scim.selection import Selection
 
 BATCH_EDGES = 90
-"""More changed memberships than this do not go in one batch beside the group, its reservations
-and the event (100 operations)."""
+"""More changed memberships than this do not go in one batch beside the group, the event and the
+usual reservations (100 operations); more reservations take the place of memberships."""
+_USUAL_RESERVATIONS = 2
+"""One that comes, one that goes: a group has one of externalId and displayName reserved."""
 
 
 class Groups(Resources):
@@ -59,7 +60,7 @@ class Groups(Resources):
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
@@ -87,7 +88,7 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         steps = [ReplaceMembers(tuple(members or ()))]
 
@@ -179,10 +180,7 @@ class Groups(Resources):
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
-        whole = changes.size <= BATCH_EDGES
-        membership = MembershipChange(
-            added=changes.added, removed=changes.removed, applied=changes.size if whole else 0
-        )
+        membership = MembershipChange(added=changes.added, removed=changes.removed)
         return self.event(
             request,
             operation,
@@ -208,9 +206,10 @@ class Groups(Resources):
         process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
-        old = stored.document["resource"] if stored else {}
-        reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
-        if changes.size <= BATCH_EDGES:
+        before = stored.document if stored else {}
+        reservations = await self.reservations(before, document)
+        if changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS) <= BATCH_EDGES:
+            event = _applied(event, changes)
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
             operations = [write, *reservations, *_edges(event, changes)]
             etags = await self.commit(operations, event)
@@ -300,6 +299,14 @@ def _write_of(
         if name in document and document[name] != stored.document.get(name)
     ]
     return Update(document["id"], tuple(changes), stored.etag if conditional else None)
+
+
+def _applied(event: Event, changes: Delta) -> Event:
+    """The event of a write that carries all of its memberships with it."""
+    if event.membership is None:
+        return event
+    whole = event.membership.model_copy(update={"applied": changes.size})
+    return event.model_copy(update={"membership": whole})
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:

@@ -14,7 +14,7 @@ from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
 from scim.protocol.representation import Projection
-from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.protocol.validation import Changed, defaulted, differences, normalise, replacement
 from scim.resources import Resources
 from scim.selection import Selection
 
@@ -28,11 +28,11 @@ class Users(Resources):
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
-        resource = {**normal.resource, "id": resource_id}
+        resource = {**defaulted(self.type, normal.resource), "id": resource_id}
         base = {
             "tenantId": request.tenant.tenant_id,
             "source": "scim",
@@ -57,7 +57,7 @@ class Users(Resources):
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
 
         def change(resource: dict[str, Any]) -> Changed:
             return replacement(self.type, resource, normal)

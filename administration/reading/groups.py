@@ -18,6 +18,7 @@ from directory.documents import (
 from directory.reading import every, read_all, readable
 from directory.store import Document, Order, Query, Store, Stored
 from reconciler.status import EVENT_FIELDS, Status, group_status
+from scim.protocol.scalars import fold
 
 
 class Granted(EntitlementKey):
@@ -56,9 +57,9 @@ async def list_groups(
     store: Store, tenant_id: str, text: str = "", after: str | None = None, limit: int = PAGE
 ) -> PageOf[GroupOverview]:
     """A tenant's groups by name, those whose display name holds `text`. Costs four round trips
-    and one count per group, whatever the tenant's size. Raises ValueError for an `after` that is
-    not of this list."""
-    where = Compare(("search", "displayName"), "co", text.casefold()) if text else EVERYTHING
+    and one count per group, whatever the tenant's size. Raises BadContinuation for an
+    `after` that is not of this list."""
+    where = Compare(("search", "displayName"), "co", fold(text)) if text else EVERYTHING
     query = Query(
         "Group",
         where,

@@ -80,6 +80,8 @@ class Member(Answer):
     """Of a user."""
     reasons: tuple[Reason, ...]
     """Why a user is not enabled."""
+    unreadable: bool
+    """Whether the stored record of the user's access cannot be read: tell the operator."""
 
 
 class Members(Answer):
@@ -262,6 +264,7 @@ def _member(one: members.Member) -> Member:
         name=one.name,
         enabled=one.access.enabled if one.access else None,
         reasons=one.access.reasons if one.access else (),
+        unreadable=one.unreadable,
     )
 
 

@@ -191,6 +191,7 @@ async def test_big_events_go_on_in_further_messages(
         await reconciler.handle(TENANT, *world.queue.pop(0))
         messages += 1
         progress.append((await world.event(event))["progress"])
+        assert progress[-1].pop("at")
     # A page of 3 edges of top, then 8 pages of staff; two pages to a message.
     assert messages == 5
     assert progress[0] == {"done": 5, "total": 25}

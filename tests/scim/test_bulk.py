@@ -492,7 +492,14 @@ async def test_a_circle_that_errors_cut(tenant: Tenant) -> None:
     assert await members(tenant.scim, id_of(results[0])) == []
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, "1", True, [1], {}])
+@pytest.mark.parametrize("value", [0, None])
+async def test_no_number_of_errors_is_any_number(scim: httpx.AsyncClient, value: Any) -> None:
+    """What clients that do not use it send."""
+    wrong = [change("DELETE", f"/Users/{NOBODY}")] * 3
+    assert statuses(await process(scim, *wrong, failOnErrors=value)) == ["404"] * 3
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "1", True, [1], {}])
 async def test_fail_on_errors_is_a_number_from_one(tenant: Tenant, value: Any) -> None:
     body = bulk(post("/Users", "a", user("ada")), failOnErrors=value)
     answer = await tenant.scim.post("/Bulk", json=body)
