@@ -33,11 +33,10 @@ async def list_remembered(
     store: Store, tenant_id: str, after: str | None = None, limit: int = PAGE
 ) -> PageOf[Remembered]:
     """A page of what is remembered of a tenant's deleted groups, in no order that means anything.
-    Raises ValueError for an `after` that is not of this list."""
+    Raises BadContinuation for an `after` that is not of this list."""
     query = Query("RememberedMapping", limit=min(limit, MOST_PER_PAGE), continuation=after)
     page = await store.query(tenant_id, query)
-    read = [RememberedMapping.readable(item.document) for item in page.items]
-    found = [mapping for mapping in read if mapping is not None]
+    found = [RememberedMapping.from_document(item.document) for item in page.items]
     given = [one for mapping in found for one in mapping.entitlements]
     names = await entitlement_names(store, tenant_id, given) if given else {}
     return PageOf(tuple(_shown(one, names) for one in found), page.continuation)

@@ -8,12 +8,12 @@ carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 import hashlib
 import re
 from datetime import UTC, datetime
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from directory.store import Document
+from directory.store import Document, Unreadable
 from directory.ulids import new_ulid
 
 type MemberType = Literal["User", "Group"]
@@ -29,6 +29,9 @@ type Reason = Literal[
 
 REASONS: tuple[Reason, ...] = Reason.__value__.__args__
 
+
+SHOWN_FAULTS = 3
+"""Places that are named of a document that cannot be read."""
 
 _KIND = re.compile(r"[^/\\?#\x00-\x1f\ud800-\udfff]{1,100}")
 _RESOURCE_ID = re.compile(r"[0-9a-z]{26}")
@@ -75,6 +78,11 @@ def event_id(ulid: str) -> str:
     return f"event:{ulid}"
 
 
+def ulid_of(document_id: str) -> str:
+    """The event's ULID in its document id: there, even where the document cannot be read."""
+    return document_id.removeprefix("event:")
+
+
 def key_id(resource_type: str, attribute: str, value: str) -> str:
     """Document id of the reservation of a unique value, already in its comparable form."""
     return f"key:{resource_type}:{attribute}:{_digest(value)}"
@@ -104,12 +112,21 @@ class Model(BaseModel):
     )
 
 
+MODELS: dict[str, "type[StoredModel]"] = {}
+"""Type of a document → what it must be."""
+
+
 class StoredModel(Model):
     """A model that is a document of its own."""
 
     document_type: ClassVar[str]
 
     tenant_id: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "document_type" in cls.__dict__:
+            MODELS[cls.document_type] = cls
 
     @property
     def document_id(self) -> str:
@@ -123,16 +140,23 @@ class StoredModel(Model):
 
     @classmethod
     def from_document(cls, document: Document) -> Self:
-        """Read back what `to_document` wrote."""
-        return cls.model_validate(document)
-
-    @classmethod
-    def readable(cls, document: Document) -> Self | None:
-        """The same; None for a document that cannot be read."""
+        """Read back what `to_document` wrote. Raises Unreadable."""
         try:
-            return cls.from_document(document)
-        except ValidationError:
-            return None
+            return cls.model_validate(document)
+        except ValidationError as error:
+            id = document.get("id") if isinstance(document, dict) else None
+            raise unreadable(str(id), cls.document_type, error) from None
+
+
+def unreadable(document_id: str, type: str, error: ValidationError) -> Unreadable:
+    """What to raise for a document that is not what its type must be: with the names of what is
+    wrong, never a value."""
+    places = [
+        f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['type']}"
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    more = f" and {len(places) - SHOWN_FAULTS} more" if len(places) > SHOWN_FAULTS else ""
+    return Unreadable(document_id, type, ", ".join(places[:SHOWN_FAULTS]) + more)
 
 
 class Key(StoredModel):
@@ -288,6 +312,8 @@ class Progress(Model):
 
     done: int
     total: int
+    at: datetime | None = None
+    """When it got there."""
 
 
 RETENTION = 400 * 24 * 3600
@@ -349,6 +375,8 @@ class Event(StoredModel):
     membership: MembershipChange | None = None
     progress: Progress | None = None
     """Of an event that takes more than one message."""
+    resume: dict[str, Any] | None = None
+    """Where the timer goes on, if it began the event and ran out of time (a cursor)."""
     reason: str | None = None
     """Why it failed."""
     done_at: datetime | None = None

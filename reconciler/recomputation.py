@@ -10,11 +10,9 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import batched
-
-from pydantic import ValidationError
 
 from directory.access import (
     Access,
@@ -43,6 +41,8 @@ from directory.store import (
     Stored,
     StoreError,
     TooLarge,
+    Unreadable,
+    member,
 )
 from directory.tenants import TENANT_ID, Policy
 from directory.ulids import new_ulid
@@ -101,11 +101,11 @@ async def read_facts(
     )
 
 
-def readable(record: Stored | None) -> Access | None:
+def known_access(record: Stored | None) -> Access | None:
     """The record; None where there is none, or one that cannot be read."""
     try:
         return Access.from_document(record.document) if record else None
-    except ValidationError:
+    except Unreadable:
         return None
 
 
@@ -115,6 +115,15 @@ class Committed:
 
     publication: Publication
     changes: tuple[AccessChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What became of some users: what there is to publish, and what could not be read of those
+    whose records stay as they are."""
+
+    committed: list[Committed] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
 
 class AccessRecords:
@@ -128,54 +137,57 @@ class AccessRecords:
 
     async def recompute(
         self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str
-    ) -> list[Committed]:
-        """Bring the records of these users (SCIM ids) up to what is true now; returns what there
-        is to publish.
+    ) -> Recomputed:
+        """Bring the records of these users (SCIM ids) up to what is true now.
 
         A user who does not exist loses the record, the grants by hand and every edge. Each page of
-        users is one batch, done again where somebody else wrote one of its records meanwhile.
+        users is one batch, done again where somebody else wrote one of its records meanwhile. What
+        cannot be read stops those users alone whose access follows from it.
         Raises what the store raises, a lost race among it when there is no end to them; to call
         again is safe, and what was committed before is found by its outbox row.
         """
         return await self.recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
 
-    async def recompute_each(self, tenant_id: str, causes: Causes) -> list[Committed]:
+    async def recompute_each(self, tenant_id: str, causes: Causes) -> Recomputed:
         """The same for users each with the event that is the cause."""
-        committed: list[Committed] = []
+        done = Recomputed()
         for page in batched(causes, PAGE, strict=False):
-            await self._settle(tenant_id, page, causes, committed)
-        return committed
+            await self._settle(tenant_id, page, causes, done)
+        return done
 
     async def _settle(
         self,
         tenant_id: str,
         users: tuple[str, ...],
         causes: Causes,
-        committed: list[Committed],
+        done: Recomputed,
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
         failure: StoreError
         for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
-            reading = await self._read(tenant_id, users)
-            page = _Page(reading, causes, self._now(), self._retention)
             try:
+                reading = await self._read(tenant_id, users)
+                page = _Page(reading, causes, self._now(), self._retention)
                 if page.operations:
                     await self._store.batch(tenant_id, page.operations)
             except (PreconditionFailed, Conflict, NotFound) as lost:
                 failure = lost
                 await asyncio.sleep(random.uniform(0, BACKOFF * 2 ** min(attempt, 6)))  # noqa: S311
-            except TooLarge as too_large:
-                failure = too_large
+            except (TooLarge, Unreadable) as hopeless:
+                failure = hopeless
                 break
             else:
-                committed += page.committed
-                await self._clear(reading, causes, committed)
+                done.committed.extend(page.committed)
+                await self._clear(reading, causes, done)
                 return
+        if len(users) == 1 and isinstance(failure, Unreadable):
+            done.unreadable.append(failure)
+            return
         if len(users) == 1:
             raise failure
         middle = len(users) // 2
-        await self._settle(tenant_id, users[:middle], causes, committed)
-        await self._settle(tenant_id, users[middle:], causes, committed)
+        await self._settle(tenant_id, users[:middle], causes, done)
+        await self._settle(tenant_id, users[middle:], causes, done)
 
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
@@ -185,7 +197,7 @@ class AccessRecords:
         facts = await read_facts(self._store, tenant_id, list(users.values()), policy)
         return _Reading(tenant_id, ids, records, users, facts)
 
-    async def _clear(self, reading: "_Reading", causes: Causes, committed: list[Committed]) -> None:
+    async def _clear(self, reading: "_Reading", causes: Causes, done: Recomputed) -> None:
         """What must follow the batch: nobody's edges and grants, and the record of a user who was
         deleted while it was created (a deletion that found no record had no ETag to fail it
         with)."""
@@ -200,7 +212,7 @@ class AccessRecords:
             found = await self._store.read_many(tenant_id, [user_id(id) for id in created])
             again = tuple(id for id in created if user_id(id) not in found)
             if again:
-                await self._settle(tenant_id, again, causes, committed)
+                await self._settle(tenant_id, again, causes, done)
 
     async def _remove_grants(self, tenant_id: str, users: Sequence[str]) -> None:
         while given := await self._store.read_many(tenant_id, [*map(manual_grants_id, users)]):
@@ -254,11 +266,10 @@ class _Page:
     ) -> Iterator[AccessChange]:
         """Add what keeps the record of a user; yields the change, where there is one. A record
         that cannot be read is written anew."""
-        old = readable(record)
+        old = known_access(record)
         before = state_of(old) if old else None
         after = state_of(effective_access(user, self._reading.facts)) if user is not None else None
-        last = record.document.get("version") if record else None
-        version = last + 1 if isinstance(last, int) else 1
+        version = _version(record) + 1
         changed = before != after
         if after is None and record is not None:
             self.operations.append(Delete(access_id(id), record.etag))
@@ -284,3 +295,9 @@ class _Page:
                 after=after,
                 ttl=self._retention,
             )
+
+
+def _version(record: Stored | None) -> int:
+    """Of a record, even of one that cannot be read; 0 where there is none."""
+    version = member(record, "version") if record else None
+    return version if isinstance(version, int) else 0

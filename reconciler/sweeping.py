@@ -11,7 +11,7 @@ from datetime import datetime
 from directory.condition import Condition
 from directory.documents import group_id, timestamp
 from directory.membership_change import moved
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import (
     BATCH_OPERATIONS,
     Delete,
@@ -53,12 +53,8 @@ async def remove_edges(
 async def _movable(store: Store, tenant_id: str, groups: Iterable[str]) -> frozenset[str]:
     """Those of the groups (SCIM ids) that still exist. One whose document is damaged has no
     version to move, and must not keep the edges of others."""
-    found = await read_all(store, tenant_id, [group_id(group) for group in groups])
-    return frozenset(
-        stored.document["resource"]["id"]
-        for stored in found.values()
-        if isinstance(stored.document.get("search", {}).get("meta"), dict)
-    )
+    found = readable(await read_all(store, tenant_id, [group_id(group) for group in groups]))
+    return frozenset(stored.document["resource"]["id"] for stored in found.values())
 
 
 def _batch(edges: Sequence[Stored], groups: frozenset[str], at: str) -> list[Operation]:

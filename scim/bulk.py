@@ -106,10 +106,10 @@ class _Job:
         claims: set[object] = {operation.creates}
         resources = self._resources.get(operation.endpoint or "")
         try:
-            body, _ = members_of(entra.resource(operation.data))
             if resources:
+                body, _ = members_of(entra.resource(resources.type, operation.data))
                 values = unique_values(resources.type, normalise(resources.type, body).resource)
-                claims |= {(operation.endpoint, *value) for value in values.items()}
+                claims |= {(operation.endpoint, *value) for value in values}
         except ScimError:
             pass  # it will be refused, and brings nothing
         return frozenset(claims)

@@ -18,7 +18,7 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
-from directory.reading import every, read_all
+from directory.reading import every, read_all, readable
 from directory.store import (
     Assign,
     Conflict,
@@ -43,15 +43,16 @@ from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, member
 from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, differences, normalise, replacement
 from scim.remembering import give_again, remember
-from scim.reservations import reserve
 from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
 MAPPING = "mapping"
 """Among the attributes of the event of a group that gives again what it gave."""
 BATCH_EDGES = 90
-"""More changed memberships than this do not go in one batch beside the group, its reservations
-and the event (100 operations)."""
+"""More changed memberships than this do not go in one batch beside the group, the event and the
+usual reservations (100 operations); more reservations take the place of memberships."""
+_USUAL_RESERVATIONS = 2
+"""One that comes, one that goes: a group has one of externalId and displayName reserved."""
 
 
 class Groups(Resources):
@@ -64,7 +65,7 @@ class Groups(Resources):
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
@@ -98,7 +99,7 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         steps = [ReplaceMembers(tuple(members or ()))]
 
@@ -197,10 +198,7 @@ class Groups(Resources):
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
-        whole = changes.size <= BATCH_EDGES
-        membership = MembershipChange(
-            added=changes.added, removed=changes.removed, applied=changes.size if whole else 0
-        )
+        membership = MembershipChange(added=changes.added, removed=changes.removed)
         return self.event(
             request,
             operation,
@@ -228,9 +226,10 @@ class Groups(Resources):
         process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
-        old = stored.document["resource"] if stored else {}
-        reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
-        if changes.size <= BATCH_EDGES:
+        before = stored.document if stored else {}
+        reservations = await self.reservations(before, document)
+        if changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS) <= BATCH_EDGES:
+            event = _applied(event, changes)
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
             operations = [write, *reservations, *also, *_edges(event, changes)]
             etags = await self.commit(operations, event)
@@ -262,7 +261,7 @@ class Groups(Resources):
         members, gone = [], []
         page = [edge.document async for edge in every(store, tenant_id, edges)]
         ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
-        found = await read_all(store, tenant_id, ids)
+        found = readable(await read_all(store, tenant_id, ids))
         for edge, document_id in zip(page, ids, strict=True):
             if document_id in found:
                 resource = found[document_id].document["resource"]
@@ -320,6 +319,14 @@ def _write_of(
         (*membership_change.moved(document["modified"]), *changes),
         stored.etag if conditional else None,
     )
+
+
+def _applied(event: Event, changes: Delta) -> Event:
+    """The event of a write that carries all of its memberships with it."""
+    if event.membership is None:
+        return event
+    whole = event.membership.model_copy(update={"applied": changes.size})
+    return event.model_copy(update={"membership": whole})
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:

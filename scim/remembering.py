@@ -18,8 +18,8 @@ from directory.documents import (
     mapping_id,
     remembered_mapping_id,
 )
-from directory.reading import read_all
-from directory.store import Conflict, Create, Delete, Document, NotFound, Operation, Store, Upsert
+from directory.reading import read_all, readable
+from directory.store import Conflict, Create, Delete, Document, Operation, Store, Upsert
 
 
 async def remember(
@@ -28,14 +28,16 @@ async def remember(
     """What to write beside the deletion of a stored group: its mapping goes, and what it gave is
     kept where the group can be known again. Costs one read."""
     resource, tenant_id = group["resource"], group["tenantId"]
-    try:
-        stored = await store.read(tenant_id, mapping_id(resource["id"]))
-    except NotFound:
+    id = mapping_id(resource["id"])
+    found = await store.read_many(tenant_id, [id])
+    if id not in found:
         return ()
-    removed = Delete(stored.document["id"], stored.etag)
-    mapping = Mapping.readable(stored.document)
+    removed = Delete(id, found[id].etag)
     external_id = resource.get("externalId")
-    if external_id is None or mapping is None or not mapping.entitlements:
+    if external_id is None or id not in readable(found):
+        return (removed,)
+    mapping = Mapping.from_document(found[id].document)
+    if not mapping.entitlements:
         return (removed,)
     remembered = RememberedMapping(
         tenant_id=tenant_id,
@@ -69,10 +71,10 @@ async def give_again(store: Store, group: Document, event: Event) -> Sequence[Op
         raise Conflict(reserved)
     if id not in found:
         return ()
-    stored = found[id]
-    remembered = RememberedMapping.readable(stored.document)
-    if remembered is None:
-        return (Delete(id, stored.etag),)
+    taken_over = Delete(id, found[id].etag)
+    if id not in readable(found):
+        return (taken_over,)
+    remembered = RememberedMapping.from_document(found[id].document)
     entries = {one: entitlement_id(one.kind, one.key) for one in remembered.entitlements}
     known = await read_all(store, tenant_id, list(entries.values()))
     mapping = Mapping(
@@ -86,4 +88,4 @@ async def give_again(store: Store, group: Document, event: Event) -> Sequence[Op
         event_id=event.event_id,
         deleted_at=remembered.deleted_at,
     )
-    return Create(mapping.to_document()), Delete(id, stored.etag)
+    return Create(mapping.to_document()), taken_over

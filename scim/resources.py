@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from directory.condition import Compare, Condition
+from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import NotFound, Operation, Stored
-from scim.cursor import Cursor, invalid
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
 from scim.protocol.representation import (
@@ -25,6 +24,7 @@ from scim.selection import Selection
 from scim.writing import Service, Writing
 from telemetry.traces import traceparent
 from trust.signing import SigningKeys
+from web.cursor import Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ class Resources(Writing, ABC):
         if selection.cursor is not None:
             return await self._cursor_page(request, condition, selection, projection)
         unique = self._unique_match(condition)
-        if unique:
-            found = await self._owner(tenant_id, *unique)
-            total, items = len(found), found if selection.includes_first else []
+        if unique and not (selection.order and len(unique) > 1):
+            found = await self._owners(tenant_id, unique)
+            total, items = len(found), found[selection.start_index - 1 :][: selection.count]
         else:
             total, items = await self._page(tenant_id, condition, selection)
         shown = await self.present(request, items, projection)
@@ -150,10 +150,7 @@ class Resources(Writing, ABC):
             total = await store.count(tenant_id, self.type.name, condition)
         if not query.limit:
             return Answer(200, list_response([], total, None))
-        try:
-            page = await store.query(tenant_id, query)
-        except ValueError:
-            raise invalid() from None
+        page = await store.query(tenant_id, query)
         shown = await self.present(request, page.items, projection)
         body = list_response([one.body for one in shown], total, None)
         if page.continuation is not None:
@@ -254,22 +251,30 @@ class Resources(Writing, ABC):
             traceparent=traceparent(),
         )
 
-    def _unique_match(self, condition: Condition) -> tuple[str, str] | None:
-        """Attribute and value, where the condition asks for one reserved value."""
+    def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:
+        """Attribute and value, where the condition asks for a reserved value, or for the readings
+        and forms that one text may have; else nothing."""
         match condition:
             case Compare(("search", name), "eq", str(value)) if name in ("userName", "externalId"):
-                return name, value
-        return None
+                return [(name, value)]
+            case Either((one, other)):
+                found = self._unique_match(one), self._unique_match(other)
+                return [*found[0], *found[1]] if all(found) else []
+        return []
 
-    async def _owner(self, tenant_id: str, attribute: str, value: str) -> list[Stored]:
-        """The resource that holds a reserved value: two point reads, whatever the tenant's size."""
-        key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
-        try:
-            reserved = await self.service.store.read(tenant_id, key.document_id)
-            owner = Key.from_document(reserved.document).resource_id
-            return [await self.service.store.read(tenant_id, self.document_id(owner))]
-        except NotFound:
-            return []
+    async def _owners(self, tenant_id: str, unique: Sequence[tuple[str, str]]) -> list[Stored]:
+        """The resources that hold reserved values, in order of their ids: two point reads for
+        each, whatever the tenant's size."""
+        owners: dict[str, Stored] = {}
+        for attribute, value in unique:
+            key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
+            try:
+                reserved = await self.service.store.read(tenant_id, key.document_id)
+                owner = self.document_id(Key.from_document(reserved.document).resource_id)
+                owners[owner] = await self.service.store.read(tenant_id, owner)
+            except NotFound:
+                continue
+        return [owners[owner] for owner in sorted(owners)]
 
     async def _page(
         self, tenant_id: str, condition: Condition, selection: Selection

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from directory.condition import Path
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Document, Query, Stored
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, TooMany
@@ -129,7 +129,7 @@ async def _read_merged(
         ranked += [(_rank(result.document, path), result.document["id"]) for result in results]
     ranked.sort(key=lambda each: each[0], reverse=parts[0].query.order[0].descending)
     ids = [document_id for _, document_id in ranked[offset : offset + count]]
-    found = await read_all(store, tenant_id, ids)
+    found = readable(await read_all(store, tenant_id, ids))
     return [found[document_id] for document_id in ids if document_id in found]
 
 

@@ -7,13 +7,13 @@ from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Operation, Stored
 from scim.exchange import Answer, Request
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
-from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.protocol.validation import Changed, defaulted, differences, normalise, replacement
 from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
@@ -28,11 +28,11 @@ class Users(Resources):
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
-        resource = {**normal.resource, "id": resource_id}
+        resource = {**defaulted(self.type, normal.resource), "id": resource_id}
         base = {
             "tenantId": request.tenant.tenant_id,
             "source": "scim",
@@ -57,7 +57,7 @@ class Users(Resources):
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
 
         def change(resource: dict[str, Any]) -> Changed:
             return replacement(self.type, resource, normal)
@@ -133,7 +133,7 @@ class Users(Resources):
         store, tenant_id = self.service.store, request.tenant.tenant_id
         above = await groups_above(store, tenant_id, user_ids)
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
-        found = await read_all(store, tenant_id, [group_id(group) for group in ids])
+        found = readable(await read_all(store, tenant_id, [group_id(group) for group in ids]))
         names = {
             group: found[group_id(group)].document["resource"]["displayName"]
             for group in ids

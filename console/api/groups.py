@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from administration.group_import import GroupImport, ImportFile, parse_import
-from administration.mappings import Mappings, takes_any
+from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading import groups as reading
 from administration.reading import members
 from administration.reading.groups import GroupOverview
@@ -83,6 +83,8 @@ class Member(Answer):
     """Of a user."""
     reasons: tuple[Reason, ...]
     """Why a user is not enabled."""
+    unreadable: bool
+    """Whether the stored record of the user's access cannot be read: tell the operator."""
 
 
 class Members(Answer):
@@ -206,6 +208,7 @@ async def preview_mapping(call: Call[Parameters, ProposedMapping]) -> PreviewAns
     """Exactly who would gain and lose what, before anything is saved."""
     found = await _known(call)
     wanted = keys_of(call.body.entitlements)
+    await refuse_too_many(call.store, call.tenant_id, found.group_id, wanted)
     page = await read_preview(
         call.store,
         call.tenant_id,
@@ -303,6 +306,7 @@ def _member(one: members.Member) -> Member:
         name=one.name,
         enabled=one.access.enabled if one.access else None,
         reasons=one.access.reasons if one.access else (),
+        unreadable=one.unreadable,
     )
 
 

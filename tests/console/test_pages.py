@@ -116,7 +116,7 @@ async def test_leaving_nobody_with_owner_asks_and_a_later_save_is_not_overwritte
     form = Form(preview, f"/groups/{acme.sales}/mapping")
     form.fields.pop("confirmed", None)
     refused = await form.send(owner)
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     stale = Form(page, f"/groups/{acme.sales}/preview")
     await mappings.save(acme.sales, (OWNER, ADD_IN))
     overtaken = await Form(
@@ -145,7 +145,7 @@ async def test_what_the_catalog_lacks_is_not_saved(
         owner, entitlement=["role:invented"]
     )
     saved = await Form(preview, f"/groups/{acme.sales}/mapping").send(owner)
-    assert saved.status_code == 400
+    assert saved.status_code == 422
     assert "role invented" in saved.text
 
 
@@ -212,7 +212,7 @@ async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
     assert proven is not None
     assert prove(proven, bearer_tokens(tenant, "scim"), utc_now()) == "entra"
     refused = await form.send(owner, kind="scim", note="a third")
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert "revoke the one that is not in use" in refused.text
     assert "manage.py" not in refused.text
     revoked = await Form(again, f"/tokens/{token_id}").send(owner, do="revoke")
@@ -385,7 +385,7 @@ async def test_a_dead_letter_that_nothing_waits_for_is_discarded(
     for hidden in ("others", "foreign"):
         assert hidden not in page.text
         refused = await Form(page, "/failed").send(owner, letter=hidden)
-        assert (refused.status_code, f"no dead letter {hidden}" in refused.text) == (400, True)
+        assert (refused.status_code, f"no dead letter {hidden}" in refused.text) == (422, True)
     done = await followed(owner, await Form(page, "/failed").send(owner, letter="long-gone"))
     assert "The dead letter is discarded." in done.text
     assert "long-gone" not in done.text

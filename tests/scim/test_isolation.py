@@ -14,7 +14,6 @@ import pytest
 from administration.clients import Clients
 from administration.connections import Connections
 from administration.tokens import Tokens
-from scim.surface import Surface
 from tests.scim.messages import (
     ENTERPRISE,
     NOBODY,
@@ -31,6 +30,7 @@ from tests.scim.messages import (
     user,
 )
 from tests.transports import ADMINISTERED, Muster, Tenant
+from web.surface import Surface
 
 
 @dataclass(frozen=True)
