@@ -34,6 +34,8 @@ from directory.store import (
 from queues.port import DeadLetter, DeadLetterQueue, QueueSender
 from queues.relay import EventMessage, replay_message
 
+BEGUN = ("reason", "progress", "resume")
+"""What an event that begins anew forgets."""
 NAMED = 100
 """Events that one log entry names."""
 
@@ -233,8 +235,8 @@ class Replay:
                 if stored.document["state"] != "failed":
                     return False  # somebody else replayed it, or a late delivery got it done
                 changes: tuple[Change, ...] = (Assign(("state",), "pending"),)
-                if "reason" in stored.document:
-                    changes += (Unset(("reason",)),)
+                begun = [name for name in BEGUN if name in stored.document]
+                changes += tuple(Unset((name,)) for name in begun)
                 about = stored.document["resourceType"], stored.document["resourceId"]
                 entry = self._entry("replay", tenant_id, *about, (ulid,))
                 update = Update(event_id(ulid), changes, stored.etag)

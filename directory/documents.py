@@ -314,6 +314,9 @@ class Progress(Model):
     total: int
     at: datetime | None = None
     """When it got there."""
+    waits: bool = False
+    """Only groups inside groups are left, and a walk that several events share does them: it is
+    the one that walks, or waits for it."""
 
 
 RETENTION = 400 * 24 * 3600

@@ -10,7 +10,7 @@ from directory.documents import MembershipChange, MemberType, Model
 from directory.store import Query, Store, Unreadable
 
 GROUPS_PER_MESSAGE = 7_000
-"""An id takes 29 bytes, and a message holds 255 KB."""
+"""With the events of a shared walk: an id takes 29 bytes, and a message holds 255 KB."""
 
 UNREADABLE = 10
 """Documents that an event names as unreadable."""
@@ -51,11 +51,21 @@ class Cursor(Model):
     unreadable: tuple[str, ...] = ()
     """Stored documents (their ids) that could not be read, and whose users were left as they are;
     the first UNREADABLE of them."""
+    turn: str | None = None
+    """Of an event that leaves its groups to a shared walk (`reconciler.shared_walk`): the event
+    after which its turn may have come, itself at first. With `groups`, it is the one that walks."""
+    along: tuple[str, ...] = ()
+    """The other events (ULIDs) whose groups it walks."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is a shared walk on its way."""
+        return self.turn is not None and bool(self.groups)
 
     @property
     def too_large(self) -> bool:
         """Whether no message holds it: it names thousands of nested groups."""
-        return len(self.groups) > GROUPS_PER_MESSAGE
+        return len(self.groups) + len(self.along) > GROUPS_PER_MESSAGE
 
     def without(self, errors: Iterable[Unreadable]) -> "Cursor":
         """Where some users were left out because of these."""

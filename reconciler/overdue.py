@@ -121,6 +121,7 @@ class Overdue:
             shares = await asyncio.gather(*(self._share(one) for one in together))
             for one, share in zip(together, shares, strict=True):
                 completed += share.completed
+                turns.add(_Waiting(one.tenant_id, id, cursor) for id, cursor in share.others)
                 if share.rest is not None:
                     turns.add([replace(one, cursor=share.rest)])
         current().measures["applied_by_timer"] = completed

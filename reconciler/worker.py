@@ -5,6 +5,7 @@ from what is true when the message is handled. So a message may come twice, late
 and a crash at any point means that a redelivery does the same again.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from directory.store import (
     Update,
     member,
 )
+from reconciler import shared_walk
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
 from reconciler.recomputation import PAGE, AccessRecords, Committed
@@ -65,10 +67,13 @@ type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Share:
     """What came of one message's share of an event. `completed`: the event is done now, and was
-    not before. `rest` is the cursor from which the work goes on; None: nothing is left."""
+    not before. `rest` is the cursor from which the work goes on; None: nothing is left, or another
+    event's work includes it. `others` are shares of the same tenant's events (their ULIDs and
+    cursors) that can be done now; the last one only once the others are sure to be done."""
 
     completed: bool = False
     rest: dict[str, Any] | None = None
+    others: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 class Reconciler:
@@ -107,12 +112,16 @@ class Reconciler:
         *,
         last_attempt: bool = False,
     ) -> None:
-        """Do what one message of an event asks for, and send the next message where the event
+        """Do what one message of an event asks for, and send the next messages where the event
         takes more. Raises what `work` raises, and QueueError: the message must be delivered
         again."""
         share = await self.work(tenant_id, event, cursor, last_attempt=last_attempt)
         if share.rest is not None:
             await self._submit(tenant_id, event, share.rest)
+        if share.others:
+            *first, last = share.others
+            await asyncio.gather(*(self._submit(tenant_id, *other) for other in first))
+            await self._submit(tenant_id, *last)
 
     async def work(
         self,
@@ -136,29 +145,55 @@ class Reconciler:
             if last_attempt:
                 await self._fail(tenant_id, event, error)
             raise
-        current().outcome = "done" if share.rest is None else "goes on"
+        current().outcome = "goes on" if share.rest or share.others else "done"
         return share
 
     async def _work(self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None) -> Share:
+        at = None if cursor is None else Cursor.model_validate(cursor)
         stored = await self._open(tenant_id, ulid)
         if stored is None:
-            return Share()
+            # Done while it walked for others, who must not wait for it.
+            leads = at is not None and at.leads
+            return _share(
+                await shared_walk.next_turn(self._store, tenant_id, ulid) if leads else []
+            )
         event = Event.from_document(stored.document)
         current().request_id = event.request_id
         with span("reconcile", "consumer", parent=event.traceparent, event=event.event_id):
-            rest = await self._apply(event, cursor)
+            if at is not None and at.turn is not None:
+                if at.leads or (event.progress is not None and event.progress.waits):
+                    return await self._walk_for_others(event, at)
+                at = None  # it waits no more, and nobody says that its groups are walked
+            rest = await self._apply(event, at)
         return Share(completed=rest is None, rest=None if rest is None else rest.to_json())
 
-    async def _apply(self, event: Event, cursor: dict[str, Any] | None) -> Cursor | None:
+    async def _walk_for_others(self, event: Event, at: Cursor) -> Share:
+        """The next piece of a shared walk, if it is this event's turn."""
+        rest: Cursor | None
+        if at.leads:
+            rest = await self._recompute_share(event, at)
+            if rest.exhausted:
+                return _share(await shared_walk.ended(self._store, event, rest))
+        else:
+            rest = await shared_walk.begun(self._store, event)
+            if rest is None:
+                return Share()
+        rest = await self._measured(event, rest, len(at.groups))
+        await self._report(event, rest)
+        return Share(rest=rest.to_json())
+
+    async def _apply(self, event: Event, cursor: Cursor | None) -> Cursor | None:
         if cursor is None:
             await self._finish_memberships(event)
         if await self._superseded(event):
             await self._complete(event)
             return None
-        start = first_cursor(event) if cursor is None else Cursor.model_validate(cursor)
-        rest = await self._recompute_pages(event, start)
-        while rest.too_large and not rest.exhausted:
-            rest = await self._recompute_pages(event, rest)
+        start = cursor or first_cursor(event)
+        rest = await self._recompute_share(event, start, begins=cursor is None)
+        if cursor is None and shared_walk.is_for_sharing(event, rest):
+            rest = Cursor(turn=event.event_id)
+            await self._report(event, rest)
+            return rest
         if rest.exhausted:
             swept = await self._sweep(event)
             if swept < EDGES_PER_MESSAGE:
@@ -205,24 +240,34 @@ class Reconciler:
         if done.unreadable:
             raise done.unreadable[0]
 
-    async def _recompute_pages(self, event: Event, cursor: Cursor) -> Cursor:
-        committed: list[Committed] = []
-        for _ in range(PAGES_PER_MESSAGE):
-            if cursor.exhausted:
-                break
-            users, cursor = await touched(self._store, event, cursor, PAGE)
-            if cursor.exhausted and len(users) <= FEW:
-                try:
-                    await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
-                except Unreadable as error:
-                    cursor = cursor.without((error,))
-                break
-            done = await self._records.recompute(event.tenant_id, users, event.event_id)
-            committed += done.committed
-            cursor = cursor.without(done.unreadable)
-        if committed:
-            await self._publish(committed)
+    async def _recompute_share(
+        self, event: Event, cursor: Cursor, *, begins: bool = False
+    ) -> Cursor:
+        """What one message does: some pages, or as many as it takes for a message to hold the
+        rest. An event that `begins` stops where a shared walk does the rest."""
+        cursor = await self._recompute_pages(event, cursor, begins)
+        while cursor.too_large and not cursor.exhausted:
+            cursor = await self._recompute_pages(event, cursor, begins)
         return cursor
+
+    async def _recompute_pages(self, event: Event, cursor: Cursor, begins: bool) -> Cursor:
+        """The users of several groups share pages: a group may have few, or none."""
+        users: dict[str, None] = {}
+        for _ in range(PAGES_PER_MESSAGE):
+            if cursor.exhausted or (begins and shared_walk.is_for_sharing(event, cursor)):
+                break
+            found, cursor = await touched(self._store, event, cursor, PAGE)
+            users |= dict.fromkeys(found)
+        if cursor.exhausted and len(users) <= FEW:
+            try:
+                await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+            except Unreadable as error:
+                cursor = cursor.without((error,))
+            return cursor
+        done = await self._records.recompute(event.tenant_id, users, event.event_id)
+        if done.committed:
+            await self._publish(done.committed)
+        return cursor.without(done.unreadable)
 
     async def _sweep(self, event: Event) -> int:
         """Remove edges that lead nowhere, now that nobody is left to be found along them."""
@@ -281,10 +326,16 @@ class Reconciler:
 
     async def _report(self, event: Event, cursor: Cursor) -> None:
         """Show on the event how far it is."""
-        at = _timestamp(self._now())
-        progress = Assign(("progress",), {"done": cursor.done, "total": cursor.total, "at": at})
+        shown: dict[str, Any] = {
+            "done": cursor.done,
+            "total": cursor.total,
+            "at": _timestamp(self._now()),
+        }
+        if cursor.turn is not None:
+            shown["waits"] = True
+        change = Assign(("progress",), shown)
         with suppress(NotFound):
-            await self._store.batch(event.tenant_id, [Update(event.document_id, (progress,))])
+            await self._store.batch(event.tenant_id, [Update(event.document_id, (change,))])
 
     async def _end(self, event: Event, unreadable: Sequence[str]) -> None:
         """Everybody is done who can be: where something could not be read, the event failed, so
@@ -339,6 +390,10 @@ class Reconciler:
             except (NotFound, PreconditionFailed):
                 continue
             return
+
+
+def _share(others: Iterable[tuple[str, Cursor]]) -> Share:
+    return Share(others=tuple((event, cursor.to_json()) for event, cursor in others))
 
 
 def _timestamp(moment: datetime) -> str:

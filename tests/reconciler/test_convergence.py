@@ -37,10 +37,18 @@ async def populate(world: World) -> None:
     await world.settled()
 
 
+async def make_circle(world: World) -> None:
+    """Events that share a walk."""
+    await world.change_members("g1", ["g2"])
+    await world.change_members("g2", ["g0", "u3"])
+    await world.put_mapping("g2", ["role:Editor"])
+
+
 EVENTS: dict[str, Callable[[World], Awaitable[None]]] = {
     "large membership change": lambda w: w.intend_members("g1", USERS[3:], USERS[:1]),
     "mapping": lambda w: w.put_mapping("g0", ["role:Editor"]),
     "nested group removed": lambda w: w.change_members("g0", removed=["g1"]),
+    "circle of groups": make_circle,
     "first record": lambda w: w.put_user("u9"),
     "user deleted": lambda w: w.delete_user("u1"),
     "group deleted": lambda w: w.delete_group("g1"),

@@ -44,7 +44,7 @@ from directory.store import (
     Upsert,
 )
 from directory.tenants import TENANT_ID, Policy, Tenant
-from reconciler import recomputation, worker
+from reconciler import recomputation, shared_walk, worker
 from reconciler.recomputation import Committed
 from reconciler.worker import Reconciler
 from tests.reconciler.places import PLACES, Place
@@ -382,6 +382,7 @@ def small_pieces() -> Iterator[None]:
         patch.setattr(worker, "PAGES_PER_MESSAGE", 2)
         patch.setattr(worker, "EDGES_PER_MESSAGE", 3)
         patch.setattr(recomputation, "PAGE", 2)
+        patch.setattr(shared_walk, "GROUPS_ALONE", 1)
         patch.setattr(recomputation, "BACKOFF", 0.002)
         yield
 

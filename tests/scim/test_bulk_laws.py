@@ -280,3 +280,32 @@ async def test_twice_the_references_cost_at_most_twice_and_a_half(tmp_path: Path
         once = min([await spent(f"once{n}", 28) for n in range(3)])
         twice = min([await spent(f"twice{n}", 40) for n in range(3)])
         assert twice <= 2.5 * once
+
+
+@pytest.mark.parametrize(("once", "twice", "references"), [(100, 200, 1), (28, 40, None)])
+async def test_twice_the_memberships_cost_at_most_twice_and_a_half_to_reconcile(
+    once: int, twice: int, references: int | None, tmp_path: Path
+) -> None:
+    """Processor time of circles of groups with one reference each, or to all of them."""
+    async with running(tmp_path) as environment:
+
+        async def spent(name: str, size: int) -> float:
+            reach = range(1, (references or size) + 1)
+            circle = [
+                post(
+                    "/Groups",
+                    f"{name}{i}",
+                    group(f"{name} {i}", [f"bulkId:{name}{(i + step) % size}" for step in reach]),
+                )
+                for i in range(size)
+            ]
+            results = await process(environment.client, *circle)
+            assert {result["status"] for result in results} == {"201"}
+            before = time.process_time()
+            await environment.settle()
+            return time.process_time() - before
+
+        await spent("warm", 20)
+        small = min([await spent(f"once{n}", once) for n in range(3)])
+        large = min([await spent(f"twice{n}", twice) for n in range(3)])
+        assert large <= 2.5 * small

@@ -1,0 +1,156 @@
+"""Events about groups inside groups share a walk: each group is walked once for all that wait, and
+every one of them is answered by reading that began after it came."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from administration.replay import Replay
+from directory.condition import Compare
+from directory.documents import event_id
+from directory.store import Assign, Query, Update
+from reconciler import shared_walk
+from reconciler.expansion import Cursor
+from reconciler.overdue import Overdue
+from reconciler.worker import Reconciler
+from tests.reconciler.world import TENANT, Hooked, World
+
+LATER = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+async def circle(world: World, size: int) -> None:
+    """Groups that contain the next one, the last one the first, each with a user; the first is
+    mapped. All of it is still to be reconciled."""
+    for n in range(size):
+        await world.put_group(f"g{n}")
+        await world.put_user(f"u{n}")
+        await world.change_members(f"g{n}", [f"u{n}"])
+    await world.put_mapping("g0", ["role:Reader"])
+    await world.drain()
+    for n in range(size):
+        await world.change_members(f"g{n}", [f"g{(n + 1) % size}"])
+
+
+class Walks:
+    """Counts how often the members of each group are asked for."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    async def __call__(self, method: str, asked: tuple[Any, ...]) -> None:
+        query = asked[1] if method == "query" else None
+        if isinstance(query, Query) and query.type == "Membership":
+            where = query.where
+            if isinstance(where, Compare) and where.path == ("groupId",):
+                self.of[str(where.value)] += 1
+
+
+async def test_a_circle_is_walked_once_for_all_events(world: World) -> None:
+    size = 20
+    await circle(world, size)
+    walks = Walks()
+    await world.drain(world.reconciler(Hooked(world.store, walks)))
+    await world.settled()
+    # The first messages walk a few groups of their own; then there is one walk.
+    assert walks.of.total() <= size * (shared_walk.GROUPS_ALONE + 2)
+
+
+async def test_who_comes_during_a_walk_waits_for_the_next_one(world: World) -> None:
+    await circle(world, 16)
+    reconciler = world.reconciler()
+    while not any(cursor and Cursor.model_validate(cursor).leads for _, cursor in world.queue):
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+    await world.put_group("top")
+    await world.put_mapping("top", ["role:Owner"])
+    await world.change_members("top", ["g7"])
+    came = world.queue[-1][0]
+    await reconciler.handle(TENANT, *world.queue.pop(-1))
+    waiting = world.queue.pop(-1)
+    assert waiting == (came, {"turn": came})
+    await reconciler.handle(TENANT, *waiting)
+    assert (await world.event(came))["state"] == "pending"
+    assert came not in {event for event, _ in world.queue}, "it has no message while it waits"
+    await world.drain()
+    await world.settled()
+    assert (await world.held())["u3"] == (True, frozenset({"role:Owner", "role:Reader"}))
+
+
+async def test_an_event_that_is_done_while_it_walks_for_others_leaves_nobody_waiting(
+    world: World,
+) -> None:
+    await circle(world, 16)
+    reconciler = world.reconciler()
+    while not (cursor := world.queue[0][1]) or not Cursor.model_validate(cursor).leads:
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+    await reconciler.handle(TENANT, world.queue[0][0], {"exhausted": True})
+    assert (await world.event(world.queue[0][0]))["state"] == "done"
+    await world.drain()
+    await world.settled()
+
+
+async def test_the_timer_alone_walks_for_all(world: World) -> None:
+    """The queue is away, and each run is another process that has time for little."""
+
+    async def no_queue(*_: Any) -> None:
+        raise AssertionError("nothing may depend on the queue")
+
+    await circle(world, 12)
+    world.queue.clear()
+    runs = 0
+    while {event["state"] for event in await world.documents("Event")} != {"done"}:
+        runs += 1
+        assert runs < 100
+        seconds = iter(range(1000))
+        timer = Overdue(
+            world.store,
+            Reconciler(world.store, no_queue, world.publish, world.now),
+            lambda: LATER,
+            after_seconds=120.0,
+            attempts=10,
+            clock=lambda: float(next(seconds)),  # noqa: B023 (used within its run)
+        )
+        await timer.apply(seconds=3)
+    assert runs > 1
+    await world.settled()
+
+
+async def test_what_was_replayed_does_not_wait_for_a_walk_that_knew_it_before(
+    world: World,
+) -> None:
+    """It begins anew, with the users that it names."""
+    await circle(world, 12)
+    (event, _), *_ = world.queue
+    await world.reconciler().handle(TENANT, *world.queue[0])
+    assert (await world.event(event))["progress"]["waits"]
+    failed = (Assign(("state",), "failed"), Assign(("reason",), "Test"), Assign(("resume",), {}))
+    await world.store.batch(TENANT, [Update(event_id(event), failed)])
+    sent: list[Any] = []
+
+    class Queue:
+        async def send(self, messages: Any) -> None:
+            sent.extend(messages)
+
+        async def list_dead_letters(self, *_: Any) -> list[Any]:
+            return []
+
+    queue: Any = Queue()
+    assert (await Replay(world.store, queue, queue, now=world.now).one(event)).events == 1
+    assert not {"progress", "resume", "reason"} & (await world.event(event)).keys()
+
+
+async def test_what_could_not_be_read_stays_with_its_event(world: World) -> None:
+    """The users that an event names are its own work, and so is what could not be read of them."""
+    await circle(world, 12)
+    await world.put_user("u98")
+    await world.put_user("u99")
+    await world.drain()
+    await world.change_members("g3", ["u98", "u99"])
+    await world.change_members("g3", [], ["g4"])
+    await world.drain()
+    await world.store.batch(TENANT, [Update("user:u98", (Assign(("resource",), 7),))])
+    await world.change_members("g3", ["g4"], ["u98", "u99"])
+    ((event, _),) = world.queue
+    await world.drain()
+    failed = await world.event(event)
+    assert (failed["state"], "user:u98" in failed["reason"]) == ("failed", True)
+    assert (await world.held())["u99"] == (False, frozenset())
