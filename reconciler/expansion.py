@@ -53,7 +53,8 @@ class Cursor(Model):
     the first UNREADABLE of them."""
     turn: str | None = None
     """Of an event that leaves its groups to a shared walk (`reconciler.shared_walk`): the event
-    after which its turn may have come, itself at first. With `groups`, it is the one that walks."""
+    whose walk ended before its turn may have come, or itself. With `groups`, it is the one that
+    walks."""
     along: tuple[str, ...] = ()
     """The other events (ULIDs) whose groups it walks."""
 

@@ -161,11 +161,8 @@ class Reconciler:
         current().request_id = event.request_id
         with span("reconcile", "consumer", parent=event.traceparent, event=event.event_id):
             if at is not None and at.turn is not None:
-                if at.leads or (event.progress is not None and event.progress.waits):
-                    return await self._walk_for_others(event, at)
-                at = None  # it waits no more, and nobody says that its groups are walked
-            rest = await self._apply(event, at)
-        return Share(completed=rest is None, rest=None if rest is None else rest.to_json())
+                return await self._walk_for_others(event, at)
+            return await self._apply(event, at)
 
     async def _walk_for_others(self, event: Event, at: Cursor) -> Share:
         """The next piece of a shared walk, if it is this event's turn."""
@@ -182,28 +179,28 @@ class Reconciler:
         await self._report(event, rest)
         return Share(rest=rest.to_json())
 
-    async def _apply(self, event: Event, cursor: Cursor | None) -> Cursor | None:
+    async def _apply(self, event: Event, cursor: Cursor | None) -> Share:
         if cursor is None:
             await self._finish_memberships(event)
         if await self._superseded(event):
             await self._complete(event)
-            return None
+            return Share(completed=True)
         start = cursor or first_cursor(event)
         rest = await self._recompute_share(event, start, begins=cursor is None)
         if cursor is None and shared_walk.is_for_sharing(event, rest):
-            rest = Cursor(turn=event.event_id)
-            await self._report(event, rest)
-            return rest
+            waits = Cursor(turn=event.event_id)
+            await self._report(event, waits)
+            return await self._walk_for_others(event, waits)
         if rest.exhausted:
             swept = await self._sweep(event)
             if swept < EDGES_PER_MESSAGE:
                 await self._remove_mapping(event)
                 await self._end(event, rest.unreadable)
-                return None
+                return Share(completed=True)
             rest = rest.model_copy(update={"swept": rest.swept + swept})
         rest = await self._measured(event, rest, 0 if cursor is None else len(start.groups))
         await self._report(event, rest)
-        return rest
+        return Share(rest=rest.to_json())
 
     async def _open(self, tenant_id: str, ulid: str) -> Stored | None:
         """The event, unless there is nothing left to do for it; one that cannot be read is not

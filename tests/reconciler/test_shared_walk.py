@@ -65,9 +65,6 @@ async def test_who_comes_during_a_walk_waits_for_the_next_one(world: World) -> N
     await world.change_members("top", ["g7"])
     came = world.queue[-1][0]
     await reconciler.handle(TENANT, *world.queue.pop(-1))
-    waiting = world.queue.pop(-1)
-    assert waiting == (came, {"turn": came})
-    await reconciler.handle(TENANT, *waiting)
     assert (await world.event(came))["state"] == "pending"
     assert came not in {event for event, _ in world.queue}, "it has no message while it waits"
     await world.drain()
@@ -154,3 +151,27 @@ async def test_what_could_not_be_read_stays_with_its_event(world: World) -> None
     failed = await world.event(event)
     assert (failed["state"], "user:u98" in failed["reason"]) == ("failed", True)
     assert (await world.held())["u99"] == (False, frozenset())
+
+
+async def test_groups_that_do_not_lead_to_each_other_share_a_walk_too(world: World) -> None:
+    """Three chains: while one is walked, the other two wait, and then one walks for both."""
+    for chain in "abc":
+        for n in range(7):
+            await world.put_group(f"{chain}{n}")
+        for n in range(1, 6):
+            await world.change_members(f"{chain}{n}", [f"{chain}{n + 1}"])
+        await world.put_user(f"u{chain}")
+        await world.change_members(f"{chain}6", [f"u{chain}"])
+        await world.put_mapping(f"{chain}0", [f"role:{chain}"])
+    await world.drain()
+    for chain in "abc":
+        await world.change_members(f"{chain}0", [f"{chain}1"])
+    walks = [event for event, _ in world.queue]
+    reconciler = world.reconciler()
+    while not any(cursor and cursor.get("along") for _, cursor in world.queue):
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+    assert [(e, c["along"]) for e, c in world.queue if c and "along" in c] == [
+        (walks[1], [walks[2]])
+    ]
+    await world.drain()
+    await world.settled()
