@@ -65,10 +65,10 @@ async def begun(store: Store, event: Event) -> Cursor | None:
         other = Event.from_document(stored.document)
         if other.event_id == event.event_id:
             continue
-        more = groups | dict.fromkeys(first_cursor(other).groups)
-        if len(more) > STARTS or len(along) == EVENTS:
+        more = [group for group in first_cursor(other).groups if group not in groups]
+        if len(groups) + len(more) > STARTS or len(along) == EVENTS:
             break
-        groups = more
+        groups |= dict.fromkeys(more)
         along.append(other.event_id)
     return Cursor(
         position=len(changed(event)) if event.scope == "members" else 0,
