@@ -37,6 +37,8 @@ from directory.store import (
     Replace,
     Stored,
     TooLarge,
+    Unreadable,
+    member,
 )
 from scim.protocol.errors import ScimError
 from scim.protocol.validation import normalise
@@ -48,7 +50,9 @@ CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=1000), NOT_BLANK]
-type Outcome = Literal["new", "updated", "unchanged"]
+type Outcome = Literal["new", "updated", "unchanged", "unreadable"]
+"""Of a group; `unreadable`: what is stored of it cannot be read, so it was not imported."""
+OUTCOMES: tuple[Outcome, ...] = Outcome.__value__.__args__
 
 
 class ImportEntry(Model):
@@ -132,7 +136,8 @@ class GroupImport(Administration):
     ) -> list[ImportedGroup]:
         """Import a file in bounded batches, or say what that would do. What stands in the way of
         one group (an entitlement that the catalog lacks, unless it is `coming` into it; a value
-        that no group can have) refuses the file before anything is written. Raises
+        that no group can have) refuses the file before anything is written. A group that is stored
+        and cannot be read is left as it is, and all others are imported. Raises
         AdministrationError, StoreError."""
         wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
         await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
@@ -185,23 +190,34 @@ class GroupImport(Administration):
         store = self.service.store
         keys = [self._key(resource) for _, resource in entries]
         reserved = await store.read_many(self.tenant_id, keys)
-        owners = [
-            Key.from_document(reserved[key].document).resource_id if key in reserved else None
-            for key in keys
-        ]
+        owners = [member(reserved[key], "resourceId") if key in reserved else None for key in keys]
         ids = [f(owner) for owner in owners if owner for f in (group_id, mapping_id)]
         found = await store.read_many(self.tenant_id, ids) if ids else {}
         plans = []
-        for (entry, resource), owner in zip(entries, owners, strict=True):
-            group = found.get(group_id(owner)) if owner else None
-            if owner is None or group is None:
-                plans.append(await self._new(entry, resource))
-            else:
-                plan = self._existing(entry, resource, group, found.get(mapping_id(owner)))
-                if "entitlements" in plan.report.changed:
-                    await refuse_too_many(store, self.tenant_id, owner, entry.entitlements or ())
-                plans.append(plan)
+        for (entry, resource), key, owner in zip(entries, keys, owners, strict=True):
+            try:
+                if key in reserved:
+                    Key.from_document(reserved[key].document)
+                plans.append(await self._planned(entry, resource, owner, found))
+            except Unreadable:  # the store has told in the log what it is
+                plans.append(_Plan(_unreadable(entry, owner)))
         return plans
+
+    async def _planned(
+        self,
+        entry: ImportEntry,
+        resource: dict[str, Any],
+        owner: str | None,
+        found: dict[str, Stored],
+    ) -> _Plan:
+        group = found.get(group_id(owner)) if owner else None
+        if owner is None or group is None:
+            return await self._new(entry, resource)
+        plan = self._existing(entry, resource, group, found.get(mapping_id(owner)))
+        if "entitlements" in plan.report.changed:
+            wanted = entry.entitlements or ()
+            await refuse_too_many(self.service.store, self.tenant_id, owner, wanted)
+        return plan
 
     def _key(self, resource: dict[str, Any]) -> str:
         """Document id of the reservation of the group's externalId."""
@@ -281,6 +297,15 @@ class GroupImport(Administration):
             changed_at=event.at,
             event_id=event.event_id,
         )
+
+
+def _unreadable(entry: ImportEntry, owner: str | None) -> ImportedGroup:
+    return ImportedGroup(
+        external_id=entry.external_id,
+        display_name=entry.display_name,
+        group_id=owner,
+        outcome="unreadable",
+    )
 
 
 def _as_told_before(report: ImportedGroup) -> ImportedGroup:

@@ -203,4 +203,4 @@ def _groups(file: TenantFile) -> tuple[ImportFile, tuple[str, ...]]:
 
 
 def _differ(groups: list[ImportedGroup]) -> bool:
-    return any(group.outcome != "unchanged" for group in groups)
+    return any(group.outcome in ("new", "updated") for group in groups)

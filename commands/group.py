@@ -7,7 +7,7 @@ import typer
 
 import wiring
 from administration import tenants
-from administration.group_import import GroupImport, ImportedGroup, parse_import
+from administration.group_import import OUTCOMES, GroupImport, ImportedGroup, parse_import
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from commands.output import AsJson, DataFile, DryRun, TenantId, begun_here, run, show
@@ -59,11 +59,15 @@ def group_import(
 
     rows = [group.model_dump(mode="json", by_alias=True) for group in run(load)]
     counts = Counter(row["outcome"] for row in rows)
-    summary = {outcome: counts[outcome] for outcome in ("new", "updated", "unchanged")}
+    summary = {outcome: counts[outcome] for outcome in OUTCOMES}
     if as_json:
         show({**summary, "groups": rows}, as_json, ())
         return
-    changed = [row | {"changed": ", ".join(row["changed"])} for row in rows if row["changed"]]
+    changed = [
+        row | {"changed": ", ".join(row["changed"])}
+        for row in rows
+        if row["outcome"] != "unchanged"
+    ]
     title = ", ".join(f"{count} {outcome}" for outcome, count in summary.items())
     show(changed, as_json, ("outcome", "displayName", "externalId", "changed"), title)
 

@@ -14,6 +14,7 @@ from administration import tenants
 from administration.checking import Finding, TenantCheck
 from administration.demo import FILE, prepare_demo
 from administration.directories import Directories, claim_directory
+from administration.group_import import OUTCOMES
 from administration.tenant_file import export_tenant, parse_tenant_file
 from administration.tenant_import import TenantImport, TenantImported
 from administration.tenants import AdministrationError, Tenancy
@@ -317,9 +318,7 @@ def _show_import(report: TenantImported) -> None:
         },
         {
             "what": "groups with mappings",
-            "outcome": ", ".join(
-                f"{groups[outcome]} {outcome}" for outcome in ("new", "updated", "unchanged")
-            ),
+            "outcome": ", ".join(f"{groups[outcome]} {outcome}" for outcome in OUTCOMES),
         },
     ]
     show(rows, as_json=False, columns=("what", "outcome"))

@@ -165,7 +165,8 @@ class ImportedGroup(Answer):
     display_name: str
     group_id: str | None
     """null: it would be new."""
-    outcome: Literal["new", "updated", "unchanged"]
+    outcome: Literal["new", "updated", "unchanged", "unreadable"]
+    """unreadable: what is stored of it cannot be read, so it was left as it is."""
     changed: tuple[str, ...]
 
 

@@ -10,7 +10,7 @@ from administration.group_import import GroupImport, ImportedGroup, parse_import
 from administration.reading.groups import GroupOverview, list_groups
 from administration.tenants import AdministrationError
 from directory.reading import every
-from directory.store import Query
+from directory.store import Assign, Query, Update
 from scim.writing import Service
 from tests.environment import TENANT, Environment
 from tests.reconciler.world import Hooked
@@ -203,3 +203,27 @@ async def test_many_groups_take_bounded_batches(environment: Environment) -> Non
         f"/Groups/{first.group_id}", json=patch(operation("Replace", "displayName", "Group 0"))
     )
     assert (await seen(environment))["e-0"].status == "Active"
+
+
+@pytest.mark.parametrize("damaged", ["group", "mapping", "key"])
+async def test_a_group_that_cannot_be_read_is_named_and_the_others_are_imported(
+    environment: Environment, damaged: str
+) -> None:
+    one = [{"kind": "role", "key": "owner"}]
+    groups = [{"externalId": f"e-{n}", "displayName": f"{n}", "entitlements": one} for n in "ab"]
+    await load(environment, {"groups": groups})
+    store = environment.application.store
+    attribute = {"group": "resource", "mapping": "version", "key": "digest"}[damaged]
+    for id in await documents(environment):
+        stored = (await store.read(TENANT, id)).document
+        about = stored.get("groupId") or stored.get("resourceId") or id.removeprefix("group:")
+        if id.startswith(f"{damaged}:") and about == (await seen(environment))["e-a"].group_id:
+            await store.batch(TENANT, [Update(id, (Assign((attribute,), {}),))])
+            break
+    more = [{**group, "entitlements": []} for group in groups]
+    more.append({"externalId": "e-c", "displayName": "c", "entitlements": one})
+    assert await load(environment, {"groups": more}) == [
+        ("e-a", "unreadable"),
+        ("e-b", "updated", "entitlements"),
+        ("e-c", "new", "externalId", "displayName", "entitlements"),
+    ]
