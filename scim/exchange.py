@@ -6,6 +6,7 @@ from typing import Any
 
 from directory.tenants import Tenant
 from scim.protocol.errors import Forbidden
+from scim.protocol.work import Work
 from trust.caller import Caller
 
 BASES = ("/scim/v2", "/scim")
@@ -21,7 +22,8 @@ class Request:
     """One request of a proven caller.
 
     `base_url` is the SCIM base that the client used, without a trailing slash. `parameters` are
-    the query's, the last of equal names. `body` is parsed JSON, None where there is none.
+    the query's, the last of equal names. `body` is parsed JSON, None where there is none, and
+    `size` how many bytes it had. `work` is what the request may cost.
     """
 
     caller: Caller
@@ -31,6 +33,8 @@ class Request:
     if_match: str | None = None
     if_none_match: str | None = None
     body: Any = None
+    size: int = 0
+    work: Work = field(default_factory=Work, compare=False)
 
     @property
     def tenant(self) -> Tenant:

@@ -32,6 +32,7 @@ from directory.store import (
     Unavailable,
     Update,
 )
+from scim.computing import apart, compute
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
 from scim.membership import PAGE, Delta, delta
@@ -40,7 +41,8 @@ from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
 from scim.protocol.representation import Projection
-from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
+from scim.protocol.work import Work
 from scim.reservations import reserve
 from scim.resources import Resources
 from scim.selection import Selection
@@ -59,8 +61,7 @@ class Groups(Resources):
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
-        normal = normalise(self.type, body)
+        normal, members = await self._normal(request)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
         resource = {**normal.resource, "id": resource_id}
@@ -72,8 +73,8 @@ class Groups(Resources):
         document = self.document(base, resource, self.stamp())
 
         async def attempt() -> Answer:
-            steps = [AddMembers(tuple(members or ()))]
-            changes = await delta(self.service.store, tenant_id, resource_id, steps)
+            steps = [AddMembers(members)]
+            changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
             stored = await self._write(request, None, document, event, changes)
@@ -87,11 +88,10 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
-        normal = normalise(self.type, body)
-        steps = [ReplaceMembers(tuple(members or ()))]
+        normal, members = await self._normal(request)
+        steps = [ReplaceMembers(members)]
 
-        def change(resource: dict[str, Any]) -> Changed:
+        def change(resource: dict[str, Any], _: Work) -> Changed:
             return replacement(self.type, resource, normal)
 
         stored = await self._change(request, resource_id, "replace", change, steps)
@@ -103,16 +103,30 @@ class Groups(Resources):
         group where the request asks for `attributes`."""
         request.require_provisioning()
         projection = self.projection(request)
-        others, steps = split(self.type, entra.operations(request.body))
+        others, steps = await compute(
+            request.tenant.tenant_id,
+            request.work,
+            request.size,
+            lambda work: split(self.type, entra.operations(request.body), work),
+        )
 
-        def change(resource: dict[str, Any]) -> Changed:
-            return patch.apply(self.type, resource, others)
+        def change(resource: dict[str, Any], work: Work) -> Changed:
+            return patch.apply(self.type, resource, others, work)
 
         stored = await self._change(request, resource_id, "patch", change, steps)
         if "attributes" not in request.parameters:
             return Answer(204, None, self.headers(request, stored))
         (answer,) = await self.present(request, [stored], projection)
         return Answer(200, answer, self.headers(request, stored))
+
+    async def _normal(self, request: Request) -> tuple[Normalised, tuple[str, ...]]:
+        """The resource in the body of a POST or PUT, and the ids of its members."""
+
+        def read() -> tuple[Normalised, tuple[str, ...]]:
+            body, members = members_of(entra.resource(request.body))
+            return normalise(self.type, body), members or ()
+
+        return await apart(request.tenant.tenant_id, request.size, read)
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """A group belongs to the connection that provisioned it first (product, section 2)."""
@@ -130,7 +144,7 @@ class Groups(Resources):
         request: Request,
         resource_id: str,
         operation: Literal["replace", "patch"],
-        change: Callable[[dict[str, Any]], Changed],
+        change: Callable[[dict[str, Any], Work], Changed],
         steps: Sequence[MemberStep],
     ) -> Stored:
         tenant_id = request.tenant.tenant_id
@@ -139,8 +153,8 @@ class Groups(Resources):
             stored = await self._settled(request, resource_id)
             self.check_owner(request, stored)
             self.check_version(request, stored)
-            patched = change(stored.document["resource"])
-            changes = await delta(self.service.store, tenant_id, resource_id, steps)
+            patched = await self.changed(request, stored, change)
+            changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
             event = self._event(
                 request, operation, resource_id, patched.changed, patched.ignored, changes
             )

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
+from scim.computing import apart
 from scim.counting import RequestCounter
 from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
 from scim.failure import failed, too_many_requests
@@ -104,6 +105,10 @@ class _Application:
             current().tenant_id = caller.tenant.tenant_id
             if seconds := self._rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
+            body, size = None, 0
+            if http.method in ("POST", "PUT", "PATCH"):
+                content = await _content(http)
+                body, size = await _body(caller.tenant.tenant_id, content), len(content)
             request = Request(
                 caller=caller,
                 request_id=request_id(),
@@ -111,7 +116,8 @@ class _Application:
                 parameters=_parameters(http),
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
-                body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
+                body=body,
+                size=size,
             )
             return _response(await use_case(request, http.path_params))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
@@ -186,8 +192,8 @@ def _parameters(http: HttpRequest) -> dict[str, str]:
     return check_lengths(dict(parse_qsl(query, keep_blank_values=True)))
 
 
-async def _body(http: HttpRequest) -> Any:
-    """The body as JSON. Raises PayloadTooLarge, InvalidSyntax."""
+async def _content(http: HttpRequest) -> bytes:
+    """The body as it was sent. Raises PayloadTooLarge, InvalidSyntax where there is none."""
     length = http.headers.get("content-length", "")
     if length.isdigit() and int(length) > BODY_BYTES:
         raise _too_large()
@@ -201,8 +207,17 @@ async def _body(http: HttpRequest) -> Any:
             "The request has no body. Send a JSON object with a Content-Length header; a body in "
             "chunks without a length does not arrive."
         )
+    return bytes(body)
+
+
+async def _body(tenant_id: str, content: bytes) -> Any:
+    """The body as JSON. Raises InvalidSyntax."""
+    return await apart(tenant_id, len(content), lambda: _parsed(content))
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        content = orjson.loads(bytes(body))
+        content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidSyntax(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column "

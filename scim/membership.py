@@ -1,12 +1,13 @@
 """What a request about members changes: from steps to the memberships that come and go."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from directory.condition import Compare, matches
 from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
+from scim.computing import compute
 from scim.protocol.errors import PayloadTooLarge
 from scim.protocol.members import (
     AddMembers,
@@ -15,6 +16,7 @@ from scim.protocol.members import (
     RemoveMembersWhere,
     ReplaceMembers,
 )
+from scim.protocol.work import Work, comparisons
 
 PAGE = 1000
 MEMBERS_LIMIT = 50_000
@@ -37,12 +39,14 @@ class Delta:
         return len(self.added) + len(self.removed)
 
 
-async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[MemberStep]) -> Delta:
-    """What the steps, in order, change in a group.
+async def delta(
+    store: Store, tenant_id: str, group: str, steps: Sequence[MemberStep], work: Work
+) -> Delta:
+    """What the steps, in order, change in a group; `work` is what they may cost.
 
     Reads the memberships and members that the steps name, in one round trip; all memberships of
     the group only where a step speaks of all of them. Raises PayloadTooLarge, before anything is
-    read where the steps name too many.
+    read where the steps name too many, and before anything is compared where that is too much.
     """
     named = list(dict.fromkeys(_named(steps)))
     _check_size(len(named), "names", "members")
@@ -51,8 +55,19 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
     types, current = await _look_up(store, tenant_id, group, named)
     if any(isinstance(step, ReplaceMembers | RemoveMembersWhere) for step in steps):
         current = await _all_members(store, tenant_id, group)
+    return await compute(
+        tenant_id, work, len(current), lambda work: _changes(steps, current, types, work)
+    )
+
+
+def _changes(
+    steps: Sequence[MemberStep],
+    current: Mapping[str, MemberType],
+    types: Mapping[str, MemberType],
+    work: Work,
+) -> Delta:
     types = {**types, **current}
-    wanted = _play(steps, dict.fromkeys(current), types)
+    wanted = _play(steps, dict.fromkeys(current), types, work)
     changes = Delta(
         added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
         removed=tuple(_document(m, current[m]) for m in current if m not in wanted),
@@ -105,7 +120,10 @@ async def _all_members(store: Store, tenant_id: str, group: str) -> dict[str, Me
 
 
 def _play(
-    steps: Sequence[MemberStep], wanted: dict[str, None], types: dict[str, MemberType]
+    steps: Sequence[MemberStep],
+    wanted: dict[str, None],
+    types: Mapping[str, MemberType],
+    work: Work,
 ) -> dict[str, None]:
     """The members after the steps, in order of arrival; the values of the dict mean nothing."""
     for step in steps:
@@ -118,6 +136,7 @@ def _play(
             case ReplaceMembers(ids):
                 wanted = dict.fromkeys(ids)
             case RemoveMembersWhere(condition):
+                work.spend(len(wanted) * (1 + comparisons(condition)))
                 wanted = {
                     member: None
                     for member in wanted
@@ -130,6 +149,6 @@ def _document(member: str, member_type: MemberType) -> str:
     return user_id(member) if member_type == "User" else group_id(member)
 
 
-def _comparable(member: str, types: dict[str, MemberType]) -> dict[str, str]:
+def _comparable(member: str, types: Mapping[str, MemberType]) -> dict[str, str]:
     """A member as conditions on `members` see it."""
     return {"value": member, "type": types[member].casefold() if member in types else ""}

@@ -2,18 +2,21 @@
 to know of its request."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from directory.condition import Compare, Condition
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import NotFound, Stored
+from scim.computing import compute
 from scim.cursor import Cursor, invalid
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
 from scim.protocol.representation import Projection, etag_matches, list_response, render, weak
 from scim.protocol.schema import ResourceType
+from scim.protocol.validation import Changed
+from scim.protocol.work import Work
 from scim.selection import Selection
 from scim.writing import Service, Writing
 from telemetry.traces import traceparent
@@ -141,6 +144,17 @@ class Resources(Writing, ABC):
                 f"If-Match names a version of this {self.type.name.lower()} that is not the "
                 f"current one ({weak(stored.etag)}). Read it again and repeat the change."
             )
+
+    async def changed(
+        self, request: Request, stored: Stored, change: Callable[[dict[str, Any], Work], Changed]
+    ) -> Changed:
+        """What a PUT or PATCH makes of the stored resource. Raises what `change` raises."""
+        return await compute(
+            request.tenant.tenant_id,
+            request.work,
+            request.size,
+            lambda work: change(stored.document["resource"], work),
+        )
 
     def projection(self, request: Request) -> Projection:
         """Which attributes this request wants to see."""

@@ -9,12 +9,14 @@ from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
 from directory.reading import read_all
 from directory.store import Stored
+from scim.computing import apart
 from scim.exchange import Answer, Request
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
 from scim.protocol.representation import Projection
-from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
+from scim.protocol.work import Work
 from scim.resources import Resources
 from scim.selection import Selection
 
@@ -28,7 +30,7 @@ class Users(Resources):
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = await self._normal(request)
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
@@ -57,9 +59,9 @@ class Users(Resources):
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = await self._normal(request)
 
-        def change(resource: dict[str, Any]) -> Changed:
+        def change(resource: dict[str, Any], _: Work) -> Changed:
             return replacement(self.type, resource, normal)
 
         return await self._change(request, resource_id, "replace", change)
@@ -67,12 +69,22 @@ class Users(Resources):
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a user (RFC 7644 section 3.5.2), all operations or none; answers the resource."""
         request.require_provisioning()
-        operations = entra.operations(request.body)
+        operations = await apart(
+            request.tenant.tenant_id, request.size, lambda: entra.operations(request.body)
+        )
 
-        def change(resource: dict[str, Any]) -> Changed:
-            return patch.apply(self.type, resource, operations)
+        def change(resource: dict[str, Any], work: Work) -> Changed:
+            return patch.apply(self.type, resource, operations, work)
 
         return await self._change(request, resource_id, "patch", change)
+
+    async def _normal(self, request: Request) -> Normalised:
+        """The resource in the body of a POST or PUT."""
+        return await apart(
+            request.tenant.tenant_id,
+            request.size,
+            lambda: normalise(self.type, entra.resource(request.body)),
+        )
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Users have no owner: every connection of the tenant may provision them."""
@@ -82,14 +94,14 @@ class Users(Resources):
         request: Request,
         resource_id: str,
         operation: Literal["replace", "patch"],
-        change: Callable[[dict[str, Any]], Changed],
+        change: Callable[[dict[str, Any], Work], Changed],
     ) -> Answer:
         projection = self.projection(request)
 
         async def attempt() -> Answer:
             stored = await self.read(request, resource_id)
             self.check_version(request, stored)
-            patched = change(stored.document["resource"])
+            patched = await self.changed(request, stored, change)
             self.refuse_ignored(request, patched.ignored)
             event = self.event(
                 request,

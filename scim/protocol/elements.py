@@ -70,7 +70,7 @@ def without(attribute: Attribute, elements: Sequence[Any], removed: Iterable[Any
     all that have this value (and this type, where it says one)."""
     wanted: dict[_Names, set[_Key]] = {}
     for element in removed:
-        names = _telling(element)
+        names = telling(element)
         wanted.setdefault(names, set()).add(_key(attribute, element, names))
     return [
         element
@@ -102,12 +102,12 @@ def _whole(element: Any) -> Any:
 
 
 def _identity(attribute: Attribute, element: Any) -> tuple[_Names, _Key]:
-    names = _telling(element)
+    names = telling(element)
     return names, _key(attribute, element, names)
 
 
-def _telling(element: Any) -> _Names:
-    """Names of the sub-attributes that tell an element from others."""
+def telling(element: Any) -> _Names:
+    """Names of the sub-attributes that tell an element from others of its attribute."""
     if not isinstance(element, dict):
         return ()
     if "value" in element:

@@ -14,6 +14,7 @@ from scim.protocol.entra import Operation
 from scim.protocol.errors import InvalidValue, MutabilityViolation, ScimError
 from scim.protocol.schema import ResourceType
 from scim.protocol.target import Target, locate
+from scim.protocol.work import Work
 
 _MEMBERS = "members"
 
@@ -64,17 +65,20 @@ def members_of(body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...] | 
 
 
 def split(
-    group: ResourceType, operations: Sequence[Operation]
+    group: ResourceType, operations: Sequence[Operation], work: Work | None = None
 ) -> tuple[list[Operation], list[MemberStep]]:
     """PATCH operations on everything but the members, and those on the members as steps.
 
     Raises InvalidPath and InvalidFilter for a path, InvalidValue for a value, MutabilityViolation
-    where a member itself is to change (RFC 7643 section 4.2: it can only be added and removed).
+    where a member itself is to change (RFC 7643 section 4.2: it can only be added and removed),
+    PayloadTooLarge where the paths alone are too much `work`.
     """
+    work = work or Work()
     others: list[Operation] = []
     steps: list[MemberStep] = []
     for operation in operations:
         try:
+            work.spend_on_path(operation.path)
             found = locate(group, operation.path)
             if isinstance(found, Target) and found.keys == (_MEMBERS,):
                 steps.extend(_steps(operation, found))

@@ -22,9 +22,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from directory.condition import EVERYTHING
 from scim.protocol.binding import element_matches
-from scim.protocol.elements import appended, completed, is_primary, named, settled, without
-from scim.protocol.entra import Operation, Verb
+from scim.protocol.elements import appended, completed, is_primary, named, settled, telling, without
+from scim.protocol.entra import Operation, Verb, check_number
 from scim.protocol.errors import InvalidValue, MutabilityViolation, NoTarget, ScimError
 from scim.protocol.schema import Attribute, ResourceType, Schema
 from scim.protocol.target import Target, Unknown, locate
@@ -38,24 +39,32 @@ from scim.protocol.validation import (
     normalise_value,
     schemas_of,
 )
+from scim.protocol.work import Work
 
 
 def apply(
-    resource_type: ResourceType, resource: dict[str, Any], operations: Sequence[Operation]
+    resource_type: ResourceType,
+    resource: dict[str, Any],
+    operations: Sequence[Operation],
+    work: Work | None = None,
 ) -> Changed:
-    """The canonical resource after all operations, in order.
+    """The canonical resource after all operations, in order; `work` is what they may cost.
 
     Raises InvalidPath, InvalidFilter, InvalidValue, NoTarget or MutabilityViolation, whose detail
-    begins with the operation at fault.
+    begins with the operation at fault, and PayloadTooLarge where they would cost too much.
     """
+    work = work or Work()
     after = resource
+    writes = 0
     touched: dict[str, tuple[str, ...]] = {}
     ignored: Ignored = []
     for operation in operations:
         try:
-            for target, value in _writes(resource_type, operation, ignored):
+            for target, value in _writes(resource_type, operation, ignored, work):
+                writes += 1
+                check_number(writes)
                 touched[target.name] = target.keys
-                after = _write(operation.op, target, after, value, ignored)
+                after = _write(operation.op, target, after, value, ignored, work)
         except ScimError as error:
             raise operation.blamed(error) from error
     changed = tuple(
@@ -68,9 +77,10 @@ def apply(
 
 
 def _writes(
-    resource_type: ResourceType, operation: Operation, ignored: Ignored
+    resource_type: ResourceType, operation: Operation, ignored: Ignored, work: Work
 ) -> Iterator[tuple[Target, Any]]:
     """What an operation is about, and the value for each: for a schema's URN, its attributes."""
+    work.spend_on_path(operation.path)
     found = locate(resource_type, operation.path)
     if isinstance(found, Target):
         yield found, operation.value
@@ -79,7 +89,7 @@ def _writes(
     else:
         for name, value in _values_below(found, operation).items():
             single = replace(operation, path=f"{found.id}:{name}", value=value)
-            yield from _writes(resource_type, single, ignored)
+            yield from _writes(resource_type, single, ignored, work)
 
 
 def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
@@ -87,12 +97,18 @@ def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
         writable = (a for a in schema.attributes.values() if a.mutability != "readOnly")
         return {attribute.name: None for attribute in writable}
     if isinstance(operation.value, dict):
+        check_number(len(operation.value))
         return operation.value
     raise InvalidValue(f"{schema.id} takes an object of its attributes as its value.")
 
 
 def _write(
-    verb: Verb, target: Target, resource: dict[str, Any], value: Any, ignored: Ignored
+    verb: Verb,
+    target: Target,
+    resource: dict[str, Any],
+    value: Any,
+    ignored: Ignored,
+    work: Work,
 ) -> dict[str, Any]:
     """The resource with one target changed."""
     attribute = target.attribute
@@ -104,11 +120,11 @@ def _write(
     before = _at(resource, target.keys)
     after: Any
     if target.selects:
-        after = _selected(verb, target, before or [], value, ignored)
+        after = _selected(verb, target, before or [], value, ignored, work)
     elif target.sub is not None:
-        after = _with_sub(verb, target, target.sub, before or {}, value, ignored)
+        after = _with_sub(verb, target, target.sub, before or {}, value, ignored, work)
     else:
-        after = _whole(verb, attribute, before, value, target.path, ignored)
+        after = _whole(verb, attribute, before, value, target.path, ignored, work)
     if after == before:
         return resource
     check_size(after, target.path)
@@ -117,11 +133,17 @@ def _write(
 
 
 def _whole(
-    verb: Verb, attribute: Attribute, before: Any, value: Any, path: str, ignored: Ignored
+    verb: Verb,
+    attribute: Attribute,
+    before: Any,
+    value: Any,
+    path: str,
+    ignored: Ignored,
+    work: Work,
 ) -> Any:
     """The value of an attribute after the verb, None where it has none."""
     if attribute.multi_valued:
-        return _array(verb, attribute, before or [], value, path, ignored)
+        return _array(verb, attribute, before or [], value, path, ignored, work)
     if verb == "remove":
         return None
     normal = normalise_value(attribute, value, path, ignored)
@@ -143,9 +165,10 @@ def _with_sub(
     element: Mapping[str, Any],
     value: Any,
     ignored: Ignored,
+    work: Work,
 ) -> dict[str, Any] | None:
     """A complex value with one sub-attribute written."""
-    after = _whole(verb, sub, element.get(sub.name), value, target.path, ignored)
+    after = _whole(verb, sub, element.get(sub.name), value, target.path, ignored, work)
     normal = {} if after is None else {sub.name: after}
     return completed(target.attribute, element, {sub.name}, normal)
 
@@ -157,6 +180,7 @@ def _array(
     value: Any,
     path: str,
     ignored: Ignored,
+    work: Work,
 ) -> list[Any] | None:
     """The elements of a multi-valued attribute after the verb; a single value stands for an array
     of one."""
@@ -165,10 +189,13 @@ def _array(
     given = value if isinstance(value, list) else [value]
     if verb == "remove":
         elements = (normalise_element(attribute, one, path, []) for one in given)
-        return without(attribute, before, [e for e in elements if e is not None]) or None
+        removed = [element for element in elements if element is not None]
+        work.spend_on(attribute, before, times=len(set(map(telling, removed))))
+        return without(attribute, before, removed) or None
     normal = normalise_value(attribute, given, path, ignored) or []
     if verb == "replace":
         return normal or None
+    work.spend_on(attribute, before)
     return _joined(verb, attribute, before, normal, path) or None
 
 
@@ -182,14 +209,17 @@ def _joined(
 
 
 def _selected(
-    verb: Verb, target: Target, elements: Sequence[Any], value: Any, ignored: Ignored
+    verb: Verb,
+    target: Target,
+    elements: Sequence[Any],
+    value: Any,
+    ignored: Ignored,
+    work: Work,
 ) -> list[Any] | None:
     """The elements of a multi-valued attribute, with those that the target selects written."""
-    write = _element_writer(verb, target, value, ignored)
-    hits = [
-        target.condition is None or element_matches(target.attribute, target.condition, element)
-        for element in elements
-    ]
+    write = _element_writer(verb, target, value, ignored, work)
+    hits = work.selected(target.attribute, target.condition or EVERYTHING, elements)
+    work.spend_on_copies(value, sum(hits))
     if verb != "remove" and not any(hits):
         return _with_created(verb, target, elements, write({})) or None
     result: list[Any] = []
@@ -208,12 +238,12 @@ def _selected(
 
 
 def _element_writer(
-    verb: Verb, target: Target, value: Any, ignored: Ignored
+    verb: Verb, target: Target, value: Any, ignored: Ignored, work: Work
 ) -> Callable[[Any], Any]:
     """What becomes of one selected element; None: it goes."""
     attribute, sub = target.attribute, target.sub
     if sub is not None:
-        return lambda element: _with_sub(verb, target, sub, element, value, ignored)
+        return lambda element: _with_sub(verb, target, sub, element, value, ignored, work)
     if verb == "remove":
         return lambda _: None
     given = _unwrapped(value)

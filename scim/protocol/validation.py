@@ -96,6 +96,7 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
         only = value[0] if isinstance(value, list) else value
         element = normalise_element(attribute, only, path, ignored)
         return None if element is None else [element]
+    check_size(value, path)
     elements: list[Any] = []
     seen: set[Any] = set()
     for given in value:
@@ -108,7 +109,6 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
             elements.append(element)
     if attribute.type == "complex":
         _check_primary(elements, path)
-    check_size(elements, path)
     return elements or None
 
 
