@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from directory.store import READ_MANY, Page, Query, Store, Stored
+from directory.store import READ_MANY, Document, Page, Query, Store, Stored
 
 
 def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
@@ -19,6 +19,21 @@ def pages(store: Store, tenant_id: str, query: Query) -> AsyncIterator[tuple[Sto
 def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
     """All documents of a query in every tenant's partition; for operators and the relay only."""
     return _items(_pages(store.query_every_tenant, query))
+
+
+class TooManyFound(Exception):
+    """There are more documents than whoever asks is willing to read."""
+
+
+async def at_most(most: float, found: AsyncIterator[Stored]) -> list[Document]:
+    """The documents, whole or not at all. Raises TooManyFound where there are more than `most`, and
+    reads no more of them than shows it."""
+    documents: list[Document] = []
+    async for stored in found:
+        if len(documents) >= most:
+            raise TooManyFound
+        documents.append(stored.document)
+    return documents
 
 
 async def _items(pages: AsyncIterator[tuple[Stored, ...]]) -> AsyncIterator[Stored]:

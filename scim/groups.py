@@ -5,7 +5,8 @@ the same in a group of ten and in a group of 100,000; only a request that asks f
 replaces all of them, reads them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import batched
 from typing import Any, Literal
 
 from directory import membership_change
@@ -18,8 +19,9 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
-from directory.reading import every, read_all
+from directory.reading import TooManyFound, at_most, every
 from directory.store import (
+    READ_MANY,
     Assign,
     Create,
     Delete,
@@ -35,7 +37,15 @@ from directory.store import (
 from scim.computing import apart, compute
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
-from scim.membership import PAGE, Delta, delta
+from scim.membership import (
+    FILTERED_LIMIT,
+    PAGE,
+    SHOWN_LIMIT,
+    Delta,
+    delta,
+    too_many_filtered,
+    too_many_shown,
+)
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
@@ -78,7 +88,7 @@ class Groups(Resources):
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
             stored = await self._write(request, None, document, event, changes)
-            (answer,) = await self.present(request, [stored], projection)
+            answer = await self.present_written(request, stored, projection)
             return Answer(201, answer, self.headers(request, stored))
 
         return await self.retrying(attempt)
@@ -95,7 +105,7 @@ class Groups(Resources):
             return replacement(self.type, resource, normal)
 
         stored = await self._change(request, resource_id, "replace", change, steps)
-        (answer,) = await self.present(request, [stored], projection)
+        answer = await self.present_written(request, stored, projection)
         return Answer(200, answer, self.headers(request, stored))
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
@@ -116,7 +126,7 @@ class Groups(Resources):
         stored = await self._change(request, resource_id, "patch", change, steps)
         if "attributes" not in request.parameters:
             return Answer(204, None, self.headers(request, stored))
-        (answer,) = await self.present(request, [stored], projection)
+        answer = await self.present_written(request, stored, projection)
         return Answer(200, answer, self.headers(request, stored))
 
     async def _normal(self, request: Request) -> tuple[Normalised, tuple[str, ...]]:
@@ -244,46 +254,67 @@ class Groups(Resources):
         """Groups, with their members unless the request leaves them out."""
         resources = [self.rendered(request, stored, projection) for stored in items]
         if resources and projection.wants("members"):
-            for stored, resource in zip(items, resources, strict=True):
-                members = await self._members_of(request, stored.document["resource"]["id"])
+            groups = [stored.document["resource"]["id"] for stored in items]
+            for members, resource in zip(
+                await self._members_of(request, groups), resources, strict=True
+            ):
                 if members:
                     resource |= projection.apply({"members": members})
         return resources
 
-    async def _members_of(self, request: Request, group: str) -> list[dict[str, Any]]:
-        """The members as RFC 7643 section 4.2 shows them, in order of their ids; a membership
-        whose user or group is gone is none."""
+    async def _members_of(
+        self, request: Request, groups: Sequence[str]
+    ) -> list[list[dict[str, Any]]]:
+        """The members of each group as RFC 7643 section 4.2 shows them, in order of their ids; a
+        membership whose user or group is gone is none."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        edges = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
-        members = []
-        page = [edge.document async for edge in every(store, tenant_id, edges)]
-        ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
-        found = await read_all(store, tenant_id, ids)
-        for edge, document_id in zip(page, ids, strict=True):
-            if document_id in found:
-                resource = found[document_id].document["resource"]
-                members.append(_member(request.base_url, edge, resource))
-        return members
+        edges: list[list[Document]] = []
+        left = SHOWN_LIMIT
+        for group in groups:
+            query = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
+            try:
+                edges.append(await at_most(left, every(store, tenant_id, query)))
+            except TooManyFound:
+                raise too_many_shown("members") from None
+            left -= len(edges[-1])
+        shown = await self._names(
+            tenant_id, {_member_id(edge): None for each in edges for edge in each}
+        )
+
+        def members() -> list[list[dict[str, Any]]]:
+            return [
+                [
+                    _member(request.base_url, edge, shown[_member_id(edge)])
+                    for edge in each
+                    if _member_id(edge) in shown
+                ]
+                for each in edges
+            ]
+
+        return await apart(tenant_id, SHOWN_LIMIT - left, members)
+
+    async def _names(self, tenant_id: str, ids: Iterable[str]) -> dict[str, str | None]:
+        """Document id → what the user or group is shown as; those that are gone are left out."""
+        names: dict[str, str | None] = {}
+        for some in batched(ids, READ_MANY, strict=False):
+            for id, stored in (await self.service.store.read_many(tenant_id, some)).items():
+                resource = stored.document["resource"]
+                names[id] = resource.get("displayName") or resource.get("userName")
+        return names
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `members` become the ids of the groups that have such a member."""
         answers: dict[Related, Condition] = {}
+        left = FILTERED_LIMIT
         for question in related(selection.filter):
-            edges = [
-                edge.document
-                async for edge in every(
-                    self.service.store,
-                    tenant_id,
-                    Query("Membership", question.condition, limit=PAGE),
-                )
-            ]
-            ids = {f"{edge['memberType'].lower()}:{edge['memberId']}": None for edge in edges}
-            found = await read_all(self.service.store, tenant_id, list(ids))
-            groups = {
-                group_id(edge["groupId"])
-                for edge in edges
-                if f"{edge['memberType'].lower()}:{edge['memberId']}" in found
-            }
+            query = Query("Membership", question.condition, limit=PAGE)
+            try:
+                edges = await at_most(left, every(self.service.store, tenant_id, query))
+            except TooManyFound:
+                raise too_many_filtered() from None
+            left -= len(edges)
+            found = await self._names(tenant_id, {_member_id(edge): None for edge in edges})
+            groups = {group_id(edge["groupId"]) for edge in edges if _member_id(edge) in found}
             answers[question] = OneOf(("id",), tuple(sorted(groups)))
         return resolve(selection.filter, answers)
 
@@ -335,12 +366,16 @@ def _edges(event: Event, changes: Delta) -> list[Operation]:
     return operations
 
 
-def _member(base_url: str, edge: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
+def _member_id(edge: Document) -> str:
+    """The id of the document of the user or group that is the member."""
+    return f"{edge['memberType'].lower()}:{edge['memberId']}"
+
+
+def _member(base_url: str, edge: Document, display: str | None) -> dict[str, Any]:
     kind = edge["memberType"]
     member = {
         "value": edge["memberId"],
         "$ref": f"{base_url}/{kind}s/{edge['memberId']}",
         "type": kind,
     }
-    display = resource.get("displayName") or resource.get("userName")
     return member | ({"display": display} if display else {})

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from directory.condition import Compare, matches
 from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
 from scim.computing import compute
-from scim.protocol.errors import PayloadTooLarge
+from scim.protocol.errors import PayloadTooLarge, TooMany
 from scim.protocol.members import (
     AddMembers,
     MemberStep,
@@ -22,6 +23,26 @@ PAGE = 1000
 MEMBERS_LIMIT = 50_000
 """The most members that one request may name, and the most memberships that it may change: the
 event that lists them is one document of at most 2 MB."""
+SHOWN_LIMIT = 40_000
+"""The most memberships in one answer, in all of its resources."""
+FILTERED_LIMIT = 100_000
+"""The most memberships that are read for the conditions of one filter."""
+
+
+def too_many_shown(attribute: Literal["members", "groups"]) -> TooMany:
+    """The answer would hold more than SHOWN_LIMIT memberships."""
+    return TooMany(
+        f"The answer would hold more than {SHOWN_LIMIT:,} memberships. Leave them out with"
+        f" excludedAttributes={attribute}, or ask for fewer resources at once with a smaller count."
+    )
+
+
+def too_many_filtered() -> TooMany:
+    """A filter would have more than FILTERED_LIMIT memberships read."""
+    return TooMany(
+        f"The filter's conditions on memberships are true of more than {FILTERED_LIMIT:,} of them."
+        " Compare members.value or groups.value with eq, one in each request."
+    )
 
 
 @dataclass(frozen=True, slots=True)

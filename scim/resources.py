@@ -12,7 +12,7 @@ from directory.store import NotFound, Stored
 from scim.computing import compute
 from scim.cursor import Cursor, invalid
 from scim.exchange import Answer, Request
-from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
+from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound, TooMany
 from scim.protocol.representation import Projection, etag_matches, list_response, render, weak
 from scim.protocol.schema import ResourceType
 from scim.protocol.validation import Changed
@@ -40,11 +40,24 @@ class Resources(Writing, ABC):
     async def present(
         self, request: Request, items: Sequence[Stored], projection: Projection
     ) -> list[dict[str, Any]]:
-        """The resources as this request shall see them."""
+        """The resources as this request shall see them. Raises TooMany where their memberships
+        are more than one answer holds."""
+
+    async def present_written(
+        self, request: Request, stored: Stored, projection: Projection
+    ) -> dict[str, Any]:
+        """A resource after its write, without its memberships where they are too many to show: the
+        write is done and cannot be refused any more."""
+        try:
+            (body,) = await self.present(request, [stored], projection)
+        except TooMany:
+            return self.rendered(request, stored, projection)
+        return body
 
     @abstractmethod
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
-        """The selection's condition with everything about memberships looked up."""
+        """The selection's condition with everything about memberships looked up. Raises TooMany
+        where these are too many."""
 
     async def read(self, request: Request, resource_id: str) -> Stored:
         """The stored resource. Raises ResourceNotFound."""

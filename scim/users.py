@@ -7,10 +7,11 @@ from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
-from directory.reading import read_all
+from directory.reading import TooManyFound, read_all
 from directory.store import Stored
 from scim.computing import apart
 from scim.exchange import Answer, Request
+from scim.membership import FILTERED_LIMIT, SHOWN_LIMIT, too_many_filtered, too_many_shown
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
@@ -51,7 +52,7 @@ class Users(Resources):
 
         async def attempt() -> Answer:
             stored = await self.insert(base, resource, event)
-            (body,) = await self.present(request, [stored], projection)
+            body = await self.present_written(request, stored, projection)
             return Answer(201, body, self.headers(request, stored))
 
         return await self.retrying(attempt)
@@ -112,7 +113,7 @@ class Users(Resources):
                 ignored=patched.ignored,
             )
             stored = await self._store(stored, patched.resource, event)
-            (body,) = await self.present(request, [stored], projection)
+            body = await self.present_written(request, stored, projection)
             return Answer(200, body, self.headers(request, stored))
 
         return await self.retrying(attempt)
@@ -146,7 +147,13 @@ class Users(Resources):
         """User id → the groups that the user is in, directly or through other groups, as RFC 7643
         section 4.1.2 shows them."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        above = await groups_above(store, tenant_id, user_ids)
+        try:
+            above = await groups_above(store, tenant_id, user_ids, SHOWN_LIMIT)
+        except TooManyFound:
+            raise too_many_shown("groups") from None
+        reached = {user: _reached(user, above) for user in user_ids}
+        if sum(map(len, reached.values())) > SHOWN_LIMIT:
+            raise too_many_shown("groups")
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
         found = await read_all(store, tenant_id, [group_id(group) for group in ids])
         names = {
@@ -162,7 +169,7 @@ class Users(Resources):
                     "display": names[group],
                     "type": "direct" if group in above[user] else "indirect",
                 }
-                for group in _reached(user, above)
+                for group in reached[user]
                 if group in names
             ]
             for user in user_ids
@@ -171,8 +178,13 @@ class Users(Resources):
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `groups` become the ids of the users that have such a membership."""
         answers: dict[Related, Condition] = {}
-        for question in related(selection.filter):
-            users = await users_below(self.service.store, tenant_id, question.condition)
+        questions = related(selection.filter)
+        for question in questions:
+            most = FILTERED_LIMIT // len(questions)
+            try:
+                users = await users_below(self.service.store, tenant_id, question.condition, most)
+            except TooManyFound:
+                raise too_many_filtered() from None
             answers[question] = OneOf(("id",), tuple(self.document_id(u) for u in sorted(users)))
         return resolve(selection.filter, answers)
 
