@@ -15,7 +15,16 @@ from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
 from scim.computing import apart
 from scim.counting import RequestCounter
-from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
+from scim.exchange import (
+    BASES,
+    BODY_BYTES,
+    BODY_DEPTH,
+    BODY_VALUES,
+    Answer,
+    Request,
+    too_deep,
+    values_in,
+)
 from scim.failure import failed, too_many_requests
 from scim.groups import Groups
 from scim.protocol.errors import (
@@ -211,11 +220,16 @@ async def _content(http: HttpRequest) -> bytes:
 
 
 async def _body(tenant_id: str, content: bytes) -> Any:
-    """The body as JSON. Raises InvalidSyntax."""
+    """The body as JSON. Raises InvalidSyntax, PayloadTooLarge."""
     return await apart(tenant_id, len(content), lambda: _parsed(content))
 
 
 def _parsed(body: bytes) -> Any:
+    if values_in(body) > BODY_VALUES:
+        raise PayloadTooLarge(
+            f"The body holds more than {BODY_VALUES:,} values. Split the request; members can be"
+            " added to a group in several PATCH requests."
+        )
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

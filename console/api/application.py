@@ -23,7 +23,7 @@ from console.api.operation import PATH, Call, Operation
 from console.api.problems import Problem, busy, foreseen, malformed
 from console.visit import Deployment
 from directory.documents import Actor
-from scim.exchange import BODY_BYTES
+from scim.exchange import BODY_BYTES, BODY_VALUES, values_in
 from scim.protocol.errors import ScimError
 from scim.rate import RateLimit
 from scim.surface import REQUEST_SECONDS, Surface, request_id, route
@@ -45,6 +45,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *policy.OPERATIONS,
 )
 DOCUMENT = f"{PATH}/openapi.json"
+JSON_VALUES = 20_000
+"""The most values in a body that is no file: everything that is wrong with them is said."""
 
 _log = logging.getLogger("muster.console-api")
 
@@ -178,7 +180,11 @@ async def _content(request: Request, operation: Operation) -> bytes:
         size += len(part)
         if size > BODY_BYTES:
             raise Problem(413, f"The body has more than {BODY_BYTES:,} bytes. Send less at once.")
-    return b"".join(parts)
+    content = b"".join(parts)
+    most = BODY_VALUES if operation.file else JSON_VALUES
+    if named.strip().lower() == "application/json" and values_in(content) > most:
+        raise Problem(413, f"The body holds more than {most:,} values. Send less at once.")
+    return content
 
 
 def _caught(
