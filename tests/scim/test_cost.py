@@ -124,12 +124,12 @@ def refused(status: int, words: str) -> Callable[[Any], Any]:
     return note
 
 
-@growing(5_000)
+@growing(2_000)
 def post_dotted_keys(place: Place, n: int) -> Awaitable[httpx.Response]:
     return place.send("POST", "/Users", {**user("few"), **{f"a{i}.b": 1 for i in range(n)}})
 
 
-@growing(5_000)
+@growing(2_000)
 def post_keys_of_one_object(place: Place, n: int) -> Awaitable[httpx.Response]:
     keys = {f"{ENTERPRISE}:a{i}.b": 1 for i in range(n)} | {f"name.a{i}": 1 for i in range(n)}
     return place.send("POST", "/Users", {**user("few"), **keys})
