@@ -95,18 +95,21 @@ class Work:
 
 def _extra(form: Any) -> int:
     """What makes an element heavier than a short value: long texts, and values in values."""
-    match form:
-        case str():
-            return len(form) // _CHARACTERS
-        case list():
-            return sum(1 + _extra(value) for value in form)
-        case dict():
-            return sum(map(_extra, form.values()))
-    return 0
+    kind = type(form)
+    if kind is str:
+        return len(form) // _CHARACTERS
+    if kind is dict:
+        extra = 0
+        for value in form.values():
+            extra += len(value) // _CHARACTERS if type(value) is str else _extra(value)
+        return extra
+    return sum(1 + _extra(value) for value in form) if kind is list else 0
 
 
 def comparisons(condition: Condition) -> int:
     """How many steps it takes to compare one short value with a condition."""
+    if type(condition) is Compare and condition.operator != "co":
+        return 1
     match condition:
         case All(conditions) | Either(conditions):
             return sum(map(comparisons, conditions))
