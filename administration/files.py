@@ -6,10 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from administration.tenants import AdministrationError
+from directory.completeness import is_blank
 from directory.documents import Model
+
+
+def _says_something(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("it must hold more than white space")
+    return text
+
+
+NOT_BLANK = AfterValidator(_says_something)
+"""Of a text that names something: white space alone is no name."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""

@@ -85,7 +85,7 @@ class Compiler[Source](ABC):
             case Present(path):
                 leaf = self.present(source, path)
             case OneOf(path, values):
-                leaf = self.one_of(source, path, values)
+                leaf = self.one_of(source, path, tuple(values))
             case AnyElement(path, inner):
                 leaf = self.any_element(source, path, inner)
         return self.negate(leaf) if negated else leaf

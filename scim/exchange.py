@@ -1,11 +1,11 @@
 """A SCIM request as the use cases see it, and their answer: no HTTP library in sight."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from directory.tenants import Tenant
-from scim.protocol.errors import Forbidden
+from scim.protocol.errors import Forbidden, ScimError
 from scim.protocol.work import Work
 from trust.caller import Caller
 
@@ -13,10 +13,6 @@ BASES = ("/scim/v2", "/scim")
 """The paths below which SCIM is served; the same API under each."""
 BODY_BYTES = 4 * 1024 * 1024
 """The largest body that is read."""
-BODY_VALUES = 400_000
-"""The most values, arrays and objects that a body may hold, as `values_in` counts them."""
-BODY_DEPTH = 32
-"""How deep objects and arrays in a body may be in each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,8 @@ class Request:
     body: Any = None
     size: int = 0
     work: Work = field(default_factory=Work, compare=False)
+    renew: Callable[[], Awaitable[Caller | None]] | None = None
+    """The caller with the tenant as it is by now; None where that is the same."""
 
     @property
     def tenant(self) -> Tenant:
@@ -63,22 +61,23 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def values_in(body: bytes) -> int:
-    """At least how many values, arrays and objects a JSON body holds, in a thousandth of the time
-    that reading it takes; what looks like one inside a text counts, too."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
+async def renewed(request: Request, refusal: ScimError) -> Request | None:
+    """The request to serve once more before it is refused (400, 403), because the tenant is not
+    any more what it was remembered to be: somebody enabled provisioning or changed the policy. A
+    request that is refused has written nothing."""
+    if refusal.status not in (400, 403) or request.renew is None:
+        return None
+    caller = await request.renew()
+    return replace(request, caller=caller) if caller else None
 
 
-def too_deep(body: Any) -> bool:
-    """Whether a body is nested deeper than BODY_DEPTH; looks at it layer by layer."""
-    layer = [body] if isinstance(body, dict | list) else []
-    for _ in range(BODY_DEPTH):
-        layer = [
-            inner
-            for outer in layer
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) is dict or type(inner) is list
-        ]
-        if not layer:
-            return False
-    return True
+async def served(request: Request, use_case: Callable[[Request], Awaitable[Answer]]) -> Answer:
+    """What a use case answers; it is refused nothing because of what is remembered of the tenant.
+    Raises what the use case raises."""
+    try:
+        return await use_case(request)
+    except ScimError as refusal:
+        again = await renewed(request, refusal)
+        if again is None:
+            raise
+        return await use_case(replace(again, work=Work()))

@@ -5,8 +5,7 @@ the same in a group of ten and in a group of 100,000; only a request that asks f
 replaces all of them, reads them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import batched
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from directory import membership_change
@@ -19,10 +18,10 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
-from directory.reading import TooManyFound, at_most, every
+from directory.reading import TooManyFound, at_most, every, readable, reading_all
 from directory.store import (
-    READ_MANY,
     Assign,
+    Conflict,
     Create,
     Delete,
     Document,
@@ -50,22 +49,27 @@ from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
-from scim.protocol.representation import Projection
+from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
 from scim.protocol.work import Work
-from scim.reservations import reserve
-from scim.resources import Resources
+from scim.remembering import give_again, remember
+from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
+MAPPING = "mapping"
+"""Among the attributes of the event of a group that gives again what it gave."""
 BATCH_EDGES = 90
-"""More changed memberships than this do not go in one batch beside the group, its reservations
-and the event (100 operations)."""
+"""More changed memberships than this do not go in one batch beside the group, the event and the
+usual reservations (100 operations); more reservations take the place of memberships."""
+_USUAL_RESERVATIONS = 2
+"""One that comes, one that goes: a group has one of externalId and displayName reserved."""
 
 
 class Groups(Resources):
     """What a client can do with groups."""
 
     scope_of_delete = "group"
+    looked_up = "members"
 
     async def create(self, request: Request) -> Answer:
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
@@ -87,9 +91,15 @@ class Groups(Resources):
             changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
-            stored = await self._write(request, None, document, event, changes)
-            answer = await self.present_written(request, stored, projection)
-            return Answer(201, answer, self.headers(request, stored))
+            try:
+                also = await give_again(self.service.store, document, event)
+            except Conflict as conflict:
+                raise await self.in_the_way(tenant_id, conflict) from None
+            if any(isinstance(operation, Create) for operation in also):
+                event = event.model_copy(update={"attributes": (*event.attributes, MAPPING)})
+            stored = await self._write(request, None, document, event, changes, also)
+            shown = await self.present_written(request, stored, projection)
+            return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -105,8 +115,8 @@ class Groups(Resources):
             return replacement(self.type, resource, normal)
 
         stored = await self._change(request, resource_id, "replace", change, steps)
-        answer = await self.present_written(request, stored, projection)
-        return Answer(200, answer, self.headers(request, stored))
+        shown = await self.present_written(request, stored, projection)
+        return self.answer(request, 200, resource_id, shown)
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a group (RFC 7644 section 3.5.2), all operations or none. Answers 204, or the
@@ -125,15 +135,15 @@ class Groups(Resources):
 
         stored = await self._change(request, resource_id, "patch", change, steps)
         if "attributes" not in request.parameters:
-            return Answer(204, None, self.headers(request, stored))
-        answer = await self.present_written(request, stored, projection)
-        return Answer(200, answer, self.headers(request, stored))
+            return Answer(204, None, self.headers(request, resource_id, weak(stored.etag)))
+        shown = await self.present_written(request, stored, projection)
+        return self.answer(request, 200, resource_id, shown)
 
     async def _normal(self, request: Request) -> tuple[Normalised, tuple[str, ...]]:
         """The resource in the body of a POST or PUT, and the ids of its members."""
 
         def read() -> tuple[Normalised, tuple[str, ...]]:
-            body, members = members_of(entra.resource(request.body))
+            body, members = members_of(entra.resource(self.type, request.body))
             return normalise(self.type, body), members or ()
 
         return await apart(request.tenant.tenant_id, request.size, read)
@@ -177,11 +187,18 @@ class Groups(Resources):
 
         return await self.retrying(attempt)
 
+    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
+        """The group's mapping, which is remembered for the case that the group comes back."""
+        owner = stored.document.get("connectionId") or request.caller.connection_id
+        return await remember(self.service.store, stored.document, owner, self.service.now())
+
     async def _settled(self, request: Request, resource_id: str) -> Stored:
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
         while unfinished := stored.document.get("intent"):
-            await membership_change.finish(self.service.store, request.tenant.tenant_id, unfinished)
+            await membership_change.finish(
+                self.service.store, request.tenant.tenant_id, unfinished, self.service.now
+            )
             stored = await self.read(request, resource_id)
         return stored
 
@@ -203,10 +220,7 @@ class Groups(Resources):
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
-        whole = changes.size <= BATCH_EDGES
-        membership = MembershipChange(
-            added=changes.added, removed=changes.removed, applied=changes.size if whole else 0
-        )
+        membership = MembershipChange(added=changes.added, removed=changes.removed)
         return self.event(
             request,
             operation,
@@ -224,83 +238,59 @@ class Groups(Resources):
         document: Document,
         event: Event,
         changes: Delta,
+        also: Sequence[Operation] = (),
     ) -> Stored:
-        """Commit the group, its memberships and the event; answers the group as it is then.
+        """Commit the group, its memberships and the event, and `also` what goes with them;
+        answers the group as it is then.
 
         A change too big for one batch commits the event with the list of members first, and the
         group names it as its `intent`; then it is carried out before the answer. Should the
         process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
-        old = stored.document["resource"] if stored else {}
-        reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
-        if changes.size <= BATCH_EDGES:
+        before = stored.document if stored else {}
+        reservations = await self.reservations(before, document)
+        if changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS) <= BATCH_EDGES:
+            event = _applied(event, changes)
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
-            operations = [write, *reservations, *_edges(event, changes)]
+            operations = [write, *reservations, *also, *_edges(event, changes)]
             etags = await self.commit(operations, event)
             return Stored(document, etags[0] or "")
         document = {**document, "intent": event.event_id}
         write = _write_of(stored, document, event, conditional=True)
-        await self.commit([write, *reservations], event)
+        await self.commit([write, *reservations, *also], event)
         try:
-            await membership_change.finish(self.service.store, tenant_id, event.event_id)
+            await membership_change.finish(
+                self.service.store, tenant_id, event.event_id, self.service.now
+            )
             return await self.read(request, event.resource_id)
         except (Throttled, Unavailable) as error:
             raise unfinished(error) from error
 
-    async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
-        """Groups, with their members unless the request leaves them out."""
-        resources = [self.rendered(request, stored, projection) for stored in items]
-        if resources and projection.wants("members"):
-            groups = [stored.document["resource"]["id"] for stored in items]
-            for members, resource in zip(
-                await self._members_of(request, groups), resources, strict=True
-            ):
-                if members:
-                    resource |= projection.apply({"members": members})
-        return resources
-
-    async def _members_of(
-        self, request: Request, groups: Sequence[str]
-    ) -> list[list[dict[str, Any]]]:
-        """The members of each group as RFC 7643 section 4.2 shows them, in order of their ids; a
-        membership whose user or group is gone is none."""
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The members of the groups, in order of their ids. Raises TooMany."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         edges: list[list[Document]] = []
         left = SHOWN_LIMIT
-        for group in groups:
+        for one in items:
+            group = one.document["resource"]["id"]
             query = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
             try:
                 edges.append(await at_most(left, every(store, tenant_id, query)))
             except TooManyFound:
                 raise too_many_shown("members") from None
             left -= len(edges[-1])
-        shown = await self._names(
-            tenant_id, {_member_id(edge): None for each in edges for edge in each}
-        )
-
-        def members() -> list[list[dict[str, Any]]]:
-            return [
-                [
-                    _member(request.base_url, edge, shown[_member_id(edge)])
-                    for edge in each
-                    if _member_id(edge) in shown
-                ]
-                for each in edges
-            ]
-
-        return await apart(tenant_id, SHOWN_LIMIT - left, members)
-
-    async def _names(self, tenant_id: str, ids: Iterable[str]) -> dict[str, str | None]:
-        """Document id → what the user or group is shown as; those that are gone are left out."""
+        ids = dict.fromkeys(_member_id(edge) for each in edges for edge in each)
         names: dict[str, str | None] = {}
-        for some in batched(ids, READ_MANY, strict=False):
-            for id, stored in (await self.service.store.read_many(tenant_id, some)).items():
+        async for some in reading_all(store, tenant_id, list(ids)):
+            for id, stored in readable(some).items():
                 resource = stored.document["resource"]
                 names[id] = resource.get("displayName") or resource.get("userName")
-        return names
+        return await apart(
+            tenant_id,
+            SHOWN_LIMIT - left,
+            lambda: [_members(request.base_url, each, names) for each in edges],
+        )
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `members` become the ids of the groups that have such a member."""
@@ -313,7 +303,10 @@ class Groups(Resources):
             except TooManyFound:
                 raise too_many_filtered() from None
             left -= len(edges)
-            found = await self._names(tenant_id, {_member_id(edge): None for edge in edges})
+            ids = dict.fromkeys(map(_member_id, edges))
+            found: set[str] = set()
+            async for some in reading_all(self.service.store, tenant_id, list(ids)):
+                found |= some.keys()
             groups = {group_id(edge["groupId"]) for edge in edges if _member_id(edge) in found}
             answers[question] = OneOf(("id",), tuple(sorted(groups)))
         return resolve(selection.filter, answers)
@@ -336,15 +329,23 @@ def _write_of(
     if set(event.attributes) != {"members"}:
         return Replace(document, stored.etag)
     changes = [
-        Assign(("modified",), document["modified"]),
-        Assign(("search", "meta", "lastModified"), document["search"]["meta"]["lastModified"]),
-    ]
-    changes += [
         Assign((name,), document[name])
         for name in ("source", "connectionId", "intent")
         if name in document and document[name] != stored.document.get(name)
     ]
-    return Update(document["id"], tuple(changes), stored.etag if conditional else None)
+    return Update(
+        document["id"],
+        (*membership_change.moved(document["modified"]), *changes),
+        stored.etag if conditional else None,
+    )
+
+
+def _applied(event: Event, changes: Delta) -> Event:
+    """The event of a write that carries all of its memberships with it."""
+    if event.membership is None:
+        return event
+    whole = event.membership.model_copy(update={"applied": changes.size})
+    return event.model_copy(update={"membership": whole})
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:
@@ -369,6 +370,23 @@ def _edges(event: Event, changes: Delta) -> list[Operation]:
 def _member_id(edge: Document) -> str:
     """The id of the document of the user or group that is the member."""
     return f"{edge['memberType'].lower()}:{edge['memberId']}"
+
+
+def _members(base_url: str, edges: Sequence[Document], names: Mapping[str, str | None]) -> LookedUp:
+    """The members of a group as RFC 7643 section 4.2 shows them; a membership whose user or group
+    is gone, so that `names` lacks it, is none.
+
+    Who is a member is part of the group's version. What the members are called is not, and who is
+    gone is not until the reconciler has taken the membership away.
+    """
+    ids = [_member_id(edge) for edge in edges]
+    members = [
+        _member(base_url, edge, names[id])
+        for edge, id in zip(edges, ids, strict=True)
+        if id in names
+    ]
+    gone = [id for id in ids if id not in names]
+    return LookedUp(members, lambda shown: [*(one for one in shown if "display" in one), *gone])
 
 
 def _member(base_url: str, edge: Document, display: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from directory.documents import MemberType, group_id, is_resource_id, membership
 from directory.reading import every, read_all
 from directory.store import Query, Store
 from scim.computing import compute
-from scim.protocol.errors import PayloadTooLarge, TooMany
+from scim.protocol.errors import InvalidValue, PayloadTooLarge, TooMany
 from scim.protocol.members import (
     AddMembers,
     MemberStep,
@@ -67,7 +67,8 @@ async def delta(
 
     Reads the memberships and members that the steps name, in one round trip; all memberships of
     the group only where a step speaks of all of them. Raises PayloadTooLarge, before anything is
-    read where the steps name too many, and before anything is compared where that is too much.
+    read where the steps name too many, and before anything is compared where that is too much, and
+    InvalidValue for a replacement by nobody known.
     """
     named = list(dict.fromkeys(_named(steps)))
     _check_size(len(named), "names", "members")
@@ -77,7 +78,10 @@ async def delta(
     if any(isinstance(step, ReplaceMembers | RemoveMembersWhere) for step in steps):
         current = await _all_members(store, tenant_id, group)
     return await compute(
-        tenant_id, work, len(current), lambda work: _changes(steps, current, types, work)
+        tenant_id,
+        work,
+        len(current) + len(named),
+        lambda work: _changes(steps, current, types, work),
     )
 
 
@@ -88,6 +92,7 @@ def _changes(
     work: Work,
 ) -> Delta:
     types = {**types, **current}
+    _check_replacements(steps, types)
     wanted = _play(steps, dict.fromkeys(current), types, work)
     changes = Delta(
         added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
@@ -96,6 +101,18 @@ def _changes(
     )
     _check_size(changes.size, "changes", "memberships")
     return changes
+
+
+def _check_replacements(steps: Sequence[MemberStep], types: Mapping[str, MemberType]) -> None:
+    """Raises InvalidValue where all members would go because none of the new ones is known: that
+    was meant for other ids."""
+    for step in steps:
+        if isinstance(step, ReplaceMembers) and step.ids and types.keys().isdisjoint(step.ids):
+            raise InvalidValue(
+                f"members: no user or group has any of the {len(step.ids)} ids, such as "
+                f"{step.ids[0][:100]}, so nothing was replaced. Name members by the `id` that they "
+                "have here; to take everybody out, send an empty array."
+            )
 
 
 def _check_size(size: int, does: str, what: str) -> None:

@@ -7,18 +7,24 @@ from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
-from directory.reading import TooManyFound, read_all
-from directory.store import Stored
+from directory.reading import TooManyFound, read_all, readable
+from directory.store import Operation, Stored
 from scim.computing import apart
 from scim.exchange import Answer, Request
 from scim.membership import FILTERED_LIMIT, SHOWN_LIMIT, too_many_filtered, too_many_shown
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
-from scim.protocol.representation import Projection
-from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
+from scim.protocol.validation import (
+    Changed,
+    Normalised,
+    defaulted,
+    differences,
+    normalise,
+    replacement,
+)
 from scim.protocol.work import Work
-from scim.resources import Resources
+from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
 
@@ -26,6 +32,7 @@ class Users(Resources):
     """What a client can do with users."""
 
     scope_of_delete = "user"
+    looked_up = "groups"
 
     async def create(self, request: Request) -> Answer:
         """Create a user (RFC 7644 section 3.3)."""
@@ -35,7 +42,7 @@ class Users(Resources):
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
-        resource = {**normal.resource, "id": resource_id}
+        resource = {**defaulted(self.type, normal.resource), "id": resource_id}
         base = {
             "tenantId": request.tenant.tenant_id,
             "source": "scim",
@@ -52,8 +59,8 @@ class Users(Resources):
 
         async def attempt() -> Answer:
             stored = await self.insert(base, resource, event)
-            body = await self.present_written(request, stored, projection)
-            return Answer(201, body, self.headers(request, stored))
+            shown = await self.present_written(request, stored, projection)
+            return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -84,11 +91,15 @@ class Users(Resources):
         return await apart(
             request.tenant.tenant_id,
             request.size,
-            lambda: normalise(self.type, entra.resource(request.body)),
+            lambda: normalise(self.type, entra.resource(self.type, request.body)),
         )
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Users have no owner: every connection of the tenant may provision them."""
+
+    async def removed_with(self, _request: Request, _stored: Stored, /) -> Sequence[Operation]:
+        """Nothing."""
+        return ()
 
     async def _change(
         self,
@@ -113,8 +124,8 @@ class Users(Resources):
                 ignored=patched.ignored,
             )
             stored = await self._store(stored, patched.resource, event)
-            body = await self.present_written(request, stored, projection)
-            return Answer(200, body, self.headers(request, stored))
+            shown = await self.present_written(request, stored, projection)
+            return self.answer(request, 200, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -128,18 +139,11 @@ class Users(Resources):
             base = {**base, "source": "scim", "connectionId": event.actor.id}  # adopted
         return await self.update(stored, base, resource, event)
 
-    async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
-        """Users, with their `groups` where the request asks for them."""
-        resources = [self.rendered(request, stored, projection) for stored in items]
-        if resources and projection.wants("groups"):
-            groups = await self._groups_of(request, [s.document["resource"]["id"] for s in items])
-            for stored, resource in zip(items, resources, strict=True):
-                direct = groups.get(stored.document["resource"]["id"])
-                if direct:
-                    resource |= projection.apply({"groups": direct})
-        return resources
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The groups that the users are in, of which a user's own version knows nothing."""
+        ids = [stored.document["resource"]["id"] for stored in items]
+        groups = await self._groups_of(request, ids)
+        return [LookedUp(groups[id], lambda shown: shown) for id in ids]
 
     async def _groups_of(
         self, request: Request, user_ids: Sequence[str]
@@ -155,7 +159,7 @@ class Users(Resources):
         if sum(map(len, reached.values())) > SHOWN_LIMIT:
             raise too_many_shown("groups")
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
-        found = await read_all(store, tenant_id, [group_id(group) for group in ids])
+        found = readable(await read_all(store, tenant_id, [group_id(group) for group in ids]))
         names = {
             group: found[group_id(group)].document["resource"]["displayName"]
             for group in ids

@@ -4,7 +4,7 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from directory.store import Store
 from directory.tenants import Tenant, Token
 from trust.caller import Caller
 from trust.cloud import Cloud
-from trust.refusal import HomedElsewhere, bad_token, no_credentials
+from trust.refusal import HomedElsewhere, Unproven, bad_token, no_credentials
 from trust.tenants import Tenants
 from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
 from trust.usage import Usage
@@ -71,24 +71,50 @@ class Authenticator:
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
         if not authorization:
-            raise no_credentials()
+            raise no_credentials(kind)
+        refusals = Unproven, HomedElsewhere
+        return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+
+    async def anew_before[T](
+        self, refusals: tuple[type[Exception], ...], prove: Callable[[], Awaitable[T]]
+    ) -> T:
+        """What `prove` returns; where it raises a refusal, what it does with the tenant as it is
+        by now."""
+        since = self._tenants.moment()
+        try:
+            return await prove()
+        except refusals:
+            with self._tenants.anew(since):
+                return await prove()
+
+    async def renewed(
+        self, caller: Caller, authorization: str | None, kind: TokenKind
+    ) -> Caller | None:
+        """The caller of a header again, where the tenant has changed since it was read for
+        `caller`. Raises Refused."""
+        with self._tenants.anew(self._tenants.moment()):
+            if await self._tenants.get(caller.tenant.tenant_id) == caller.tenant:
+                return None
+        return await self.caller(authorization, kind)
+
+    async def _caller(self, authorization: str, kind: TokenKind) -> Caller:
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
         if scheme.lower() != "bearer":
-            raise bad_token()
+            raise bad_token(kind)
         key = (kind, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         if (known := await self._known(key)) is not None:
             return known
         shown = presented(text)
         if shown is not None and shown.kind == kind:
-            caller, token = await self._by_secret(shown)
+            caller, token = await self._by_secret(shown, kind)
             if len(self._proven) >= REMEMBERED:
                 self._proven.clear()
             self._proven[key] = caller, token
             return caller
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
-        raise bad_token()
+        raise bad_token(kind)
 
     def check_home(self, tenant: Tenant) -> None:
         """Raises HomedElsewhere for a tenant of another region."""
@@ -121,7 +147,7 @@ class Authenticator:
         self._usage.saw(tenant_id, caller.credential)
         return caller
 
-    async def _by_secret(self, shown: Presented) -> tuple[Caller, Token]:
+    async def _by_secret(self, shown: Presented, kind: TokenKind) -> tuple[Caller, Token]:
         tenant = await self._tenants.get(shown.tenant_id)
         if tenant is not None:
             # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
@@ -129,7 +155,7 @@ class Authenticator:
         candidates = bearer_tokens(tenant, shown.kind)
         connection_id = prove(shown, candidates, self._now())
         if tenant is None or connection_id is None:
-            raise bad_token()
+            raise bad_token(kind)
         self._usage.saw(shown.tenant_id, shown.token_id)
         token = next(token for _, token in candidates if token.token_id == shown.token_id)
         return Caller(tenant, connection_id, shown.token_id), token

@@ -7,9 +7,10 @@ they say is the same. Texts compare without case unless their attribute is caseE
 linear in the number of elements.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from scim.protocol.scalars import fold
 from scim.protocol.schema import Attribute
 
 _DESCRIBING = frozenset({"type", "primary", "display", "$ref"})
@@ -20,9 +21,11 @@ type _Key = tuple[str, ...]
 
 
 def named(attribute: Attribute, value: Mapping[str, Any]) -> set[str]:
-    """Canonical names of the sub-attributes that a client's value speaks of and may write."""
+    """Canonical names of the sub-attributes that a client's value speaks of, may write, and that
+    are kept."""
     subs = (attribute.sub_attributes.get(key.lower()) for key in value)
-    return {sub.name for sub in subs if sub is not None and sub.mutability != "readOnly"}
+    dropped = ("readOnly", "writeOnly")
+    return {sub.name for sub in subs if sub is not None and sub.mutability not in dropped}
 
 
 def completed(
@@ -65,18 +68,18 @@ def appended(
     return result, marked
 
 
-def without(attribute: Attribute, elements: Sequence[Any], removed: Iterable[Any]) -> list[Any]:
-    """The elements that none of `removed` means. An element of `removed` with a `value` means
+def meant(attribute: Attribute, named: Iterable[Any]) -> Callable[[Any], bool]:
+    """Whether an element is one that `named` means. An element of `named` with a `value` means
     all that have this value (and this type, where it says one)."""
     wanted: dict[_Names, set[_Key]] = {}
-    for element in removed:
+    for element in named:
         names = telling(element)
         wanted.setdefault(names, set()).add(_key(attribute, element, names))
-    return [
-        element
-        for element in elements
-        if not any(_key(attribute, element, names) in keys for names, keys in wanted.items())
-    ]
+
+    def is_meant(element: Any) -> bool:
+        return any(_key(attribute, element, names) in keys for names, keys in wanted.items())
+
+    return is_meant
 
 
 def settled(elements: Iterable[Any], marked: Collection[int] = ()) -> list[Any]:
@@ -126,4 +129,4 @@ def _comparable(attribute: Attribute | None, value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)
     exact = attribute is None or attribute.case_exact
-    return "=" + (value if exact else value.casefold())
+    return "=" + (value if exact else fold(value))

@@ -5,8 +5,10 @@ store, or raises InvalidValue (RFC 7643 section 2.3).
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NoReturn
 
 from scim.protocol.errors import InvalidValue
@@ -32,6 +34,64 @@ def string(value: Any, path: str) -> str:
                 f"'{path}' is no valid Unicode text: it holds half of a surrogate pair."
             ) from None
     return value
+
+
+def _plain_widths() -> dict[int, str]:
+    blocks = (0x3000, *range(0xFF00, 0xFFF0))
+    mappings = ((code, unicodedata.decomposition(chr(code)).split()) for code in blocks)
+    return {
+        code: chr(int(mapping[1], 16))
+        for code, mapping in mappings
+        if mapping and mapping[0] in ("<wide>", "<narrow>")
+    }
+
+
+_PLAIN_WIDTHS = _plain_widths()
+"""Full-width and half-width characters → the plain ones (RFC 8265 section 3.3.2, rule 1)."""
+
+
+_DECOMPOSED = {0x0F73: "\u0f71\u0f72", 0x0F75: "\u0f71\u0f74", 0x0F81: "\u0f71\u0f80"}
+"""What is no combining character, and decomposes into nothing but these, of two classes."""
+_SHORT = 64
+"""A text of no more characters is normalised at once in whatever order its marks are."""
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    codes = (code for code in range(0x20000) if unicodedata.combining(chr(code)))
+    return re.compile(f"[{''.join(map(chr, codes))}]{{33,}}")
+
+
+def _ordered(text: str) -> str:
+    """The same text (canonically equivalent) with every long run of combining characters in
+    canonical order. To bring a run into order takes `normalize` a time that grows with the square
+    of its length, and holds up every thread meanwhile."""
+    return _marks().sub(
+        lambda run: "".join(sorted(run[0], key=unicodedata.combining)),
+        text.translate(_DECOMPOSED),
+    )
+
+
+def fold(text: str) -> str:
+    """The form in which texts are compared without case (RFC 7644 section 5, RFC 8265
+    UsernameCaseMapped): width mapping, case mapping, normalisation (NFC).
+
+    Case is mapped by case folding, not to lower case as in RFC 8265: there, what becomes of a
+    capital sigma depends on the letters around it, so a part of a text would not be found in it.
+    Folding equates more (ß and ss). What RFC 8265 prohibits is not refused: a userName may hold
+    spaces. Whoever changes this function raises `directory.tenants.COMPARABLE_FORM`.
+    """
+    if text.isascii():
+        return text.lower()
+    text = text.translate(_PLAIN_WIDTHS)
+    decomposed = unicodedata.normalize("NFD", text if len(text) <= _SHORT else _ordered(text))
+    return unicodedata.normalize("NFC", decomposed.casefold())
+
+
+def folds(text: str) -> tuple[str, ...]:
+    """The forms in which a text may be stored while a store is brought up to date
+    (`scim.comparable_form`): this one, and the former one where it differs."""
+    return tuple(dict.fromkeys((fold(text), text.casefold())))
 
 
 _BOOLEANS = {"true": True, "false": False}

@@ -12,6 +12,7 @@ import orjson
 
 from directory.condition import All, AnyElement, Compare, Condition, Either, Negated, matches
 from scim.protocol.binding import comparable_element
+from scim.protocol.body import values_in
 from scim.protocol.errors import PayloadTooLarge
 from scim.protocol.schema import Attribute
 
@@ -27,7 +28,7 @@ it: in the worst case all of them are compared at every place."""
 _PATH_CHARACTERS = 2
 _COPIED_CHARACTERS = 16
 """So many characters are a step, in a path that is read and in a value that is written to several
-elements."""
+elements, where every value in it is a step, too."""
 
 
 class Work:
@@ -72,7 +73,8 @@ class Work:
     def spend_on_copies(self, value: Any, copies: int) -> None:
         """Say that a value is about to be written to several elements. Raises PayloadTooLarge."""
         if copies > 1:
-            self.spend(len(orjson.dumps(value)) // _COPIED_CHARACTERS * copies)
+            written = orjson.dumps(value)
+            self.spend((len(written) // _COPIED_CHARACTERS + values_in(written)) * copies)
 
     def selected(
         self, attribute: Attribute, condition: Condition, elements: Sequence[Any]

@@ -162,7 +162,9 @@ def _resource(type: str, id: str, resource: dict[str, str]) -> Document:
         "tenantId": TENANT,
         "type": type,
         "source": "scim",
-        "resource": resource,
+        "created": "2026-01-01T00:00:00.000Z",
+        "modified": "2026-01-01T00:00:00.000Z",
+        "resource": resource | {"schemas": []},
         "search": {name: value.casefold() for name, value in resource.items()},
     }
 

@@ -17,8 +17,8 @@ import pytest
 import pytest_asyncio
 
 from scim.computing import LIGHT, compute
-from scim.exchange import BODY_VALUES
 from scim.membership import SHOWN_LIMIT
+from scim.protocol.body import BODY_VALUES
 from scim.protocol.entra import MAXIMUM_OPERATIONS
 from scim.protocol.errors import PayloadTooLarge
 from scim.protocol.work import MOST_STEPS, Work
