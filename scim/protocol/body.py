@@ -4,6 +4,8 @@ from typing import Any
 
 import orjson
 
+from scim.protocol.errors import InvalidValue, PayloadTooLarge
+
 BODY_VALUES = 400_000
 """The most values, arrays and objects that a body may hold, as `values_in` counts them."""
 BODY_DEPTH = 32
@@ -33,16 +35,25 @@ def too_deep(body: Any) -> bool:
 
 def in_json_text(value: Any) -> Any:
     """What stands in a text that is a JSON object or array, where one is expected; any other value
-    as it is, a text that holds more or deeper JSON than a body may among them."""
+    as it is. Raises PayloadTooLarge and InvalidValue where it holds more or deeper JSON than a body
+    may: to escape it hides nothing."""
     if not isinstance(value, str) or not value[:_BEGINNING].lstrip().startswith(("{", "[")):
         return value
-    if value.count(",") + value.count("[") + value.count("{") > BODY_VALUES:
-        return value
+    if values_in(value.encode("utf-8", "surrogatepass")) > BODY_VALUES:
+        raise PayloadTooLarge(
+            f"A text in the request holds JSON of more than {BODY_VALUES:,} values. Send less at "
+            "once."
+        )
     try:
         found = orjson.loads(value)
     except orjson.JSONDecodeError:
         return value
-    return value if too_deep(found) else found
+    if too_deep(found):
+        raise InvalidValue(
+            f"A text in the request holds JSON whose objects and arrays are more than {BODY_DEPTH}"
+            " deep in each other. Look for a value that was wrapped again and again."
+        )
+    return found
 
 
 _BEGINNING = 1000

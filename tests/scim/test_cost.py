@@ -71,12 +71,25 @@ class Place:
         headers = {} if body is None else {"content-type": "application/json"}
         if isinstance(body, str):
             headers = {"content-type": "text/csv"}
-        content = body.encode() if isinstance(body, str) else body and orjson.dumps(body)
+        content = body.encode() if isinstance(body, str) else body
+        if not (content is None or isinstance(content, bytes)):
+            content = orjson.dumps(content)
         return await client.request(method, path, content=content, headers=headers)
 
 
 def emails(number: int) -> list[dict[str, str]]:
     return [{"type": f"t{n}" if n else "work", "value": f"{n}@example.com"} for n in range(number)]
+
+
+def text(value: Any) -> str:
+    """The value as JSON text."""
+    return orjson.dumps(value).decode()
+
+
+def raw_filter(place: Place, around: str, inside: str, n: int) -> Awaitable[httpx.Response]:
+    """A filter of about n characters, most of them `inside` again and again."""
+    filter = around.replace("{}", inside * (n // len(inside)))
+    return place.send("GET", f"/Users?filter={quote(filter)}")
 
 
 def alternatives(number: int, attribute: str = "value", operator: str = "eq") -> str:
@@ -146,6 +159,41 @@ def put_emails(place: Place, n: int) -> Awaitable[httpx.Response]:
 
 
 @growing(500)
+def put_emails_in_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("PUT", f"/Users/{place.other}", user("other", emails=text(emails(n))))
+
+
+@growing(2_000)
+def post_roles_in_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    """Text in text in an array in a text."""
+    roles = text([text({"value": text({"value": "r", "id": i})}) for i in range(n)])
+    return place.send("POST", "/Users", user("few", roles=roles))
+
+
+@growing(1_000_000)
+def post_megabytes_of_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    manager = text({"value": text({"value": "x", "displayName": "y" * n})})
+    return place.send("POST", "/Users", user("few", **{ENTERPRISE: {"manager": manager}}))
+
+
+@growing(100_000)
+def post_megabytes_of_broken_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", user("few", emails=["{" * n, "[" + "{}," * (n // 3)]))
+
+
+@growing(100_000)
+def post_blank_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    blanks = "\u200b\u2003" * (n // 2)
+    return place.send("POST", "/Users", user("few", title=blanks, nickName=blanks + "x"))
+
+
+@growing(8_000)
+def post_combining_characters(place: Place, n: int) -> Awaitable[httpx.Response]:
+    marks = "a" + "\u0301" * n + "\u0316" * n + "\u0f73" * n
+    return place.send("POST", "/Users", user("few", title=marks))
+
+
+@growing(500)
 def post_members(place: Place, n: int) -> Awaitable[httpx.Response]:
     """Of a name that is taken, so that every round finds the same."""
     return place.send("POST", "/Groups", group("Small", place.people[:n]))
@@ -183,6 +231,26 @@ def patch_members_one_by_one(place: Place, n: int) -> Awaitable[httpx.Response]:
     return place.send("PATCH", f"/Groups/{place.empty}", patch(*gone))
 
 
+@growing(200)
+def patch_removes_values(place: Place, n: int) -> Awaitable[httpx.Response]:
+    gone = [{"value": f"{i}@example.org"} for i in range(n)]
+    wanted = operation("remove", "emails[type pr]", gone)
+    return place.send("PATCH", f"/Users/{place.few}", patch(wanted))
+
+
+@growing(100)
+def patch_group_comparisons_and_values(place: Place, n: int) -> Awaitable[httpx.Response]:
+    gone = [f"somebody {i}" for i in range(200 * n)]
+    wanted = operation("remove", f"members[{alternatives(n)}]", gone)
+    return place.send("PATCH", f"/Groups/{place.large}", patch(wanted))
+
+
+@growing(500)
+def patch_members_in_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    wanted = operation("add", "members", text([{"value": id} for id in place.people[:n]]))
+    return place.send("PATCH", f"/Groups/{place.large}", patch(wanted))
+
+
 @growing(500)
 def patch_members(place: Place, n: int) -> Awaitable[httpx.Response]:
     return place.send("PATCH", f"/Groups/{place.large}", add(place.people[:n]))
@@ -209,6 +277,43 @@ def filter_of_comparisons(place: Place, n: int) -> Awaitable[httpx.Response]:
 @growing(50)
 def filter_of_elements(place: Place, n: int) -> Awaitable[httpx.Response]:
     return place.send("GET", f"/Users?filter={quote(alternatives(n, 'emails.value'))}")
+
+
+@growing(4_000)
+def raw_filter_of_quotes(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'userName eq "{}"', '"', n)
+
+
+@growing(4_000)
+def raw_filter_of_quotes_and_brackets(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'emails[type eq "{}"].value eq "x"', '"].a ', n)
+
+
+@growing(4_000)
+def raw_filter_of_backslashes(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'userName eq "{}" )', '\\" )) ', n)
+
+
+@growing(4_000)
+def raw_filter_of_comparisons(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'emails[value eq "{}"', '" and a eq "', n)
+
+
+@growing(4_000)
+def filter_of_brackets(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, "emails[{}", '"a" ] ', n)
+
+
+@growing(1_300)
+def filter_of_combining_characters(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'userName eq "{}"', "\u0f73" * 3, n)
+
+
+@growing(50)
+def patch_raw_paths(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = 'emails[value eq "' + '\\" ' * 1_000 + '"].display'
+    wanted = [operation("remove", path)] * n
+    return place.send("PATCH", f"/Users/{place.few}", patch(*wanted))
 
 
 @growing(5)
@@ -351,6 +456,31 @@ def a_filter_on_many_memberships(place: Place) -> Awaitable[httpx.Response]:
 @refused(413, "more than 400,000 values")
 def a_body_of_empty_arrays(place: Place) -> Awaitable[httpx.Response]:
     return place.send("POST", "/Users", {**user("deep"), "a": [[[]]] * 500_000})
+
+
+@refused(413, "more than 400,000 values")
+def a_json_text_of_escaped_values(place: Place) -> Awaitable[httpx.Response]:
+    body = orjson.dumps(user("deep", emails="[]"))
+    values = b"[" + b"1\\u002c" * 450_000 + b"1]"
+    return place.send("POST", "/Users", body.replace(b'"[]"', b'"' + values + b'"'))
+
+
+@refused(400, "more than 32 deep")
+def a_json_text_for_several_elements(place: Place) -> Awaitable[httpx.Response]:
+    deep = '{"value":' * 500 + "1" + "}" * 500
+    one = operation("replace", 'emails[type eq "t1" or type eq "t2"]', deep)
+    return place.send("PATCH", f"/Users/{place.few}", patch(one))
+
+
+@refused(400, "more than 32 deep")
+def a_json_text_in_a_role(place: Place) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", user("deep", roles=[{"value": "[" * 900 + "]" * 900}]))
+
+
+@refused(413, "500,000 steps")
+def values_without_weight_for_every_element(place: Place) -> Awaitable[httpx.Response]:
+    one = operation("remove", "emails.display", ["a"] * 1_000)
+    return place.send("PATCH", f"/Users/{place.many}", patch(one))
 
 
 @refused(400, "at most 1000")
