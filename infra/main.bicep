@@ -5,6 +5,8 @@
 // docs/deploy.md tells the rest.
 targetScope = 'subscription'
 
+import { principal, tagSet, urlsByRegion } from 'types.bicep'
+
 @description('Name of the stamp; part of every resource\'s name.')
 @minLength(2)
 @maxLength(8)
@@ -21,19 +23,19 @@ param location string
 param environmentName string = stamp
 
 @description('Tags of every resource, beside those that say which stamp it belongs to.')
-param tags object = {}
+param tags tagSet = {}
 
 @description('Scheme and host that clients of this stamp address, such as https://eu.muster.example.com. Empty: the custom domain, or else the function app\'s own name.')
 param publicUrl string = ''
 
 @description('Region → scheme and host of the other stamps, so that a tenant of another region is told the right URL: { us: \'https://us.muster.example.com\' }')
-param regionUrls object = {}
+param regionUrls urlsByRegion = {}
 
 @description('Audiences of Entra ID\'s own tokens; empty: that of every non-gallery application. An application in the gallery has its own.')
-param entraAudiences array = []
+param entraAudiences string[] = []
 
 @description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
-param entraApplications array = []
+param entraApplications string[] = []
 @description('Client id of the application in Entra ID that administrators sign in to; empty: no console. Its secret goes into the stamp\'s Key Vault.')
 param consoleClientId string = ''
 
@@ -66,7 +68,7 @@ param retentionDays int = 400
 param schemas string = ''
 
 @description('Kinds of entitlements, beside those that ship.')
-param entitlementKinds array = []
+param entitlementKinds string[] = []
 
 @description('Instances that always run for HTTP, so that Entra ID never waits for a cold start.')
 @minValue(0)
@@ -109,13 +111,13 @@ param requestsPerSecond int = 200
 
 @description('Who is told when an alert fires, and when the budget is reached.')
 @minLength(1)
-param alertEmails array
+param alertEmails string[]
 
 @description('Who may run manage.py against this stamp: objects of principalId and principalType (Group, User, ServicePrincipal).')
-param operators array = []
+param operators principal[] = []
 
 @description('The application\'s own identities, which receive access changes: objects of principalId and principalType.')
-param subscribers array = []
+param subscribers principal[] = []
 
 @description('Refuse to delete anything in the resource group.')
 param deleteLock bool
@@ -149,57 +151,264 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   tags: allTags
 }
 
-module resources 'modules/stamp.bicep' = {
-  name: 'stamp'
+// Stable for a subscription and a stamp, different everywhere else.
+var suffix = '${stamp}-${take(uniqueString(group.id), 6)}'
+var vaultName = empty(consoleClientId) ? '' : 'kv-muster-${suffix}'
+// The queue dead-letters after as many deliveries as the code takes for the last one.
+var maxDeliveryCount = 10
+
+module monitoring 'modules/monitoring.bicep' = {
   scope: group
   params: {
-    stamp: stamp
-    region: region
+    suffix: suffix
     location: location
     tags: allTags
-    publicUrl: publicUrl
+    retentionDays: logRetentionDays
+    dailyCapGB: logDailyCapGB
+  }
+}
+
+module identity 'modules/identity.bicep' = {
+  scope: group
+  params: {
+    name: 'id-muster-${suffix}'
+    location: location
+    tags: allTags
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  scope: group
+  params: {
+    name: 'stmuster${replace(suffix, '-', '')}'
+    location: location
+    tags: allTags
+    zoneRedundant: zoneRedundant
+    privateOnly: vnetEnabled
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module cosmos 'modules/cosmos.bicep' = {
+  scope: group
+  params: {
+    name: empty(databaseAccountName) ? 'cosmos-muster-${suffix}' : databaseAccountName
+    location: location
+    tags: allTags
+    zoneRedundant: zoneRedundant
+    privateOnly: vnetEnabled
+    capacityMode: capacityMode
+    maxThroughput: maxThroughput
+    backupTier: backupTier
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module serviceBus 'modules/servicebus.bicep' = {
+  scope: group
+  params: {
+    name: 'sb-muster-${suffix}'
+    location: location
+    tags: allTags
+    zoneRedundant: zoneRedundant
+    privateOnly: vnetEnabled
+    maxDeliveryCount: maxDeliveryCount
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module vault 'modules/keyvault.bicep' = if (!empty(consoleClientId)) {
+  scope: group
+  params: {
+    name: vaultName
+    location: location
+    tags: allTags
+    privateOnly: vnetEnabled
+    appPrincipalId: identity.outputs.principalId
+    operators: operators
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module roles 'modules/roles.bicep' = {
+  scope: group
+  params: {
+    appPrincipalId: identity.outputs.principalId
+    operators: operators
+    subscribers: subscribers
+    targetBasedScaling: targetBasedScaling
+    storageName: storage.outputs.name
+    insightsName: monitoring.outputs.insightsName
+    cosmosName: cosmos.outputs.name
+    databaseName: cosmos.outputs.database
+    serviceBusName: serviceBus.outputs.name
+    queueName: serviceBus.outputs.queue
+    topicName: serviceBus.outputs.topic
+    subscriptionName: serviceBus.outputs.subscription
+  }
+}
+
+module network 'modules/network.bicep' = if (vnetEnabled) {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: allTags
+    addressPrefix: vnetAddressPrefix
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module endpoints 'modules/endpoints.bicep' = if (vnetEnabled) {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: allTags
+    networkId: network!.outputs.id
+    subnetId: network!.outputs.endpointSubnetId
+    services: [
+      {
+        name: 'cosmos'
+        serviceId: cosmos.outputs.id
+        groupId: 'Sql'
+        zone: 'privatelink.documents.azure.com'
+      }
+      {
+        name: 'servicebus'
+        serviceId: serviceBus.outputs.id
+        groupId: 'namespace'
+        zone: 'privatelink.servicebus.windows.net'
+      }
+      {
+        name: 'blob'
+        serviceId: storage.outputs.id
+        groupId: 'blob'
+        zone: 'privatelink.blob.${environment().suffixes.storage}'
+      }
+      {
+        name: 'table'
+        serviceId: storage.outputs.id
+        groupId: 'table'
+        zone: 'privatelink.table.${environment().suffixes.storage}'
+      }
+    ]
+  }
+}
+
+module vaultEndpoint 'modules/endpoints.bicep' = if (vnetEnabled && !empty(consoleClientId)) {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: allTags
+    networkId: network!.outputs.id
+    subnetId: network!.outputs.endpointSubnetId
+    services: [
+      {
+        name: 'vault'
+        serviceId: vault!.outputs.id
+        groupId: 'vault'
+        zone: 'privatelink.vaultcore.azure.net'
+      }
+    ]
+  }
+}
+
+module app 'modules/functionapp.bicep' = {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: allTags
+    zoneRedundant: zoneRedundant
+    identityId: identity.outputs.id
+    releasesUrl: storage.outputs.releasesUrl
+    alwaysReadyInstances: alwaysReadyInstances
+    maximumInstances: maximumInstances
+    instanceMemoryMB: instanceMemoryMB
+    subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
+    workspaceId: monitoring.outputs.workspaceId
+  }
+  dependsOn: [roles, endpoints, vaultEndpoint] // its host reads storage and queue as soon as it starts
+}
+
+var ownUrl = 'https://${app.outputs.hostName}'
+var tenantHost = !empty(publicUrl) ? publicUrl : empty(customDomain) ? ownUrl : 'https://${customDomain}'
+
+module settings 'modules/settings.bicep' = {
+  scope: group
+  params: {
+    appName: app.outputs.name
+    identityClientId: identity.outputs.clientId
+    storageName: storage.outputs.name
+    insightsConnection: monitoring.outputs.insightsConnection
+    serviceBusHost: serviceBus.outputs.host
+    cosmosEndpoint: cosmos.outputs.endpoint
+    databaseName: cosmos.outputs.database
+    containerName: cosmos.outputs.container
+    region: region
+    publicUrl: tenantHost
     regionUrls: regionUrls
     entraAudiences: entraAudiences
     entraApplications: entraApplications
     consoleClientId: consoleClientId
-    zoneRedundant: zoneRedundant
-    capacityMode: capacityMode
-    maxThroughput: maxThroughput
-    backupTier: backupTier
-    databaseAccountName: databaseAccountName
+    vaultUri: empty(consoleClientId) ? '' : vault!.outputs.uri
     retentionDays: retentionDays
     schemas: schemas
     entitlementKinds: entitlementKinds
-    alwaysReadyInstances: alwaysReadyInstances
-    maximumInstances: maximumInstances
-    instanceMemoryMB: instanceMemoryMB
-    targetBasedScaling: targetBasedScaling
-    vnetEnabled: vnetEnabled
-    vnetAddressPrefix: vnetAddressPrefix
-    logRetentionDays: logRetentionDays
-    logDailyCapGB: logDailyCapGB
     traceShare: traceShare
     requestsPerSecond: requestsPerSecond
-    alertEmails: alertEmails
-    operators: operators
-    subscribers: subscribers
-    customDomain: customDomain
-    certificateVaultId: certificateVaultId
+    maxDeliveryCount: maxDeliveryCount
+  }
+}
+
+module domain 'modules/domain.bicep' = if (!empty(customDomain)) {
+  scope: group
+  params: {
+    appName: app.outputs.name
+    planId: app.outputs.planId
+    location: location
+    tags: allTags
+    hostName: customDomain
+    vaultId: certificateVaultId
     certificateName: certificateName
   }
 }
 
-module lock 'modules/lock.bicep' = if (deleteLock) {
-  name: 'lock'
+module alerts 'modules/alerts.bicep' = {
   scope: group
-  dependsOn: [resources]
+  params: {
+    suffix: suffix
+    location: location
+    tags: allTags
+    emails: alertEmails
+    appId: app.outputs.id
+    cosmosId: cosmos.outputs.id
+    serviceBusId: serviceBus.outputs.id
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module workbook 'modules/workbook.bicep' = {
+  scope: group
+  params: {
+    location: location
+    tags: allTags
+    stamp: stamp
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module lock 'modules/lock.bicep' = if (deleteLock) {
+  scope: group
+  dependsOn: [settings, domain, alerts, workbook] // last: a deployment may replace what it made
 }
 
 module budget 'modules/budget.bicep' = if (budgetAmount > 0) {
-  name: 'budget'
   scope: group
   params: {
-    amount: budgetAmount
+    amount: max(budgetAmount, 1)
     startDate: budgetStartDate
     emails: alertEmails
   }
@@ -209,19 +418,19 @@ module budget 'modules/budget.bicep' = if (budgetAmount > 0) {
 output resourceGroupName string = group.name
 
 @description('The function app that releases are deployed to.')
-output functionAppName string = resources.outputs.functionAppName
+output functionAppName string = app.outputs.name
 
 @description('Scheme and host of the function app itself, whatever stands before it.')
-output functionAppUrl string = resources.outputs.functionAppUrl
+output functionAppUrl string = ownUrl
 
 @description('What a customer pastes into Entra ID.')
-output tenantUrl string = resources.outputs.tenantUrl
+output tenantUrl string = '${tenantHost}/scim'
 
 @description('The Key Vault of the console\'s secret; empty: no console.')
-output vaultName string = resources.outputs.vaultName
+output vaultName string = vaultName
 
 @description('MUSTER_COSMOS_ENDPOINT for manage.py.')
-output cosmosEndpoint string = resources.outputs.cosmosEndpoint
+output cosmosEndpoint string = cosmos.outputs.endpoint
 
 @description('ServiceBusConnection__fullyQualifiedNamespace for manage.py, and for who receives access changes.')
-output serviceBusHost string = resources.outputs.serviceBusHost
+output serviceBusHost string = serviceBus.outputs.host

@@ -1,6 +1,8 @@
 // What somebody must hear of. docs/operate.md says for each alert what to look at and what to do.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -8,11 +10,11 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Who is told.')
 @minLength(1)
-param emails array
+param emails string[]
 
 @description('The function app.')
 param appId string

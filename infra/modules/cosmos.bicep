@@ -3,6 +3,8 @@
 // committed; one write region, because uniqueness and ETags hold in one only.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the account.')
 @minLength(3)
 @maxLength(44)
@@ -12,7 +14,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Spread the replicas over the availability zones.')
 param zoneRedundant bool
@@ -101,11 +103,13 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
       // On, without a default: a document lives for ever unless it says otherwise itself.
       defaultTtl: -1
     }
-    options: serverless ? {} : {
-      autoscaleSettings: {
-        maxThroughput: maxThroughput
-      }
-    }
+    options: serverless
+      ? {}
+      : {
+          autoscaleSettings: {
+            maxThroughput: maxThroughput
+          }
+        }
   }
 }
 

@@ -3,6 +3,8 @@
 // before; docs/deploy.md has the order.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the function app.')
 param appName string
 
@@ -13,7 +15,7 @@ param planId string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Host name, such as eu.muster.example.com.')
 param hostName string

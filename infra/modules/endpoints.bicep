@@ -1,6 +1,8 @@
 // A private endpoint for each service, and the DNS zone that makes its name resolve to it.
 targetScope = 'resourceGroup'
 
+import { privateService, tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -8,7 +10,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('The network in which the names resolve.')
 param networkId string
@@ -18,7 +20,7 @@ param subnetId string
 
 @description('What gets an endpoint: objects of name, serviceId, groupId and zone.')
 @minLength(1)
-param services array
+param services privateService[]
 
 resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
   for service in services: {

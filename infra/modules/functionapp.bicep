@@ -2,6 +2,8 @@
 // publishing password.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -9,7 +11,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Spread plan and instances over the availability zones.')
 param zoneRedundant bool
@@ -96,9 +98,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         version: '3.13'
       }
       scaleAndConcurrency: {
-        alwaysReady: alwaysReadyInstances > 0
-          ? [{ name: 'http', instanceCount: alwaysReadyInstances }]
-          : []
+        alwaysReady: alwaysReadyInstances > 0 ? [{ name: 'http', instanceCount: alwaysReadyInstances }] : []
         maximumInstanceCount: maximumInstances
         instanceMemoryMB: instanceMemoryMB
       }

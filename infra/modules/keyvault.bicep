@@ -2,6 +2,8 @@
 // hand (docs/deploy.md); a setting names it and never holds it.
 targetScope = 'resourceGroup'
 
+import { principal, tagSet } from '../types.bicep'
+
 @description('Name of the vault.')
 @minLength(3)
 @maxLength(24)
@@ -11,7 +13,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Reachable through a private endpoint only.')
 param privateOnly bool
@@ -20,14 +22,20 @@ param privateOnly bool
 param appPrincipalId string
 
 @description('Who may set it: objects of principalId and principalType.')
-param operators array
+param operators principal[]
 
 @description('Where logs and metrics go.')
 param workspaceId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-var secretsUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
-var secretsOfficer = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
+var secretsUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4633458b-17de-408a-b874-0445c86b69e6'
+)
+var secretsOfficer = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
+)
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name

@@ -1,6 +1,8 @@
 // Logs, metrics and traces: one workspace, and Application Insights on it.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -8,7 +10,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Days for which logs are kept.')
 @minValue(30)

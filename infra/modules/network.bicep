@@ -2,6 +2,8 @@
 // towards the internet (Entra ID's keys and the telemetry are there).
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -9,7 +11,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Address space, a /22 or larger.')
 param addressPrefix string

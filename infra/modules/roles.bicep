@@ -2,14 +2,16 @@
 // keys and local accounts are off everywhere.
 targetScope = 'resourceGroup'
 
+import { principal } from '../types.bicep'
+
 @description('Principal of the function app.')
 param appPrincipalId string
 
 @description('Who may run manage.py: objects of principalId and principalType.')
-param operators array
+param operators principal[]
 
 @description('Who receives access changes: objects of principalId and principalType.')
-param subscribers array
+param subscribers principal[]
 
 @description('Let the host read the length of the queue, which needs the right to manage it.')
 param targetBasedScaling bool
@@ -39,12 +41,30 @@ param topicName string
 param subscriptionName string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-var blobOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b')
-var tableContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3')
-var metricsPublisher = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '3913510d-42f4-4e42-8a64-420c390055eb')
-var serviceBusOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '090c5cfd-751d-490a-894a-3ce6f1109419')
-var serviceBusSender = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '69a216fc-b8fb-44d8-bc22-1f3c2cd27a39')
-var serviceBusReceiver = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0')
+var blobOwner = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+)
+var tableContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+)
+var metricsPublisher = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '3913510d-42f4-4e42-8a64-420c390055eb'
+)
+var serviceBusOwner = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '090c5cfd-751d-490a-894a-3ce6f1109419'
+)
+var serviceBusSender = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '69a216fc-b8fb-44d8-bc22-1f3c2cd27a39'
+)
+var serviceBusReceiver = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0'
+)
 // Cosmos DB's own roles, https://learn.microsoft.com/azure/cosmos-db/how-to-setup-rbac
 var dataContributor = '00000000-0000-0000-0000-000000000002'
 

@@ -3,6 +3,8 @@
 // until it is done, so that losing one here loses nothing.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the namespace.')
 @minLength(6)
 @maxLength(50)
@@ -12,7 +14,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Spread the namespace over the availability zones.')
 param zoneRedundant bool

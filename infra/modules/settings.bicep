@@ -2,6 +2,8 @@
 // to local.settings.example.json. Nothing here is secret.
 targetScope = 'resourceGroup'
 
+import { urlsByRegion } from '../types.bicep'
+
 @description('Name of the function app.')
 param appName string
 
@@ -34,13 +36,13 @@ param region string
 param publicUrl string
 
 @description('Region → scheme and host of the other stamps.')
-param regionUrls object
+param regionUrls urlsByRegion
 
 @description('Audiences of Entra ID\'s own tokens; empty: the code\'s default.')
-param entraAudiences array
+param entraAudiences string[]
 
 @description('Applications that those tokens may be issued to; empty: the code\'s default.')
-param entraApplications array
+param entraApplications string[]
 @description('Client id of the application that administrators sign in to; empty: no console.')
 param consoleClientId string
 
@@ -55,7 +57,7 @@ param retentionDays int
 param schemas string
 
 @description('Kinds of entitlements, beside those that ship.')
-param entitlementKinds array
+param entitlementKinds string[]
 
 @description('Share of the traces that are kept, 0 to 1.')
 param traceShare string
@@ -101,7 +103,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_ENTRA_APPLICATIONS: empty(entraApplications) ? '' : string(entraApplications)
     MUSTER_CONSOLE_CLIENT_ID: consoleClientId
     MUSTER_CONSOLE_AUTHORITY: '${environment().authentication.loginEndpoint}organizations/v2.0'
-    MUSTER_CONSOLE_CLIENT_SECRET: empty(vaultUri) ? '' : '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/console-client-secret)'
+    MUSTER_CONSOLE_CLIENT_SECRET: empty(vaultUri)
+      ? ''
+      : '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/console-client-secret)'
     MUSTER_COSMOS_ENDPOINT: cosmosEndpoint
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName

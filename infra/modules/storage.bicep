@@ -2,6 +2,8 @@
 // Muster is here.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the storage account.')
 @minLength(3)
 @maxLength(24)
@@ -11,7 +13,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Keep a copy in each availability zone.')
 param zoneRedundant bool

@@ -1,11 +1,13 @@
 // One page that shows how the stamp does, from the queries that the alerts use too.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Azure region.')
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Name of the stamp.')
 param stamp string

@@ -84,7 +84,7 @@ def everything_that_can_go_wrong_has_an_alert(infra: Infra) -> Iterator[str]:
     Change("modules/alerts.bicep", "    tags: tags\n", ""),
     Change("main.bicep", "  tags: allTags\n", ""),
     Change("main.bicep", "    tags: allTags\n", "    tags: {}\n"),
-    Change("modules/stamp.bicep", "    tags: tags\n", "    tags: {}\n"),
+    
     Change("modules/functionapp.bicep", "union(tags, { 'azd-service-name': 'muster' })", "{}"),
 )
 def every_resource_is_tagged(infra: Infra) -> Iterator[str]:

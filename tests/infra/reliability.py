@@ -83,7 +83,7 @@ REGIONAL = {
     Change("modules/servicebus.bicep", "zoneRedundant: zoneRedundant\n", "\n"),
     Change("modules/storage.bicep", "zoneRedundant ? 'Standard_ZRS' : ", ""),
     Change("modules/cosmos.bicep", "isZoneRedundant: zoneRedundant", "isZoneRedundant: false"),
-    Change("modules/stamp.bicep", "zoneRedundant: zoneRedundant", "zoneRedundant: false"),
+    Change("main.bicep", "zoneRedundant: zoneRedundant", "zoneRedundant: false"),
     Change("us.bicepparam", "zoneRedundant = true", "zoneRedundant = false"),
 )
 def eu_and_us_are_spread_over_the_zones(infra: Infra) -> Iterator[str]:

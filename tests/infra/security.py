@@ -112,17 +112,17 @@ def nothing_reads_or_holds_a_secret(infra: Infra) -> Iterator[str]:
         for module in ("cosmos", "keyvault", "servicebus", "storage")
     ),
     *(
-        Change("modules/stamp.bicep", f"{name}.outputs.id\n        groupId", "''\n        groupId")
+        Change("main.bicep", f"{name}.outputs.id\n        groupId", "''\n        groupId")
         for name in ("cosmos", "serviceBus", "storage", "vault!")
     ),
-    Change("modules/stamp.bicep", "privateOnly: vnetEnabled", "privateOnly: false"),
+    Change("main.bicep", "privateOnly: vnetEnabled", "privateOnly: false"),
     Change("modules/servicebus.bicep", "privateOnly ? 'Premium' : 'Standard'", "'Standard'"),
 )
 def with_a_network_nothing_else_is_public(infra: Infra) -> Iterator[str]:
     served = {
         (str(service["serviceId"]).replace("!", ""), service["groupId"])
         for use in infra.modules()
-        if use.type == "endpoints.bicep"
+        if use.type == "modules/endpoints.bicep"
         for service in use.get("params.services")
     }
     for type in PRIVATE:
@@ -130,7 +130,7 @@ def with_a_network_nothing_else_is_public(infra: Infra) -> Iterator[str]:
             access = resource.get("properties.publicNetworkAccess")
             if access != "privateOnly ? 'Disabled' : 'Enabled'":
                 yield f"{resource}: publicNetworkAccess is {access}, whatever vnetEnabled says"
-            uses = [m for m in infra.modules() if f"modules/{m.type}" == resource.file]
+            uses = [m for m in infra.modules() if m.type == resource.file]
             for use in uses:
                 if use.get("params.privateOnly") != "vnetEnabled":
                     yield f"{use}: privateOnly does not follow vnetEnabled"

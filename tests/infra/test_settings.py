@@ -79,7 +79,7 @@ def problems(code: dict[str, FieldInfo], bicep: dict[str, Any], local: dict[str,
         if name not in bicep and name not in LAPTOP:
             found.append(
                 f"wiring.Settings reads {name}, which {BICEP} does not set: add it there, with a "
-                "parameter in stamp.bicep and main.bicep if stamps differ in it (or, if it is for "
+                "parameter in main.bicep if stamps differ in it (or, if it is for "
                 "laptops only, to LAPTOP in this test with the reason)."
             )
         # One connection has two forms: a host name for identities, a string for emulators.
@@ -159,7 +159,7 @@ def test_names_and_numbers_are_those_of_the_code() -> None:
     assert cosmos["container"].get("properties.resource.partitionKey.paths") == [
         "/" + "/".join(PARTITION_KEY)
     ]
-    deliveries = infra.files["modules/stamp.bicep"].variables["maxDeliveryCount"].value
+    deliveries = infra.files["main.bicep"].variables["maxDeliveryCount"].value
     assert deliveries == defaults["MUSTER_MAX_DELIVERY_COUNT"]
     parameters = infra.files["main.bicep"].parameters
     assert parameters["retentionDays"].value == defaults["MUSTER_RETENTION_DAYS"]
