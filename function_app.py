@@ -59,6 +59,13 @@ async def oauth(req: func.HttpRequest, context: func.Context) -> func.HttpRespon
     return await _serve(lambda application: application.oauth, req, context)
 
 
+@app.function_name("health")
+@app.route("health", methods=["GET", "HEAD"])
+async def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Whether the deployment and its database answer, for whoever asks from outside."""
+    return await _serve(lambda application: application.health, req, context)
+
+
 @app.function_name("reconcile")
 @app.service_bus_queue_trigger(
     arg_name="message",
@@ -129,6 +136,7 @@ async def _serve(
     try:
         scope[PARENT] = context.trace_context.trace_parent
         application = await wiring.application()
+        scope["client"] = http_function.client_of(req, application.settings.proxies)
         answered = await http_function.answer(surface(application), req, scope)
     except Exception as error:  # noqa: BLE001 (nothing may leave as an empty 500)
         log.error("Request %s failed: %s", context.invocation_id, logs.place(error))

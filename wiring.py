@@ -19,6 +19,7 @@ from directory.documents import ENTITLEMENT_KINDS
 from directory.sqlite import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
+from health import Health, health_application
 from oauth.http import oauth_application
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
 from queues.relay import Relay
@@ -83,6 +84,9 @@ class Settings(BaseSettings):
     """How many requests one tenant may send to each surface of one process; 0: any number."""
     request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
     """How long a request may take."""
+    proxies: int = Field(default=0, ge=0)
+    """How many proxies stand before the platform's own front end, such as Front Door: by them the
+    log knows which network a request came from."""
     trace: Literal["", "console"] = ""
     """`console` writes traces to standard error."""
     trace_share: float = Field(default=1.0, ge=0, le=1)
@@ -175,6 +179,7 @@ class Application:
     """The pages, and below /console/api their use cases for programs."""
     console_api: "Lazy[Surface]"
     oauth: Surface
+    health: Surface
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
@@ -249,6 +254,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             now,
             settings.request_seconds,
         ),
+        health=health_application(Health(store)),
     )
 
 

@@ -5,11 +5,11 @@
 // docs/deploy.md tells the rest.
 targetScope = 'subscription'
 
-import { principal, tagSet, urlsByRegion } from 'types.bicep'
+import { certificateSource, principal, tagSet, urlsByRegion } from 'types.bicep'
 
-@description('Name of the stamp; part of every resource\'s name.')
+@description('Name of the stamp; part of every resource\'s name, of which a Key Vault\'s may have 24 characters.')
 @minLength(2)
-@maxLength(8)
+@maxLength(7)
 param stamp string
 
 @description('Home region of the tenants that this stamp serves.')
@@ -38,6 +38,10 @@ param entraAudiences string[] = []
 param entraApplications string[] = []
 @description('Client id of the application in Entra ID that administrators sign in to; empty: no console. Its secret goes into the stamp\'s Key Vault.')
 param consoleClientId string = ''
+
+@description('What to do where a Key Vault of this name was deleted: recover brings it back with its secret, default refuses. A deleted vault keeps its name for 90 days.')
+@allowed(['default', 'recover'])
+param vaultCreateMode string = 'default'
 
 @description('Spread every service over the region\'s availability zones.')
 param zoneRedundant bool
@@ -109,6 +113,10 @@ param traceShare string = '1'
 @minValue(0)
 param requestsPerSecond int = 200
 
+@description('Proxies of your own before the app, such as a gateway: by them the log knows which network a request came from.')
+@minValue(0)
+param proxies int = 0
+
 @description('Who is told when an alert fires, and when the budget is reached.')
 @minLength(1)
 param alertEmails string[]
@@ -118,6 +126,9 @@ param operators principal[] = []
 
 @description('The application\'s own identities, which receive access changes: objects of principalId and principalType.')
 param subscribers principal[] = []
+
+@description('Ask from three places of the continent every five minutes whether the stamp answers, and alert when it does not. Costs about 16 dollars a month, and keeps an idle stamp awake.')
+param availabilityTest bool = true
 
 @description('Refuse to delete anything in the resource group.')
 param deleteLock bool
@@ -132,7 +143,10 @@ param budgetStartDate string = ''
 @description('Host name that the app answers to beside its own, such as eu.muster.example.com.')
 param customDomain string = ''
 
-@description('Resource id of the Key Vault that holds the custom domain\'s certificate.')
+@description('Where the custom domain\'s certificate comes from. A new name needs a deployment with none first; see docs/deploy.md.')
+param certificate certificateSource = 'managed'
+
+@description('Resource id of the Key Vault that holds the custom domain\'s certificate, where it comes from one.')
 param certificateVaultId string = ''
 
 @description('Name of that certificate in the Key Vault.')
@@ -221,6 +235,7 @@ module vault 'modules/keyvault.bicep' = if (!empty(consoleClientId)) {
   scope: group
   params: {
     name: vaultName
+    createMode: vaultCreateMode
     location: location
     tags: allTags
     privateOnly: vnetEnabled
@@ -259,6 +274,7 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
   }
 }
 
+// Cosmos DB takes one change of an account at a time: its endpoint waits for its roles.
 module endpoints 'modules/endpoints.bicep' = if (vnetEnabled) {
   scope: group
   params: {
@@ -294,6 +310,7 @@ module endpoints 'modules/endpoints.bicep' = if (vnetEnabled) {
       }
     ]
   }
+  dependsOn: [roles]
 }
 
 module vaultEndpoint 'modules/endpoints.bicep' = if (vnetEnabled && !empty(consoleClientId)) {
@@ -359,6 +376,7 @@ module settings 'modules/settings.bicep' = {
     entitlementKinds: entitlementKinds
     traceShare: traceShare
     requestsPerSecond: requestsPerSecond
+    proxies: proxies
     maxDeliveryCount: maxDeliveryCount
   }
 }
@@ -367,13 +385,20 @@ module domain 'modules/domain.bicep' = if (!empty(customDomain)) {
   scope: group
   params: {
     appName: app.outputs.name
-    planId: app.outputs.planId
     location: location
     tags: allTags
     hostName: customDomain
+    certificate: certificate
     vaultId: certificateVaultId
     certificateName: certificateName
   }
+  dependsOn: [settings] // a site takes one change at a time
+}
+
+// https://learn.microsoft.com/azure/azure-monitor/app/availability#location-population-tags
+var testLocations = {
+  eu: ['emea-nl-ams-azr', 'emea-gb-db3-azr', 'emea-fr-pra-edge'] // West Europe, North Europe, France Central
+  us: ['us-va-ash-azr', 'us-il-ch1-azr', 'us-tx-sn1-azr'] // East, North Central and South Central US
 }
 
 module alerts 'modules/alerts.bicep' = {
@@ -383,7 +408,9 @@ module alerts 'modules/alerts.bicep' = {
     location: location
     tags: allTags
     emails: alertEmails
-    appId: app.outputs.id
+    insightsId: monitoring.outputs.insightsId
+    healthUrl: availabilityTest ? '${tenantHost}/health' : ''
+    testLocations: testLocations[region]
     cosmosId: cosmos.outputs.id
     serviceBusId: serviceBus.outputs.id
     workspaceId: monitoring.outputs.workspaceId

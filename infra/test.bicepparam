@@ -28,6 +28,7 @@ param entitlementKinds = []
 param alwaysReadyInstances = 0
 param maximumInstances = 40
 param instanceMemoryMB = 2048
+param availabilityTest = false
 param logRetentionDays = 30
 param logDailyCapGB = 1
 param traceShare = '1'

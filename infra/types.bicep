@@ -41,3 +41,7 @@ type privateService = {
   @description('The DNS zone of its private names.')
   zone: string
 }
+
+@export()
+@description('Where the certificate of a custom domain comes from: none (the first deployment with a new name), Azure itself, or your Key Vault.')
+type certificateSource = 'none' | 'managed' | 'keyVault'

@@ -35,6 +35,7 @@ param instanceMemoryMB = 2048
 param targetBasedScaling = false
 param vnetEnabled = false
 param vnetAddressPrefix = '10.44.0.0/22'
+param availabilityTest = true
 param logRetentionDays = 90
 param logDailyCapGB = 10
 param traceShare = '0.1'

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from directory.ulids import new_ulid
 from scim.protocol.errors import ScimError, TemporarilyUnavailable
 from telemetry import traces
+from telemetry.network import network_of
 from telemetry.observation import Observation, current
 
 REQUEST_SECONDS = 90.0
@@ -61,7 +62,12 @@ class Surface:
         """Serve one request."""
         request_id = _request_id(scope)
         with (
-            Observation(self._log, f"{_method(scope)} {self.name}", request_id) as seen,
+            Observation(
+                self._log,
+                f"{_method(scope)} {self.name}",
+                request_id,
+                network=_network(scope),
+            ) as seen,
             traces.span(self.name, "server", parent=scope.get(PARENT)) as span,
         ):
             await self._limited(scope, receive, _completed(send, seen))
@@ -121,6 +127,11 @@ def _request_id(scope: Scope) -> str:
             if _REQUEST_ID.fullmatch(text):
                 return text
     return new_ulid()
+
+
+def _network(scope: Scope) -> str:
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
 
 
 def _too_slow(seconds: float) -> TemporarilyUnavailable:

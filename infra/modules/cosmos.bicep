@@ -60,9 +60,6 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
     enableMultipleWriteLocations: false
     enableAutomaticFailover: false
     capabilities: serverless ? [{ name: 'EnableServerless' }] : []
-    capacity: {
-      totalThroughputLimit: serverless ? -1 : maxThroughput
-    }
     backupPolicy: {
       type: 'Continuous'
       continuousModeProperties: {

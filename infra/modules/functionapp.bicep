@@ -70,6 +70,9 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   }
   properties: {
     serverFarmId: plan.id
+    // Cannot be set later than at the app's creation; without it, no certificate for a name of its own.
+    #disable-next-line BCP037 // Azure takes it; the published types do not have it yet
+    siteScopedCertificatesEnabled: true
     httpsOnly: true
     // Entra ID calls from the internet, with or without a virtual network behind the app.
     publicNetworkAccess: 'Enabled'
@@ -120,6 +123,7 @@ resource scmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
   properties: {
     allow: false
   }
+  dependsOn: [ftpPassword] // a site takes one change at a time
 }
 
 resource appDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
@@ -141,14 +145,8 @@ resource planDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-previ
   }
 }
 
-@description('Resource id of the app.')
-output id string = app.id
-
 @description('The app\'s name.')
 output name string = app.name
-
-@description('Resource id of the plan.')
-output planId string = plan.id
 
 @description('The app\'s own host name.')
 output hostName string = app.properties.defaultHostName

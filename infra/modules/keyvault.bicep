@@ -9,6 +9,10 @@ import { principal, tagSet } from '../types.bicep'
 @maxLength(24)
 param name string
 
+@description('default makes a vault, recover brings a deleted one of this name back.')
+@allowed(['default', 'recover'])
+param createMode string
+
 @description('Azure region.')
 param location string
 
@@ -42,6 +46,7 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   location: location
   tags: tags
   properties: {
+    createMode: createMode
     tenantId: tenant().tenantId
     sku: {
       family: 'A'

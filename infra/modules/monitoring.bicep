@@ -67,6 +67,9 @@ resource workspaceDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-
 @description('Where every resource sends its logs and metrics.')
 output workspaceId string = workspace.id
 
+@description('The component\'s resource id.')
+output insightsId string = insights.id
+
 @description('The component\'s name.')
 output insightsName string = insights.name
 

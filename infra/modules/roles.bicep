@@ -160,6 +160,7 @@ resource appDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2
   }
 }
 
+@batchSize(1)
 resource operatorDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [
   for operator in operators: {
     parent: cosmos

@@ -66,6 +66,10 @@ param traceShare string
 @minValue(0)
 param requestsPerSecond int
 
+@description('Proxies that stand before the platform\'s own front end.')
+@minValue(0)
+param proxies int
+
 @description('Deliveries after which the queue dead-letters.')
 @minValue(2)
 param maxDeliveryCount int
@@ -83,6 +87,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     AzureWebJobsStorage__credential: 'managedidentity'
     AzureWebJobsStorage__clientId: identityClientId
     AzureWebJobsDisableHomepage: 'true'
+    FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '8388608' // bytes; the host's own is 100 MB, the code's 4 MB
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
     // The Service Bus trigger, and the code's own sender
@@ -91,6 +96,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     ServiceBusConnection__clientId: identityClientId
     // Which identity the SDKs use
     AZURE_CLIENT_ID: identityClientId
+    AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential' // DefaultAzureCredential tries nothing else first
     // Muster
     MUSTER_REGION: region
     MUSTER_PUBLIC_URL: publicUrl
@@ -112,6 +118,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_RELAY_AFTER_SECONDS: '60'
     MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
     MUSTER_REQUEST_SECONDS: '90'
+    MUSTER_PROXIES: string(proxies)
     MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)
     MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)

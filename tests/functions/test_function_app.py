@@ -48,6 +48,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "access": {**http, "route": "access/{*path}"},
         "console": {**http, "route": "console/{*path}"},
         "oauth": {**http, "route": "oauth/{*path}"},
+        "health": {**http, "route": "health", "methods": ["GET", "HEAD"]},
         "reconcile": {
             "direction": "IN",
             "type": "serviceBusTrigger",
@@ -102,6 +103,7 @@ OURS = [
     "devhost",
     "directory",
     "function_app",
+    "health",
     "http_function",
     "manage",
     "oauth",

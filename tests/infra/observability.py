@@ -18,6 +18,13 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "properties.enabled": True,
     },
     "Microsoft.Insights/actionGroups": {"properties.enabled": True},
+    "Microsoft.Insights/webtests": {
+        "properties.Enabled": True,
+        "properties.Kind": "standard",
+        "properties.Request.FollowRedirects": False,
+        "properties.ValidationRules.ExpectedHttpStatusCode": 200,
+        "properties.ValidationRules.SSLCheck": True,
+    },
 }
 
 UNDIAGNOSED = {
@@ -32,6 +39,7 @@ UNDIAGNOSED = {
     "Microsoft.Insights/diagnosticSettings": "is what this is about",
     "Microsoft.Insights/metricAlerts": "has no logs",
     "Microsoft.Insights/scheduledQueryRules": "has no logs",
+    "Microsoft.Insights/webtests": "its results are in the workspace",
     "Microsoft.Insights/workbooks": "has no logs",
     "Microsoft.ManagedIdentity/userAssignedIdentities": "Entra ID's sign-in logs",
     "Microsoft.Network/natGateways": "its metrics need no setting",
@@ -44,8 +52,8 @@ UNDIAGNOSED = {
     "Microsoft.ServiceBus/namespaces/topics": "its namespace's logs",
     "Microsoft.ServiceBus/namespaces/topics/subscriptions": "its namespace's logs",
     "Microsoft.Storage/storageAccounts/blobServices/containers": "its service's logs",
-    "Microsoft.Web/certificates": "has no logs",
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies": "its site's logs",
+    "Microsoft.Web/sites/certificates": "has no logs",
     "Microsoft.Web/sites/config": "its site's logs",
     "Microsoft.Web/sites/hostNameBindings": "its site's logs",
 }
@@ -61,21 +69,24 @@ SIGNALS = {
     "TotalRequests": "throttling of the database",
     "NormalizedRUConsumption": "request units",
     "ServiceAvailability": "availability of the database",
-    "Http5xx": "5xx",
+    "outside.id": "the app not answering from outside",
     "oldest-pending.kql": "age of the oldest pending event",
     "failed-requests.kql": "5xx",
     "refused-tokens.kql": "401 bursts",
+    "logs-stopped.kql": "the workspace's cap",
+    "tenant-size.kql": "the size of a tenant",
 }
 
 
 @policy(
     *(Change("modules/alerts.bicep", f"'{s}'", "'Other'") for s in SIGNALS if "." not in s),
+    Change("modules/alerts.bicep", "webTestId: outside.id", "webTestId: ''"),
     Change("modules/alerts.bicep", "queries/refused-tokens.kql", "queries/requests.kql"),
 )
 def everything_that_can_go_wrong_has_an_alert(infra: Infra) -> Iterator[str]:
     text = infra.texts["modules/alerts.bicep"]
     for signal, what in SIGNALS.items():
-        if not re.search(rf"['/]{re.escape(signal)}'", text):
+        if not re.search(rf"['/ ]{re.escape(signal)}['\n]", text):
             yield f"modules/alerts.bicep: no alert on {what} ({signal})"
 
 
@@ -84,7 +95,6 @@ def everything_that_can_go_wrong_has_an_alert(infra: Infra) -> Iterator[str]:
     Change("modules/alerts.bicep", "    tags: tags\n", ""),
     Change("main.bicep", "  tags: allTags\n", ""),
     Change("main.bicep", "    tags: allTags\n", "    tags: {}\n"),
-    
     Change("modules/functionapp.bicep", "union(tags, { 'azd-service-name': 'muster' })", "{}"),
 )
 def every_resource_is_tagged(infra: Infra) -> Iterator[str]:

@@ -45,7 +45,6 @@ REQUIRED: dict[str, dict[str, Any]] = {
         ),
     },
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies": {"properties.allow": False},
-    "Microsoft.Web/sites/hostNameBindings": {"properties.sslState": "SniEnabled"},
 }
 
 # type → what of it is reached through private endpoints

@@ -127,8 +127,12 @@ def alerts(infra: Infra) -> list[str]:
     """The names of all alerts."""
     module = infra.files["modules/alerts.bicep"]
     listed = [row["name"] for kind in ("metrics", "logs") for row in module.variables[kind].value]
-    alone = str(module.resources["availability"].get("name"))
-    return [*listed, alone.partition("${suffix}-")[2].strip("'")]
+    alone = [
+        str(resource.get("name")).partition("${suffix}-")[2].strip("'")
+        for resource in module.resources.values()
+        if resource.type == "Microsoft.Insights/metricAlerts"
+    ]
+    return [*listed, *(name for name in alone if not name.startswith("${alert."))]
 
 
 def test_every_alert_has_its_paragraph() -> None:

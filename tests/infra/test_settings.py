@@ -11,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from console.application import FORM_BYTES
 from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite import SqliteQueue
+from scim.exchange import BODY_BYTES
 from tests.infra.bicep import Infra
 from tests.triggers import triggers
 from wiring import Settings
@@ -34,11 +36,13 @@ HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "the host sends telemetry with the identity",
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "the host, where telemetry goes",
     "AZURE_CLIENT_ID": "azure-identity, which identity to use",
+    "AZURE_TOKEN_CREDENTIALS": "azure-identity, which kind of credential to use",
     "AzureWebJobsDisableHomepage": "the host",
     "AzureWebJobsStorage": "the host's own storage (Azurite)",
     "AzureWebJobsStorage__accountName": "the host's own storage",
     "AzureWebJobsStorage__clientId": "the host's own storage",
     "AzureWebJobsStorage__credential": "the host's own storage",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "the host, how large a body may be",
     "FUNCTIONS_WORKER_RUNTIME": "Core Tools; Flex Consumption takes it from functionAppConfig",
     "ServiceBusConnection__clientId": "the trigger",
     "ServiceBusConnection__credential": "the trigger",
@@ -164,6 +168,14 @@ def test_names_and_numbers_are_those_of_the_code() -> None:
     parameters = infra.files["main.bicep"].parameters
     assert parameters["retentionDays"].value == defaults["MUSTER_RETENTION_DAYS"]
     assert parameters["requestsPerSecond"].value == defaults["MUSTER_REQUESTS_PER_SECOND"]
+
+
+def test_the_host_takes_the_bodies_that_the_code_takes() -> None:
+    """And not the 100 MB that are its own limit."""
+    name = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+    limits = {int(bicep_settings(Infra.read())[name]), int(local_settings()[name])}
+    assert len(limits) == 1
+    assert max(BODY_BYTES, FORM_BYTES) < limits.pop() <= 4 * BODY_BYTES
 
 
 def test_regions_are_those_of_the_code() -> None:
