@@ -25,7 +25,7 @@ param environmentName string = stamp
 @description('Tags of every resource, beside those that say which stamp it belongs to.')
 param tags tagSet = {}
 
-@description('Scheme and host that clients of this stamp address, such as https://eu.muster.example.com. Empty: the custom domain, or else the function app\'s own name.')
+@description('Scheme and host that clients of this stamp address, such as https://eu.muster.example.com. Empty: the custom domain, or else Front Door\'s name, or else the function app\'s own.')
 param publicUrl string = ''
 
 @description('Region → scheme and host of the other stamps, so that a tenant of another region is told the right URL: { us: \'https://us.muster.example.com\' }')
@@ -36,6 +36,7 @@ param entraAudiences string[] = []
 
 @description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
 param entraApplications string[] = []
+
 @description('Client id of the application in Entra ID that administrators sign in to; empty: no console. Its secret goes into the stamp\'s Key Vault.')
 param consoleClientId string = ''
 
@@ -43,8 +44,17 @@ param consoleClientId string = ''
 @allowed(['default', 'recover'])
 param vaultCreateMode string = 'default'
 
-@description('Spread every service over the region\'s availability zones.')
+@description('Spread app, storage and network over the region\'s availability zones.')
 param zoneRedundant bool
+
+@description('Spread the database over them, too. New subscriptions are refused this in busy regions until they ask for quota, and a region that an account has cannot change it.')
+param cosmosZoneRedundant bool
+
+@description('Azure regions that keep a replica of the database. Under strong consistency a write waits for them, and with a single one an outage there stops writes: none, or two and more.')
+param readLocations string[] = []
+
+@description('Azure region of the same geography that keeps copies of the tenants\' settings for 30 days; empty: none.')
+param exportLocation string = ''
 
 @description('Cosmos DB is paid per request (serverless) or follows the load up to maxThroughput (autoscale).')
 @allowed(['autoscale', 'serverless'])
@@ -74,10 +84,24 @@ param schemas string = ''
 @description('Kinds of entitlements, beside those that ship.')
 param entitlementKinds string[] = []
 
-@description('Instances that always run for HTTP, so that Entra ID never waits for a cold start.')
+@description('Instances that always run for HTTP, so that Entra ID never waits for a cold start. With zones 2 or more.')
 @minValue(0)
 @maxValue(20)
 param alwaysReadyInstances int
+
+@description('Instances that always run for the queue of events, so that access follows at once and whether the platform wakes one or not. With zones 2 or more.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyReconcilers int
+
+@description('Requests that an instance is given at once. Azure\'s own number for Python is 1.')
+@minValue(1)
+@maxValue(1000)
+param requestsPerInstance int = 32
+
+@description('How running instances give way to new code or settings: Recreate ends all at once, RollingUpdate (a preview) one after the other.')
+@allowed(['Recreate', 'RollingUpdate'])
+param siteUpdateStrategy string = 'Recreate'
 
 @description('The most instances that the app may scale out to.')
 @minValue(1)
@@ -88,8 +112,16 @@ param maximumInstances int = 100
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Give the app the right to manage its queue, which the host needs to size itself by the length of the queue; without it, it scales out one instance at a time.')
-param targetBasedScaling bool = false
+@description('What the app may do on the Service Bus namespace beside sending and receiving. Reader lets the platform see the length of the queue; DataOwner is for a subscription in which that is not enough (docs/operate.md, queue-length).')
+@allowed(['Reader', 'DataOwner'])
+param namespaceRole string = 'Reader'
+
+@description('Put Azure Front Door and its firewall before the app, which then answers to nobody else.')
+param frontDoor bool = false
+
+@description('What the firewall\'s managed rules do: Detection logs, Prevention refuses.')
+@allowed(['Detection', 'Prevention'])
+param firewallMode string = 'Detection'
 
 @description('Put database, queue and storage behind private endpoints. Service Bus is then Premium.')
 param vnetEnabled bool = false
@@ -113,7 +145,7 @@ param traceShare string = '1'
 @minValue(0)
 param requestsPerSecond int = 200
 
-@description('Proxies of your own before the app, such as a gateway: by them the log knows which network a request came from.')
+@description('Proxies of your own before the app, such as a gateway, beside Front Door: by them the log knows which network a request came from.')
 @minValue(0)
 param proxies int = 0
 
@@ -140,7 +172,7 @@ param budgetAmount int = 0
 @description('First day of the month in which the budget was first deployed (yyyy-MM-01). Azure does not let it change.')
 param budgetStartDate string = ''
 
-@description('Host name that the app answers to beside its own, such as eu.muster.example.com.')
+@description('Host name of your own, such as eu.muster.example.com, for Front Door where there is one, else for the app.')
 param customDomain string = ''
 
 @description('Where the custom domain\'s certificate comes from. A new name needs a deployment with none first; see docs/deploy.md.')
@@ -209,7 +241,8 @@ module cosmos 'modules/cosmos.bicep' = {
     name: empty(databaseAccountName) ? 'cosmos-muster-${suffix}' : databaseAccountName
     location: location
     tags: allTags
-    zoneRedundant: zoneRedundant
+    zoneRedundant: cosmosZoneRedundant
+    readLocations: readLocations
     privateOnly: vnetEnabled
     capacityMode: capacityMode
     maxThroughput: maxThroughput
@@ -245,13 +278,25 @@ module vault 'modules/keyvault.bicep' = if (!empty(consoleClientId)) {
   }
 }
 
+module exports 'modules/exports.bicep' = if (!empty(exportLocation)) {
+  scope: group
+  params: {
+    name: 'stexport${replace(suffix, '-', '')}'
+    location: exportLocation
+    tags: allTags
+    privateOnly: vnetEnabled
+    appPrincipalId: identity.outputs.principalId
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
 module roles 'modules/roles.bicep' = {
   scope: group
   params: {
     appPrincipalId: identity.outputs.principalId
     operators: operators
     subscribers: subscribers
-    targetBasedScaling: targetBasedScaling
+    namespaceRole: namespaceRole
     storageName: storage.outputs.name
     insightsName: monitoring.outputs.insightsName
     cosmosName: cosmos.outputs.name
@@ -270,7 +315,7 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
     location: location
     tags: allTags
     addressPrefix: vnetAddressPrefix
-    workspaceId: monitoring.outputs.workspaceId
+    zoneRedundant: zoneRedundant
   }
 }
 
@@ -283,52 +328,65 @@ module endpoints 'modules/endpoints.bicep' = if (vnetEnabled) {
     tags: allTags
     networkId: network!.outputs.id
     subnetId: network!.outputs.endpointSubnetId
-    services: [
-      {
-        name: 'cosmos'
-        serviceId: cosmos.outputs.id
-        groupId: 'Sql'
-        zone: 'privatelink.documents.azure.com'
-      }
-      {
-        name: 'servicebus'
-        serviceId: serviceBus.outputs.id
-        groupId: 'namespace'
-        zone: 'privatelink.servicebus.windows.net'
-      }
-      {
-        name: 'blob'
-        serviceId: storage.outputs.id
-        groupId: 'blob'
-        zone: 'privatelink.blob.${environment().suffixes.storage}'
-      }
-      {
-        name: 'table'
-        serviceId: storage.outputs.id
-        groupId: 'table'
-        zone: 'privatelink.table.${environment().suffixes.storage}'
-      }
-    ]
+    services: concat(
+      [
+        {
+          name: 'cosmos'
+          serviceId: cosmos.outputs.id
+          groupId: 'Sql'
+          zone: 'privatelink.documents.azure.com'
+        }
+        {
+          name: 'servicebus'
+          serviceId: serviceBus.outputs.id
+          groupId: 'namespace'
+          zone: 'privatelink.servicebus.windows.net'
+        }
+        {
+          name: 'blob'
+          serviceId: storage.outputs.id
+          groupId: 'blob'
+          zone: 'privatelink.blob.${environment().suffixes.storage}'
+        }
+        {
+          name: 'table'
+          serviceId: storage.outputs.id
+          groupId: 'table'
+          zone: 'privatelink.table.${environment().suffixes.storage}'
+        }
+      ],
+      empty(vaultName)
+        ? []
+        : [
+            {
+              name: 'vault'
+              serviceId: vault!.outputs.id
+              groupId: 'vault'
+              zone: 'privatelink.vaultcore.azure.net'
+            }
+          ],
+      empty(exportLocation)
+        ? []
+        : [
+            {
+              name: 'exports'
+              serviceId: exports!.outputs.id
+              groupId: 'blob'
+              zone: 'privatelink.blob.${environment().suffixes.storage}'
+            }
+          ]
+    )
   }
   dependsOn: [roles]
 }
 
-module vaultEndpoint 'modules/endpoints.bicep' = if (vnetEnabled && !empty(consoleClientId)) {
+module frontDoorProfile 'modules/frontdoor.bicep' = if (frontDoor) {
   scope: group
   params: {
     suffix: suffix
-    location: location
     tags: allTags
-    networkId: network!.outputs.id
-    subnetId: network!.outputs.endpointSubnetId
-    services: [
-      {
-        name: 'vault'
-        serviceId: vault!.outputs.id
-        groupId: 'vault'
-        zone: 'privatelink.vaultcore.azure.net'
-      }
-    ]
+    firewallMode: firewallMode
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -342,15 +400,34 @@ module app 'modules/functionapp.bicep' = {
     identityId: identity.outputs.id
     releasesUrl: storage.outputs.releasesUrl
     alwaysReadyInstances: alwaysReadyInstances
+    alwaysReadyReconcilers: alwaysReadyReconcilers
+    requestsPerInstance: requestsPerInstance
+    siteUpdateStrategy: siteUpdateStrategy
+    frontDoorId: frontDoor ? frontDoorProfile!.outputs.frontDoorId : ''
     maximumInstances: maximumInstances
     instanceMemoryMB: instanceMemoryMB
     subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
-    workspaceId: monitoring.outputs.workspaceId
   }
-  dependsOn: [roles, endpoints, vaultEndpoint] // its host reads storage and queue as soon as it starts
+  dependsOn: [roles, endpoints] // its host reads storage and queue as soon as it starts
 }
 
-var ownUrl = 'https://${app.outputs.hostName}'
+var healthPath = '/health'
+
+module frontDoorRoute 'modules/frontdoorroute.bicep' = if (frontDoor) {
+  scope: group
+  params: {
+    suffix: suffix
+    tags: allTags
+    profileName: frontDoorProfile!.outputs.name
+    firewallId: frontDoorProfile!.outputs.firewallId
+    appHostName: app.outputs.hostName
+    healthPath: healthPath
+    customDomain: customDomain
+  }
+}
+
+// Reachable as soon as it is deployed, whatever DNS says
+var ownUrl = 'https://${frontDoor ? frontDoorRoute!.outputs.hostName : app.outputs.hostName}'
 var tenantHost = !empty(publicUrl) ? publicUrl : empty(customDomain) ? ownUrl : 'https://${customDomain}'
 
 module settings 'modules/settings.bicep' = {
@@ -376,12 +453,12 @@ module settings 'modules/settings.bicep' = {
     entitlementKinds: entitlementKinds
     traceShare: traceShare
     requestsPerSecond: requestsPerSecond
-    proxies: proxies
+    proxies: proxies + (frontDoor ? 1 : 0)
     maxDeliveryCount: maxDeliveryCount
   }
 }
 
-module domain 'modules/domain.bicep' = if (!empty(customDomain)) {
+module domain 'modules/domain.bicep' = if (!empty(customDomain) && !frontDoor) {
   scope: group
   params: {
     appName: app.outputs.name
@@ -409,7 +486,7 @@ module alerts 'modules/alerts.bicep' = {
     tags: allTags
     emails: alertEmails
     insightsId: monitoring.outputs.insightsId
-    healthUrl: availabilityTest ? '${tenantHost}/health' : ''
+    healthUrl: availabilityTest ? '${tenantHost}${healthPath}' : ''
     testLocations: testLocations[region]
     cosmosId: cosmos.outputs.id
     serviceBusId: serviceBus.outputs.id
@@ -420,6 +497,8 @@ module alerts 'modules/alerts.bicep' = {
 module workbook 'modules/workbook.bicep' = {
   scope: group
   params: {
+    cosmosId: cosmos.outputs.id
+    serviceBusId: serviceBus.outputs.id
     location: location
     tags: allTags
     stamp: stamp
@@ -429,7 +508,7 @@ module workbook 'modules/workbook.bicep' = {
 
 module lock 'modules/lock.bicep' = if (deleteLock) {
   scope: group
-  dependsOn: [settings, domain, alerts, workbook] // last: a deployment may replace what it made
+  dependsOn: [settings, domain, frontDoorRoute, alerts, workbook] // last: a deployment may replace what it made
 }
 
 module budget 'modules/budget.bicep' = if (budgetAmount > 0) {
@@ -447,7 +526,7 @@ output resourceGroupName string = group.name
 @description('The function app that releases are deployed to.')
 output functionAppName string = app.outputs.name
 
-@description('Scheme and host of the function app itself, whatever stands before it.')
+@description('Scheme and host that answer without your DNS: the function app\'s own, or Front Door\'s where it stands before the app.')
 output functionAppUrl string = ownUrl
 
 @description('What a customer pastes into Entra ID.')
@@ -455,6 +534,12 @@ output tenantUrl string = '${tenantHost}/scim'
 
 @description('The Key Vault of the console\'s secret; empty: no console.')
 output vaultName string = vaultName
+
+@description('The Cosmos DB account, for backups.')
+output cosmosName string = cosmos.outputs.name
+
+@description('The container of the tenants\' exports; empty: none.')
+output exportUrl string = empty(exportLocation) ? '' : exports!.outputs.containerUrl
 
 @description('MUSTER_COSMOS_ENDPOINT for manage.py.')
 output cosmosEndpoint string = cosmos.outputs.endpoint

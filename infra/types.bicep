@@ -4,8 +4,6 @@
 @description('Somebody in Entra ID who is given access.')
 type principal = {
   @description('Object id of the group, user or service principal (of an application: not its client id).')
-  @minLength(36)
-  @maxLength(36)
   principalId: string
 
   @description('What it is: Azure assigns roles to a new principal only when it is told.')

@@ -19,6 +19,9 @@ param tags tagSet
 @description('Spread the replicas over the availability zones.')
 param zoneRedundant bool
 
+@description('Azure regions that keep a replica beside the home region.')
+param readLocations string[]
+
 @description('Reachable through private endpoints only.')
 param privateOnly bool
 
@@ -35,10 +38,17 @@ param maxThroughput int
 @allowed(['Continuous7Days', 'Continuous30Days'])
 param backupTier string
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 var serverless = capacityMode == 'serverless'
+var replicas = [
+  for (place, index) in readLocations: {
+    locationName: place
+    failoverPriority: index + 1
+    isZoneRedundant: zoneRedundant
+  }
+]
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   name: name
@@ -47,18 +57,23 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   kind: 'GlobalDocumentDB'
   properties: {
     databaseAccountOfferType: 'Standard'
-    locations: [
-      {
-        locationName: location
-        failoverPriority: 0
-        isZoneRedundant: zoneRedundant
-      }
-    ]
+    locations: serverless && !empty(readLocations)
+      ? fail('A serverless account has one region: set capacityMode to autoscale, or readLocations to [].')
+      : concat(
+          [
+            {
+              locationName: location
+              failoverPriority: 0
+              isZoneRedundant: zoneRedundant
+            }
+          ],
+          replicas
+        )
     consistencyPolicy: {
       defaultConsistencyLevel: 'Strong'
     }
     enableMultipleWriteLocations: false
-    enableAutomaticFailover: false
+    enableAutomaticFailover: !empty(readLocations)
     capabilities: serverless ? [{ name: 'EnableServerless' }] : []
     backupPolicy: {
       type: 'Continuous'
@@ -111,13 +126,16 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
 }
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: account
   properties: {
     workspaceId: workspaceId
     logAnalyticsDestinationType: 'Dedicated'
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [
+      { category: 'PartitionKeyStatistics', enabled: true }
+      { category: 'PartitionKeyRUConsumption', enabled: true }
+      { category: 'ControlPlaneRequests', enabled: true }
+    ]
   }
 }
 

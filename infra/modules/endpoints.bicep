@@ -22,16 +22,19 @@ param subnetId string
 @minLength(1)
 param services privateService[]
 
+// Several services may share a zone, as all blobs do.
+var zoneNames = union(map(services, service => service.zone), [])
+
 resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
-  for service in services: {
-    name: service.zone
+  for zone in zoneNames: {
+    name: zone
     location: 'global'
     tags: tags
   }
 ]
 
 resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
-  for (service, index) in services: {
+  for (zone, index) in zoneNames: {
     parent: zones[index]
     name: 'muster'
     location: 'global'
@@ -77,10 +80,11 @@ resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-0
         {
           name: service.name
           properties: {
-            privateDnsZoneId: zones[index].id
+            privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', service.zone)
           }
         }
       ]
     }
+    dependsOn: [zones]
   }
 ]

@@ -28,7 +28,7 @@ param appPrincipalId string
 @description('Who may set it: objects of principalId and principalType.')
 param operators principal[]
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
@@ -87,12 +87,11 @@ resource operatorSets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 ]
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: vault
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'AuditEvent', enabled: true }]
   }
 }
 

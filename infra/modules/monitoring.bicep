@@ -55,12 +55,11 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 
 // Who asked the workspace what, kept in the workspace.
 resource workspaceDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: workspace
   properties: {
     workspaceId: workspace.id
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'Audit', enabled: true }]
   }
 }
 

@@ -13,8 +13,9 @@ param operators principal[]
 @description('Who receives access changes: objects of principalId and principalType.')
 param subscribers principal[]
 
-@description('Let the host read the length of the queue, which needs the right to manage it.')
-param targetBasedScaling bool
+@description('What the app may do on the whole namespace: Reader, or DataOwner in its place.')
+@allowed(['Reader', 'DataOwner'])
+param namespaceRole string
 
 @description('Name of the storage account.')
 param storageName string
@@ -53,6 +54,10 @@ var metricsPublisher = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   '3913510d-42f4-4e42-8a64-420c390055eb'
 )
+var reader = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'acdd72a7-3385-48ef-bd42-f606fba81ae7'
+)
 var serviceBusOwner = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   '090c5cfd-751d-490a-894a-3ce6f1109419'
@@ -68,8 +73,11 @@ var serviceBusReceiver = subscriptionResourceId(
 // Cosmos DB's own roles, https://learn.microsoft.com/azure/cosmos-db/how-to-setup-rbac
 var dataContributor = '00000000-0000-0000-0000-000000000002'
 
-// Owner of the queue is sender and receiver too.
-var queueRoles = targetBasedScaling ? [serviceBusOwner] : [serviceBusReceiver, serviceBusSender]
+// The platform starts instances for the queue by its length, which it reads with the app's identity
+// from the namespace. With rights on the queue alone it reads nothing, says nothing, and may start
+// no instance for hours (https://github.com/Azure/azure-functions-host/issues/8261). Reader reads;
+// there are no keys that it could list, as local authentication is off.
+var namespaceRoleId = namespaceRole == 'DataOwner' ? serviceBusOwner : reader
 
 resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: storageName
@@ -126,8 +134,18 @@ resource appInsights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+resource appNamespace 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(namespace.id, appPrincipalId, namespaceRoleId)
+  scope: namespace
+  properties: {
+    roleDefinitionId: namespaceRoleId
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource appQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for id in queueRoles: {
+  for id in [serviceBusReceiver, serviceBusSender]: {
     name: guid(queue.id, appPrincipalId, id)
     scope: queue
     properties: {

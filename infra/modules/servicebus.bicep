@@ -27,7 +27,7 @@ param privateOnly bool
 @maxValue(100)
 param maxDeliveryCount int
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 var sku = privateOnly ? 'Premium' : 'Standard'
@@ -47,7 +47,7 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
     disableLocalAuth: true
     minimumTlsVersion: '1.2'
     publicNetworkAccess: privateOnly ? 'Disabled' : 'Enabled'
-    zoneRedundant: zoneRedundant
+    zoneRedundant: privateOnly ? zoneRedundant : null // Standard has zones without being asked
     premiumMessagingPartitions: privateOnly ? 1 : null
   }
 }
@@ -94,12 +94,11 @@ resource application 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-
 }
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: namespace
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'OperationalLogs', enabled: true }]
   }
 }
 

@@ -15,7 +15,7 @@ import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
 INFRA = Path(__file__).parents[2] / "infra"
-STAMPS = ("eu", "us", "test")
+STAMPS = ("eu", "us", "test", "drill")
 
 _parser = Parser(Language(tree_sitter_bicep.language()))
 
