@@ -17,6 +17,7 @@ import jwt
 
 from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
 from trust.caller import Caller
+from trust.cloud import audiences_of
 from trust.jwts import Demand, Untrusted, unproven_claims, unproven_header, verified_claims
 from trust.keysets import KeySets
 from trust.proofs import Proofs
@@ -104,7 +105,8 @@ class Clients:
             federation = client.federation
             if tenant is None or client.client_id != client_id or federation is None:
                 continue
-            demand = Demand(federation.keys_url, federation.issuer, [federation.audience])
+            audiences = audiences_of(federation.audience)
+            demand = Demand(federation.keys_url, federation.issuer, audiences)
             try:
                 claims = await verified_claims(self._key_sets, assertion, demand)
             except Untrusted as error:

@@ -47,6 +47,20 @@ class Cloud:
         return None
 
 
+def audiences_of(named: str) -> tuple[str, ...]:
+    """What the `aud` of a token for this audience may be, the form to keep first.
+
+    Of one application, Entra ID's pages show the scope `api://<app id>/.default`; a token says
+    `api://<app id>` in version 1.0 and `<app id>` in 2.0
+    (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+    """
+    audience = named.removesuffix("/.default")
+    application = audience.removeprefix("api://").lower()
+    if not is_guid(application):
+        return (named,)
+    return f"api://{application}", application, f"api://{application}/.default"
+
+
 def is_guid(text: object) -> bool:
     """Whether this is a GUID as Entra ID writes them."""
     return isinstance(text, str) and _GUID.fullmatch(text) is not None

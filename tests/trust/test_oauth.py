@@ -464,6 +464,26 @@ class TestWorkloadIdentity:
         assert issuer.asked == [f"/{OTHER_DIRECTORY}/discovery/v2.0/keys"]
         assert await federated.status(await federated.token()) == 200, "the secret works, too"
 
+    @pytest.mark.parametrize("named", ["api://{}/.default", "api://{}", "{}"])
+    @pytest.mark.parametrize(
+        ("audience", "status"),
+        [("api://{}", 200), ("{}", 200), ("api://{}/.default", 200), ("api://else", 401)],
+    )
+    async def test_the_forms_of_an_application_are_one_audience(
+        self, federated: Client, issuer: Issuer, named: str, audience: str, status: int
+    ) -> None:
+        await federated.muster.changing(Clients).federate(
+            "hr",
+            issuer=f"{issuer.url}/{OTHER_DIRECTORY}/v2.0",
+            subject=SUBJECT,
+            audience=named.format(DIRECTORY),
+            keys_url="",
+            cloud=federated.muster.application.settings.cloud,
+        )
+        federated.forget()
+        assertion = self.assertion(issuer, aud=audience.format(DIRECTORY))
+        assert (await federated.asks(asserting(federated, assertion))).status_code == status
+
     @pytest.mark.parametrize(
         ("changes", "says"),
         [
