@@ -25,7 +25,7 @@ param budgetStartDate = ''
 
 // How safe
 param zoneRedundant = true // the loss of a zone is not noticed; needs two ready instances of each kind
-param cosmosZoneRedundant = true // 1.25 times the request units of a single zone; a new subscription may have to ask for quota
+param cosmosZoneRedundant = true // costs nothing more with autoscale; a new subscription may have to ask for quota
 param readLocations = [] // each costs the database again; see docs/deploy.md, Loss of a region
 param exportLocation = 'northeurope' // some cents a month
 param backupTier = 'Continuous30Days' // 0.20 dollars per GB and month; 7 days cost nothing
@@ -38,7 +38,7 @@ param firewallMode = 'Detection' // Prevention once its log shows nothing that i
 param namespaceRole = 'Reader'
 
 // How large
-param capacityMode = 'autoscale' // a tenth of maxThroughput is always paid: 44 dollars a month for 4,000 with zones
+param capacityMode = 'autoscale' // a tenth of maxThroughput is always paid: 35 dollars a month for 4,000
 param maxThroughput = 4000
 param alwaysReadyInstances = 2 // 21 dollars a month each, of 2,048 MB
 param alwaysReadyReconcilers = 2 // the same
