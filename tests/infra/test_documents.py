@@ -140,3 +140,58 @@ def test_every_alert_has_its_paragraph() -> None:
     told = re.findall(r"^### `([\w-]+)`", manual, re.MULTILINE)
     assert sorted(told) == sorted(alerts(Infra.read()))
     assert len(alerts(Infra.read())) > 10
+
+
+def test_the_guide_names_the_portal_s_pages() -> None:
+    """Those of an Enterprise Application's provisioning, as they are called since 2026."""
+    guide = (ROOT / "docs/entra.md").read_text()
+    for page in ("New configuration", "Connectivity", "Attribute mapping", "Users and groups"):
+        assert f"**{page}**" in guide
+
+
+def test_both_forms_of_the_subject_are_told_and_how_to_see_which() -> None:
+    manual = (ROOT / "docs/deploy.md").read_text()
+    assert "`repo:<owner>/<repository>:environment:eu`" in manual
+    assert "`repo:<owner>@<id>/<repository>@<id>:environment:eu`" in manual
+    assert "actions/oidc/customization/sub" in manual
+
+
+def test_every_provider_that_is_deployed_is_registered() -> None:
+    """A resource of an unregistered provider ends the deployment."""
+    manual = (ROOT / "docs/deploy.md").read_text()
+    loop = re.search(r"for provider in (.*?); do", manual, re.DOTALL)
+    assert loop is not None
+    registered = {*re.findall(r"\w+", loop[1])}
+    used = {resource.type.split("/")[0] for resource in Infra.read().resources()}
+    needed = {name.removeprefix("Microsoft.") for name in used} - {"Resources"}
+    # Flex Consumption's network, and what Application Insights makes for itself.
+    assert needed | {"App", "AlertsManagement"} == registered
+
+
+def test_every_option_of_a_stamp_that_costs_says_so() -> None:
+    """In the parameter files, where the choice is made."""
+    for stamp in ("eu", "us"):
+        lines = (ROOT / f"infra/{stamp}.bicepparam").read_text().splitlines()
+        for name in (
+            "zoneRedundant",
+            "cosmosZoneRedundant",
+            "readLocations",
+            "exportLocation",
+            "backupTier",
+            "vnetEnabled",
+            "frontDoor",
+            "capacityMode",
+            "alwaysReadyInstances",
+            "alwaysReadyReconcilers",
+            "availabilityTest",
+            "logDailyCapGB",
+        ):
+            (line,) = [each for each in lines if each.startswith(f"param {name} ")]
+            assert "//" in line, f"{stamp}.bicepparam: {name} does not say what it costs"
+
+
+def test_nothing_says_that_it_was_deployed() -> None:
+    """Nobody has: what only a subscription can show is in a table."""
+    manual = (ROOT / "docs/deploy.md").read_text()
+    assert "None of this has been deployed to a live subscription" in manual
+    assert "## What was checked, and how" in manual
