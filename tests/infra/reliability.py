@@ -218,7 +218,33 @@ def another_region_has_what_it_is_meant_to_have(infra: Infra) -> Iterator[str]:
         yield f"{account}: a serverless account has one region, and nobody says so"
 
 
+@policy(
+    Change("main.bicep", "output cosmosName string", "output accountName string"),
+    Change("drill.bicepparam", "'DRILL_ACCOUNT'", "'ACCOUNT'"),
+    Change("drill.bicepparam", "stamp = 'drill'", "stamp = 'eu'"),
+    Change("test.bicepparam", "'AZURE_PRINCIPAL_TYPE'", "'TYPE'"),
+)
+def the_drill_can_be_done(infra: Infra) -> Iterator[str]:
+    """Beside the running stamp, by whoever has a shell and the outputs of it."""
+    if "cosmosName" not in infra.files["main.bicep"].outputs:
+        yield "main.bicep: no output names the account whose backup is restored"
+    drill = infra.files["drill.bicepparam"].parameters
+    for name in ("DRILL_ACCOUNT", "DRILL_LOCATION", "DRILL_REGION"):
+        if f"readEnvironmentVariable('{name}'" not in infra.texts["drill.bicepparam"]:
+            yield f"drill.bicepparam: {name}, which docs/deploy.md exports, is not read"
+    for stamp in ("eu", "us", "test"):
+        if infra.files[f"{stamp}.bicepparam"].parameters["stamp"].value == drill["stamp"].value:
+            yield f"drill.bicepparam: would be deployed over the stamp {stamp}"
+    for file in ("drill", "test"):
+        if (
+            "readEnvironmentVariable('AZURE_PRINCIPAL_TYPE'"
+            not in infra.texts[f"{file}.bicepparam"]
+        ):
+            yield f"{file}.bicepparam: an azd that signs in as a service principal has no role"
+
+
 POLICIES = (
+    the_drill_can_be_done,
     eu_and_us_are_spread_over_the_zones,
     the_way_out_is_in_every_zone,
     eu_and_us_are_the_same_but_for_their_region,

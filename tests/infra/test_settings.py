@@ -203,3 +203,11 @@ def test_the_indexing_policy_is_the_code_s() -> None:
     assert json.loads(infra.texts["indexing-policy.json"]) == indexing_policy(), (
         "The indexes have changed: run `make indexing-policy`."
     )
+
+
+def test_the_host_s_file_says_nothing_that_the_plan_ignores() -> None:
+    """On Flex Consumption the number of requests at once is the app's, not the file's
+    (https://learn.microsoft.com/azure/azure-functions/functions-concurrency)."""
+    host = json.loads((ROOT / "host.json").read_text())
+    assert [*host["extensions"]["http"]] == ["routePrefix"]
+    assert not host.keys() & {"concurrency", "healthMonitor", "singleton", "aggregator"}
