@@ -7,13 +7,16 @@ the database was reached a moment ago, 503 where it was not, and nothing else is
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import orjson
+from starlette.types import Receive, Scope, Send
 
 from directory.store import NotFound, Store, Throttled
 from scim.asgi import Response
-from scim.protocol.errors import ScimError
+from scim.protocol.errors import MethodNotAllowed, ResourceNotFound, ScimError
 from scim.surface import Surface, route
 from telemetry.logs import place
 
@@ -69,19 +72,28 @@ def health_application(health: Health) -> Surface:
     """The ASGI application for `/health`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].rstrip("/") != PATH or scope["method"] not in METHODS:
-            return await _answer(404, "no such page")(scope, receive, send)
-        route(scope, PATH)
-        if await health.healthy():
-            return await _answer(200, "healthy")(scope, receive, send)
-        return await _answer(503, "unhealthy")(scope, receive, send)
+        if scope["path"].rstrip("/") != PATH:
+            response = _refused(ResourceNotFound("There is nothing here but /health."))
+        elif scope["method"] not in METHODS:
+            allowed = ", ".join(METHODS)
+            response = _refused(
+                MethodNotAllowed(f"{PATH} is read ({allowed}).", headers={"Allow": allowed})
+            )
+        else:
+            route(scope, PATH)
+            healthy = await health.healthy()
+            told = {"status": "healthy" if healthy else "unhealthy"}
+            response = _json(200 if healthy else 503, told, {})
+        if scope["method"] == "HEAD":
+            response = replace(response, body=b"")
+        await response(scope, receive, send)
 
     return Surface("health", answer, {PATH: METHODS}, _refused)
 
 
-def _answer(status: int, text: str) -> Response:
-    return Response(f'{{"status":"{text}"}}'.encode(), status, {}, "application/json")
+def _json(status: int, told: dict[str, Any], headers: Mapping[str, str]) -> Response:
+    return Response(orjson.dumps(told), status, headers, "application/json")
 
 
-def _refused(error: ScimError) -> ASGIApp:
-    return _answer(error.status, "unhealthy")
+def _refused(error: ScimError) -> Response:
+    return _json(error.status, {"status": str(error.status), "detail": error.detail}, error.headers)

@@ -68,8 +68,11 @@ async def test_a_deployment_whose_database_answers_is_healthy(tmp_path: Path) ->
             assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
             assert answer.headers["content-type"] == "application/json"
             assert answer.headers["cache-control"] == "no-store"
-        assert (await client.head("/health")).status_code == 200
-        assert (await client.post("/health")).status_code == 404
+        head = await client.head("/health")
+        assert (head.status_code, head.content) == (200, b"")
+        post = await client.post("/health")
+        assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
+        assert (await client.get("/healthy")).status_code == 404
     await store.close()
 
 
