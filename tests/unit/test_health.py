@@ -1,6 +1,7 @@
 """What is asked from outside: whether the database answers, told to nobody in more words."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,7 +127,6 @@ def test_it_is_asked_through_the_host_and_the_log_names_a_network(host: Host) ->
     forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7:50512"}
     answer = httpx.get(f"{host.url}/health", headers=forwarded)
     assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
-    logged = host.log.read_text().splitlines()
-    (told,) = [line for line in logged if "GET /health" in line]
-    assert "network=203.0.113.0/24" in told
-    assert "203.0.113.7" not in told
+    logged = host.log.read_text()
+    assert re.search(r"GET /health .*network=203\.0\.113\.0/24", logged)
+    assert "203.0.113.7" not in logged
