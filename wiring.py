@@ -240,7 +240,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         console=_Split(
             "/console/api",
             console_api,
-            Lazy(lambda: _console(settings, service, sender, credential, now)),
+            Lazy(lambda: _console(settings, service, sender, credential, authenticator)),
         ),
         console_api=console_api,
         oauth=oauth_application(
@@ -289,7 +289,7 @@ async def _console(
     service: Service,
     sender: QueueSender,
     credential: "DefaultAzureCredential | None",
-    now: Callable[[], datetime],
+    authenticator: Authenticator,
 ) -> ASGIApp:
     """The console; it is imported here, so that a cold start for SCIM does not wait for it."""
     from console.application import Console, refused
@@ -300,15 +300,21 @@ async def _console(
     provider = None
     if settings.console_client_id:
         secret = settings.console_client_secret.get_secret_value()
-        provider = Provider(settings.console_authority, settings.console_client_id, secret, now)
-    cookies = Cookies(await SigningKeys(service.store).key("console"), now)
+        provider = Provider(
+            settings.console_authority,
+            settings.console_client_id,
+            secret,
+            authenticator.signed().key_sets,
+        )
+    cookies = Cookies(await SigningKeys(service.store).key("console"), service.now)
     public_url = settings.public_url
     home = Home(settings.region, settings.region_urls)
     sign_in = SignInPages(
         service, cookies, provider, home, public_url=public_url, one_time=settings.on_laptop
     )
     deployment = _deployment(settings, service, sender, credential)
-    console = Console(deployment, cookies, sign_in)
+    rate = RateLimit(settings.requests_per_second)
+    console = Console(deployment, cookies, sign_in, rate)
     return Surface("console", console, console.routes, refused, settings.request_seconds)
 
 

@@ -6,6 +6,7 @@ in `_open`: the way in, the way out, and the static files.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from console.sign_in import SignInPages
 from console.visit import Deployment, NoSuchPage, Page, Visit
 from directory.store import Throttled, Unavailable
 from scim.protocol.errors import ScimError
+from scim.rate import RateLimit
 from scim.surface import request_id, route
 from telemetry.logs import place
 from telemetry.observation import current
@@ -60,10 +62,17 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 class Console:
     """The console over one store. Without a `sign_in` at a provider only one-time links work."""
 
-    def __init__(self, deployment: Deployment, cookies: Cookies, sign_in: SignInPages) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        cookies: Cookies,
+        sign_in: SignInPages,
+        rate: RateLimit,
+    ) -> None:
         self._deployment = deployment
         self._cookies = cookies
         self._sign_in = sign_in
+        self._rate = rate
         application = Starlette(
             routes=[*self._open(), *map(self._page, PAGES)],
             exception_handlers={HTTPException: _no_route},
@@ -101,13 +110,15 @@ class Console:
             session = self._cookies.session(request.cookies)
             if session is None:
                 return _to_sign_in(request)
+            current().tenant_id = session.tenant_id
+            if wait := self._rate.take(session.tenant_id):
+                return _too_many(wait)
             if not session.may_administer:
                 return problem(403, *_NO_ROLE, session=session)
             try:
                 tenant = await read_tenant(self._deployment.service.store, session.tenant_id)
             except AdministrationError:
                 return _to_sign_in(request)
-            current().tenant_id = session.tenant_id
             visit = Visit(request, session, tenant, self._deployment)
             if request.method not in SAFE:
                 form = await request.form(
@@ -192,8 +203,16 @@ def problem(status: int, title: str, text: str, session: Session | None = None) 
 
 
 def _busy(seconds: float) -> Response:
-    response = problem(503, "The directory is busy", "Reload the page in a few seconds.")
-    response.headers["retry-after"] = str(max(1, round(seconds)))
+    return _later(503, "The directory is busy", seconds)
+
+
+def _too_many(seconds: float) -> Response:
+    return _later(429, "Too many requests", seconds)
+
+
+def _later(status: int, title: str, seconds: float) -> Response:
+    response = problem(status, title, "Reload the page in a few seconds.")
+    response.headers["retry-after"] = str(max(1, math.ceil(seconds)))
     return response
 
 

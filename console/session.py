@@ -98,6 +98,10 @@ class Cookies:
         }
         self._set(response, _SIGN_IN, claims, SIGN_IN_LIFE, secure=secure)
 
+    def forget(self, response: Response) -> None:
+        """Let the callback be the last one."""
+        response.delete_cookie(_SIGN_IN, path=PATH)
+
     def begun(self, cookies: Mapping[str, str]) -> SignIn | None:
         """The sign-in that this browser began, if it did so lately."""
         claims = self._read(cookies, _SIGN_IN)

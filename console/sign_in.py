@@ -1,20 +1,52 @@
-"""The way in: a provider's sign-in, or a one-time link on a laptop."""
+"""The way in: a provider's sign-in, or a one-time link on a laptop.
 
+Nobody here has proven anything yet. So the pages share a rate for the whole process, and a sign-in
+that was begun is good for one request to the provider.
+"""
+
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.one_time import is_loopback, redeem
-from console.provider import Provider, SignInRefused
+from console.provider import Provider, ProviderUnavailable, SignInRefused
 from console.rendering import render
-from console.session import PATH, ROLES, Cookies
+from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn
+from scim.rate import RateLimit
 from scim.writing import Service
 from trust.authenticator import Home
 from trust.tenants import Tenants
 
+SIGN_INS_PER_SECOND = 10.0
+"""Requests to each of these pages, by whoever, in each process."""
+REDEEMED = 10_000
+"""Sign-ins that are remembered as redeemed: more than the rate lets through in their time."""
+RETRY_SECONDS = 5
 LAPTOP_NAME = "you@this-machine"
 """Whom the log names for a session that a one-time link began."""
+
+
+class Redeemed:
+    """The sign-ins of the last minutes whose callback came. `clock` is a steady one."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+        """By state; the oldest first."""
+
+    def first(self, state: str) -> bool:
+        """Whether this is the first callback of a sign-in, which is used up by it. Nothing is the
+        first where there is no room to remember it."""
+        now = self._clock()
+        while self._until and (oldest := next(iter(self._until.items())))[1] <= now:
+            del self._until[oldest[0]]
+        if state in self._until or len(self._until) >= REDEEMED:
+            return False
+        self._until[state] = now + SIGN_IN_LIFE.total_seconds()
+        return True
 
 
 class SignInPages:
@@ -38,12 +70,27 @@ class SignInPages:
         self._tenants = Tenants(service.store, service.now)
         self._public_url = public_url.rstrip("/")
         self._one_time = one_time
+        self._redeemed = Redeemed()
+        self._rate = RateLimit(SIGN_INS_PER_SECOND)
 
     def routes(self) -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
         """Paths below /console."""
-        yield "/sign-in", self._begin
-        yield "/sign-in/callback", self._finish
-        yield "/sign-in/once", self._once
+        for path, page in (
+            ("/sign-in", self._begin),
+            ("/sign-in/callback", self._finish),
+            ("/sign-in/once", self._once),
+        ):
+            yield path, self._limited(path, page)
+
+    def _limited(
+        self, path: str, page: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def limited(request: Request) -> Response:
+            if wait := self._rate.take(path):
+                return self._later(_MANY, 429, wait)
+            return await page(request)
+
+        return limited
 
     async def _begin(self, request: Request) -> Response:
         if self._provider is None:
@@ -52,21 +99,36 @@ class SignInPages:
         path = local_path(request.query_params.get("path", ""))
         try:
             url, begun = await self._provider.begin(self._callback(request), path)
-        except SignInRefused as refusal:
-            return self._refused(str(refusal), 503)
+        except ProviderUnavailable as refusal:
+            return self._later(str(refusal), 503, RETRY_SECONDS)
         response = RedirectResponse(url, 303)
         self._cookies.remember(response, begun, secure=self._secure(request))
         return response
 
     async def _finish(self, request: Request) -> Response:
         begun = self._cookies.begun(request.cookies)
-        asked = request.query_params
-        if self._provider is None or begun is None or asked.get("state") != begun.state:
+        if self._provider is None or begun is None:
             return self._refused(_NOT_BEGUN, 400)
-        if "code" not in asked:
+        if request.query_params.get("state") != begun.state:
+            return self._refused(_NOT_BEGUN, 400)
+        first = self._redeemed.first(begun.state)
+        response = (
+            await self._redeem(self._provider, begun, request)
+            if first
+            else self._refused(_REDEEMED, 400)
+        )
+        self._cookies.forget(response)
+        return response
+
+    async def _redeem(self, provider: Provider, begun: SignIn, request: Request) -> Response:
+        """What comes of a sign-in that this browser began."""
+        code = request.query_params.get("code")
+        if code is None:
             return self._refused("The provider did not sign you in, or you cancelled it.", 403)
         try:
-            person = await self._provider.finish(asked["code"], self._callback(request), begun)
+            person = await provider.finish(code, self._callback(request), begun)
+        except ProviderUnavailable as refusal:
+            return self._later(str(refusal), 503, RETRY_SECONDS)
         except SignInRefused as refusal:
             return self._refused(str(refusal), 403)
         tenant = await self._tenants.of_directory(person.directory_id)
@@ -103,6 +165,11 @@ class SignInPages:
     def _refused(self, text: str, status: int) -> Response:
         return HTMLResponse(render("sign_in_refused.html", text=text, offered=self.offered), status)
 
+    def _later(self, text: str, status: int, seconds: float) -> Response:
+        response = self._refused(text, status)
+        response.headers["retry-after"] = str(max(1, math.ceil(seconds)))
+        return response
+
     def _callback(self, request: Request) -> str:
         origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
         return f"{origin}{PATH}/sign-in/callback"
@@ -113,6 +180,8 @@ class SignInPages:
 
 
 _NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."
+_REDEEMED = "This sign-in was used already. Sign in again."
+_MANY = "Too many sign in at the moment. Try again in a few seconds."
 _NO_PROVIDER = "Sign-in with Microsoft Entra ID is not set up for this deployment."
 _ASK = "Ask the operator to set it up."
 _LINK = "On this machine a one-time link signs you in. Make one: manage.py console link demo."

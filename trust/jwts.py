@@ -84,9 +84,10 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
         raise Untrusted("the token is meant for another audience") from None
     except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError):
         raise Untrusted from None
-    if not isinstance(claims["aud"], str):
-        raise Untrusted("the token is meant for another audience")
-    return claims
+    match claims["aud"]:
+        case str() | [str()]:
+            return claims
+    raise Untrusted("the token is meant for another audience")
 
 
 def _segment(text: str, index: int) -> dict[str, Any]:

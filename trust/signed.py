@@ -22,11 +22,11 @@ class SignedTokens:
     def __init__(
         self, cloud: Cloud, tenants: Tenants, usage: Usage, check_home: Callable[[Tenant], None]
     ) -> None:
-        self._key_sets = KeySets()
+        self.key_sets = KeySets()
         self._usage = usage
         self._check_home = check_home
-        self._entra = EntraTokens(cloud, tenants, self._key_sets)
-        self.clients = Clients(tenants, usage, self._key_sets)
+        self._entra = EntraTokens(cloud, tenants, self.key_sets)
+        self.clients = Clients(tenants, usage, self.key_sets)
 
     async def caller(self, text: str) -> Caller:
         """The caller that a signed token proves. Raises Refused."""
@@ -40,4 +40,4 @@ class SignedTokens:
 
     async def close(self) -> None:
         """Stop fetching keys."""
-        await self._key_sets.close()
+        await self.key_sets.close()

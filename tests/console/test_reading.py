@@ -24,6 +24,7 @@ from directory.documents import (
     user_id,
 )
 from directory.store import Create, Document, Operation, Page, Query, Store, Stored
+from scim.rate import RateLimit
 from tests.console.conftest import BASE
 from tests.console.organisation import ADD_IN
 from tests.environment import TENANT, Environment
@@ -207,7 +208,8 @@ async def test_what_a_page_reads_does_not_grow_with_the_tenant(
             deployment = Deployment(
                 service, application.sender, lambda: dead_letters(application), ("role",)
             )
-            console = Console(deployment, cookies, SignInPages(service, cookies, None, Home()))
+            sign_in = SignInPages(service, cookies, None, Home())
+            console = Console(deployment, cookies, sign_in, RateLimit(0))
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=console), base_url=BASE, cookies=owner.cookies
             ) as browser:

@@ -75,7 +75,6 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "azure.identity",
         "azure.monitor.opentelemetry.exporter",
         "aiohttp",
-        "authlib",
         "jinja2",
         "cryptography",
         "httpx",
