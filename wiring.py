@@ -306,7 +306,8 @@ async def _console(
             secret,
             authenticator.signed().key_sets,
         )
-    cookies = Cookies(await SigningKeys(service.store).key("console"), service.now)
+    keys = SigningKeys(service.store, service.now)
+    cookies = Cookies(lambda: keys.keys("console"), service.now)
     public_url = settings.public_url
     home = Home(settings.region, settings.region_urls)
     sign_in = SignInPages(

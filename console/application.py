@@ -19,10 +19,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from administration.tenants import AdministrationError, read_tenant
+from administration.tenants import AdministrationError
 from console.pages import PAGES
 from console.rendering import MEDIA_TYPES, render, static_files
-from console.session import PATH, Cookies, Session
+from console.session import PATH, Cookies, Session, end, tenant_of
 from console.sign_in import SignInPages
 from console.visit import Deployment, NoSuchPage, Page, Visit
 from directory.store import Throttled, Unavailable
@@ -107,18 +107,19 @@ class Console:
         """What needs one."""
 
         async def endpoint(request: Request) -> Response:
-            session = self._cookies.session(request.cookies)
+            session = await self._cookies.session(request.cookies)
             if session is None:
                 return _to_sign_in(request)
             current().tenant_id = session.tenant_id
             if wait := self._rate.take(session.tenant_id):
                 return _too_many(wait)
+            tenant = await tenant_of(self._deployment.service.store, session)
+            if tenant is None:
+                return _to_sign_in(request)
+            if (elsewhere := self._sign_in.elsewhere(tenant)) is not None:
+                return elsewhere
             if not session.may_administer:
                 return problem(403, *_NO_ROLE, session=session)
-            try:
-                tenant = await read_tenant(self._deployment.service.store, session.tenant_id)
-            except AdministrationError:
-                return _to_sign_in(request)
             visit = Visit(request, session, tenant, self._deployment)
             if request.method not in SAFE:
                 form = await request.form(
@@ -134,9 +135,12 @@ class Console:
         return Route(path, _caught(path, endpoint), methods=[page.method])
 
     async def _sign_out(self, request: Request) -> Response:
-        session = self._cookies.session(request.cookies)
-        if session is not None and not session.sent(str((await request.form()).get("csrf", ""))):
-            return problem(403, *_FORGED, session=session)
+        session = await self._cookies.session(request.cookies)
+        if session is not None:
+            if not session.sent(str((await request.form()).get("csrf", ""))):
+                return problem(403, *_FORGED, session=session)
+            await end(self._deployment.service.store, session)
+            log.info("signed out: %s, session %s", session.tenant_id, session.session_id)
         response = HTMLResponse(render("signed_out.html", offered=self._sign_in.offered))
         self._cookies.sign_out(response)
         return response

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import orjson
 
 from console.session import SignIn
-from trust.cloud import is_trustworthy
+from trust.cloud import is_guid, is_trustworthy
 from trust.jwts import Demand, Untrusted, unproven_claims, verified_claims
 from trust.keysets import KeySets
 from trust.published import FAILURES, RETRY_SECONDS, NotPublished
@@ -50,13 +50,13 @@ class ProviderUnavailable(SignInRefused):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom the provider vouches for. `directory_id` is the verified `tid`; `subject` names the
-    person in this application and in no other, and is no name."""
+    """Whom the provider vouches for. `directory_id` is the verified `tid`; `object_id` is
+    what the directory knows the person by, for the log."""
 
     directory_id: str
     name: str
     roles: tuple[str, ...]
-    subject: str
+    object_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +193,9 @@ def _random() -> str:
 
 
 def _person(claims: Mapping[str, Any]) -> Person:
-    directory, roles, subject = claims.get("tid"), claims.get("roles", []), claims.get("sub")
+    directory, roles = claims.get("tid"), claims.get("roles", [])
     if not isinstance(directory, str) or not isinstance(roles, list):
         raise SignInRefused("The account belongs to no directory: sign in with a work account.")
-    name = claims.get("preferred_username") or claims.get("name") or subject
-    return Person(directory.lower(), str(name), tuple(map(str, roles)), str(subject))
+    name = claims.get("preferred_username") or claims.get("name") or claims.get("sub")
+    object_id = str(claims["oid"]) if is_guid(claims.get("oid")) else "somebody"
+    return Person(directory.lower(), str(name), tuple(map(str, roles)), object_id)

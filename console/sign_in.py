@@ -4,17 +4,20 @@ Nobody here has proven anything yet. So the pages share a rate for the whole pro
 that was begun is good for one request to the provider.
 """
 
+import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from administration.tenants import read_tenant
 from console.one_time import is_loopback, redeem
 from console.provider import Provider, ProviderUnavailable, SignInRefused
 from console.rendering import render
-from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn
+from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn, end
+from directory.tenants import Tenant
 from scim.rate import RateLimit
 from scim.writing import Service
 from trust.authenticator import Home
@@ -27,6 +30,8 @@ REDEEMED = 10_000
 RETRY_SECONDS = 5
 LAPTOP_NAME = "you@this-machine"
 """Whom the log names for a session that a one-time link began."""
+
+log = logging.getLogger("muster.console")
 
 
 class Redeemed:
@@ -67,7 +72,7 @@ class SignInPages:
         self._cookies = cookies
         self._provider = provider
         self._home = home
-        self._tenants = Tenants(service.store, service.now)
+        self._tenants = Tenants(service.store, service.now, remember=0)
         self._public_url = public_url.rstrip("/")
         self._one_time = one_time
         self._redeemed = Redeemed()
@@ -102,11 +107,11 @@ class SignInPages:
         except ProviderUnavailable as refusal:
             return self._later(str(refusal), 503, RETRY_SECONDS)
         response = RedirectResponse(url, 303)
-        self._cookies.remember(response, begun, secure=self._secure(request))
+        await self._cookies.remember(response, begun, secure=self._secure(request))
         return response
 
     async def _finish(self, request: Request) -> Response:
-        begun = self._cookies.begun(request.cookies)
+        begun = await self._cookies.begun(request.cookies)
         if self._provider is None or begun is None:
             return self._refused(_NOT_BEGUN, 400)
         if request.query_params.get("state") != begun.state:
@@ -134,28 +139,50 @@ class SignInPages:
         tenant = await self._tenants.of_directory(person.directory_id)
         if tenant is None:
             return self._refused(_NO_TENANT, 403)
-        if tenant.region != self._home.region:
-            url = self._home.urls.get(tenant.region, "").rstrip("/")
-            there = f"{url}{PATH}" if url else "at the address that the operator gave you"
-            return self._refused(f"Your organisation's console is in another region: {there}.", 403)
-        response = RedirectResponse(begun.path, 303)
-        self._cookies.sign_in(
-            response, tenant.tenant_id, person.name, person.roles, secure=self._secure(request)
+        return await self._signed_in(
+            request, tenant, begun.path, person.name, person.roles, person.object_id
         )
+
+    async def _signed_in(
+        self,
+        request: Request,
+        tenant: Tenant,
+        path: str,
+        name: str,
+        roles: Sequence[str],
+        who: str,
+    ) -> Response:
+        """Begin a session in place of the one that this browser had. `who` is for the log, and
+        no name."""
+        if (elsewhere := self.elsewhere(tenant)) is not None:
+            return elsewhere
+        if (before := await self._cookies.session(request.cookies)) is not None:
+            await end(self._service.store, before)
+        response = RedirectResponse(path, 303)
+        secure = self._secure(request)
+        session_id = await self._cookies.sign_in(response, tenant, name, roles, secure=secure)
+        log.info("signed in: %s at %s, session %s", who, tenant.tenant_id, session_id)
         return response
+
+    def elsewhere(self, tenant: Tenant) -> Response | None:
+        """What somebody is told whose organisation is another region's; None where it is here."""
+        if tenant.region == self._home.region:
+            return None
+        url = self._home.urls.get(tenant.region, "").rstrip("/")
+        there = f"{url}{PATH}" if url else "at the address that the operator gave you"
+        return self._refused(f"Your organisation's console is in another region: {there}.", 403)
 
     async def _once(self, request: Request) -> Response:
         if not (self._one_time and is_loopback(request.url.hostname)):
             return self._refused("One-time links work on the machine that runs Muster only.", 403)
-        tenant = request.query_params.get("tenant", "")
+        tenant_id = request.query_params.get("tenant", "")
         key = request.query_params.get("key", "")
-        if not await redeem(self._service.store, tenant, key, self._service.now):
+        if not await redeem(self._service.store, tenant_id, key, self._service.now):
             return self._refused(_USED if self.offered else f"{_USED} {_LINK}", 403)
-        response = RedirectResponse(PATH, 303)
-        self._cookies.sign_in(
-            response, tenant, LAPTOP_NAME, ROLES[:1], secure=self._secure(request)
+        tenant = await read_tenant(self._service.store, tenant_id)
+        return await self._signed_in(
+            request, tenant, PATH, LAPTOP_NAME, ROLES[:1], "a one-time link"
         )
-        return response
 
     @property
     def offered(self) -> bool:

@@ -272,6 +272,7 @@ AdministrativeOperation = Literal[
     "directory",
     "entraTokens",
     "region",
+    "sessionsEnd",
     "replay",
     "discard",
 ]

@@ -25,6 +25,7 @@ from directory.tenants import Tenant
 from reconciler.preview import PreviewCursor
 from scim.cursor import Cursor
 from scim.protocol.errors import InvalidCursor
+from trust.signing import Keys
 
 PATH = "/console/api"
 
@@ -48,7 +49,7 @@ class Call[Q, B]:
     if_match: str | None
     asked: str
     """The tenant and all that was asked but for the cursor, which counts for nothing else."""
-    cursor_key: bytes
+    cursor_keys: Keys
 
     @property
     def store(self) -> Store:
@@ -69,7 +70,7 @@ class Call[Q, B]:
         if cursor is None:
             return None
         try:
-            return Cursor.read(cursor, self.asked, self.cursor_key).continuation
+            return Cursor.read(cursor, self.asked, self.cursor_keys).continuation
         except InvalidCursor:
             raise Problem(
                 400,
@@ -81,7 +82,7 @@ class Call[Q, B]:
         """The cursor of the next page, signed for this list alone."""
         if continuation is None:
             return None
-        return Cursor(continuation, 0).write(self.asked, self.cursor_key)
+        return Cursor(continuation, 0).write(self.asked, self.cursor_keys)
 
     def preview_place(self, cursor: str | None) -> PreviewCursor | None:
         """Where a preview goes on. Raises Problem."""

@@ -194,7 +194,8 @@ async def test_what_a_page_reads_does_not_grow_with_the_tenant(
     environment: Environment, owner: httpx.AsyncClient
 ) -> None:
     application = environment.application
-    cookies = Cookies(await SigningKeys(application.store).key("console"), utc_now)
+    keys = SigningKeys(application.store, utc_now)
+    cookies = Cookies(lambda: keys.keys("console"), utc_now)
     group, saved = await begin(application.store)
     user = ""
     read: list[dict[str, tuple[int, int, int]]] = []

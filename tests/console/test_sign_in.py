@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,9 +18,11 @@ from console.one_time import one_time_link
 from console.pages import PAGES
 from console.session import Cookies
 from console.sign_in import SignInPages, local_path
+from directory.tenants import Tenant
 from tests.console.conftest import BASE, client
 from tests.environment import TENANT, Environment, change_tenant
 from trust.authenticator import Home
+from trust.signing import Keys
 from wiring import utc_now
 
 
@@ -140,7 +143,7 @@ async def test_the_command_line_is_named_where_there_is_no_other_way_in(
     environment: Environment, browser: httpx.AsyncClient
 ) -> None:
     service = environment.application.service
-    cookies, home = Cookies(b"k" * 32, service.now), Home("eu", {})
+    cookies, home = Cookies(keys_of(b"k" * 32), service.now), Home("eu", {})
     laptop = SignInPages(service, cookies, None, home, one_time=True)
     for path in ("/sign-in", "/sign-in/once?tenant=demo&key=used"):
         assert "manage.py console link" in await refusal(laptop, path)
@@ -152,10 +155,20 @@ async def test_the_command_line_is_named_where_there_is_no_other_way_in(
     assert "manage.py" not in used, "one can sign in with Entra ID"
 
 
-def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:
+def keys_of(*keys: bytes) -> Callable[[], Awaitable[Keys]]:
+    """These keys, of which the first signs."""
+
+    async def answer() -> Keys:
+        return keys
+
+    return answer
+
+
+async def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     moments = [now]
-    cookies = Cookies(b"k" * 32, lambda: moments[0])
+    cookies = Cookies(keys_of(b"k" * 32), lambda: moments[0])
+    tenant = Tenant(tenant_id=TENANT, name="Acme")
 
     class Answer:
         value = ""
@@ -164,13 +177,15 @@ def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:
             self.value = value
 
     answer = Answer()
-    cookies.sign_in(answer, TENANT, "ada", ("Owner",), secure=True)  # type: ignore[arg-type]
+    await cookies.sign_in(answer, tenant, "ada", ("Owner",), secure=True)  # type: ignore[arg-type]
     held = {"muster_console": answer.value}
-    assert cookies.session(held) is not None
-    assert Cookies(b"x" * 32, lambda: now).session(held) is None
-    assert cookies.begun({"muster_sign_in": answer.value}) is None
+    assert await cookies.session(held) is not None
+    rolled = Cookies(keys_of(b"x" * 32, b"k" * 32), lambda: now)
+    assert await rolled.session(held) == await cookies.session(held)
+    assert await Cookies(keys_of(b"x" * 32), lambda: now).session(held) is None
+    assert await cookies.begun({"muster_sign_in": answer.value}) is None
     moments[0] = now + timedelta(minutes=61)
-    assert cookies.session(held) is None
+    assert await cookies.session(held) is None
 
 
 async def test_cookies_are_locked_down_and_every_answer_carries_the_headers(

@@ -1,7 +1,8 @@
-"""What anybody, without signing in, makes Muster do at the sign-in service: next to nothing."""
+"""The sign-in service: what anybody can make Muster ask of it, and which of its words count."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from administration.directories import Directories
 from console.one_time import one_time_link
 from console.provider import REDEMPTIONS, parse_metadata
-from console.session import SIGN_IN_LIFE
+from console.session import LIFE, SIGN_IN_LIFE
 from console.sign_in import REDEEMED, SIGN_INS_PER_SECOND, Redeemed
 from scim.rate import BURST_SECONDS
 from tests.console.conftest import BASE, CLIENT, client
@@ -257,3 +258,29 @@ async def test_a_flood_of_one_organisations_pages_is_slowed_down(tmp_path: Path)
         await me.get(link)
         statuses = [(await me.get("/console/catalog")).status_code for _ in range(4)]
         assert (statuses[0], statuses[-1]) == (200, 429)
+
+
+async def test_a_role_that_was_lost_opens_nothing_after_an_hour(
+    tmp_path: Path, service: SignInService
+) -> None:
+    passed = timedelta()
+    async with (
+        running(
+            tmp_path,
+            now=lambda: utc_now() + passed,
+            console_authority=service.url,
+            console_client_id=CLIENT,
+        ) as environment,
+        client(environment) as browser,
+    ):
+        await environment.changing(Directories).register(DIRECTORY)
+        await browser.get(await begin(browser, service))
+        passed = LIFE - timedelta(minutes=1)
+        assert (await browser.get("/console")).status_code == 200, "and this does not prolong it"
+        passed = LIFE + timedelta(seconds=1)
+        ended = await browser.get("/console")
+        assert ended.headers["location"].startswith("/console/sign-in?")
+        callback = await begin(browser, service)
+        service.token_answer = Response(orjson.dumps({"id_token": service.id_token(roles=[])}))
+        await browser.get(callback)
+        assert (await browser.get("/console")).status_code == 403
