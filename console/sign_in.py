@@ -72,7 +72,7 @@ class SignInPages:
         self._cookies = cookies
         self._provider = provider
         self._home = home
-        self._tenants = Tenants(service.store, service.now, remember=0)
+        self._tenants = Tenants(service.store, remember=0)
         self._public_url = public_url.rstrip("/")
         self._one_time = one_time
         self._redeemed = Redeemed()

@@ -171,7 +171,8 @@ class Relay:
         first = documents if resume is None else await self._oldest(query)
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
-        self._resent = {id: at for id, at in self._resent.items() if now - at < RESEND_SECONDS}
+        # Sent later than now: somebody has set the clock back. A second message does no harm.
+        self._resent = {id: at for id, at in self._resent.items() if 0 <= now - at < RESEND_SECONDS}
         messages = [message_for(one["tenantId"], one["eventId"]) for one in documents]
         due = [message for message in messages if message.id not in self._resent]
         sent = 0

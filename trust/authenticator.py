@@ -4,6 +4,7 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,7 +49,7 @@ class Home:
 
 class Authenticator:
     """Verifies bearer tokens. Tenants are remembered for `remember` seconds, so a revoked token
-    works that much longer at most."""
+    works that much longer at most; `clock` is a steady one."""
 
     def __init__(
         self,
@@ -57,11 +58,12 @@ class Authenticator:
         remember: float = 5.0,
         home: Home | None = None,
         cloud: Cloud | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
         self._home = home or Home()
         self._cloud = cloud or Cloud()
-        self._tenants = Tenants(store, now, remember)
+        self._tenants = Tenants(store, remember, clock)
         self._usage = Usage(store, now)
         self._signed: SignedTokens | None = None
         self._proven: dict[tuple[TokenKind, bytes], tuple[Caller, Token]] = {}

@@ -1,7 +1,7 @@
 """Tenants as authentication reads them: remembered for seconds, so that a request costs no read."""
 
+import time
 from collections.abc import Callable
-from datetime import datetime
 
 from directory.store import NotFound, Store
 from directory.tenants import (
@@ -18,18 +18,21 @@ REMEMBERED = 10_000
 
 class Tenants:
     """Reads tenants by id. What was read counts for `remember` seconds, so a revoked token works
-    that much longer at most."""
+    that much longer at most. `clock` is a steady one: nothing counts for longer because somebody
+    set the time."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], remember: float = 5.0) -> None:
+    def __init__(
+        self, store: Store, remember: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
-        self._now = now
+        self._clock = clock
         self._remember = remember
         self._known: dict[str, tuple[float, Tenant | None]] = {}
         self._claims: dict[str, tuple[float, str | None]] = {}
 
     async def get(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None where there is none."""
-        now = self._now().timestamp()
+        now = self._clock()
         known = self._known.get(tenant_id)
         if known and known[0] > now:
             return known[1]
@@ -51,7 +54,7 @@ class Tenants:
         return tenant if tenant and tenant.directory_id == directory_id else None
 
     async def _claimed_by(self, directory_id: str) -> str | None:
-        now = self._now().timestamp()
+        now = self._clock()
         known = self._claims.get(directory_id)
         if known and known[0] > now:
             return known[1]
