@@ -11,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+import devhost.http
 from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite import SqliteQueue
+from scim.exchange import BODY_BYTES
 from tests.infra.bicep import Infra
 from tests.triggers import triggers
 from wiring import Settings
@@ -39,6 +41,7 @@ HOST = {
     "AzureWebJobsStorage__accountName": "the host's own storage",
     "AzureWebJobsStorage__clientId": "the host's own storage",
     "AzureWebJobsStorage__credential": "the host's own storage",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "the host, which reads a body before anybody looks at it",
     "FUNCTIONS_WORKER_RUNTIME": "Core Tools; Flex Consumption takes it from functionAppConfig",
     "ServiceBusConnection__clientId": "the trigger",
     "ServiceBusConnection__credential": "the trigger",
@@ -191,3 +194,13 @@ def test_the_indexing_policy_is_the_code_s() -> None:
     assert json.loads(infra.texts["indexing-policy.json"]) == indexing_policy(), (
         "The indexes have changed: run `make indexing-policy`."
     )
+
+
+def test_every_host_takes_a_little_more_than_muster_takes() -> None:
+    """Its refusal has no text: what is a little too large should reach Muster's own."""
+    name = devhost.http.LIMIT_SETTING
+    told = {"devhost": devhost.http.BODY_BYTES, LOCAL: int(local_settings()[name])}
+    if name in (bicep := bicep_settings(Infra.read())):
+        told[BICEP] = int(str(bicep[name]).strip("'"))
+    assert set(told.values()) == {told[LOCAL]}, told
+    assert BODY_BYTES < told[LOCAL] <= 2 * BODY_BYTES

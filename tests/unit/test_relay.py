@@ -493,7 +493,7 @@ class TestResendPending:
         assert sender.batches == [["e0001"], ["e0002"], ["e0001"]]
 
     async def test_a_clock_that_is_set_back_does_not_keep_them_waiting(
-        self, relay: Relay, sender: Sender, store: SqliteStore, clock: Clock
+        self, relay: Relay, store: SqliteStore, clock: Clock
     ) -> None:
         await store_events(store, event(1, NOW - timedelta(hours=6)))
         assert await relay.resend_pending(60) == 1
