@@ -98,8 +98,8 @@ class Console:
     def _open(self) -> Iterator[Route]:
         """What needs no session."""
         yield Route(f"{PATH}/static/{{name}}", _static, methods=["GET"])
-        for path, endpoint in self._sign_in.routes():
-            yield Route(PATH + path, _caught(PATH + path, endpoint), methods=["GET"])
+        for method, path, endpoint in self._sign_in.routes():
+            yield Route(PATH + path, _caught(PATH + path, endpoint), methods=[method])
         path = f"{PATH}/sign-out"
         yield Route(path, _caught(path, self._sign_out), methods=["POST"])
 
@@ -107,7 +107,7 @@ class Console:
         """What needs one."""
 
         async def endpoint(request: Request) -> Response:
-            session = await self._cookies.session(request.cookies)
+            session = await self._cookies.session(request)
             if session is None:
                 return _to_sign_in(request)
             current().tenant_id = session.tenant_id
@@ -135,14 +135,16 @@ class Console:
         return Route(path, _caught(path, endpoint), methods=[page.method])
 
     async def _sign_out(self, request: Request) -> Response:
-        session = await self._cookies.session(request.cookies)
+        session = await self._cookies.session(request)
         if session is not None:
             if not session.sent(str((await request.form()).get("csrf", ""))):
                 return problem(403, *_FORGED, session=session)
             await end(self._deployment.service.store, session)
             log.info("signed out: %s, session %s", session.tenant_id, session.session_id)
         response = HTMLResponse(render("signed_out.html", offered=self._sign_in.offered))
-        self._cookies.sign_out(response)
+        self._cookies.sign_out(request, response)
+        # Not its cookies: they would be those of every application under the same domain.
+        response.headers["clear-site-data"] = '"cache", "storage"'
         return response
 
 

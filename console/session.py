@@ -8,14 +8,16 @@ cookie from another's.
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import jwt
+from starlette.requests import Request
 from starlette.responses import Response
 
+from console.one_time import is_loopback
 from directory.documents import StoredModel
 from directory.store import Store, Upsert
 from directory.tenants import TENANT_ID, Tenant
@@ -27,6 +29,9 @@ LIFE = timedelta(hours=1)
 SIGN_IN_LIFE = timedelta(minutes=15)
 """How long somebody may take at the provider."""
 PATH = "/console"
+SECURE_PREFIX = "__Host-"
+"""Of cookies that no other host, and nobody without TLS, can set
+(https://www.rfc-editor.org/rfc/rfc6265bis, section 4.1.3)."""
 _SESSION = "muster_console"
 _SIGN_IN = "muster_sign_in"
 
@@ -110,7 +115,12 @@ class Cookies:
         self._now = now
 
     async def sign_in(
-        self, response: Response, tenant: Tenant, name: str, roles: Sequence[str], *, secure: bool
+        self,
+        request: Request,
+        response: Response,
+        tenant: Tenant,
+        name: str,
+        roles: Sequence[str],
     ) -> str:
         """Begin a session of a tenant; answers its id."""
         claims = {
@@ -121,16 +131,16 @@ class Cookies:
             "jti": secrets.token_hex(16),
             "epoch": tenant.session_epoch,
         }
-        await self._set(response, _SESSION, claims, LIFE, secure=secure)
+        await self._set(request, response, _SESSION, claims, LIFE)
         return str(claims["jti"])
 
-    def sign_out(self, response: Response) -> None:
+    def sign_out(self, request: Request, response: Response) -> None:
         """Take the session's cookie from this browser."""
-        response.delete_cookie(_SESSION, path=PATH)
+        _delete(request, response, _SESSION)
 
-    async def session(self, cookies: Mapping[str, str]) -> Session | None:
+    async def session(self, request: Request) -> Session | None:
         """The session that a request proves, if any; whether it was ended is another question."""
-        claims = await self._read(cookies, _SESSION)
+        claims = await self._read(request, _SESSION)
         if claims is None or "epoch" not in claims:
             return None
         return Session(
@@ -142,7 +152,7 @@ class Cookies:
             claims["epoch"],
         )
 
-    async def remember(self, response: Response, begun: SignIn, *, secure: bool) -> None:
+    async def remember(self, request: Request, response: Response, begun: SignIn) -> None:
         """Keep what the callback will ask for."""
         claims = {
             "state": begun.state,
@@ -150,46 +160,64 @@ class Cookies:
             "verifier": begun.verifier,
             "path": begun.path,
         }
-        await self._set(response, _SIGN_IN, claims, SIGN_IN_LIFE, secure=secure)
+        await self._set(request, response, _SIGN_IN, claims, SIGN_IN_LIFE)
 
-    def forget(self, response: Response) -> None:
+    def forget(self, request: Request, response: Response) -> None:
         """Let the callback be the last one."""
-        response.delete_cookie(_SIGN_IN, path=PATH)
+        _delete(request, response, _SIGN_IN)
 
-    async def begun(self, cookies: Mapping[str, str]) -> SignIn | None:
+    async def begun(self, request: Request) -> SignIn | None:
         """The sign-in that this browser began, if it did so lately."""
-        claims = await self._read(cookies, _SIGN_IN)
+        claims = await self._read(request, _SIGN_IN)
         if claims is None:
             return None
         return SignIn(claims["state"], claims["nonce"], claims["verifier"], claims["path"])
 
     async def _set(
         self,
+        request: Request,
         response: Response,
         name: str,
         claims: dict[str, Any],
         life: timedelta,
-        *,
-        secure: bool,
     ) -> None:
         signing, *_ = await self._keys()
         response.set_cookie(
-            name,
-            jwt.encode({**claims, "aud": name, "exp": self._now() + life}, signing, "HS256"),
+            value=jwt.encode({**claims, "aud": name, "exp": self._now() + life}, signing, "HS256"),
             max_age=int(life.total_seconds()),
-            path=PATH,
-            secure=secure,
             httponly=True,
             samesite="lax",  # the provider's redirect back must carry it
+            **_place(request, name),
         )
 
-    async def _read(self, cookies: Mapping[str, str], name: str) -> dict[str, Any] | None:
-        if not (text := cookies.get(name)):
+    async def _read(self, request: Request, name: str) -> dict[str, Any] | None:
+        if not (text := request.cookies.get(_place(request, name)["key"])):
             return None
         for key in await self._keys():
             if (claims := _verified(text, key, name)) is not None:
                 return claims if claims["exp"] > self._now().timestamp() else None
         return None
+
+
+class _Place(TypedDict):
+    """Under what name a cookie is kept, and when it is sent."""
+
+    key: str
+    path: str
+    secure: bool
+
+
+def _place(request: Request, name: str) -> _Place:
+    """Cookies are Secure and this host's alone, except where the console is addressed without TLS
+    on loopback."""
+    url = request.url
+    if url.scheme == "http" and is_loopback(url.hostname):
+        return {"key": name, "path": PATH, "secure": False}
+    return {"key": SECURE_PREFIX + name, "path": "/", "secure": True}
+
+
+def _delete(request: Request, response: Response, name: str) -> None:
+    response.delete_cookie(**_place(request, name), httponly=True, samesite="lax")
 
 
 def _verified(text: str, key: bytes, name: str) -> dict[str, Any] | None:

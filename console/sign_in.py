@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from administration.tenants import read_tenant
-from console.one_time import is_loopback, redeem
+from console.one_time import is_loopback, is_open, redeem
 from console.provider import Provider, ProviderUnavailable, SignInRefused
 from console.rendering import render
 from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn, end
@@ -78,14 +78,15 @@ class SignInPages:
         self._redeemed = Redeemed()
         self._rate = RateLimit(SIGN_INS_PER_SECOND)
 
-    def routes(self) -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
-        """Paths below /console."""
-        for path, page in (
-            ("/sign-in", self._begin),
-            ("/sign-in/callback", self._finish),
-            ("/sign-in/once", self._once),
+    def routes(self) -> Iterator[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
+        """Methods and paths below /console."""
+        for method, path, page in (
+            ("GET", "/sign-in", self._begin),
+            ("GET", "/sign-in/callback", self._finish),
+            ("GET", "/sign-in/once", self._offer),
+            ("POST", "/sign-in/once", self._once),
         ):
-            yield path, self._limited(path, page)
+            yield method, path, self._limited(path, page)
 
     def _limited(
         self, path: str, page: Callable[[Request], Awaitable[Response]]
@@ -107,11 +108,11 @@ class SignInPages:
         except ProviderUnavailable as refusal:
             return self._later(str(refusal), 503, RETRY_SECONDS)
         response = RedirectResponse(url, 303)
-        await self._cookies.remember(response, begun, secure=self._secure(request))
+        await self._cookies.remember(request, response, begun)
         return response
 
     async def _finish(self, request: Request) -> Response:
-        begun = await self._cookies.begun(request.cookies)
+        begun = await self._cookies.begun(request)
         if self._provider is None or begun is None:
             return self._refused(_NOT_BEGUN, 400)
         if request.query_params.get("state") != begun.state:
@@ -122,7 +123,7 @@ class SignInPages:
             if first
             else self._refused(_REDEEMED, 400)
         )
-        self._cookies.forget(response)
+        self._cookies.forget(request, response)
         return response
 
     async def _redeem(self, provider: Provider, begun: SignIn, request: Request) -> Response:
@@ -156,11 +157,10 @@ class SignInPages:
         no name."""
         if (elsewhere := self.elsewhere(tenant)) is not None:
             return elsewhere
-        if (before := await self._cookies.session(request.cookies)) is not None:
+        if (before := await self._cookies.session(request)) is not None:
             await end(self._service.store, before)
         response = RedirectResponse(path, 303)
-        secure = self._secure(request)
-        session_id = await self._cookies.sign_in(response, tenant, name, roles, secure=secure)
+        session_id = await self._cookies.sign_in(request, response, tenant, name, roles)
         log.info("signed in: %s at %s, session %s", who, tenant.tenant_id, session_id)
         return response
 
@@ -172,17 +172,36 @@ class SignInPages:
         there = f"{url}{PATH}" if url else "at the address that the operator gave you"
         return self._refused(f"Your organisation's console is in another region: {there}.", 403)
 
-    async def _once(self, request: Request) -> Response:
-        if not (self._one_time and is_loopback(request.url.hostname)):
-            return self._refused("One-time links work on the machine that runs Muster only.", 403)
+    async def _offer(self, request: Request) -> Response:
+        """What a one-time link leads to."""
+        if not self._may_be_once(request):
+            return self._refused(_HERE_ONLY, 403)
         tenant_id = request.query_params.get("tenant", "")
         key = request.query_params.get("key", "")
+        if not await is_open(self._service.store, tenant_id, key, self._service.now()):
+            return self._used()
+        tenant = await read_tenant(self._service.store, tenant_id)
+        return HTMLResponse(
+            render("sign_in_once.html", name=tenant.name, tenant_id=tenant_id, key=key)
+        )
+
+    async def _once(self, request: Request) -> Response:
+        if not self._may_be_once(request):
+            return self._refused(_HERE_ONLY, 403)
+        form = await request.form(max_files=0, max_fields=10, max_part_size=1000)
+        tenant_id, key = str(form.get("tenant", "")), str(form.get("key", ""))
         if not await redeem(self._service.store, tenant_id, key, self._service.now):
-            return self._refused(_USED if self.offered else f"{_USED} {_LINK}", 403)
+            return self._used()
         tenant = await read_tenant(self._service.store, tenant_id)
         return await self._signed_in(
             request, tenant, PATH, LAPTOP_NAME, ROLES[:1], "a one-time link"
         )
+
+    def _may_be_once(self, request: Request) -> bool:
+        return self._one_time and is_loopback(request.url.hostname)
+
+    def _used(self) -> Response:
+        return self._refused(_USED if self.offered else f"{_USED} {_LINK}", 403)
 
     @property
     def offered(self) -> bool:
@@ -201,10 +220,6 @@ class SignInPages:
         origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
         return f"{origin}{PATH}/sign-in/callback"
 
-    def _secure(self, request: Request) -> bool:
-        """Cookies are Secure, except where the console is addressed without TLS on loopback."""
-        return not (request.url.scheme == "http" and is_loopback(request.url.hostname))
-
 
 _NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."
 _REDEEMED = "This sign-in was used already. Sign in again."
@@ -216,6 +231,7 @@ _NO_TENANT = (
     "Your directory is not registered in Muster. Ask the operator to register its directory id for "
     "your organisation."
 )
+_HERE_ONLY = "One-time links work on the machine that runs Muster only."
 _USED = "This link was used already, or it is too old."
 
 

@@ -18,7 +18,8 @@ REQUEST_SECONDS = 90.0
 """How long a request may take; .NET's HTTP clients give up after 100 seconds."""
 HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "strict-transport-security": "max-age=31536000",
     "x-content-type-options": "nosniff",

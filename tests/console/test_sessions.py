@@ -14,7 +14,7 @@ from console.one_time import one_time_link
 from directory.store import Delete
 from directory.tenants import TENANT_ID
 from tests.administration.operating import Operator
-from tests.console.conftest import BASE, DIRECTORY, client
+from tests.console.conftest import BASE, DIRECTORY, client, redeem
 from tests.environment import TENANT, Environment, change_tenant
 from wiring import utc_now
 
@@ -23,7 +23,7 @@ ANOTHER_DIRECTORY = "11111111-2222-3333-4444-666666666666"
 
 async def signed_in(environment: Environment, browser: httpx.AsyncClient) -> None:
     link = await one_time_link(environment.application.store, TENANT, BASE, utc_now())
-    assert (await browser.get(link)).status_code == 303
+    assert (await redeem(browser, link)).status_code == 303
 
 
 async def is_in(browser: httpx.AsyncClient) -> bool:
@@ -97,7 +97,7 @@ async def test_a_change_of_region_ends_them_for_good(
     await tenancy.set_region("us")
     assert not await is_in(owner)
     link = await one_time_link(environment.application.store, TENANT, BASE, utc_now())
-    refused = await owner.get(link)
+    refused = await redeem(owner, link)
     assert (refused.status_code, "another region" in refused.text) == (403, True)
     await tenancy.set_region("eu")
     assert not await is_in(owner)
