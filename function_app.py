@@ -133,6 +133,8 @@ async def _serve(
     except Exception as error:  # noqa: BLE001 (nothing may leave as an empty 500)
         log.error("Request %s failed: %s", context.invocation_id, logs.place(error))
         return _answer(Unexpected(_FAULT.format(context.invocation_id)), context.invocation_id)
+    if application.settings.hsts_subdomains:
+        answered.headers = [*map(_with_subdomains, answered.headers)]
     headers = dict(answered.headers)
     if "set-cookie" not in headers:
         return _Response(answered.body, answered.status, headers)
@@ -140,6 +142,11 @@ async def _serve(
     for name, value in answered.headers:
         response.headers.add(name, value)
     return response
+
+
+def _with_subdomains(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    return name, f"{value}; includeSubDomains" if name == "strict-transport-security" else value
 
 
 class _Response(func.HttpResponse):

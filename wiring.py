@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """How many requests one tenant may send to each surface of one process; 0: any number."""
     request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
     """How long a request may take."""
+    hsts_subdomains: bool = False
+    """Whether browsers are to ask for every host below this one over TLS only, too."""
     trace: Literal["", "console"] = ""
     """`console` writes traces to standard error."""
     trace_share: float = Field(default=1.0, ge=0, le=1)

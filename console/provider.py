@@ -25,6 +25,7 @@ from trust.jwts import Demand, Untrusted, unproven_claims, verified_claims
 from trust.keysets import KeySets
 from trust.published import FAILURES, RETRY_SECONDS, NotPublished
 from trust.refusal import KeysUnavailable
+from trust.signed import of_directory
 
 ENTRA_ID = "https://login.microsoftonline.com/organizations/v2.0"
 REDEMPTIONS = 4
@@ -125,7 +126,7 @@ class Provider:
         try:
             return _person(await self._verified(metadata, text, begun.nonce))
         except Untrusted as error:
-            log.warning("an ID token is not valid: %s", error)
+            log.warning("not signed in: %s: %s", of_directory(text), error)
             raise SignInRefused(
                 "The provider's answer could not be verified. Sign in again."
             ) from None

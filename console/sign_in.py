@@ -139,6 +139,7 @@ class SignInPages:
             return self._refused(str(refusal), 403)
         tenant = await self._tenants.of_directory(person.directory_id)
         if tenant is None:
+            log.info("not signed in: %s of %s", person.object_id, person.directory_id)
             return self._refused(_NO_TENANT, 403)
         return await self._signed_in(
             request, tenant, begun.path, person.name, person.roles, person.object_id

@@ -93,6 +93,7 @@ async def _prove(authenticator: Authenticator, shown: Credentials, now: datetime
     except KeysUnavailable as error:
         raise Busy(error.detail, error.retry_after) from None
     except NotProven as error:
+        log.info("refused: %s: %s", shown.client_id if tenant else "no client", error)
         hint = "; 'manage.py client show' lists what it may use"
         raise InvalidClient(f"{error}{hint}") from None
 

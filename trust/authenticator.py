@@ -4,6 +4,7 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 """
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ from directory.store import Store
 from directory.tenants import Tenant, Token
 from trust.caller import Caller
 from trust.cloud import Cloud
-from trust.refusal import HomedElsewhere, bad_token, no_credentials
+from trust.refusal import HomedElsewhere, Refused, Unproven, bad_token, no_credentials
 from trust.tenants import Tenants
 from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
 from trust.usage import Usage
 
 if TYPE_CHECKING:
     from trust.signed import SignedTokens
+
+log = logging.getLogger("muster.trust")
 
 SIGNED = ("ey", "muster_oauth_")
 """What signed tokens begin with: a JSON object in base64url, and Muster's own prefix."""
@@ -78,6 +81,14 @@ class Authenticator:
         text = text.strip()
         if scheme.lower() != "bearer":
             raise bad_token()
+        try:
+            return await self._caller(text, kind)
+        except Refused as refusal:
+            why = f": {refusal.reason}" if isinstance(refusal, Unproven) and refusal.reason else ""
+            log.info("refused (%s): %s%s", type(refusal).__name__, await self._named(text), why)
+            raise
+
+    async def _caller(self, text: str, kind: TokenKind) -> Caller:
         key = (kind, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         if (known := await self._known(key)) is not None:
             return known
@@ -91,6 +102,17 @@ class Authenticator:
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
         raise bad_token()
+
+    async def _named(self, text: str) -> str:
+        """What a token says that it is, for the log: nothing of it is proven, so a tenant is named
+        only where there is one, and ids only in their fixed form. Raises StoreError."""
+        if (shown := presented(text)) is not None:
+            known = await self._tenants.get(shown.tenant_id)
+            whose = shown.tenant_id if known else "no tenant"
+            return f"{shown.kind} token {shown.token_id} of {whose}"
+        if text.startswith(SIGNED):
+            return await self.signed().named(text)
+        return "a token of no known form"
 
     def check_home(self, tenant: Tenant) -> None:
         """Raises HomedElsewhere for a tenant of another region."""

@@ -27,6 +27,10 @@ from trust.usage import Usage
 
 LIFETIME = timedelta(minutes=60)
 PREFIX = "muster_oauth_"
+ASSERTION_SECONDS = 90 * 60.0
+"""How long an assertion may live, so that one that leaks is soon worth nothing. Entra ID's live for
+60 to 90 minutes (https://learn.microsoft.com/entra/identity-platform/access-tokens#token-lifetime).
+"""
 
 _CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})_[0-9a-f]{{8}}")
 
@@ -104,7 +108,9 @@ class Clients:
             federation = client.federation
             if tenant is None or client.client_id != client_id or federation is None:
                 continue
-            demand = Demand(federation.keys_url, federation.issuer, [federation.audience])
+            demand = Demand(
+                federation.keys_url, federation.issuer, [federation.audience], ASSERTION_SECONDS
+            )
             try:
                 claims = await verified_claims(self._key_sets, assertion, demand)
             except Untrusted as error:

@@ -1,6 +1,7 @@
 """Signed tokens of other issuers (RFC 7519, RFC 8725): one way to verify them all."""
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ class Demand:
     keys_url: str
     issuer: str
     audiences: Sequence[str]
+    life: float | None = None
+    """How many seconds may pass between its issue and its expiry; None: any number."""
 
 
 def looks_signed(text: str) -> bool:
@@ -84,10 +87,17 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
         raise Untrusted("the token is meant for another audience") from None
     except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError):
         raise Untrusted from None
+    if demand.life is not None and claims["exp"] - _begin(claims) > demand.life:
+        raise Untrusted("the token lives too long")
     match claims["aud"]:
         case str() | [str()]:
             return claims
     raise Untrusted("the token is meant for another audience")
+
+
+def _begin(claims: dict[str, Any]) -> float:
+    """When a token began to live, as far as it says so; at the earliest, now."""
+    return float(min(claims.get("iat", claims["exp"]), time.time() + LEEWAY_SECONDS))
 
 
 def _segment(text: str, index: int) -> dict[str, Any]:

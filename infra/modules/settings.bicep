@@ -108,6 +108,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_RELAY_AFTER_SECONDS: '60'
     MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
     MUSTER_REQUEST_SECONDS: '90'
+    MUSTER_HSTS_SUBDOMAINS: 'false'
     MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)
     MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)

@@ -67,6 +67,22 @@ async def test_signing_out_ends_every_copy_of_the_session_and_no_other(
     assert await is_in(colleague)
 
 
+async def test_signing_in_and_out_is_in_the_log(
+    environment: Environment, browser: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "muster.console")
+    await signed_in(environment, browser)
+    await sign_out(browser)
+    told = [record.getMessage() for record in caplog.records if "signed" in record.getMessage()]
+    began, ended = (re.fullmatch(r"(.*) session ([0-9a-f]{32})", text) for text in told)
+    assert began and ended
+    assert (began[1], ended[1]) == (
+        f"signed in: a one-time link at {TENANT},",
+        f"signed out: {TENANT},",
+    )
+    assert began[2] == ended[2]
+
+
 async def test_signing_in_again_ends_the_session_before(
     environment: Environment, owner: httpx.AsyncClient, copy: httpx.AsyncClient
 ) -> None:

@@ -186,3 +186,16 @@ def test_what_escapes_the_application_is_a_scim_500_with_its_request_id(tmp_path
     assert request_id in report["log"]
     assert "FileExistsError" in report["log"]
     assert str(tmp_path) not in report["log"].replace(str(ROOT), ""), "the exception's text"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("", "max-age=31536000"), ("true", "max-age=31536000; includeSubDomains")],
+)
+def test_transport_security_speaks_for_other_hosts_only_where_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, said: str
+) -> None:
+    monkeypatch.setenv("MUSTER_HSTS_SUBDOMAINS", setting)
+    report = probe(tmp_path / "data", ("GET", "https://muster.test/scim/Users"))
+    ((_, headers, _),) = report["answers"]
+    assert headers["strict-transport-security"] == said

@@ -315,6 +315,33 @@ async def test_where_any_application_may_provision_a_person_may_not(
         assert refused.status_code == 401
 
 
+async def test_the_log_says_which_token_was_refused_and_never_the_token(
+    muster: Environment, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "muster")
+    another = "22222222-0000-0000-0000-000000000000"
+    named = f"directory {DIRECTORY}, application {another}"
+    object_id = "object 11111111-2222-3333-4444-555555555555"
+    mistyped = muster.token[:-1] + ("0" if muster.token[-1] != "0" else "1")
+    for token, said in (
+        (
+            issuer.token(appid=another),
+            f"refused (Unproven): token of {named}, {object_id}: the token was issued to another",
+        ),
+        (issuer.token(tid="Ada Lovelace"), "token of directory -, application"),
+        (mistyped, f"refused (Unproven): scim token {mistyped.split('_')[3]} of {TENANT}"),
+        (mistyped.replace(TENANT, "ada-lovelace"), "of no tenant"),
+        ("eyJ.x.y", "a signed token that cannot be read"),
+        ("muster_oauth_eyJ.x.y", "an access token that cannot be read"),
+        ("Ada Lovelace", "a token of no known form"),
+    ):
+        caplog.clear()
+        assert (await ask(muster, token)).status_code == 401
+        assert said in caplog.text
+        assert token[-30:] not in caplog.text
+        assert "lovelace" not in caplog.text.lower()
+
+
 class TestWhatATenantSays:
     """Its own audience and applications, or no such tokens at all."""
 

@@ -474,6 +474,9 @@ class TestWorkloadIdentity:
             ({"tid": DIRECTORY, "iss": f"https://sts.windows.net/{DIRECTORY}/"}, "not known"),
             ({"exp": 1}, "has expired"),
             ({"exp": None}, "not known"),
+            ({"exp": int(time.time()) + 91 * 60}, "lives too long"),
+            ({"exp": int(time.time()) + 200 * 60, "iat": None}, "lives too long"),
+            ({"exp": int(time.time()) + 1, "iat": int(time.time()) - 6000}, "lives too long"),
         ],
     )
     async def test_another_assertion_gets_none(
@@ -482,6 +485,12 @@ class TestWorkloadIdentity:
         answer = await federated.asks(asserting(federated, self.assertion(issuer, **changes)))
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
         assert says in answer.json()["error_description"]
+
+    async def test_an_assertion_may_live_as_long_as_entra_ids_do(
+        self, federated: Client, issuer: Issuer
+    ) -> None:
+        long = self.assertion(issuer, exp=int(time.time()) + 90 * 60)
+        assert (await federated.asks(asserting(federated, long))).status_code == 200
 
     async def test_a_forged_assertion_gets_none(self, federated: Client, issuer: Issuer) -> None:
         good = self.assertion(issuer)
