@@ -75,7 +75,8 @@ async def test_signing_in_and_out_is_in_the_log(
     await sign_out(browser)
     told = [record.getMessage() for record in caplog.records if "signed" in record.getMessage()]
     began, ended = (re.fullmatch(r"(.*) session ([0-9a-f]{32})", text) for text in told)
-    assert began and ended
+    assert began is not None
+    assert ended is not None
     assert (began[1], ended[1]) == (
         f"signed in: a one-time link at {TENANT},",
         f"signed out: {TENANT},",
