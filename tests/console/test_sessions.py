@@ -160,3 +160,18 @@ async def test_rolling_the_key_ends_no_session_but_where_it_leaked(
     assert await is_in(owner)
     await roll("--at-once")
     assert not await is_in(owner)
+
+
+async def test_the_cookie_of_a_session_opens_no_api(owner: httpx.AsyncClient) -> None:
+    for path in ("/groups", "/users", "/log"):
+        assert (await owner.get(f"/console/api{path}")).status_code == 401
+
+
+async def test_what_a_client_sends_is_text_on_a_page(
+    environment: Environment, owner: httpx.AsyncClient
+) -> None:
+    script = "<img src=x onerror=alert(1)>\"'"
+    await environment.client.post("/Groups", json={"displayName": script})
+    page = await owner.get("/console/groups")
+    assert "onerror=alert(1)" in page.text
+    assert "<img" not in page.text
