@@ -79,6 +79,7 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud"]},
         )
+        _check_life(claims, demand)
     except jwt.ExpiredSignatureError:
         raise Untrusted("the token has expired") from None
     except jwt.ImmatureSignatureError:
@@ -87,17 +88,19 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
         raise Untrusted("the token is meant for another audience") from None
     except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError):
         raise Untrusted from None
-    if demand.life is not None and claims["exp"] - _begin(claims) > demand.life:
-        raise Untrusted("the token lives too long")
     match claims["aud"]:
         case str() | [str()]:
             return claims
     raise Untrusted("the token is meant for another audience")
 
 
-def _begin(claims: dict[str, Any]) -> float:
-    """When a token began to live, as far as it says so; at the earliest, now."""
-    return float(min(claims.get("iat", claims["exp"]), time.time() + LEEWAY_SECONDS))
+def _check_life(claims: dict[str, Any], demand: Demand) -> None:
+    """A token that does not say when it was issued, or says later than now, was issued now.
+    Raises Untrusted, and ValueError and OverflowError for what is no time."""
+    expires, now = float(claims["exp"]), time.time() + LEEWAY_SECONDS
+    begins = min(float(claims.get("iat", now)), now)
+    if demand.life is not None and expires - begins > demand.life:
+        raise Untrusted("the token lives too long")
 
 
 def _segment(text: str, index: int) -> dict[str, Any]:

@@ -475,6 +475,8 @@ class TestWorkloadIdentity:
             ({"exp": 1}, "has expired"),
             ({"exp": None}, "not known"),
             ({"exp": int(time.time()) + 91 * 60}, "lives too long"),
+            ({"exp": str(int(time.time()) + 91 * 60)}, "lives too long"),
+            ({"exp": 10**400}, "not known"),
             ({"exp": int(time.time()) + 200 * 60, "iat": None}, "lives too long"),
             ({"exp": int(time.time()) + 1, "iat": int(time.time()) - 6000}, "lives too long"),
         ],
