@@ -5,6 +5,14 @@ READY := $(ENVIRONMENT)/.ready
 WORKERS ?= auto
 COMPILE := uv pip compile -q pyproject.toml --python-version 3.13 --universal --generate-hashes --no-emit-index-url --no-header
 
+# What a link leads to belongs to somebody else.
+define OWN_ENVIRONMENT
+@if [ -L $(ENVIRONMENT) ]; then \
+	echo "$(ENVIRONMENT) is a symbolic link, and what it leads to would be emptied. Remove the link (rm $(ENVIRONMENT)), then run make again." >&2; \
+	exit 1; \
+fi
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench requirements audit indexing-policy package sbom clean
 
@@ -43,10 +51,12 @@ sbom: $(READY) ## list what Muster is made of in sbom.json (CycloneDX), with has
 	@$(PYTHON) .ci/sbom.py sbom.json
 
 clean: ## remove the environment and what tests left; never the state in .muster
+	$(OWN_ENVIRONMENT)
 	rm -rf $(ENVIRONMENT) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
 
-# uv where it is installed, else Python's own venv and pip.
+# uv where it is installed, else Python's own venv and pip. Either empties the folder first.
 $(READY): requirements-dev.txt
+	$(OWN_ENVIRONMENT)
 	@echo "Preparing the environment in $(ENVIRONMENT) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv -q --clear --python 3.13 $(ENVIRONMENT) && uv pip install -q --python $(PYTHON) --require-hashes -r requirements-dev.txt; \

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from administration.tenants import AdministrationError
+from directory.completeness import is_blank
 from directory.documents import Model
 
 FORMULA = "=+-@＝＋－＠\t\r\n"
@@ -22,6 +23,16 @@ _LIKE_A_FORMULA = re.compile(rf"{_BEGINNING}(?=['\"]*[{FORMULA}])")
 """Also behind quotes, which a reader may take away, and behind apostrophes, so that every one that
 was put there can be told."""
 _GUARDED = re.compile(rf"{_BEGINNING}'(?=['\"]*[{FORMULA}])")
+
+
+def _says_something(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("it must hold more than white space")
+    return text
+
+
+NOT_BLANK = AfterValidator(_says_something)
+"""Of a text that names something: white space alone is no name."""
 
 
 class Row(Mapping[str, str]):

@@ -62,13 +62,7 @@ async def create_tenant(
             f"{tenant_id!r} cannot be a tenant id: lower-case letters, digits and hyphens, at most "
             "63, beginning with a letter or digit."
         )
-    tenant = Tenant(
-        tenant_id=tenant_id,
-        name=name,
-        region=region,
-        directory_id=directory_id,
-        connections=(Connection(connection_id=ENTRA_CONNECTION, name="Microsoft Entra ID"),),
-    )
+    tenant = new_tenant(tenant_id, name, region, directory_id)
     try:
         await store.batch(tenant_id, [Create(tenant.to_document())])
     except Conflict:
@@ -76,6 +70,19 @@ async def create_tenant(
             f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"
         ) from None
     return tenant
+
+
+def new_tenant(
+    tenant_id: str, name: str, region: Literal["eu", "us"], directory_id: str | None = None
+) -> Tenant:
+    """A tenant with one connection and without any credential."""
+    return Tenant(
+        tenant_id=tenant_id,
+        name=name,
+        region=region,
+        directory_id=directory_id,
+        connections=(Connection(connection_id=ENTRA_CONNECTION, name="Microsoft Entra ID"),),
+    )
 
 
 async def read_tenant(store: Store, tenant_id: str) -> Tenant:

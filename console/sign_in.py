@@ -18,9 +18,9 @@ from console.provider import Provider, ProviderUnavailable, SignInRefused
 from console.rendering import render
 from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn, end
 from directory.tenants import Tenant
-from scim.rate import RateLimit
 from scim.writing import Service
 from trust.authenticator import Home
+from trust.rate import RateLimit
 from trust.tenants import Tenants
 
 SIGN_INS_PER_SECOND = 10.0

@@ -25,6 +25,7 @@ from devhost.runtime import FunctionApp, IndexingFailed
 from devhost.server import Server, listen, url_of
 from devhost.timer import Timer
 from devhost.welcome import welcome
+from directory.sqlite_schema import UnusableFile
 from queues.sqlite import SqliteQueue
 from telemetry import logs
 
@@ -95,6 +96,9 @@ def main() -> int:
     with listener, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         try:
             runner.run(run_until_signal(listener))
+        except UnusableFile as unusable:
+            log.error("%s", unusable)
+            return 1
         except IndexingFailed as failure:
             log.error("The functions could not be loaded.\n%s", failure)
             return 1

@@ -24,6 +24,7 @@ _FIELDS = (
     "event",
     "requestUnits",
     "oldest_pending_seconds",
+    "applied_by_timer",
 )
 """What `telemetry.observation` adds to a record."""
 _FRAMES = 12

@@ -6,7 +6,7 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -76,32 +76,56 @@ class Authenticator:
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
         if not authorization:
-            raise no_credentials()
+            raise no_credentials(kind)
+        refusals = Unproven, HomedElsewhere
+        try:
+            return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+        except Refused as refusal:
+            why = f": {refusal.reason}" if isinstance(refusal, Unproven) and refusal.reason else ""
+            shown = await self._named(authorization.partition(" ")[2].strip())
+            log.info("refused (%s): %s%s", type(refusal).__name__, shown, why)
+            raise
+
+    async def anew_before[T](
+        self, refusals: tuple[type[Exception], ...], prove: Callable[[], Awaitable[T]]
+    ) -> T:
+        """What `prove` returns; where it raises a refusal, what it does with the tenant as it is
+        by now."""
+        since = self._tenants.moment()
+        try:
+            return await prove()
+        except refusals:
+            with self._tenants.anew(since):
+                return await prove()
+
+    async def renewed(
+        self, caller: Caller, authorization: str | None, kind: TokenKind
+    ) -> Caller | None:
+        """The caller of a header again, where the tenant has changed since it was read for
+        `caller`. Raises Refused."""
+        with self._tenants.anew(self._tenants.moment()):
+            if await self._tenants.get(caller.tenant.tenant_id) == caller.tenant:
+                return None
+        return await self.caller(authorization, kind)
+
+    async def _caller(self, authorization: str, kind: TokenKind) -> Caller:
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
         if scheme.lower() != "bearer":
-            raise bad_token()
-        try:
-            return await self._caller(text, kind)
-        except Refused as refusal:
-            why = f": {refusal.reason}" if isinstance(refusal, Unproven) and refusal.reason else ""
-            log.info("refused (%s): %s%s", type(refusal).__name__, await self._named(text), why)
-            raise
-
-    async def _caller(self, text: str, kind: TokenKind) -> Caller:
+            raise bad_token(kind)
         key = (kind, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         if (known := await self._known(key)) is not None:
             return known
         shown = presented(text)
         if shown is not None and shown.kind == kind:
-            caller, token = await self._by_secret(shown)
+            caller, token = await self._by_secret(shown, kind)
             if len(self._proven) >= REMEMBERED:
                 self._proven.clear()
             self._proven[key] = caller, token
             return caller
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
-        raise bad_token()
+        raise bad_token(kind)
 
     async def _named(self, text: str) -> str:
         """What a token says that it is, for the log: nothing of it is proven, so a tenant is named
@@ -145,7 +169,7 @@ class Authenticator:
         self._usage.saw(tenant_id, caller.credential)
         return caller
 
-    async def _by_secret(self, shown: Presented) -> tuple[Caller, Token]:
+    async def _by_secret(self, shown: Presented, kind: TokenKind) -> tuple[Caller, Token]:
         tenant = await self._tenants.get(shown.tenant_id)
         if tenant is not None:
             # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
@@ -153,7 +177,7 @@ class Authenticator:
         candidates = bearer_tokens(tenant, shown.kind)
         connection_id = prove(shown, candidates, self._now())
         if tenant is None or connection_id is None:
-            raise bad_token()
+            raise bad_token(kind)
         self._usage.saw(shown.tenant_id, shown.token_id)
         token = next(token for _, token in candidates if token.token_id == shown.token_id)
         return Caller(tenant, connection_id, shown.token_id), token

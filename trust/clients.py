@@ -127,7 +127,7 @@ class Clients:
             token = text.removeprefix(PREFIX)
             return await self._caller(token, unproven_header(token), unproven_claims(token))
         except Untrusted as error:
-            raise bad_token(error.reason) from None
+            raise bad_token("scim", error.reason) from None
 
     async def _caller(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Caller:
         client_id, credential_id = claims.get("sub"), header.get("kid")

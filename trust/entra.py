@@ -54,9 +54,9 @@ class EntraTokens:
                 self._proofs.keep(text, demand, claims)
             self._check(claims, tenant)
         except Untrusted as error:
-            raise bad_token(error.reason) from None
+            raise bad_token("scim", error.reason) from None
         if not any(each.connection_id == ENTRA_CONNECTION for each in tenant.connections):
-            raise bad_token()
+            raise bad_token("scim")
         return Caller(tenant, ENTRA_CONNECTION)
 
     async def _demand(self, claims: Mapping[str, Any]) -> tuple[Tenant, Demand]:

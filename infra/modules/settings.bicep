@@ -106,6 +106,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName
     MUSTER_RELAY_AFTER_SECONDS: '60'
+    MUSTER_RELAY_APPLY_SECONDS: '120'
     MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
     MUSTER_REQUEST_SECONDS: '90'
     MUSTER_HSTS_SUBDOMAINS: 'false'

@@ -24,11 +24,11 @@ from directory.documents import (
     user_id,
 )
 from directory.store import Create, Document, Operation, Page, Query, Store, Stored
-from scim.rate import RateLimit
 from tests.console.conftest import BASE
 from tests.console.organisation import ADD_IN
 from tests.environment import TENANT, Environment
 from trust.authenticator import Home
+from trust.rate import RateLimit
 from trust.signing import SigningKeys
 from wiring import dead_letters, utc_now
 
@@ -163,8 +163,10 @@ def _resource(type: str, id: str, resource: dict[str, str]) -> Document:
         "tenantId": TENANT,
         "type": type,
         "source": "scim",
-        "resource": resource,
-        "search": {name: value.casefold() for name, value in resource.items()},
+        "created": "2026-01-01T00:00:00.000Z",
+        "modified": "2026-01-01T00:00:00.000Z",
+        "resource": resource | {"schemas": []},
+        "search": {name: value.casefold() for name, value in resource.items()} | {"meta": {}},
     }
 
 

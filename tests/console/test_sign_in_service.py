@@ -17,11 +17,11 @@ from console.one_time import one_time_link
 from console.provider import REDEMPTIONS, parse_metadata
 from console.session import LIFE, SIGN_IN_LIFE
 from console.sign_in import REDEEMED, SIGN_INS_PER_SECOND, Redeemed
-from scim.rate import BURST_SECONDS
 from tests.console.conftest import BASE, CLIENT, client, redeem
 from tests.environment import TENANT, Environment, running
 from tests.trust.issuer import DIRECTORY, Issuer, published, publishing, signed
 from trust import published as reading
+from trust.rate import BURST_SECONDS
 from wiring import utc_now
 
 

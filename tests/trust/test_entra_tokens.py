@@ -411,8 +411,8 @@ async def test_a_claim_without_its_tenant_lets_nobody_in(
 
 def forget(muster: Environment) -> None:
     """As after some seconds: tenants are read again."""
-    muster.application.authenticator._tenants._known.clear()
-    muster.application.authenticator._tenants._claims.clear()
+    muster.application.authenticator._tenants._tenants._known.clear()
+    muster.application.authenticator._tenants._claims._known.clear()
 
 
 def test_what_is_taken_from_a_key_set() -> None:

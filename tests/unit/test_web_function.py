@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import http_function
+from web import function
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ APPLICATION = Starlette(
 )
 
 
-async def _answer(trigger: Trigger) -> http_function.Answered:
-    return await http_function.answer(APPLICATION, trigger, http_function.scope_of(trigger))
+async def _answer(trigger: Trigger) -> function.Answered:
+    return await function.answer(APPLICATION, trigger, function.scope_of(trigger))
 
 
 async def test_an_application_sees_the_request_and_its_answer_comes_back_whole() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from scim.protocol.errors import InvalidCursor
+from directory.store import BadContinuation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str, query: str, keys: Sequence[bytes]) -> "Cursor":
-        """Raises InvalidCursor for what was not written for this query with one of these keys."""
+        """Raises BadContinuation for what was not written for this query with one of these keys."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             signature, total, continuation = orjson.loads(base64.urlsafe_b64decode(padded))
@@ -41,16 +41,8 @@ class Cursor:
                     return cursor
         except (ValueError, TypeError):
             pass
-        raise invalid()
+        raise BadContinuation
 
     def _signature(self, query: str, key: bytes) -> str:
         signed = repr([query, self.total, self.continuation]).encode("utf-8", "surrogatepass")
         return hmac.digest(key, signed, "sha256").hex()[:32]
-
-
-def invalid() -> InvalidCursor:
-    """The error for a cursor that cannot be used."""
-    return InvalidCursor(
-        "The cursor is not one of this query's. Begin with an empty cursor, then send the "
-        "nextCursor of each answer, and leave every other parameter as it was (RFC 9865 section 2)."
-    )
