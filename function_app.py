@@ -7,22 +7,21 @@ before it knows which of them will run there.
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import azure.functions as func
 
-import http_function
 import wiring
 from queues.port import DIRECTORY_EVENTS
 from queues.relay import parse
 from reconciler.patience import pause_before_redelivery
-from scim.protocol.errors import InvalidSyntax, ScimError, Unexpected
-from scim.surface import HEADERS, PARENT
 from telemetry import logs
 from telemetry.observation import Observation
+from web import function
+from web.surface import HEADERS, PARENT
 
 log = logging.getLogger("muster.functions")
 
@@ -35,35 +34,35 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 @app.route("scim/{*path}")
 async def scim(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The SCIM service provider, under /scim and /scim/v2."""
-    return await _serve(lambda application: application.scim, req, context)
+    return await _serve("scim", req, context)
 
 
 @app.function_name("access")
 @app.route("access/{*path}")
 async def access(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The access API of the application."""
-    return await _serve(lambda application: application.access, req, context)
+    return await _serve("access", req, context)
 
 
 @app.function_name("console")
 @app.route("console/{*path}")
 async def console(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The administrators' console."""
-    return await _serve(lambda application: application.console, req, context)
+    return await _serve("console", req, context)
 
 
 @app.function_name("oauth")
 @app.route("oauth/{*path}")
 async def oauth(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The token endpoint of OAuth 2.0 clients."""
-    return await _serve(lambda application: application.oauth, req, context)
+    return await _serve("oauth", req, context)
 
 
 @app.function_name("health")
 @app.route("health", methods=["GET", "HEAD"])
 async def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether the deployment and its database answer, for whoever asks from outside."""
-    return await _serve(lambda application: application.health, req, context)
+    return await _serve("health", req, context)
 
 
 @app.function_name("reconcile")
@@ -100,13 +99,24 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     use_monitor=False,  # every run sends all that is due: there is nothing to catch up with
 )
 async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Send the events and the changes of access that are committed and were never confirmed."""
+    """Send the events and the changes of access that are committed and were never confirmed, and
+    reconcile the events that the queue did not bring in time; then bring up to date what an earlier
+    version stored."""
     with _observed("relay") as seen:
         application = await wiring.application()
         older_than = application.settings.relay_after_seconds
-        events = await application.relay.resend_pending(older_than)
-        changes = await application.publisher.resend_pending(older_than)
-        seen.outcome = f"sent {events} events and {changes} changes"
+        applied, events, changes = await asyncio.gather(
+            application.overdue.apply(),
+            application.relay.resend_pending(older_than),
+            application.publisher.resend_pending(older_than),
+            return_exceptions=True,  # a queue that is away keeps nobody from access
+        )
+        for outcome in (applied, events, changes):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        seen.outcome = f"sent {events} events and {changes} changes, applied {applied} events"
+        if left := await application.service.form.run():
+            seen.outcome += f"; {left} tenants are still brought up to the present comparable form"
 
 
 @contextmanager
@@ -123,24 +133,28 @@ def _observed(trigger: str) -> Iterator[Observation]:
 
 
 async def _serve(
-    surface: Callable[[wiring.Application], http_function.Asgi],
+    surface: Literal["scim", "access", "console", "oauth", "health"],
     req: func.HttpRequest,
     context: func.Context,
 ) -> func.HttpResponse:
-    """Hand a request to one of the application's ASGI apps. Whatever happens is answered with a
-    SCIM error, because the host makes an empty 500 of an exception."""
+    """Hand a request to one of the application's ASGI apps. Whatever happens is answered as that
+    surface shows it, because the host makes an empty 500 of an exception."""
     try:
-        scope = http_function.scope_of(req)
-    except ValueError:
-        return _answer(InvalidSyntax(_UNREADABLE), context.invocation_id)
-    try:
-        scope[PARENT] = context.trace_context.trace_parent
-        application = await wiring.application()
-        scope["client"] = http_function.client_of(req, application.settings.proxies)
-        answered = await http_function.answer(surface(application), req, scope)
-    except Exception as error:  # noqa: BLE001 (nothing may leave as an empty 500)
+        scope = {**function.scope_of(req), PARENT: context.trace_context.trace_parent}
+        subdomains = False
+        try:
+            built = await wiring.application()
+            application: function.Asgi = getattr(built, surface)
+            subdomains = built.settings.hsts_subdomains
+            scope["client"] = function.client_of(req, built.settings.proxies)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the client must learn of it)
+            application = wiring.failed(error)[surface]
+        answered = await function.answer(application, req, scope)
+        if subdomains:
+            answered.headers = [*map(_with_subdomains, answered.headers)]
+    except Exception as error:  # noqa: BLE001 (an answer that failed while it was sent)
         log.error("Request %s failed: %s", context.invocation_id, logs.place(error))
-        return _answer(Unexpected(_FAULT.format(context.invocation_id)), context.invocation_id)
+        return func.HttpResponse(b"", status_code=500, headers={**HEADERS})
     headers = dict(answered.headers)
     if "set-cookie" not in headers:
         return _Response(answered.body, answered.status, headers)
@@ -150,6 +164,11 @@ async def _serve(
     return response
 
 
+def _with_subdomains(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    return name, f"{value}; includeSubDomains" if name == "strict-transport-security" else value
+
+
 class _Response(func.HttpResponse):
     """One without cookies, so that a dict can hold its headers: no other name counts twice. The
     headers of HttpResponse itself look through all of themselves for each that they are asked for,
@@ -157,7 +176,7 @@ class _Response(func.HttpResponse):
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         super().__init__(body, status_code=status)
-        self._headers = headers  # their names are in lower case
+        self._headers = _Headers(headers)  # their names are in lower case
 
     @property
     def headers(self) -> dict[str, str]:  # type: ignore[override]
@@ -165,20 +184,10 @@ class _Response(func.HttpResponse):
         return self._headers
 
 
-_UNREADABLE = (
-    "The request's URL cannot be read: its path must be percent-encoded UTF-8, and its host and "
-    "port must be valid."
-)
-_FAULT = (
-    "Muster failed to answer; the request is not at fault. Repeat it, and if it fails again tell "
-    "the operator the request id {}."
-)
+class _Headers(dict[str, str]):
+    """Of an answer. The runtime gives one without a content type `text/plain`; here only what has
+    a body has one, and it says which."""
 
-
-def _answer(error: ScimError, request_id: str) -> func.HttpResponse:
-    return func.HttpResponse(
-        json.dumps(error.body()),
-        status_code=error.status,
-        headers={**HEADERS, "x-request-id": request_id},
-        mimetype="application/scim+json",
-    )
+    def __setitem__(self, name: str, value: str) -> None:
+        if name != "content-type":
+            super().__setitem__(name, value)

@@ -14,31 +14,36 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from access.http import access_application
+from access.http import refuse as refuse_access
 from access.reading import AccessReader
+from directory.checked import CheckedStore
 from directory.documents import ENTITLEMENT_KINDS
 from directory.sqlite import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
-from health import Health, health_application
 from oauth.http import oauth_application
+from oauth.http import refuse as refuse_oauth
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
 from queues.relay import Relay
 from queues.sqlite import SqliteQueue
 from queues.sqlite_file import Beside
 from queues.sqlite_topic import SqliteTopic
-from reconciler.publishing import Publisher
+from reconciler.overdue import Overdue
+from reconciler.publishing import Publisher, leave_to_outbox
 from reconciler.worker import Reconciler
 from scim.counting import RequestCounter
+from scim.http import refuse as refuse_scim
 from scim.http import scim_application
 from scim.protocol.schema import load_resource_types
-from scim.rate import RateLimit
-from scim.surface import REQUEST_SECONDS, Surface
 from scim.writing import Service
 from telemetry import traces
 from telemetry.observation import charge
 from trust.authenticator import Authenticator, Home
 from trust.cloud import Cloud, is_trustworthy
+from trust.rate import RateLimit
 from trust.signing import SigningKeys
+from web.health import Health, health_application
+from web.surface import REQUEST_SECONDS, Refuse, Surface
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from console.visit import Deployment
     from queues.servicebus import ServiceBusNamespace
 
+API_PATH = "/console/api"
 DATABASE = "muster.sqlite"
 PUBLIC_CLOUD = Cloud()
 
@@ -78,6 +84,8 @@ class Settings(BaseSettings):
     """Kinds of entitlements beside those that ship."""
     relay_after_seconds: float = 60.0
     """Events still pending after so long are sent again."""
+    relay_apply_seconds: float = Field(default=120.0, ge=0)
+    """Events still pending after so long are reconciled by the timer itself; 0: never."""
     retention_days: int = 400
     """How long events that are done are kept."""
     requests_per_second: float = Field(default=200.0, ge=0)
@@ -87,6 +95,8 @@ class Settings(BaseSettings):
     proxies: int = Field(default=0, ge=0)
     """How many proxies stand before the platform's own front end, such as Front Door: by them the
     log knows which network a request came from."""
+    hsts_subdomains: bool = False
+    """Whether browsers are to ask for every host below this one over TLS only, too."""
     trace: Literal["", "console"] = ""
     """`console` writes traces to standard error."""
     trace_share: float = Field(default=1.0, ge=0, le=1)
@@ -170,6 +180,8 @@ class Application:
     relay: Relay
     publisher: Publisher
     reconciler: Reconciler
+    overdue: Overdue
+    """What the queue did not bring in time."""
     service: Service
     """What the use cases of SCIM and of administration need."""
     counter: RequestCounter
@@ -177,7 +189,7 @@ class Application:
     access: Surface
     console: ASGIApp
     """The pages, and below /console/api their use cases for programs."""
-    console_api: "Lazy[Surface]"
+    console_api: "Lazy"
     oauth: Surface
     health: Surface
 
@@ -202,6 +214,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     """Wire an application; nothing is connected before its first request."""
     credential = _credential(settings)
     store, beside = _store(settings, credential)
+    store = CheckedStore(store)
     if traces.enabled():
         store = TracedStore(store)
     sender = _sender(settings, credential, beside)
@@ -215,7 +228,10 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     service = Service(store, relay.submit, now, resource_types, retention)
     publisher = Publisher(topic, store, now)
     authenticator = Authenticator(store, now, home=settings.home, cloud=settings.cloud)
-    console_api = Lazy(lambda: _console_api(settings, service, sender, credential, authenticator))
+    console_api = Lazy(
+        "console-api",
+        lambda: _console_api(settings, service, sender, credential, authenticator),
+    )
     return Application(
         settings=settings,
         store=store,
@@ -226,6 +242,14 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         relay=relay,
         publisher=publisher,
         reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
+        overdue=Overdue(
+            store,
+            # Where the queue is away, the topic may be, too: its outbox waits, access does not.
+            Reconciler(store, relay.send, leave_to_outbox, now, retention=retention),
+            now,
+            after_seconds=settings.relay_apply_seconds,
+            attempts=settings.max_delivery_count,
+        ),
         service=service,
         counter=counter,
         scim=scim_application(
@@ -243,9 +267,9 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             settings.request_seconds,
         ),
         console=_Split(
-            "/console/api",
+            API_PATH,
             console_api,
-            Lazy(lambda: _console(settings, service, sender, credential, now)),
+            Lazy("console", lambda: _console(settings, service, sender, credential, authenticator)),
         ),
         console_api=console_api,
         oauth=oauth_application(
@@ -258,23 +282,56 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     )
 
 
-class Lazy[App: ASGIApp]:
-    """An ASGI application that is built at its first request."""
+class Lazy:
+    """A surface that is built at its first request."""
 
-    def __init__(self, build: Callable[[], Awaitable[App]]) -> None:
+    def __init__(self, name: str, build: Callable[[], Awaitable[Surface]]) -> None:
+        self._name = name
         self._build = build
         self._building = asyncio.Lock()
-        self._built: App | None = None
+        self._built: Surface | None = None
 
-    async def built(self) -> App:
-        """The application itself."""
+    async def built(self) -> Surface:
+        """The surface itself."""
         async with self._building:
             if self._built is None:
                 self._built = await self._build()
         return self._built
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (await self.built())(scope, receive, send)
+        try:
+            surface = await self.built()
+        except Exception as error:  # noqa: BLE001 - what it needs did not answer
+            surface = not_built(self._name, error)
+        await surface(scope, receive, send)
+
+
+def not_built(name: str, error: Exception) -> Surface:
+    """What answers in place of a surface that could not be built: with the error, as that surface
+    shows it."""
+
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    return Surface(name, fail, {}, _refusals(name))
+
+
+def _refusals(name: str) -> Refuse:
+    if name == "console":
+        from console.application import refuse as refuse_console
+
+        return refuse_console
+    if name == "console-api":
+        from console.api.problems import refuse as refuse_console_api
+
+        return refuse_console_api
+    refusals: dict[str, Refuse] = {
+        "scim": refuse_scim,
+        "access": refuse_access,
+        "oauth": refuse_oauth,
+        "health": refuse_health,
+    }
+    return refusals[name]
 
 
 class _Split:
@@ -295,10 +352,10 @@ async def _console(
     service: Service,
     sender: QueueSender,
     credential: "DefaultAzureCredential | None",
-    now: Callable[[], datetime],
-) -> ASGIApp:
+    authenticator: Authenticator,
+) -> Surface:
     """The console; it is imported here, so that a cold start for SCIM does not wait for it."""
-    from console.application import Console, refused
+    from console.application import Console, refuse
     from console.provider import Provider
     from console.session import Cookies
     from console.sign_in import SignInPages
@@ -306,16 +363,23 @@ async def _console(
     provider = None
     if settings.console_client_id:
         secret = settings.console_client_secret.get_secret_value()
-        provider = Provider(settings.console_authority, settings.console_client_id, secret, now)
-    cookies = Cookies(await SigningKeys(service.store).key("console"), now)
+        provider = Provider(
+            settings.console_authority,
+            settings.console_client_id,
+            secret,
+            authenticator.signed().key_sets,
+        )
+    keys = SigningKeys(service.store, service.now)
+    cookies = Cookies(lambda: keys.keys("console"), service.now)
     public_url = settings.public_url
     home = Home(settings.region, settings.region_urls)
     sign_in = SignInPages(
         service, cookies, provider, home, public_url=public_url, one_time=settings.on_laptop
     )
     deployment = _deployment(settings, service, sender, credential)
-    console = Console(deployment, cookies, sign_in)
-    return Surface("console", console, console.routes, refused, settings.request_seconds)
+    rate = RateLimit(settings.requests_per_second)
+    console = Console(deployment, cookies, sign_in, rate)
+    return Surface("console", console, console.routes, refuse, settings.request_seconds)
 
 
 async def _console_api(
@@ -368,7 +432,7 @@ def _store(
 ) -> tuple[Store, Beside | None]:
     """The store, and how an embedded queue writes beside it where they share a file."""
     if not settings.cosmos_endpoint:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        _make_folder(settings.data)
         store = SqliteStore(settings.database)
         return store, store.beside
     from directory.cosmos import CosmosStore
@@ -383,12 +447,18 @@ def _store(
     return cosmos, None
 
 
+def _make_folder(path: Path) -> None:
+    """The folder of all state on a laptop, for nobody else on the machine to look into; one that
+    was there before is left as it is, and what is in it is readable to its owner alone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _sender(
     settings: Settings, credential: "DefaultAzureCredential | None", beside: Beside | None
 ) -> QueueSender:
     if settings.on_service_bus:
         return _service_bus_sender(settings, credential, DIRECTORY_EVENTS)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    _make_folder(settings.data)
     return SqliteQueue(
         settings.database,
         max_delivery_count=settings.max_delivery_count,
@@ -444,6 +514,17 @@ def _given(credential: "DefaultAzureCredential | None") -> "DefaultAzureCredenti
     if credential is None:
         raise ValueError("There is no credential, though the settings ask for one.")
     return credential
+
+
+def failed(error: Exception) -> dict[str, ASGIApp]:
+    """What answers, by name, where `application` fails."""
+    return {
+        "scim": not_built("scim", error),
+        "access": not_built("access", error),
+        "oauth": not_built("oauth", error),
+        "health": not_built("health", error),
+        "console": _Split(API_PATH, not_built("console-api", error), not_built("console", error)),
+    }
 
 
 _built: Application | None = None

@@ -4,11 +4,11 @@ from typing import Any
 
 from directory.access import Access, access_id
 from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, user_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
-from scim.protocol.representation import comparable
+from scim.protocol.representation import stored_forms
 from scim.protocol.schema import ResourceType
 
 
@@ -36,17 +36,15 @@ class AccessReader:
 
     async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
-        location = self._user_type.locate(None, attribute)
-        if location is None:
-            return None
-        key = Key.reserve(
-            tenant.tenant_id, "User", attribute, str(comparable(location.attribute, value)), ""
-        )
-        try:
-            stored = await self._store.read(tenant.tenant_id, key.document_id)
-        except NotFound:
-            return None
-        return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
+        definition = self._user_type.attributes[attribute.lower()]
+        for form in stored_forms(definition, value):
+            key = Key.reserve(tenant.tenant_id, "User", attribute, str(form), "")
+            try:
+                stored = await self._store.read(tenant.tenant_id, key.document_id)
+            except NotFound:
+                continue
+            return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
+        return None
 
     async def _shown(
         self,
@@ -56,7 +54,7 @@ class AccessReader:
         access: EffectiveAccess,
     ) -> dict[str, Any]:
         ids = [entitlement_id(grant.kind, grant.key) for grant in access.grants]
-        catalog = await read_all(self._store, tenant_id, ids) if ids else {}
+        catalog = readable(await read_all(self._store, tenant_id, ids))
         names = {
             document_id: Entitlement.from_document(entry.document).display_name
             for document_id, entry in catalog.items()

@@ -53,6 +53,15 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
         rows = read_csv(content, COLUMNS, what)
         lines = [row.line for row in rows]
         file = validated(CatalogFile, {"entitlements": [dict(row) for row in rows]}, what, lines)
+    check_entries(file, kinds, what, lines)
+    return file
+
+
+def check_entries(
+    file: CatalogFile, kinds: Collection[str], what: str, lines: Sequence[int] | None = None
+) -> None:
+    """Raises AdministrationError that names the place of an entry that is there twice or is of
+    another kind than these; `lines` are the entries' lines in a CSV file."""
     seen: set[tuple[str, str]] = set()
     for index, entry in enumerate(file.entitlements):
         place = f"line {lines[index]}" if lines else f"entitlements.{index}"
@@ -66,7 +75,6 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
                 f"{what} cannot be read: {place}: {entry.kind} {entry.key} is there twice."
             )
         seen.add((entry.kind, entry.key))
-    return file
 
 
 async def load_catalog(store: Store, tenant_id: str, catalog: CatalogFile) -> None:
@@ -109,9 +117,16 @@ async def unknown_entitlements(
     return [pair for pair in pairs if entitlement_id(*pair) not in found]
 
 
-async def refuse_unknown(store: Store, tenant_id: str, wanted: Sequence[tuple[str, str]]) -> None:
-    """Raises AdministrationError where the catalog lacks any of the (kind, key) pairs."""
-    unknown = await unknown_entitlements(store, tenant_id, wanted)
+async def refuse_unknown(
+    store: Store,
+    tenant_id: str,
+    wanted: Sequence[tuple[str, str]],
+    coming: Collection[tuple[str, str]] = (),
+) -> None:
+    """Raises AdministrationError where the catalog lacks any of the (kind, key) pairs, but for
+    those that are `coming` into it."""
+    missing = [pair for pair in wanted if pair not in coming]
+    unknown = await unknown_entitlements(store, tenant_id, missing)
     if unknown:
         names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])
         raise AdministrationError(

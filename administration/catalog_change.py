@@ -14,7 +14,7 @@ from administration.tenants import AdministrationError
 from directory.access import ManualGrants
 from directory.documents import Event, Model, entitlement_id, group_id, user_id
 from directory.documents import Mapping as GroupMapping
-from directory.reading import every, read_all
+from directory.reading import every, read_all, readable
 from directory.store import (
     BATCH_OPERATIONS,
     Assign,
@@ -126,7 +126,7 @@ class Catalog(Administration):
                 if (grant.kind, grant.key) in pairs:
                     owners.setdefault((grant.kind, grant.key), []).append(user_id(given.user_id))
         shown = [id for ids in owners.values() for id in ids[:SHOWN_PLACES]]
-        found = await read_all(store, self.tenant_id, shown)
+        found = readable(await read_all(store, self.tenant_id, shown))
         return {pair: [_named(id, found) for id in ids] for pair, ids in owners.items()}
 
     async def _apply(self, plan: CatalogPlan) -> None:

@@ -9,6 +9,7 @@ from administration.tenants import (
     TenantChange,
     differing,
     read_tenant,
+    without_sessions,
 )
 from directory.store import Conflict, Create, Delete, NotFound, PreconditionFailed, Replace, Store
 from directory.tenants import CLAIM_ID, DirectoryClaim, Tenant, directory_partition
@@ -33,17 +34,25 @@ async def claim_directory(store: Store, tenant_id: str, directory_id: str) -> st
     return directory_id
 
 
+async def refuse_taken(store: Store, tenant_id: str, directory_id: str) -> None:
+    """Raises AdministrationError where the directory is another tenant's."""
+    holder = await holder_of(store, directory_id)
+    if holder is None or holder == tenant_id:
+        return
+    if not await _names(store, holder, directory_id):
+        return
+    raise AdministrationError(
+        f"The directory {directory_id} is registered for the tenant {holder}. One directory is "
+        "one tenant: that one gives it free first.",
+        f"tenant entra {holder} --no-directory",
+    )
+
+
 async def _take_over(store: Store, claim: DirectoryClaim, directory_id: str) -> None:
     stored = await store.read(claim.tenant_id, CLAIM_ID)
-    holder = DirectoryClaim.from_document(stored.document).claimed_by
-    if holder == claim.claimed_by:
+    if DirectoryClaim.from_document(stored.document).claimed_by == claim.claimed_by:
         return
-    if await _names(store, holder, directory_id):
-        raise AdministrationError(
-            f"The directory {directory_id} is registered for the tenant {holder}. One directory is "
-            "one tenant: that one gives it free first.",
-            f"tenant entra {holder} --no-directory",
-        )
+    await refuse_taken(store, claim.claimed_by, directory_id)
     try:
         await store.batch(claim.tenant_id, [Replace(claim.to_document(), stored.etag)])
     except PreconditionFailed:
@@ -66,10 +75,14 @@ class Directories(TenantChange):
         before = await read_tenant(store, tenant_id)
         claimed = await claim_directory(store, tenant_id, directory_id) if directory_id else None
         says = f"directory {claimed}" if claimed else "no directory"
-        tenant = await self.apply(
-            "directory",
-            lambda found: (found.model_copy(update={"directory_id": claimed}), (says,)),
-        )
+
+        def change(found: Tenant) -> Changed:
+            if found.directory_id == claimed:
+                return found, ()
+            # Whoever is signed in, is so by the word of the directory before.
+            return without_sessions(found).model_copy(update={"directory_id": claimed}), (says,)
+
+        tenant = await self.apply("directory", change)
         if before.directory_id and before.directory_id != claimed:
             await _release(store, before.directory_id, tenant_id)
         return tenant

@@ -1,13 +1,14 @@
 """What failed: events, and dead letters of events that did not."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, cast
 
 from directory.condition import All, Compare, Condition
-from directory.documents import Model, event_id
+from directory.documents import Model, event_id, ulid_of
 from directory.reading import every, every_tenant
-from directory.store import NotFound, Query, Store, Stored
+from directory.store import Damaged, NotFound, Query, Store, Stored, member
+from directory.ulids import made_at
 from queues.port import DeadLetter, DeadLetterQueue
 from queues.relay import EventMessage, parse
 
@@ -35,6 +36,7 @@ class FailedEvent(Model):
     event_id: str
     at: datetime
     operation: str
+    """Empty, like what follows, where the event cannot be read."""
     resource_type: str
     resource_id: str
     attributes: tuple[str, ...] = ()
@@ -83,12 +85,11 @@ class FailedWork:
         letters = await self.letters()
         events: list[FailedEvent] = []
         more = False
-        async for stored in self.events(page=limit + 1):
+        async for event in self.events(page=limit + 1):
             if more := len(events) == limit:
                 break
-            ulid = stored.document["eventId"]
-            attempts = sum(letter.delivery_count for letter in letters.pop(ulid, ()))
-            events.append(FailedEvent.model_validate(stored.document | {"attempts": attempts}))
+            attempts = sum(letter.delivery_count for letter in letters.pop(event.event_id, ()))
+            events.append(event.model_copy(update={"attempts": attempts}))
         others = [letter for some in letters.values() for letter in some]
         shown = [await self.shown(letter) for letter in others[:limit]]
         return Failures(
@@ -99,19 +100,22 @@ class FailedWork:
 
     async def event(self, ulid: str) -> FailedEvent | None:
         """One failed event; None where no event of this id has failed."""
-        async for stored in self.events(ulid):
+        async for event in self.events(ulid):
             letters = (await self.letters()).get(ulid, ())
             attempts = sum(letter.delivery_count for letter in letters)
-            return FailedEvent.model_validate(stored.document | {"attempts": attempts})
+            return event.model_copy(update={"attempts": attempts})
         return None
 
-    def events(self, ulid: str | None = None, page: int = PAGE) -> AsyncIterator[Stored]:
-        """All failed events or the one, with the fields that are shown."""
-        where = FAILED if ulid is None else All((FAILED, Compare(("eventId",), "eq", ulid)))
-        query = Query("Event", where, fields=SHOWN, limit=page)
+    async def events(self, ulid: str | None = None, page: int = PAGE) -> AsyncIterator[FailedEvent]:
+        """All failed events or the one, those that cannot be read among them."""
+        where = FAILED if ulid is None else All((FAILED, Compare(("id",), "eq", event_id(ulid))))
+        query = Query("Event", where, fields=SHOWN, limit=page, damaged=True)
         if self._tenant_id is None:
-            return every_tenant(self._store, query)
-        return every(self._store, self._tenant_id, query)
+            found = every_tenant(self._store, query)
+        else:
+            found = every(self._store, self._tenant_id, query)
+        async for stored in found:
+            yield _failed(stored)
 
     async def letters(self) -> dict[str, list[DeadLetter]]:
         """Dead letters by the event that they are of; unreadable ones under ""."""
@@ -135,7 +139,7 @@ class FailedWork:
         if event is not None:
             try:
                 stored = await self._store.read(event.tenant_id, event_id(event.event_id))
-                state = stored.document["state"]
+                state = member(stored, "state")
             except (NotFound, ValueError):
                 state = "gone"
         if state == "failed":
@@ -149,6 +153,22 @@ class FailedWork:
             attempts=letter.delivery_count,
             reason=letter.reason,
         )
+
+
+def _failed(stored: Stored) -> FailedEvent:
+    """A failed event; one that cannot be read is shown with hardly more than its id."""
+    if not isinstance(stored, Damaged):
+        return FailedEvent.model_validate(stored.document)
+    ulid = ulid_of(stored.error.document_id)
+    return FailedEvent(
+        tenant_id=str(member(stored, "tenantId")),
+        event_id=ulid,
+        at=made_at(ulid) or datetime.fromtimestamp(0, UTC),
+        operation="",
+        resource_type="",
+        resource_id="",
+        reason=str(stored.error),
+    )
 
 
 def event_of(letter: DeadLetter) -> EventMessage | None:

@@ -5,7 +5,7 @@ write of Entra ID, which finds it by externalId (product, section 4). Importing 
 changes nothing; a group that Entra ID provisions keeps everything but its mapping.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from typing import Annotated, Any, Literal
@@ -14,7 +14,8 @@ from pydantic import Field
 
 from administration.catalog import refuse_unknown
 from administration.events import Administration
-from administration.files import is_json, read_csv, read_json, validated
+from administration.files import NOT_BLANK, is_json, read_csv, read_json, validated
+from administration.mappings import refuse_too_many
 from administration.tenants import AdministrationError
 from directory.documents import (
     EntitlementKey,
@@ -39,14 +40,14 @@ from directory.store import (
 )
 from scim.protocol.errors import ScimError
 from scim.protocol.validation import normalise
-from scim.reservations import reserve, unique_values
+from scim.reservations import unique_values
 from scim.writing import Writing
 
 ATTEMPTS = 5
 CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
-type Text = Annotated[str, Field(min_length=1, max_length=1000)]
+type Text = Annotated[str, Field(min_length=1, max_length=1000), NOT_BLANK]
 type Outcome = Literal["new", "updated", "unchanged"]
 
 
@@ -122,12 +123,19 @@ class _Plan:
 class GroupImport(Administration):
     """Imports groups into one tenant."""
 
-    async def load(self, file: ImportFile, *, dry_run: bool = False) -> list[ImportedGroup]:
+    async def load(
+        self,
+        file: ImportFile,
+        *,
+        dry_run: bool = False,
+        coming: Collection[tuple[str, str]] = (),
+    ) -> list[ImportedGroup]:
         """Import a file in bounded batches, or say what that would do. What stands in the way of
-        one group (an entitlement that the catalog lacks, a value that no group can have) refuses
-        the file before anything is written. Raises AdministrationError, StoreError."""
+        one group (an entitlement that the catalog lacks, unless it is `coming` into it; a value
+        that no group can have) refuses the file before anything is written. Raises
+        AdministrationError, StoreError."""
         wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
-        await refuse_unknown(self.service.store, self.tenant_id, wanted)
+        await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
         entries = [(entry, self._resource(entry)) for entry in file.groups]
         done: list[ImportedGroup] = []
         for some in batched(entries, CHUNK, strict=False):
@@ -187,17 +195,21 @@ class GroupImport(Administration):
         for (entry, resource), owner in zip(entries, owners, strict=True):
             group = found.get(group_id(owner)) if owner else None
             if owner is None or group is None:
-                plans.append(self._new(entry, resource))
+                plans.append(await self._new(entry, resource))
             else:
-                plans.append(self._existing(entry, resource, group, found.get(mapping_id(owner))))
+                plan = self._existing(entry, resource, group, found.get(mapping_id(owner)))
+                if "entitlements" in plan.report.changed:
+                    await refuse_too_many(store, self.tenant_id, owner, entry.entitlements or ())
+                plans.append(plan)
         return plans
 
     def _key(self, resource: dict[str, Any]) -> str:
         """Document id of the reservation of the group's externalId."""
-        value = unique_values(self._writing.type, resource)["externalId"]
-        return Key.reserve(self.tenant_id, "Group", "externalId", value, "").document_id
+        values = unique_values(self._writing.type, resource)
+        unique = next(value for value in values if value.attribute == "externalId")
+        return Key.reserve(self.tenant_id, "Group", *unique, "").document_id
 
-    def _new(self, entry: ImportEntry, resource: dict[str, Any]) -> _Plan:
+    async def _new(self, entry: ImportEntry, resource: dict[str, Any]) -> _Plan:
         id = new_resource_id()
         changed = ("externalId", "displayName", *(("entitlements",) if entry.entitlements else ()))
         scope: Literal["group", "none"] = "group" if entry.entitlements else "none"
@@ -207,7 +219,7 @@ class GroupImport(Administration):
         document = writing.document(base, {**resource, "id": id}, writing.stamp())
         operations: list[Operation] = [
             Create(document),
-            *reserve(self.tenant_id, writing.type, id, {}, resource),
+            *await writing.reservations({}, document),
             Create(event.to_document()),
         ]
         if entry.entitlements:

@@ -14,12 +14,13 @@ from administration.reading.naming import person_name
 from administration.reading.users import find_user
 from administration.tenants import AdministrationError
 from directory.completeness import missing, work_email
-from directory.condition import All, AnyElement, Compare
+from directory.condition import All, AnyElement, Compare, OneOf
 from directory.documents import Key, new_resource_id, user_id
 from directory.store import Document, NotFound, Query, Stored
 from scim.protocol import patch
 from scim.protocol.entra import Operation
 from scim.protocol.errors import ScimError, Uniqueness
+from scim.protocol.scalars import folds
 from scim.protocol.schema import ResourceType
 from scim.protocol.validation import differences, schemas_of
 from scim.reservations import unique_values
@@ -130,9 +131,7 @@ class ManualUsers(Administration):
     async def _refuse_duplicates(self, resource: dict[str, Any]) -> None:
         """Nobody else may have the work e-mail: Entra ID cannot adopt one of two."""
         email = work_email(resource) or ""
-        is_work = All(
-            (Compare(("type",), "eq", "work"), Compare(("value",), "eq", email.casefold()))
-        )
+        is_work = All((Compare(("type",), "eq", "work"), OneOf(("value",), folds(email))))
         query = Query("User", AnyElement(("search", "emails"), is_work), limit=2)
         for found in (await self.service.store.query(self.tenant_id, query)).items:
             if found.document["resource"]["id"] != resource["id"]:
@@ -141,8 +140,8 @@ class ManualUsers(Administration):
     async def _taken(self, resource: dict[str, Any], error: Uniqueness) -> AdministrationError:
         """Says who has the value that stood in the way."""
         store = self.service.store
-        for attribute, value in unique_values(self._type, resource).items():
-            key = Key.reserve(self.tenant_id, "User", attribute, value, "")
+        for unique, given in unique_values(self._type, resource).items():
+            key = Key.reserve(self.tenant_id, "User", *unique, "")
             try:
                 reserved = Key.from_document(
                     (await store.read(self.tenant_id, key.document_id)).document
@@ -151,7 +150,7 @@ class ManualUsers(Administration):
             except NotFound:
                 continue
             if reserved.resource_id != resource["id"]:
-                return _already(attribute, str(resource[attribute]), owner.document)
+                return _already(unique.attribute, str(given), owner.document)
         return AdministrationError(error.detail)
 
 

@@ -4,29 +4,35 @@ Saving a mapping changes nobody at once: it stores the mapping and an event in o
 reconciler applies it to the members.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from administration.catalog import refuse_unknown
 from administration.events import Administration
 from administration.files import read_json
 from administration.tenants import AdministrationError, Overtaken, OwnerlessUnconfirmed
-from directory.condition import Compare
+from directory.condition import OneOf
 from directory.documents import (
     EntitlementKey,
     Key,
     Mapping,
     Model,
+    RememberedMapping,
     group_id,
     is_resource_id,
     mapping_id,
 )
-from directory.reading import every, read_all
+from directory.nesting import count_below
+from directory.reading import every, read_all, readable
 from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
 from reconciler.preview import Preview
 from reconciler.proposal import MappingProposal
+from scim.protocol.scalars import folds
 
 ATTEMPTS = 5
+GRANTS_LIMIT = 1_000_000
+"""Entitlements of a mapping × users who get them: ten for each of 100,000 users, or a thousand
+for each of 1,000. Each is in a user's access record and in its history."""
 
 
 class MappingEntry(Model):
@@ -65,7 +71,10 @@ class Mappings(Administration):
         wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
         await refuse_unknown(self.service.store, self.tenant_id, wanted)
         entries = zip(groups, file.mappings, strict=True)
-        return {group: entry.entitlements for group, entry in entries}
+        found = {group: entry.entitlements for group, entry in entries}
+        for group, entitlements in found.items():
+            await refuse_too_many(self.service.store, self.tenant_id, group, entitlements)
+        return found
 
     async def edit(
         self,
@@ -91,7 +100,9 @@ class Mappings(Administration):
         self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None = None
     ) -> Mapping:
         """Give the members of a group (SCIM id) exactly these entitlements, as a new version; with
-        `version`, of that one only (else Overtaken)."""
+        `version`, of that one only (else Overtaken). Raises AdministrationError where these are too
+        many for so many members."""
+        await refuse_too_many(self.service.store, self.tenant_id, group, entitlements)
         for _ in range(ATTEMPTS):
             try:
                 return await self._save(group, entitlements, version)
@@ -162,9 +173,26 @@ class Mappings(Administration):
         return [Key.from_document(stored.document).resource_id for stored in found.values()]
 
     async def _by_display_name(self, value: str) -> list[str]:
-        named = Compare(("search", "displayName"), "eq", value.casefold())
+        named = OneOf(("search", "displayName"), folds(value))
         page = await self.service.store.query(self.tenant_id, Query("Group", named))
         return [stored.document["resource"]["id"] for stored in page.items]
+
+
+async def refuse_too_many(
+    store: Store, tenant_id: str, group: str, entitlements: Collection[EntitlementKey]
+) -> None:
+    """Raises AdministrationError where a group (SCIM id) would give so much to so many that
+    applying it would hold up everybody else's changes."""
+    each = len(_pairs(entitlements))
+    if each == 0:
+        return
+    users = await count_below(store, tenant_id, group, GRANTS_LIMIT // each)
+    if users * each > GRANTS_LIMIT:
+        raise AdministrationError(
+            f"{each:,} entitlements for {users:,} users or more are over the {GRANTS_LIMIT:,} "
+            f"grants that one mapping may give. With so many members, a group can give at most "
+            f"{GRANTS_LIMIT // users:,} entitlements: give less, or divide the group."
+        )
 
 
 def takes_any(had: Iterable[EntitlementKey], wanted: Iterable[EntitlementKey]) -> bool:
@@ -177,12 +205,13 @@ def _pairs(entitlements: Iterable[EntitlementKey]) -> set[tuple[str, str]]:
 
 
 async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
-    """All mappings of a tenant, with their groups' names, as a table shows them."""
+    """All mappings of a tenant, with their groups' names, as a table shows them; at the end those
+    of deleted groups, while they are remembered."""
     found = [
         Mapping.from_document(item.document)
         async for item in every(store, tenant_id, Query("Mapping", limit=1000))
     ]
-    groups = await read_all(store, tenant_id, [group_id(m.group_id) for m in found])
+    groups = readable(await read_all(store, tenant_id, [group_id(m.group_id) for m in found]))
     rows = []
     for mapping in found:
         group = groups.get(group_id(mapping.group_id))
@@ -192,7 +221,29 @@ async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
                 "groupId": mapping.group_id,
                 "version": mapping.version,
                 "appliedVersion": mapping.applied_version,
-                "entitlements": ", ".join(f"{e.kind} {e.key}" for e in mapping.entitlements),
+                "entitlements": _shown(mapping.entitlements),
             }
         )
+    remembered = [
+        _remembered_row(RememberedMapping.from_document(item.document))
+        async for item in every(store, tenant_id, Query("RememberedMapping", limit=1000))
+    ]
+    return [*_by_name(rows), *_by_name(remembered)]
+
+
+def _by_name(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["group"]).casefold())
+
+
+def _remembered_row(mapping: RememberedMapping) -> dict[str, Any]:
+    return {
+        "group": f"{mapping.display_name} (deleted {mapping.deleted_at:%Y-%m-%d})",
+        "groupId": mapping.group_id,
+        "version": mapping.version,
+        "appliedVersion": None,
+        "entitlements": _shown(mapping.entitlements),
+    }
+
+
+def _shown(entitlements: Iterable[EntitlementKey]) -> str:
+    return ", ".join(f"{one.kind} {one.key}" for one in entitlements)

@@ -17,7 +17,7 @@ from itertools import batched
 from typing import Literal
 
 from administration.events import OPERATOR, administrative_event
-from administration.failures import PAGE, FailedWork, Letter, event_of
+from administration.failures import PAGE, FailedEvent, FailedWork, Letter, event_of
 from administration.tenants import AdministrationError, read_tenant
 from directory.documents import RETENTION, Actor, Event, Model, event_id
 from directory.store import (
@@ -27,7 +27,7 @@ from directory.store import (
     NotFound,
     PreconditionFailed,
     Store,
-    Stored,
+    Unreadable,
     Unset,
     Update,
 )
@@ -89,10 +89,14 @@ class Replay:
 
     async def one(self, ulid: str) -> Replayed:
         """Replay a failed event. Raises NotFailed."""
-        found = [stored async for stored in self.failed.events(ulid)]
+        found = [event async for event in self.failed.events(ulid)]
         reopened = [event async for event in self._reopened(found)]
         if not reopened:
-            raise NotFailed(f"No event {ulid[:100]} has failed, or not any more.", "replay --list")
+            raise NotFailed(
+                f"No event {ulid[:100]} has failed, or not any more; or what is stored of it "
+                "cannot be read.",
+                "replay --list",
+            )
         letters = await self.failed.letters()
         return await self._send(reopened, letters.get(ulid, ()))
 
@@ -101,9 +105,9 @@ class Replay:
         letters = await self.failed.letters()
         letter_count = 0
         reopened: set[str] = set()
-        page: list[Stored] = []
-        async for stored in self.failed.events():
-            page.append(stored)
+        page: list[FailedEvent] = []
+        async for failed in self.failed.events():
+            page.append(failed)
             if len(page) == PAGE:
                 reopened |= await self._reopen_and_send(page, letters)
                 page = []
@@ -160,7 +164,7 @@ class Replay:
         return shown
 
     async def _reopen_and_send(
-        self, page: Sequence[Stored], letters: Mapping[str, Sequence[DeadLetter]]
+        self, page: Sequence[FailedEvent], letters: Mapping[str, Sequence[DeadLetter]]
     ) -> set[str]:
         """Make events pending again, and send those that have no dead letter; which they are."""
         reopened = [event async for event in self._reopened(page)]
@@ -216,12 +220,11 @@ class Replay:
             await self._sender.send(again)
         return Replayed(events=len(events), letters=sent)
 
-    async def _reopened(self, found: Sequence[Stored]) -> AsyncIterator[EventMessage]:
+    async def _reopened(self, found: Sequence[FailedEvent]) -> AsyncIterator[EventMessage]:
         """Those of the failed events that are pending from now on."""
-        for stored in found:
-            tenant_id, ulid = stored.document["tenantId"], stored.document["eventId"]
-            if await self._reopen(tenant_id, ulid):
-                yield EventMessage(tenant_id, ulid)
+        for failed in found:
+            if await self._reopen(failed.tenant_id, failed.event_id):
+                yield EventMessage(failed.tenant_id, failed.event_id)
 
     async def _reopen(self, tenant_id: str, ulid: str) -> bool:
         while True:
@@ -236,7 +239,7 @@ class Replay:
                 entry = self._entry("replay", tenant_id, *about, (ulid,))
                 update = Update(event_id(ulid), changes, stored.etag)
                 await self._store.batch(tenant_id, [update, Create(entry.to_document())])
-            except NotFound:
+            except (NotFound, Unreadable):  # it fails again, for as long as it cannot be read
                 return False
             except PreconditionFailed:
                 continue

@@ -62,13 +62,7 @@ async def create_tenant(
             f"{tenant_id!r} cannot be a tenant id: lower-case letters, digits and hyphens, at most "
             "63, beginning with a letter or digit."
         )
-    tenant = Tenant(
-        tenant_id=tenant_id,
-        name=name,
-        region=region,
-        directory_id=directory_id,
-        connections=(Connection(connection_id=ENTRA_CONNECTION, name="Microsoft Entra ID"),),
-    )
+    tenant = new_tenant(tenant_id, name, region, directory_id)
     try:
         await store.batch(tenant_id, [Create(tenant.to_document())])
     except Conflict:
@@ -76,6 +70,19 @@ async def create_tenant(
             f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"
         ) from None
     return tenant
+
+
+def new_tenant(
+    tenant_id: str, name: str, region: Literal["eu", "us"], directory_id: str | None = None
+) -> Tenant:
+    """A tenant with one connection and without any credential."""
+    return Tenant(
+        tenant_id=tenant_id,
+        name=name,
+        region=region,
+        directory_id=directory_id,
+        connections=(Connection(connection_id=ENTRA_CONNECTION, name="Microsoft Entra ID"),),
+    )
 
 
 async def read_tenant(store: Store, tenant_id: str) -> Tenant:
@@ -139,9 +146,20 @@ class Tenancy(TenantChange):
         )
 
     async def set_region(self, region: Literal["eu", "us"]) -> Tenant:
-        """Say where the tenant is at home. Nothing of what it stores is moved."""
+        """Say where the tenant is at home, and end its sessions at the console. Nothing of what
+        it stores is moved."""
+
+        def change(found: Tenant) -> Changed:
+            if found.region == region:
+                return found, ()
+            return without_sessions(found).model_copy(update={"region": region}), ("region",)
+
+        return await self.apply("region", change)
+
+    async def end_sessions(self) -> Tenant:
+        """End every session at the tenant's console, at once."""
         return await self.apply(
-            "region", lambda found: (found.model_copy(update={"region": region}), ("region",))
+            "sessionsEnd", lambda found: (without_sessions(found), ("sessions",))
         )
 
     async def replace_policy(
@@ -166,6 +184,11 @@ class Tenancy(TenantChange):
             return found.model_copy(update={"policy": policy}), differing(found.policy, policy)
 
         return await self.apply("policy", change, "tenant")
+
+
+def without_sessions(tenant: Tenant) -> Tenant:
+    """The tenant with every session at its console ended."""
+    return tenant.model_copy(update={"session_epoch": tenant.session_epoch + 1})
 
 
 def differing[M: Model](before: M, after: M) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from administration.connections import change_connection
 from administration.tenants import AdministrationError, Changed, TenantChange, read_tenant
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Store
 from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use_id
 from trust.tokens import TokenKind, bearer_tokens, is_live, issue
@@ -106,7 +106,8 @@ async def last_uses(
     store: Store, tenant_id: str, credentials: Sequence[str]
 ) -> dict[str, datetime]:
     """When each was last used; those that never were are left out."""
-    found = await read_all(store, tenant_id, [last_use_id(each) for each in credentials])
+    ids = [last_use_id(each) for each in credentials]
+    found = readable(await read_all(store, tenant_id, ids))
     uses = [LastUse.from_document(stored.document) for stored in found.values()]
     return {use.credential: use.at for use in uses}
 

@@ -72,7 +72,7 @@ _PEER_USER = User[EnterpriseUser]
 
 
 def _muster_user(body: bytes) -> dict[str, object]:
-    return normalise(_USER, entra.resource(orjson.loads(body))).resource
+    return normalise(_USER, entra.resource(_USER, orjson.loads(body))).resource
 
 
 def _peer_user(body: bytes) -> User[EnterpriseUser]:

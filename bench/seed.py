@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import Literal
+from typing import Any, Literal
 
 import wiring
 from administration.catalog import default_catalog, load_catalog
@@ -37,7 +37,7 @@ from scim.protocol import entra
 from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType, load_resource_types
 from scim.protocol.validation import normalise
-from scim.reservations import reserve
+from scim.reservations import reservations
 
 TOGETHER = 64
 """Batches under way at the same time."""
@@ -60,10 +60,10 @@ async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]
 
     def operations() -> Iterator[Operation]:
         for number, id in enumerate(ids):
-            normal = normalise(user_type, entra.resource(payloads.user(number)))
+            normal = normalise(user_type, entra.resource(user_type, payloads.user(number)))
             document = _resource(user_type, tenant_id, {**normal.resource, "id": id})
             yield Create({**document, "id": user_id(id)})
-            yield from reserve(tenant_id, user_type, id, {}, document["resource"])
+            yield from _reserved(user_type, document)
 
     await write(store, tenant_id, operations())
     return ids
@@ -78,7 +78,7 @@ async def add_group(store: Store, tenant_id: str, name: str, members: Iterable[s
 
     def operations() -> Iterator[Operation]:
         yield Create({**document, "id": group_id(id)})
-        yield from reserve(tenant_id, group_type, id, {}, document["resource"])
+        yield from _reserved(group_type, document)
         for member in members:
             edge = Membership(
                 tenant_id=tenant_id,
@@ -108,6 +108,11 @@ async def add_log(store: Store, tenant_id: str, users: Iterable[str], group: str
         yield _event(now, tenant_id, "patch", "Group", group, joined)
 
     await write(store, tenant_id, (Create(event.to_document()) for event in events()))
+
+
+def _reserved(resource_type: ResourceType, document: dict[str, Any]) -> Iterator[Operation]:
+    for key in reservations(resource_type, document):
+        yield Create(key.to_document())
 
 
 def _event(

@@ -1,12 +1,13 @@
 """`manage.py access`: what a user may do, might do at a time, and every change of it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 import wiring
 from administration import tenants
+from administration.moments import moment
 from administration.reading.users import find_user
 from commands.output import AsJson, TenantId, begun_here, out, plain, run, show
 from commands.user import UserName
@@ -19,12 +20,10 @@ app = typer.Typer(no_args_is_help=True, help="What a user may do, and might do a
 
 
 def _moment(text: str) -> datetime:
-    """ISO 8601; without an offset it is UTC."""
     try:
-        moment = datetime.fromisoformat(text)
+        return moment(text)
     except ValueError:
         raise typer.BadParameter("write it as 2026-11-22 or 2026-11-22T14:09:37Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @app.command("show")

@@ -18,7 +18,8 @@ from rich.table import Column, Table
 
 import wiring
 from administration.tenants import AdministrationError
-from directory.store import StoreError
+from directory.sqlite_schema import UnusableFile
+from directory.store import BadContinuation, StoreError
 from queues.port import QueueError
 
 out = Console()
@@ -46,7 +47,7 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(with_application())
-    except (AdministrationError, QueueError, StoreError) as error:
+    except (AdministrationError, QueueError, StoreError, UnusableFile) as error:
         command = getattr(error, "command", "")
         hint = f" Try 'manage.py {command}'." if command else ""
         typer.secho(f"{error}{hint}", fg="red", err=True)
@@ -58,7 +59,7 @@ def begun_here() -> Iterator[None]:
     """Where a list goes on at `--after`: one that is not of this list is the operator's to mend."""
     try:
         yield
-    except ValueError:
+    except BadContinuation:
         raise AdministrationError(
             "--after is not a place in this list: leave it out to begin anew, then take what each "
             "page ends with."

@@ -12,6 +12,7 @@ from commands.output import AsJson, out, run, show
 from simulation.command import Script
 from simulation.command import simulate as play
 from simulation.dry import try_target
+from simulation.provisioning import Dialect
 from simulation.report import show as show_summary
 
 
@@ -37,11 +38,20 @@ def simulate(
         ),
     ] = "",
     seed: Annotated[int | None, typer.Option(help="The same organisation again.")] = None,
+    dialect: Annotated[
+        Dialect,
+        typer.Option(
+            help="Entra ID's forms of requests: its default, those of the flag aadOptscim062020, "
+            "or both in turn."
+        ),
+    ] = "both",
     as_json: AsJson = False,
 ) -> None:
     """Play a customer's Entra ID: test connection, users, groups, members, then days of joiners,
-    movers and leavers; ends with who got what. Without a token it plays the demo tenant of
-    'make run' and maps its groups; elsewhere the mappings are left as they are."""
+    movers and leavers; ends with who got what. Users are matched by externalId, then by work
+    e-mail, groups by externalId. Without a token it plays the demo tenant of 'make run', maps its
+    groups and makes one user by hand, whom Entra ID adopts; elsewhere the mappings are left as
+    they are."""
     if dry_target:
         seen = run(lambda _: try_target(dry_target, token))
         show(seen, as_json, tuple(seen))
@@ -67,6 +77,7 @@ def simulate(
         cycles=cycles,
         changes=changes,
         seed=seed,
+        dialect=dialect,
     )
     console = Console(stderr=True) if as_json else out
     summary = run(

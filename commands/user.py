@@ -160,16 +160,18 @@ def _as_json(user: UserRow) -> dict[str, Any]:
         "source": user.source,
         "enabled": user.access.enabled,
         "reasons": user.access.reasons,
+        "unreadable": user.unreadable,
     }
 
 
 def _row(user: UserRow) -> dict[str, Any]:
-    reasons = ", ".join(user.access.reasons)
+    reasons = ", ".join(user.access.reasons) or "not computed yet"
+    why = "its record cannot be read" if user.unreadable else reasons
     return {
         "userName": user.user_name,
         "name": user.name,
         "workEmail": user.email,
         "source": user.source,
-        "enabled": "yes" if user.access.enabled else f"no: {reasons or 'not computed yet'}",
+        "enabled": "yes" if user.access.enabled else f"no: {why}",
         "userId": user.id,
     }

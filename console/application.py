@@ -6,35 +6,31 @@ in `_open`: the way in, the way out, and the static files.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from administration.tenants import AdministrationError, read_tenant
 from console.pages import PAGES
+from console.refusals import refusal_of
 from console.rendering import MEDIA_TYPES, render, static_files
-from console.session import PATH, Cookies, Session
+from console.session import PATH, Cookies, Session, end, tenant_of
 from console.sign_in import SignInPages
-from console.visit import Deployment, NoSuchPage, Page, Visit
-from directory.store import Throttled, Unavailable
-from scim.protocol.errors import ScimError
-from scim.surface import request_id, route
-from telemetry.logs import place
+from console.visit import Deployment, Page, Visit
 from telemetry.observation import current
+from trust.rate import RateLimit
+from web.surface import at, routed
+from web.trouble import too_many_requests
+
+log = logging.getLogger("muster.console")
 
 FORM_BYTES = 1_000_000
 FORM_FIELDS = 10_000
 SAFE = ("GET", "HEAD")
-
-log = logging.getLogger("muster.console")
 
 _POLICY = "; ".join(
     (
@@ -60,54 +56,52 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 class Console:
     """The console over one store. Without a `sign_in` at a provider only one-time links work."""
 
-    def __init__(self, deployment: Deployment, cookies: Cookies, sign_in: SignInPages) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        cookies: Cookies,
+        sign_in: SignInPages,
+        rate: RateLimit,
+    ) -> None:
         self._deployment = deployment
         self._cookies = cookies
         self._sign_in = sign_in
-        application = Starlette(
-            routes=[*self._open(), *map(self._page, PAGES)],
-            exception_handlers={HTTPException: _no_route},
-        )
-        application.router.redirect_slashes = False
-        self._application: ASGIApp = application
+        self._rate = rate
+        routes = [*self._open(), *map(self._page, PAGES)]
+        self._application = routed(routes, "There is no such page in the console.")
         self.routes: dict[str, set[str]] = {}
         """The methods that it knows, by path."""
-        for each in application.routes:
-            if isinstance(each, Route):
-                self.routes.setdefault(each.path, set()).update(each.methods or ())
+        for each in routes:
+            self.routes.setdefault(each.path, set()).update(each.methods or ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; every answer carries HEADERS."""
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_ENCODED]
-            await send(message)
-
-        await self._application(scope, receive, with_headers)
+        await _careful(self._application)(scope, receive, send)
 
     def _open(self) -> Iterator[Route]:
         """What needs no session."""
-        yield Route(f"{PATH}/static/{{name}}", _static, methods=["GET"])
-        for path, endpoint in self._sign_in.routes():
-            yield Route(PATH + path, _caught(PATH + path, endpoint), methods=["GET"])
-        path = f"{PATH}/sign-out"
-        yield Route(path, _caught(path, self._sign_out), methods=["POST"])
+        yield at(f"{PATH}/static/{{name}}", _static, ("GET",))
+        for method, path, endpoint in self._sign_in.routes():
+            yield at(PATH + path, endpoint, (method,))
+        yield at(f"{PATH}/sign-out", self._sign_out, ("POST",))
 
     def _page(self, page: Page) -> Route:
         """What needs one."""
 
         async def endpoint(request: Request) -> Response:
-            session = self._cookies.session(request.cookies)
+            session = await self._cookies.session(request)
             if session is None:
                 return _to_sign_in(request)
+            current().tenant_id = session.tenant_id
+            if wait := self._rate.take(session.tenant_id):
+                raise too_many_requests(wait)
+            tenant = await tenant_of(self._deployment.service.store, session)
+            if tenant is None:
+                return _to_sign_in(request)
+            if (elsewhere := self._sign_in.elsewhere(tenant)) is not None:
+                return elsewhere
             if not session.may_administer:
                 return problem(403, *_NO_ROLE, session=session)
-            try:
-                tenant = await read_tenant(self._deployment.service.store, session.tenant_id)
-            except AdministrationError:
-                return _to_sign_in(request)
-            current().tenant_id = session.tenant_id
             visit = Visit(request, session, tenant, self._deployment)
             if request.method not in SAFE:
                 form = await request.form(
@@ -118,16 +112,19 @@ class Console:
                 visit = replace(visit, form=form)
             return await page.handler(visit)
 
-        # An empty path is the overview, at /console and at /console/.
-        path = PATH + page.path
-        return Route(path, _caught(path, endpoint), methods=[page.method])
+        return at(PATH + page.path, endpoint, (page.method,))
 
     async def _sign_out(self, request: Request) -> Response:
-        session = self._cookies.session(request.cookies)
-        if session is not None and not session.sent(str((await request.form()).get("csrf", ""))):
-            return problem(403, *_FORGED, session=session)
+        session = await self._cookies.session(request)
+        if session is not None:
+            if not session.sent(str((await request.form()).get("csrf", ""))):
+                return problem(403, *_FORGED, session=session)
+            await end(self._deployment.service.store, session)
+            log.info("signed out: %s, session %s", session.tenant_id, session.session_id)
         response = HTMLResponse(render("signed_out.html", offered=self._sign_in.offered))
-        self._cookies.sign_out(response)
+        self._cookies.sign_out(request, response)
+        # Not its cookies: they would be those of every application under the same domain.
+        response.headers["clear-site-data"] = '"cache", "storage"'
         return response
 
 
@@ -149,57 +146,45 @@ _FORGED = (
 )
 
 
-def refused(error: ScimError) -> Response:
-    """What Muster itself ends a request with."""
-    return problem(error.status, "Not answered", error.detail)
+def refuse(error: Exception) -> ASGIApp:
+    """The page for whatever was raised."""
+    found = refusal_of(error)
+    page = problem(found.status, _TITLES.get(found.status, _TITLES[400]), found.detail)
+    page.headers.update(found.headers)
+    return _careful(page)
 
 
-def _caught(
-    path: str,
-    endpoint: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint with everything that can go wrong turned into a page that says so."""
+_TITLES = {
+    400: "That cannot be read",
+    403: "Not here",
+    404: "Not found",
+    405: "Not found",
+    409: "Somebody else was faster",
+    413: "Too large",
+    422: "That cannot be done",
+    429: "The directory is busy",
+    500: "Something went wrong here",
+    503: "Not answered in time",
+}
 
-    async def caught(request: Request) -> Response:
-        route(request.scope, path)
-        try:
-            return await endpoint(request)
-        except NoSuchPage as error:
-            return problem(404, "Not found", str(error))
-        except AdministrationError as error:
-            return problem(400, "That cannot be done", str(error))
-        except MultiPartException:
-            return problem(400, "The form cannot be read", "Go back, reload the page, try again.")
-        except Throttled as error:
-            return _busy(error.retry_after)
-        except Unavailable:
-            return _busy(5)
-        except Exception as error:  # noqa: BLE001 - its text may hold a person's data
-            log.error("request %s failed: %s", request_id(), place(error))
-            return problem(
-                500,
-                "Something went wrong here",
-                "The fault is Muster's. Try again in a minute; if it happens again, tell the "
-                f"operator the request id {request_id()}.",
-            )
 
-    return caught
+def _careful(application: ASGIApp) -> ASGIApp:
+    """The same with HEADERS on every answer."""
+
+    async def with_headers(scope: Scope, receive: Receive, send: Send) -> None:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_ENCODED]
+            await send(message)
+
+        await application(scope, receive, add)
+
+    return with_headers
 
 
 def problem(status: int, title: str, text: str, session: Session | None = None) -> HTMLResponse:
     """A page that says what is wrong and what to do."""
     return HTMLResponse(render("problem.html", title=title, text=text, session=session), status)
-
-
-def _busy(seconds: float) -> Response:
-    response = problem(503, "The directory is busy", "Reload the page in a few seconds.")
-    response.headers["retry-after"] = str(max(1, round(seconds)))
-    return response
-
-
-async def _no_route(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    return problem(status, "Not found", "There is no such page in the console.")
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -41,6 +41,7 @@ OPERATIONS = {
     "patch": "Changed",
     "delete": "Deleted",
     "mapping": "Mapping saved",
+    "mappingForget": "Mapping of a deleted group forgotten",
     "policy": "Policy changed",
     "catalog": "Catalog changed",
     "grant": "Granted by hand",
@@ -61,6 +62,7 @@ OPERATIONS = {
     "directory": "Entra ID directory changed",
     "entraTokens": "Accepted Entra ID tokens changed",
     "region": "Region changed",
+    "sessionsEnd": "Console sessions ended",
     "replay": "Replayed",
     "discard": "Dead letter discarded",
 }
@@ -69,6 +71,7 @@ TOLD = {
     "disabled": "Provisioning is disabled. Reads go on; writes are refused and say why.",
     "token-revoked": "The token is revoked. It stops working within seconds.",
     "mapping-saved": "The mapping is saved and is being applied to the members.",
+    "mapping-forgotten": "What the deleted group gave is forgotten.",
     "catalog-saved": "The catalog is saved.",
     "entry-removed": "The entry is removed from the catalog.",
     "policy-saved": "The policy is saved and is being applied to every user.",

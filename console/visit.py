@@ -1,7 +1,7 @@
 """One request of a signed-in administrator, and what its page works with."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from directory.store import Store
 from directory.tenants import Tenant
 from queues.port import DeadLetterQueue, QueueSender
 from scim.writing import Service
+from web.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +118,6 @@ class Visit:
         """With the tenant as it is after a change."""
         return replace(self, tenant=await read_tenant(self.store, self.tenant_id))
 
-    @contextmanager
-    def own_pages(self) -> Iterator[None]:
-        """Where a list goes on at a place that the URL names: one that is none is no fault of
-        Muster's."""
-        try:
-            yield
-        except ValueError:
-            raise NoSuchPage("This page of the list cannot be found. Begin at its start.") from None
-
     def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
         """A page of the console."""
         context |= {
@@ -160,5 +152,8 @@ class Page:
     method: str = "GET"
 
 
-class NoSuchPage(Exception):
+class NoSuchPage(Trouble):
     """What the URL names does not exist in this tenant; the text says what."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(404, detail)

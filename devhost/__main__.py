@@ -19,12 +19,13 @@ from uvicorn.loops.auto import auto_loop_factory
 
 import wiring
 from devhost.hostfile import HostFile
-from devhost.http import HttpTriggers
+from devhost.http import BODY_BYTES, LIMIT_SETTING, HttpTriggers
 from devhost.pump import QueuePump
 from devhost.runtime import FunctionApp, IndexingFailed
 from devhost.server import Server, listen, url_of
 from devhost.timer import Timer
 from devhost.welcome import welcome
+from directory.sqlite_schema import UnusableFile
 from queues.sqlite import SqliteQueue
 from telemetry import logs
 
@@ -37,7 +38,8 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
     """Run every function of the app until `stop` is set. Raises IndexingFailed."""
     host = HostFile.read(APP_FOLDER / "host.json")
     app = await FunctionApp.load(APP_FOLDER)
-    server = Server(HttpTriggers(app, host.route_prefix))
+    body_bytes = int(os.environ.get(LIMIT_SETTING) or BODY_BYTES)
+    server = Server(HttpTriggers(app, host.route_prefix, body_bytes))
     timers = [Timer(app, function) for function in app.triggered_by("timerTrigger")]
     application = await wiring.application()
     queue = application.sender
@@ -94,6 +96,9 @@ def main() -> int:
     with listener, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         try:
             runner.run(run_until_signal(listener))
+        except UnusableFile as unusable:
+            log.error("%s", unusable)
+            return 1
         except IndexingFailed as failure:
             log.error("The functions could not be loaded.\n%s", failure)
             return 1

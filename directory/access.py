@@ -1,9 +1,13 @@
 """What is kept of a user's access: what holds, what changed when, what was given by hand."""
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from directory.documents import Actor, EntitlementKey, Model, Reason, StoredModel
+from directory.store import Document
 
 
 def access_id(user: str) -> str:
@@ -97,6 +101,106 @@ class AccessChange(StoredModel):
     @property
     def document_id(self) -> str:
         return access_change_id(self.change_id)
+
+    def to_document(self) -> Document:
+        """As it is stored: each grant once, beside what gave it before and what gives it since
+        (`Differences`), however many grants both sides have."""
+        sides = {"before", "after"}
+        body = self.model_copy(update=dict.fromkeys(sides)).model_dump(
+            mode="json", by_alias=True, exclude_none=True
+        )
+        return body | {
+            "id": self.document_id,
+            "type": self.document_type,
+            "differences": Differences.between(self.before, self.after).model_dump(
+                mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
+            ),
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, stored: Any) -> Any:
+        """What is stored with both sides whole, as it used to be, is read as it is."""
+        if not isinstance(stored, dict) or "differences" not in stored:
+            return stored
+        before, after = Differences.model_validate(stored["differences"]).sides()
+        return stored | {"before": before, "after": after}
+
+
+class Standing(Model):
+    """Access at one moment, but for the grants."""
+
+    enabled: bool
+    reasons: tuple[Reason, ...] = ()
+
+
+class GrantDifference(Model):
+    """Entitlements that the same sources gave before, and the same give since."""
+
+    held: dict[str, tuple[str, ...]]
+    """Kind → keys."""
+    before: tuple[GrantSource, ...] = ()
+    """None: they were gained."""
+    after: tuple[GrantSource, ...] = ()
+    """None: they were lost."""
+
+
+class Differences(Model):
+    """Both sides of a change of access without saying anything twice: a mapping gives a thousand
+    entitlements to each of its members, all from the same source."""
+
+    before: Standing | None = None
+    after: Standing | None = None
+    grants: tuple[GrantDifference, ...] = ()
+
+    @classmethod
+    def between(cls, before: AccessState | None, after: AccessState | None) -> "Differences":
+        """What is to be stored of a change; grants are in order of kind and key, each once."""
+        old, new = _sources(before), _sources(after)
+        groups: dict[tuple[tuple[GrantSource, ...], ...], dict[str, list[str]]] = {}
+        for kind, key in sorted(old.keys() | new.keys()):
+            sources = old.get((kind, key), ()), new.get((kind, key), ())
+            groups.setdefault(sources, {}).setdefault(kind, []).append(key)
+        return cls(
+            before=_standing(before),
+            after=_standing(after),
+            grants=tuple(
+                GrantDifference(
+                    held={kind: tuple(keys) for kind, keys in held.items()}, before=was, after=now
+                )
+                for (was, now), held in groups.items()
+            ),
+        )
+
+    def sides(self) -> tuple[AccessState | None, AccessState | None]:
+        """What `between` was given."""
+        before = {pair: one.before for one in self.grants for pair in _pairs(one) if one.before}
+        after = {pair: one.after for one in self.grants for pair in _pairs(one) if one.after}
+        return _state(self.before, before), _state(self.after, after)
+
+
+type _Sources = dict[tuple[str, str], tuple[GrantSource, ...]]
+
+
+def _sources(state: AccessState | None) -> _Sources:
+    return {(one.kind, one.key): one.sources for one in state.grants} if state else {}
+
+
+def _pairs(difference: GrantDifference) -> Iterator[tuple[str, str]]:
+    return ((kind, key) for kind, keys in difference.held.items() for key in keys)
+
+
+def _standing(state: AccessState | None) -> Standing | None:
+    return Standing(enabled=state.enabled, reasons=state.reasons) if state else None
+
+
+def _state(standing: Standing | None, sources: _Sources) -> AccessState | None:
+    if standing is None:
+        return None
+    grants = tuple(
+        Grant(kind=kind, key=key, sources=given) for (kind, key), given in sorted(sources.items())
+    )
+    return AccessState(enabled=standing.enabled, reasons=standing.reasons, grants=grants)
 
 
 class Publication(StoredModel):

@@ -1,5 +1,6 @@
 """Which attributes a user needs to be granted anything, and which of them are missing."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,13 +38,31 @@ REQUIRED: tuple[RequiredAttribute, ...] = (
 )
 
 
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+"""Unicode categories: separators, control and format characters."""
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that show nothing, which Unicode files elsewhere: Hangul fillers, Braille."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text says nothing: it is empty, or holds only white space and characters that
+    show nothing, such as U+00A0 or U+200B (zero width space). That is no value."""
+    if text.isascii():
+        return not text.strip()
+    return all(
+        char.isspace() or char in _FILLERS or unicodedata.category(char) in _INVISIBLE
+        for char in text
+    )
+
+
 def missing(resource: Mapping[str, Any]) -> list[RequiredAttribute]:
-    """The required attributes that a canonical SCIM user does not have."""
+    """The required attributes that a canonical SCIM user does not have. Blank texts are in
+    documents from before they were refused."""
     name = resource.get("name") or {}
     present = {
-        "userNameMissing": bool(resource.get("userName")),
-        "givenNameMissing": bool(name.get("givenName")),
-        "familyNameMissing": bool(name.get("familyName")),
+        "userNameMissing": _says_something(resource.get("userName")),
+        "givenNameMissing": _says_something(name.get("givenName")),
+        "familyNameMissing": _says_something(name.get("familyName")),
         "workEmailMissing": work_email(resource) is not None,
     }
     return [required for required in REQUIRED if not present[required.reason]]
@@ -52,6 +71,10 @@ def missing(resource: Mapping[str, Any]) -> list[RequiredAttribute]:
 def work_email(resource: Mapping[str, Any]) -> str | None:
     """The value of the first e-mail address of type `work`."""
     for email in resource.get("emails") or ():
-        if str(email.get("type", "")).casefold() == "work" and email.get("value"):
+        if str(email.get("type", "")).casefold() == "work" and _says_something(email.get("value")):
             return str(email["value"])
     return None
+
+
+def _says_something(value: object) -> bool:
+    return isinstance(value, str) and not is_blank(value)

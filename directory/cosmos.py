@@ -160,9 +160,9 @@ class CosmosStore:
         return batch.etags_of_found(found)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises ValueError, Throttled, Unavailable. One query in the order of `id`, or
-        against it; for any other order, one that reads the sort keys of everything selected, and
-        one for the page."""
+        """One page. Raises BadContinuation, ValueError, Throttled, Unavailable. One
+        query in the order of `id`, or against it; for any other order, one that reads the sort
+        keys of everything selected, and one for the page."""
         if query.order not in ((), NEWEST_FIRST):
             return await self._sorted_page(tenant_id, query)
         _check(query)

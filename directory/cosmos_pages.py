@@ -16,7 +16,7 @@ import orjson
 
 from directory.condition import Path
 from directory.cosmos_query import sort_key
-from directory.store import Order, Query
+from directory.store import BadContinuation, Order, Query
 
 type Place = tuple[tuple[Any, ...], str, str]
 """Where a document is in a query's order: the values that it has at the sort paths (None where
@@ -30,8 +30,8 @@ def place(query: Query, row: Mapping[str, Any]) -> Place:
 
 
 def in_order(query: Query, places: Iterable[Place]) -> list[Place]:
-    """The places of the page and one more, behind the query's continuation. Raises ValueError for
-    a continuation that is not this query's."""
+    """The places of the page and one more, behind the query's continuation. Raises
+    BadContinuation."""
     after = resume(query)
     found = list(places) if after is None else [p for p in places if p != after]
     if after is not None:
@@ -47,7 +47,8 @@ def continuation(query: Query, last: Place) -> str:
 
 
 def resume(query: Query) -> Place | None:
-    """The place that the query's continuation names, None where it has none. Raises ValueError."""
+    """The place that the query's continuation names, None where it has none. Raises
+    BadContinuation."""
     if query.continuation is None:
         return None
     try:
@@ -57,7 +58,7 @@ def resume(query: Query) -> Place | None:
             return tuple(map(_scalar, values)), id, tenant
     except (ValueError, TypeError):
         pass
-    raise ValueError("The continuation is not one of this query's.")
+    raise BadContinuation
 
 
 def _sorted(order: Sequence[Order], places: list[Place]) -> list[Place]:

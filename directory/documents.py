@@ -7,13 +7,13 @@ carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 
 import hashlib
 import re
-from datetime import datetime
-from typing import ClassVar, Literal, Self
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from directory.store import Document
+from directory.store import Document, Unreadable
 from directory.ulids import new_ulid
 
 type MemberType = Literal["User", "Group"]
@@ -29,6 +29,9 @@ type Reason = Literal[
 
 REASONS: tuple[Reason, ...] = Reason.__value__.__args__
 
+
+SHOWN_FAULTS = 3
+"""Places that are named of a document that cannot be read."""
 
 _KIND = re.compile(r"[^/\\?#\x00-\x1f\ud800-\udfff]{1,100}")
 _RESOURCE_ID = re.compile(r"[0-9a-z]{26}")
@@ -65,9 +68,19 @@ def mapping_id(group: str) -> str:
     return f"mapping:{group}"
 
 
+def remembered_mapping_id(connection: str, external_id: str) -> str:
+    """Document id of what a deleted group gave, by what the group is known again by."""
+    return f"remembered:{_digest(connection)}:{_digest(external_id)}"
+
+
 def event_id(ulid: str) -> str:
     """Document id of an event."""
     return f"event:{ulid}"
+
+
+def ulid_of(document_id: str) -> str:
+    """The event's ULID in its document id: there, even where the document cannot be read."""
+    return document_id.removeprefix("event:")
 
 
 def key_id(resource_type: str, attribute: str, value: str) -> str:
@@ -79,6 +92,11 @@ def entitlement_id(kind: str, key: str) -> str:
     """Document id of a catalog entry. A kind that cannot be in an id is no deployment's."""
     named = kind if _KIND.fullmatch(kind) else _digest(kind)
     return f"entitlement:{named}:{_digest(key)}"
+
+
+def timestamp(at: datetime) -> str:
+    """An aware time as the documents of users and groups keep it: UTC, in milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _digest(value: str) -> str:
@@ -94,12 +112,21 @@ class Model(BaseModel):
     )
 
 
+MODELS: dict[str, "type[StoredModel]"] = {}
+"""Type of a document → what it must be."""
+
+
 class StoredModel(Model):
     """A model that is a document of its own."""
 
     document_type: ClassVar[str]
 
     tenant_id: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "document_type" in cls.__dict__:
+            MODELS[cls.document_type] = cls
 
     @property
     def document_id(self) -> str:
@@ -113,8 +140,23 @@ class StoredModel(Model):
 
     @classmethod
     def from_document(cls, document: Document) -> Self:
-        """Read back what `to_document` wrote."""
-        return cls.model_validate(document)
+        """Read back what `to_document` wrote. Raises Unreadable."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            id = document.get("id") if isinstance(document, dict) else None
+            raise unreadable(str(id), cls.document_type, error) from None
+
+
+def unreadable(document_id: str, type: str, error: ValidationError) -> Unreadable:
+    """What to raise for a document that is not what its type must be: with the names of what is
+    wrong, never a value."""
+    places = [
+        f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['type']}"
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    more = f" and {len(places) - SHOWN_FAULTS} more" if len(places) > SHOWN_FAULTS else ""
+    return Unreadable(document_id, type, ", ".join(places[:SHOWN_FAULTS]) + more)
 
 
 class Key(StoredModel):
@@ -206,10 +248,37 @@ class Mapping(StoredModel):
     applied_version: int = 0
     changed_at: datetime
     event_id: str
+    deleted_at: datetime | None = None
+    """Of a mapping that is given again: when the group was deleted that gave this before."""
 
     @property
     def document_id(self) -> str:
         return mapping_id(self.group_id)
+
+
+REMEMBERED_SECONDS = 30 * 24 * 3600
+"""How long a mapping outlives its group."""
+
+
+class RememberedMapping(StoredModel):
+    """What a deleted group gave. The same group gives it again when it comes back: the one with
+    this `external_id` that this connection provisions."""
+
+    document_type = "RememberedMapping"
+
+    connection_id: str
+    external_id: str
+    display_name: str
+    group_id: str
+    """The SCIM id that the group had."""
+    version: int
+    entitlements: tuple[EntitlementKey, ...]
+    deleted_at: datetime
+    ttl: int = REMEMBERED_SECONDS
+
+    @property
+    def document_id(self) -> str:
+        return remembered_mapping_id(self.connection_id, self.external_id)
 
 
 SAVES_MAPPING = ("mapping", "import")
@@ -243,6 +312,8 @@ class Progress(Model):
 
     done: int
     total: int
+    at: datetime | None = None
+    """When it got there."""
 
 
 RETENTION = 400 * 24 * 3600
@@ -253,6 +324,7 @@ AdministrativeOperation = Literal[
     "patch",
     "delete",
     "mapping",
+    "mappingForget",
     "policy",
     "catalog",
     "grant",
@@ -272,6 +344,7 @@ AdministrativeOperation = Literal[
     "directory",
     "entraTokens",
     "region",
+    "sessionsEnd",
     "replay",
     "discard",
 ]
@@ -303,6 +376,8 @@ class Event(StoredModel):
     membership: MembershipChange | None = None
     progress: Progress | None = None
     """Of an event that takes more than one message."""
+    resume: dict[str, Any] | None = None
+    """Where the timer goes on, if it began the event and ran out of time (a cursor)."""
     reason: str | None = None
     """Why it failed."""
     done_at: datetime | None = None

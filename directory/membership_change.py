@@ -6,9 +6,18 @@ that made it, a later writer to the group, the reconciler), so a crash between t
 nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
-from directory.documents import Event, Membership, MemberType, event_id, group_id, membership_id
+from directory.documents import (
+    Event,
+    Membership,
+    MemberType,
+    event_id,
+    group_id,
+    membership_id,
+    timestamp,
+)
 from directory.store import (
     BATCH_OPERATIONS,
     Assign,
@@ -27,7 +36,16 @@ CHUNK = BATCH_OPERATIONS - 2
 """Edges per batch; the event and the group take one operation each."""
 
 
-async def finish(store: Store, tenant_id: str, event: str) -> None:
+def moved(at: str) -> tuple[Assign, ...]:
+    """What every change of its memberships changes of a group's document; `at` as
+    `documents.timestamp` has it. `search` keeps it in microseconds."""
+    return (
+        Assign(("modified",), at),
+        Assign(("search", "meta", "lastModified"), f"{at.removesuffix('Z')}000Z"),
+    )
+
+
+async def finish(store: Store, tenant_id: str, event: str, now: Callable[[], datetime]) -> None:
     """Write what is left of an event's membership change; `event` is its ULID.
 
     Each batch advances the event under its ETag, so of two finishers only one writes a chunk and
@@ -39,7 +57,7 @@ async def finish(store: Store, tenant_id: str, event: str) -> None:
     while True:
         try:
             stored = await store.read(tenant_id, event_id(event))
-            await _write(store, stored)
+            await _write(store, stored, now)
         except NotFound as missing:
             if not missing.document_id.startswith("member:"):
                 return  # the event expired, or the group was deleted
@@ -50,7 +68,7 @@ async def finish(store: Store, tenant_id: str, event: str) -> None:
             return
 
 
-async def _write(store: Store, stored: Stored) -> None:
+async def _write(store: Store, stored: Stored, now: Callable[[], datetime]) -> None:
     event = Event.from_document(stored.document)
     change = event.membership
     if change is None:
@@ -65,7 +83,7 @@ async def _write(store: Store, stored: Stored) -> None:
             event.tenant_id,
             [
                 Update(event.document_id, (Assign(("membership", "applied"), end),), etag),
-                Update(group_id(event.resource_id), (intent,)),
+                Update(group_id(event.resource_id), (intent, *moved(timestamp(now())))),
                 *edges,
             ],
         )

@@ -7,7 +7,7 @@ nothing.
 from collections.abc import Sequence
 from itertools import batched
 
-from directory.condition import Condition, OneOf
+from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import group_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
@@ -68,3 +68,23 @@ async def users_below(store: Store, tenant_id: str, memberships: Condition) -> s
         walked |= below
         where = OneOf(("groupId",), tuple(sorted(below))) if below else None
     return users
+
+
+async def count_below(store: Store, tenant_id: str, group: str, enough: int) -> int:
+    """How many memberships of users there are in a group (SCIM id) and in the groups inside it,
+    each walked once; more than `enough` are not counted to the end."""
+    count = 0
+    walked = {group}
+    level = [group]
+    while level and count <= enough:
+        below: set[str] = set()
+        for some in batched(level, MEMBERS_PER_QUERY, strict=False):
+            inside = OneOf(("groupId",), some)
+            users = All((inside, Compare(("memberType",), "eq", "User")))
+            count += await store.count(tenant_id, "Membership", users)
+            groups = All((inside, Compare(("memberType",), "eq", "Group")))
+            query = Query("Membership", groups, fields=("memberId",), limit=EDGE_PAGE)
+            below |= {edge.document["memberId"] async for edge in every(store, tenant_id, query)}
+        level = sorted(below - walked)
+        walked |= below
+    return count

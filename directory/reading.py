@@ -1,9 +1,9 @@
 """Reading more than one page or one round trip holds."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from directory.store import READ_MANY, Page, Query, Store, Stored
+from directory.store import READ_MANY, Damaged, Page, Query, Store, Stored, Unreadable
 
 
 def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
@@ -36,6 +36,29 @@ async def _pages(
         if page.continuation is None:
             return
         query = replace(query, continuation=page.continuation, offset=0)
+
+
+def readable(found: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Without what cannot be read: for lists, and for names beside something else."""
+    return {id: stored for id, stored in found.items() if not isinstance(stored, Damaged)}
+
+
+async def each_readable[T](
+    ids: Sequence[str], work: Callable[[Sequence[str]], Awaitable[T]]
+) -> tuple[list[T], dict[str, Unreadable]]:
+    """Some work on all of these, on halves of them where something cannot be read, down to one;
+    the answers, and those for whom there is none."""
+    if not ids:
+        return [], {}
+    try:
+        return [await work(ids)], {}
+    except Unreadable as error:
+        if len(ids) == 1:
+            return [], {ids[0]: error}
+    middle = len(ids) // 2
+    first, these = await each_readable(ids[:middle], work)
+    second, those = await each_readable(ids[middle:], work)
+    return first + second, these | those
 
 
 async def read_all(store: Store, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:

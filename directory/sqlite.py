@@ -22,9 +22,9 @@ import orjson
 
 from directory.condition import EVERYTHING, Condition
 from directory.sqlite_batch import Batch, execute, purge
-from directory.sqlite_json import load, stored_text
+from directory.sqlite_json import original_text, stored_text
 from directory.sqlite_schema import BUSY_SECONDS, connect, open_database
-from directory.sqlite_select import Row, Select, select_count, select_page, to_page
+from directory.sqlite_select import Row, Select, select_count, select_page, to_page, whole
 from directory.store import (
     READ_MANY,
     NotFound,
@@ -45,9 +45,9 @@ LOOK_SECONDS = 0.0005
 
 _INSTRUCTIONS = 1000
 """Of SQLite's virtual machine, between two looks at the clock."""
-_READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
+_READ = "SELECT id, etag, body FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 _READ_MANY = """
-SELECT body, etag FROM documents
+SELECT id, etag, body FROM documents
 WHERE tenant = ?1 AND id IN (SELECT value FROM json_each(?2)) AND expires > ?3
 """
 
@@ -78,7 +78,7 @@ class SqliteStore:
     """`directory.store.Store` in the SQLite file `path`, which is created where it is missing.
 
     `now` is the clock of expiry, in seconds since 1970. Use it on one event loop. Raises
-    RuntimeError where a newer version of Muster wrote the file.
+    UnusableFile where the file is damaged, or a newer version of Muster wrote it.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
@@ -102,8 +102,7 @@ class SqliteStore:
         rows = await self._rows(Select(_READ, key))
         if not rows:
             raise NotFound(document_id)
-        body, etag = rows[0]
-        return Stored(load(body), etag)
+        return whole(*rows[0])
 
     async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
         """Up to READ_MANY documents by id; missing ones are left out. Raises ValueError for more,
@@ -113,8 +112,7 @@ class SqliteStore:
         array = orjson.dumps([stored_text(id) for id in ids]).decode()
         parameters = (stored_text(tenant_id), array, self._now())
         rows = await self._rows(Select(_READ_MANY, parameters))
-        documents = [Stored(load(body), etag) for body, etag in rows]
-        return {stored.document["id"]: stored for stored in documents}
+        return {original_text(row[0]): whole(*row) for row in rows}
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing; see the port. Raises Unavailable where it is not known to be written."""
@@ -128,7 +126,7 @@ class SqliteStore:
         return await self._written(job, 1)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises ValueError (select_page says when), Unavailable."""
+        """One page. Raises BadContinuation and ValueError (select_page says when), Unavailable."""
         rows = await self._rows(select_page(query, tenant_id, self._now()))
         return to_page(query, tenant_id, rows)
 
@@ -176,7 +174,7 @@ class SqliteStore:
             if _code(error) == sqlite3.SQLITE_ERROR:  # only the condition varies in our SQL
                 raise ValueError(f"SQLite refuses the query: {error}") from error
             if _code(error) != sqlite3.SQLITE_INTERRUPT:
-                raise Unavailable(f"{self._path}: {error}") from error
+                raise self._unavailable(error) from error
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._read_thread, self._long_rows, select)
 
@@ -189,7 +187,12 @@ class SqliteStore:
                 self._long_reader = connect(self._path)
             return self._long_reader.execute(select.sql, select.parameters).fetchall()
         except sqlite3.Error as error:
-            raise Unavailable(f"{self._path}: {error}") from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sqlite3.Error) -> Unavailable:
+        """With SQLite's name for what is wrong (https://www.sqlite.org/rescode.html)."""
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return Unavailable(f"{self._path}: {error} ({name})")
 
     async def _write(self) -> None:
         """Write what waits, one transaction after the other, until nothing does."""
@@ -206,7 +209,7 @@ class SqliteStore:
                     self._writer.execute("ROLLBACK")
                 lost = [*(write for write, _ in group), *self._waiting]
                 self._waiting.clear()
-                group = [(write, (None, Unavailable(f"{self._path}: {error}"))) for write in lost]
+                group = [(write, (None, self._unavailable(error))) for write in lost]
             for write, outcome in group:
                 write.settle(outcome)
 

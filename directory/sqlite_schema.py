@@ -6,6 +6,7 @@ Other tables may live in the same file (the queue's do); PRAGMA user_version is 
 # ruff: noqa: S608 - composes SQL of constants, plain names and placeholders
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
@@ -84,15 +85,43 @@ _SCALAR_STATISTICS = "1000000 100000 10 1 1"
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """A connection to the file, which gets the tables that it lacks. Raises RuntimeError where a
-    newer version of Muster wrote it."""
+    """A connection to the file, which gets the tables that it lacks. Raises DamagedFile, and
+    NewerFile where a newer version of Muster wrote it."""
+    path.touch(mode=0o600)
+    with suppress(PermissionError):  # the file of another user, shared on purpose
+        path.chmod(0o600)  # what SQLite writes beside it (-wal, -shm) gets the same mode
+    try:
+        return _opened(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise DamagedFile(
+            f"{path} is damaged ({error.sqlite_errorname}): SQLite cannot read it. Restore a backup"
+            f" of it, or rescue what is left with 'sqlite3 {path} .recover'; on a laptop, delete"
+            " the folder to begin anew."
+        ) from error
+
+
+class UnusableFile(RuntimeError):
+    """The file cannot be used as it is; the text says what to do."""
+
+
+class DamagedFile(UnusableFile):
+    """SQLite cannot read it."""
+
+
+class NewerFile(UnusableFile):
+    """A newer version of Muster wrote it."""
+
+
+def _opened(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
-            raise RuntimeError(
+            raise NewerFile(
                 f"{path} was written by a newer version of Muster (schema {version}; this one"
                 f" knows {SCHEMA_VERSION}). Run that version, or restore a backup."
             )

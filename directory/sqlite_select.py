@@ -13,7 +13,7 @@ import orjson
 from directory.condition import Condition
 from directory.query import DOCUMENT, MISSING, SqliteCompiler
 from directory.sqlite_json import load, original_text
-from directory.store import Page, Query, Stored
+from directory.store import BadContinuation, Damaged, Page, Query, Stored, Unreadable
 
 type Row = tuple[Any, ...]
 type _Key = tuple[str, bool]
@@ -30,7 +30,7 @@ class Select:
 
 def select_page(query: Query, tenant_id: str | None, now: float) -> Select:
     """The statement that reads one page and one row more; over all tenants without `tenant_id`.
-    Raises ValueError for a bad continuation, a negative limit or offset, and a condition that
+    Raises BadContinuation, and ValueError for a negative limit or offset, and a condition that
     makes no sense."""
     if query.limit < 0 or query.offset < 0:
         raise ValueError("limit and offset cannot be negative.")
@@ -90,16 +90,30 @@ def _bind(compiler: SqliteCompiler, value: Any) -> str:
     return MISSING if value is None else compiler.bind(value)
 
 
+def whole(id: str, etag: str, body: str) -> Stored:
+    """A document as a row holds it; Damaged where that is no JSON object of this id."""
+    try:
+        document = load(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and document.get("id") == original_text(id):
+        return Stored(document, etag)
+    error = Unreadable(original_text(id), "document", "it is no JSON object that has its id")
+    return Damaged(document, etag, error)
+
+
 def _stored(fields: Sequence[str] | None, tenant_id: str | None, row: Row) -> Stored:
     tenant, id, etag, body = row[:4]
     if fields is None:
-        return Stored(load(body), etag)
+        return whole(id, etag, body)
     document = {"id": original_text(id)}
     if tenant_id is None:
         document["tenantId"] = original_text(tenant)
     if fields:
-        whole = load(body)
-        document |= {field: whole[field] for field in fields if field in whole}
+        stored = whole(id, etag, body)
+        if isinstance(stored, Damaged):
+            return Damaged(document, etag, stored.error)
+        document |= {name: stored.document[name] for name in fields if name in stored.document}
     return Stored(document, etag)
 
 
@@ -116,16 +130,15 @@ def _original(value: str | float | bytes) -> str | float | None:
 
 
 def _resume(query: Query, tenant_id: str | None, keys: int) -> list[Any]:
-    """The values in the query's continuation. Raises ValueError."""
-    refused = ValueError("The continuation is not one of this query's.")
+    """The values in the query's continuation. Raises BadContinuation."""
     try:
         token: list[Any] = orjson.loads(base64.urlsafe_b64decode(query.continuation or ""))
         order, *values = token
     except (ValueError, TypeError):
-        raise refused from None
+        raise BadContinuation from None
     same_order = order == _order(query, tenant_id) and len(values) == keys
     if not same_order or not all(_is_key(value) for value in values):
-        raise refused
+        raise BadContinuation
     return values
 
 

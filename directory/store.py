@@ -30,6 +30,32 @@ class Stored:
     etag: str
 
 
+class Damaged(Stored):
+    """A document that is there and cannot be read: whoever asks what it says gets Unreadable."""
+
+    __slots__ = ("error", "raw")
+
+    def __init__(self, raw: Any, etag: str, error: "Unreadable") -> None:
+        object.__setattr__(self, "raw", raw)
+        object.__setattr__(self, "etag", etag)
+        object.__setattr__(self, "error", error)
+
+    raw: Any
+    """What is stored, whatever it is."""
+    error: "Unreadable"
+
+    @property
+    def document(self) -> Document:
+        """Raises Unreadable."""
+        raise self.error
+
+
+def member(stored: Stored, name: str) -> Any:
+    """A member of a document, even of one that cannot be read; None where there is none."""
+    document = stored.raw if isinstance(stored, Damaged) else stored.document
+    return document.get(name) if isinstance(document, dict) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Create:
     """Insert; Conflict where the id exists."""
@@ -120,6 +146,7 @@ class Query:
     Ordered by `order` and then by `id`. `fields` projects to these top-level keys (None: the
     whole document; `id` always comes along). Index paging uses `offset`; `continuation`, taken
     from the page before, resumes after it at a cost that does not grow with the page number.
+    With `damaged`, what cannot be read comes along (Damaged) instead of being left out.
     """
 
     type: str
@@ -129,6 +156,7 @@ class Query:
     limit: int = 100
     offset: int = 0
     continuation: str | None = None
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +196,16 @@ class TooLarge(StoreError):
     """A document or a batch is over the limits of Cosmos DB."""
 
 
+class Unreadable(StoreError):
+    """A stored document is not what its type must be. `cause` names the places that are wrong,
+    never what is there, which may be a person's data."""
+
+    def __init__(self, document_id: str, type: str, cause: str) -> None:
+        super().__init__(f"The stored {type} {document_id} cannot be read ({cause})")
+        self.document_id = document_id
+        self.type = type
+
+
 class Throttled(StoreError):
     """The store asks for patience, after all retries of its own."""
 
@@ -180,6 +218,13 @@ class Unavailable(StoreError):
     """The store did not answer, or answered with a fault of its own, after all retries."""
 
 
+class BadContinuation(StoreError):
+    """A query's continuation was not written for this query."""
+
+    def __init__(self) -> None:
+        super().__init__("The continuation is not one of this query's.")
+
+
 class Store(Protocol):
     """What every store does. All calls stay inside one tenant's partition, but for
     `query_every_tenant`."""
@@ -189,7 +234,8 @@ class Store(Protocol):
         ...
 
     async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
-        """Up to READ_MANY documents by id in one round trip; missing ones are left out."""
+        """Up to READ_MANY documents by id in one round trip; missing ones are left out. One that
+        cannot be read is there all the same (Damaged)."""
         ...
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
@@ -199,7 +245,7 @@ class Store(Protocol):
         ...
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises ValueError for a continuation that is not of this query's store."""
+        """One page. Raises BadContinuation for a continuation that is not this query's."""
         ...
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
@@ -223,9 +269,11 @@ __all__ = [
     "NEWEST_FIRST",
     "READ_MANY",
     "Assign",
+    "BadContinuation",
     "Change",
     "Conflict",
     "Create",
+    "Damaged",
     "Delete",
     "Document",
     "Increment",
@@ -243,7 +291,9 @@ __all__ = [
     "Throttled",
     "TooLarge",
     "Unavailable",
+    "Unreadable",
     "Unset",
     "Update",
     "Upsert",
+    "member",
 ]

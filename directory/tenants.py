@@ -1,12 +1,15 @@
 """The tenant: a customer organisation, its connections, tokens and policy."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
 from directory.documents import REASONS, Model, Reason, StoredModel
+from directory.store import Document
 
+COMPARABLE_FORM = 2
+"""The version of `search` that is written now (`scim.protocol.scalars.fold`)."""
 TENANT_ID = "tenant"
 """Document id of the tenant in its own partition."""
 ENTRA_CONNECTION = "entra"
@@ -107,15 +110,25 @@ class Tenant(StoredModel):
     entra: EntraTrust = EntraTrust()
     provisioning: Literal["disabled", "enabled"] = "disabled"
     policy: Policy = Policy()
+    comparable_form: int = COMPARABLE_FORM
+    """The version of the comparable form that the tenant's users and groups are stored in; 1 where
+    the document does not say."""
     connections: tuple[Connection, ...] = ()
     access_tokens: tuple[Token, ...] = ()
     """Tokens of the application that reads the access API."""
     console_tokens: tuple[Token, ...] = ()
     """Tokens for the console's JSON API."""
+    session_epoch: int = 0
+    """How often all sessions at the console were ended; one counts while it names this number."""
 
     @property
     def document_id(self) -> str:
         return TENANT_ID
+
+    @classmethod
+    def from_document(cls, document: Document) -> Self:
+        """Read back what `to_document` wrote, now or in an earlier version."""
+        return super().from_document({"comparableForm": 1, **document})
 
 
 class LastUse(StoredModel):

@@ -6,12 +6,22 @@ Made here and not by the library that reads them, because every write makes abou
 
 import os
 import time
-from datetime import datetime
+from datetime import UTC, datetime
+
+from ulid import ULID
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32."""
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _SHIFTS = range(120, -1, -10)
+
+
+def made_at(ulid: str) -> datetime | None:
+    """When it was made, aware; None where it is no ULID."""
+    try:
+        return ULID.from_str(ulid.upper()).datetime.astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def new_ulid(at: datetime | None = None) -> str:

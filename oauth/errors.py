@@ -1,9 +1,10 @@
 """What the token endpoint answers where there is no token (RFC 6749 section 5.2).
 
     OAuthError
-      ├─ InvalidRequest · UnsupportedGrantType · UnauthorizedClient    400
-      ├─ InvalidClient                                                  401, with a challenge
-      └─ Busy, TooManyRequests                                          503, 429, with Retry-After
+      ├─ InvalidRequest · UnsupportedGrantType                         400
+      └─ InvalidClient                                                 401, with a challenge
+
+What goes wrong with any request, such as a busy store, is in `web.trouble`.
 
 `description` is written for whoever set the client up.
 """
@@ -18,10 +19,8 @@ class OAuthError(Exception):
     error: ClassVar[str]
 
     def __init__(self, description: str) -> None:
-        # RFC 6749: printable ASCII without quotes and backslashes.
-        allowed = (c if " " <= c <= "~" and c not in '"\\' else "'" for c in description)
-        self.description = "".join(allowed)
-        super().__init__(self.description)
+        super().__init__(description)
+        self.description = described(description)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -41,12 +40,6 @@ class UnsupportedGrantType(OAuthError):
     error = "unsupported_grant_type"
 
 
-class UnauthorizedClient(OAuthError):
-    """The client is known and gets no token here."""
-
-    error = "unauthorized_client"
-
-
 class InvalidClient(OAuthError):
     """The client is not known, or has not proven who it is."""
 
@@ -59,23 +52,6 @@ class InvalidClient(OAuthError):
         return {"WWW-Authenticate": 'Basic realm="muster", charset="UTF-8"'}
 
 
-class Busy(OAuthError):
-    """A dependency asks for patience, or does not answer."""
-
-    status = 503
-    error = "temporarily_unavailable"
-
-    def __init__(self, description: str, seconds: float) -> None:
-        super().__init__(description)
-        self._seconds = seconds
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """When to ask again."""
-        return {"Retry-After": str(max(1, round(self._seconds)))}
-
-
-class TooManyRequests(Busy):
-    """The client or the store has too much to do."""
-
-    status = 429
+def described(text: str) -> str:
+    """A text as RFC 6749 allows it: printable ASCII without quotes and backslashes."""
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)

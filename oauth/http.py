@@ -10,29 +10,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from directory.store import Throttled, Unavailable
-from oauth.errors import (
-    Busy,
-    InvalidClient,
-    InvalidRequest,
-    OAuthError,
-    TooManyRequests,
-    UnauthorizedClient,
-)
+from oauth.errors import InvalidClient, OAuthError, described
 from oauth.request import Credentials, check_grant, credentials, parse_form
-from scim.protocol.errors import ScimError
-from scim.rate import RateLimit
-from scim.surface import REQUEST_SECONDS, Surface, request_id, route
-from telemetry.logs import place
 from telemetry.observation import current
 from trust.authenticator import Authenticator
-from trust.refusal import HomedElsewhere, KeysUnavailable
+from trust.rate import RateLimit
+from trust.refusal import HomedElsewhere
+from web.surface import REQUEST_SECONDS, Surface, at, routed
+from web.trouble import body_too_large, too_many_requests, trouble_of
 
 if TYPE_CHECKING:
     from trust.clients import ProvenClient
@@ -40,6 +28,7 @@ if TYPE_CHECKING:
 BODY_BYTES = 64 * 1024
 SCOPE = "scim"
 """The only thing that a token is for, whatever scope was asked for."""
+
 
 log = logging.getLogger("muster.oauth")
 
@@ -53,27 +42,20 @@ def oauth_application(
     """The ASGI application for `/oauth`; `seconds` is how long a request may take."""
 
     async def token(request: Request) -> Response:
-        route(request.scope, "/oauth/token")
-        try:
-            form = parse_form(request.headers.get("content-type", ""), await _body(request))
-            check_grant(form)
-            shown = credentials(request.headers.get("authorization"), form)
-            proven = await _prove(authenticator, shown, now())
-            current().tenant_id = proven.tenant.tenant_id
-            if wait := rate.take(proven.tenant.tenant_id):
-                raise TooManyRequests("The tenant asks for too many tokens. Ask later.", wait)
-        except OAuthError as error:
-            return _refusal(error)
-        except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-            return _failure(error)
+        form = parse_form(request.headers.get("content-type", ""), await _body(request))
+        check_grant(form)
+        shown = credentials(request.headers.get("authorization"), form)
+        proven = await authenticator.anew_before(
+            (HomedElsewhere, InvalidClient), lambda: _prove(authenticator, shown, now())
+        )
+        current().tenant_id = proven.tenant.tenant_id
+        if wait := rate.take(proven.tenant.tenant_id):
+            raise too_many_requests(wait)
         return _granted(proven, form.get("scope"), now())
 
-    application = Starlette(
-        routes=[Route("/oauth/token", token, methods=["POST"])],
-        exception_handlers={HTTPException: _no_route},
-    )
-    application.router.redirect_slashes = False
-    return Surface("oauth", application, {"/oauth/token": ("POST",)}, _ended, seconds)
+    route = at("/oauth/token", token, ("POST",))
+    application = routed([route], "Muster knows POST /oauth/token.")
+    return Surface("oauth", application, {"/oauth/token": ("POST",)}, refuse, seconds)
 
 
 async def _prove(authenticator: Authenticator, shown: Credentials, now: datetime) -> "ProvenClient":
@@ -88,11 +70,8 @@ async def _prove(authenticator: Authenticator, shown: Credentials, now: datetime
         if shown.assertion:
             return await clients.by_assertion(shown.client_id, shown.assertion)
         return await clients.by_secret(shown.client_id, shown.secret, now)
-    except HomedElsewhere as error:
-        raise UnauthorizedClient(error.detail) from None
-    except KeysUnavailable as error:
-        raise Busy(error.detail, error.retry_after) from None
     except NotProven as error:
+        log.info("refused: %s: %s", shown.client_id if tenant else "no client", error)
         hint = "; 'manage.py client show' lists what it may use"
         raise InvalidClient(f"{error}{hint}") from None
 
@@ -111,44 +90,34 @@ def _granted(proven: "ProvenClient", scope: str | None, now: datetime) -> Respon
 
 
 async def _body(request: Request) -> bytes:
-    """Raises InvalidRequest."""
+    """Raises Trouble for a body that is too large."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES:
-            raise InvalidRequest(f"The body has more than {BODY_BYTES} bytes.")
+            raise body_too_large(BODY_BYTES)
     return bytes(body)
 
 
-def _failure(error: Exception) -> Response:
-    match error:
-        case Throttled(retry_after=seconds):
-            return _refusal(TooManyRequests("The directory is busy. Ask later.", seconds))
-        case Unavailable():
-            return _refusal(Busy("The directory did not answer in time. Ask again.", 5))
-    log.error("request %s failed: %s", request_id(), place(error))
-    body = {
-        "error": "server_error",
-        "error_description": "Muster could not answer because of a fault of its own. If it happens "
-        f"again, tell the operator the request id {request_id()}.",
-    }
-    return _json(500, body)
+def refuse(error: Exception) -> Response:
+    """The OAuth error for whatever was raised (RFC 6749 section 5.2)."""
+    if isinstance(error, OAuthError):
+        body = {"error": error.error, "error_description": error.description}
+        return _json(error.status, body, error.headers)
+    found = trouble_of(error)
+    name = _ERRORS.get(found.status, "invalid_request")
+    body = {"error": name, "error_description": described(found.detail)}
+    # RFC 6749 section 5.2: `unauthorized_client` is a 400.
+    return _json(400 if found.status == 403 else found.status, body, found.headers)
 
 
-def _ended(error: ScimError) -> Response:
-    return _refusal(Busy(error.detail, float(error.headers.get("Retry-After", 5))))
-
-
-def _refusal(error: OAuthError) -> Response:
-    body = {"error": error.error, "error_description": error.description}
-    return _json(error.status, body, error.headers)
-
-
-async def _no_route(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    headers = (error.headers if isinstance(error, HTTPException) else None) or {}
-    body = {"error": "invalid_request", "error_description": "Muster knows POST /oauth/token."}
-    return _json(status, body, dict(headers))
+_ERRORS = {
+    403: "unauthorized_client",
+    429: "temporarily_unavailable",
+    500: "server_error",
+    503: "temporarily_unavailable",
+}
+"""The names of section 4.1.2.1 where 5.2 has none."""
 
 
 def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

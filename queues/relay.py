@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ import orjson
 from ulid import ULID
 
 from directory.condition import All, Compare
+from directory.documents import ulid_of
 from directory.store import Document, Query, Store
 from queues.port import REPLAY, Message, QueueError, QueueSender
 from telemetry.logs import place
@@ -82,6 +83,25 @@ def parse(body: bytes) -> EventMessage:
     if cursor is not None and not isinstance(cursor, dict):
         raise ValueError("The message's cursor is not a JSON object.")
     return EventMessage(tenant_id, event_id, cursor)
+
+
+def pending_events(before: datetime, limit: int, fields: Sequence[str] = ()) -> Query:
+    """Asks for the events of every tenant that are pending and older than that moment (to the
+    second), in the order of their ids, which is that of time and names the event (`ulid_of`).
+    `fields` are wanted beside `tenantId`."""
+    pending = Compare(("state",), "eq", "pending")
+    older = Compare(("at",), "lt", second(before))
+    return Query("Event", All((pending, older)), fields=("tenantId", *fields), limit=limit)
+
+
+def second(moment: datetime) -> str:
+    """What a stored time is compared with as text: whole seconds without the Z.
+
+    Stored times are ISO 8601 in UTC, with a fraction of a second or without. So the first 19
+    characters decide, or else the stored time is of that very second and its longer text is not
+    less.
+    """
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(slots=True)
@@ -155,24 +175,18 @@ class Relay:
         looks at RESEND_EVENTS of them at most, and the next run goes on behind. Stops early where
         the queue does not take them. Raises StoreError."""
         now = self._now()
-        # `at` is ISO 8601 in UTC, with a fraction of a second or without. Against whole seconds
-        # without the Z, text compares as time does: the first 19 characters decide, or else the
-        # event is of that very second and its longer text is not less.
         cutoff = datetime.fromtimestamp(now - older_than_seconds, UTC)
-        pending = Compare(("state",), "eq", "pending")
-        older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
-        fields = ("tenantId", "eventId", "at")
-        query = Query("Event", All((pending, older)), fields=fields, limit=RESEND_EVENTS)
+        query = pending_events(cutoff, RESEND_EVENTS, ("at",))
         # A place that the store refuses is not asked for again: the run after begins anew.
         resume, self._resume = self._resume, None
         page = await self._store.query_every_tenant(replace(query, continuation=resume))
         documents = [stored.document for stored in page.items]
-        # In the order of their ids, which is that of time.
         first = documents if resume is None else await self._oldest(query)
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
-        self._resent = {id: at for id, at in self._resent.items() if now - at < RESEND_SECONDS}
-        messages = [message_for(one["tenantId"], one["eventId"]) for one in documents]
+        # Sent later than now: somebody has set the clock back. A second message does no harm.
+        self._resent = {id: at for id, at in self._resent.items() if 0 <= now - at < RESEND_SECONDS}
+        messages = [message_for(one["tenantId"], ulid_of(one["id"])) for one in documents]
         due = [message for message in messages if message.id not in self._resent]
         sent = 0
         for some in batched(due, BATCH_MESSAGES, strict=False):

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from ulid import ULID
+from datetime import datetime
 
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, event_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Order, Query, Store, Stored
+from directory.ulids import made_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +25,7 @@ class Cause:
         """When it was; an expired event's id still tells."""
         if self.event is not None:
             return self.event.at
-        try:
-            return ULID.from_str(self.event_id.upper()).datetime.astimezone(UTC)
-        except ValueError:
-            return None
+        return made_at(self.event_id)
 
     @property
     def expired(self) -> bool:
@@ -45,7 +41,7 @@ class Cause:
 async def read_causes(store: Store, tenant_id: str, ids: Iterable[str]) -> dict[str, Cause]:
     """ULIDs of events → causes, in one round trip."""
     ulids = list(dict.fromkeys(ids))
-    found = await read_all(store, tenant_id, [event_id(ulid) for ulid in ulids])
+    found = readable(await read_all(store, tenant_id, [event_id(ulid) for ulid in ulids]))
     causes = {ulid: Cause(ulid, None) for ulid in ulids}
     return causes | {cause.event_id: cause for cause in map(_cause, found.values())}
 

@@ -9,21 +9,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import batched
 from typing import Literal
-
-from pydantic import ValidationError
 
 from directory.access import Access, AccessState, access_id
 from directory.condition import Compare
 from directory.documents import Actor, Event, new_resource_id, user_id
 from directory.nesting import groups_named
-from directory.reading import every, pages, read_all
-from directory.store import BATCH_OPERATIONS, Create, Query, Store
+from directory.reading import each_readable, every, pages, read_all
+from directory.store import BATCH_OPERATIONS, Create, Query, Store, Unreadable
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import effective_access, lacking, state_of
 from reconciler.expansion import changed, changed_groups
-from reconciler.recomputation import read_facts, readable
+from reconciler.recomputation import known_access, read_facts
 from reconciler.worker import Reconciler
 from telemetry.traces import traceparent
 
@@ -119,8 +118,8 @@ async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, l
     async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
         users = [stored.document["id"].removeprefix("user:") for stored in page]
         yield len(users), users
-    async for page in pages(store, tenant_id, Query("Access", fields=("userId",), limit=STEP)):
-        users = [stored.document["userId"] for stored in page]
+    async for page in pages(store, tenant_id, Query("Access", fields=(), limit=STEP)):
+        users = [stored.document["id"].removeprefix("access:") for stored in page]
         found = await read_all(store, tenant_id, [user_id(user) for user in users])
         yield 0, [user for user in users if user_id(user) not in found]
 
@@ -196,19 +195,21 @@ async def _differences(
 ) -> list[tuple[Difference, str | None]]:
     """What differs at one look, with the ETag of its record. A document that cannot be read
     concerns those users alone whose access follows from it."""
-    try:
-        return await _look(store, tenant_id, ids)
-    except ValidationError as unreadable:
-        if len(ids) > 1:
-            each = [await _differences(store, tenant_id, [id]) for id in ids]
-            return [one for some in each for one in some]
-        return [(Difference(ids[0], None, None, unreadable=unreadable.title), None)]
+    looks, unreadable = await each_readable(ids, partial(_look, store, tenant_id))
+    found: dict[str, tuple[Difference, str | None]] = {
+        one.user_id: (one, etag) for look in looks for one, etag in look
+    }
+    found |= {
+        id: (Difference(id, None, None, unreadable=error.type), None)
+        for id, error in unreadable.items()
+    }
+    return [found[id] for id in ids if id in found]
 
 
 async def _look(
     store: Store, tenant_id: str, ids: Sequence[str]
 ) -> list[tuple[Difference, str | None]]:
-    """The records are read first: what is true then is at least as new. Raises ValidationError."""
+    """The records are read first: what is true then is at least as new. Raises Unreadable."""
     records = await read_all(store, tenant_id, [access_id(id) for id in ids])
     found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids)])
     policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
@@ -217,7 +218,7 @@ async def _look(
     differences: list[tuple[Difference, str | None]] = []
     for id in ids:
         record = records.get(access_id(id))
-        access = readable(record)
+        access = known_access(record)
         stored = state_of(access) if access else None
         computed = state_of(effective_access(users[id], facts)) if id in users else None
         unreadable = Access.__name__ if record and not access else None
@@ -256,7 +257,7 @@ async def _waiting(store: Store, tenant_id: str) -> _Waiting:
     waiting = _Waiting()
     query = Query("Event", Compare(("state",), "eq", "pending"))
     async for stored in every(store, tenant_id, query):
-        with suppress(ValidationError):  # nobody can be told to wait for it
+        with suppress(Unreadable):  # nobody can be told to wait for it
             waiting.add(Event.from_document(stored.document))
     return waiting
 

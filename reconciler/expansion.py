@@ -2,15 +2,18 @@
 group of any size is walked in pieces. Loops end because no group is visited twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from directory.condition import Compare
 from directory.documents import MembershipChange, MemberType, Model
-from directory.store import Query, Store
+from directory.store import Query, Store, Unreadable
 
 GROUPS_PER_MESSAGE = 7_000
 """An id takes 29 bytes, and a message holds 255 KB."""
+
+UNREADABLE = 10
+"""Documents that an event names as unreadable."""
 
 
 class Reach(Protocol):
@@ -45,11 +48,19 @@ class Cursor(Model):
     """Users recomputed so far (one who is reached twice counts twice)."""
     total: int = 0
     """Users to recompute, as far as is known."""
+    unreadable: tuple[str, ...] = ()
+    """Stored documents (their ids) that could not be read, and whose users were left as they are;
+    the first UNREADABLE of them."""
 
     @property
     def too_large(self) -> bool:
         """Whether no message holds it: it names thousands of nested groups."""
         return len(self.groups) > GROUPS_PER_MESSAGE
+
+    def without(self, errors: Iterable[Unreadable]) -> "Cursor":
+        """Where some users were left out because of these."""
+        ids = dict.fromkeys((*self.unreadable, *(error.document_id for error in errors)))
+        return self.model_copy(update={"unreadable": tuple(ids)[:UNREADABLE]})
 
     def to_json(self) -> dict[str, Any]:
         """What a message carries; `Cursor.model_validate` reads it back."""

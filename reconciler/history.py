@@ -103,7 +103,7 @@ async def timeline(
     store: Store, tenant_id: str, user: str, continuation: str | None = None, limit: int = 20
 ) -> Timeline:
     """The changes of a user's access that are kept, the newest first. Raises StoreError, and
-    ValueError for a continuation that is not one of these."""
+    BadContinuation for a continuation that is not one of these."""
     query = Query(
         "AccessChange",
         Compare(("userId",), "eq", user),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from directory.access import AccessState
 from directory.condition import All, AnyElement, Compare, Condition
 from directory.documents import EntitlementKey, Model, group_id, user_id
-from directory.reading import every, pages, read_all
+from directory.reading import each_readable, every, pages, read_all
 from directory.store import Document, Query, Store
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import Facts, effective_access, lacking, state_of, visible
@@ -61,6 +61,8 @@ class Counts(Model):
     """Users so far."""
 
     examined: int = 0
+    unreadable: int = 0
+    """Those of whom nothing can be said, because something stored cannot be read."""
     changed: int = 0
     gaining: int = 0
     losing: int = 0
@@ -68,11 +70,12 @@ class Counts(Model):
     """Disabled now, and enabled then."""
     disabled: int = 0
 
-    def and_of(self, effects: Sequence[Effect], examined: int) -> "Counts":
+    def and_of(self, effects: Sequence[Effect], examined: int, unreadable: int = 0) -> "Counts":
         """With one step more."""
         switched = [effect for effect in effects if effect.before.enabled != effect.after.enabled]
         return Counts(
             examined=self.examined + examined,
+            unreadable=self.unreadable + unreadable,
             changed=self.changed + len(effects),
             gaining=self.gaining + sum(bool(effect.gained) for effect in effects),
             losing=self.losing + sum(bool(effect.lost) for effect in effects),
@@ -139,12 +142,12 @@ class Preview:
             users, after = await touched(self.store, reach, at, step)
             effects: list[Effect] = []
             examined = 0
-            if users:
-                documents, facts, then = await self._facts(users)
+            looks, unreadable = await each_readable(users, self._facts)
+            for documents, facts, then in looks:
                 new = _reached_first(documents, reach, at, facts)
-                effects = [e for user in new if (e := _effect(user, facts, then)) is not None]
-                examined = len(new)
-            at, counts = after, counts.and_of(effects, examined)
+                effects += [e for user in new if (e := _effect(user, facts, then)) is not None]
+                examined += len(new)
+            at, counts = after, counts.and_of(effects, examined, len(unreadable))
             rest = None if at.exhausted else PreviewCursor(expansion=at, counts=counts)
             yield EffectPage(tuple(effects), counts, rest)
 
@@ -168,11 +171,12 @@ class Preview:
         center from the user's attribute is not looked for). Ends with the first who does; only
         where nobody does, it walks every group that gives it."""
         async for ids in self._candidates(held):
-            users, _, then = await self._facts(ids)
-            for user in users:
-                grants = effective_access(user, then).grants
-                if any((grant.kind, grant.key) == (held.kind, held.key) for grant in grants):
-                    return False
+            looks, _ = await each_readable(ids, self._facts)
+            for users, _, then in looks:
+                for user in users:
+                    grants = effective_access(user, then).grants
+                    if any((grant.kind, grant.key) == (held.kind, held.key) for grant in grants):
+                        return False
         return True
 
     async def _candidates(self, held: EntitlementKey) -> AsyncIterator[list[str]]:

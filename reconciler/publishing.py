@@ -17,8 +17,10 @@ import orjson
 
 from directory.access import AccessChange, AccessState, Publication, access_change_id
 from directory.condition import Compare
+from directory.reading import readable
 from directory.store import BATCH_OPERATIONS, Delete, NotFound, Operation, Query, Store
 from queues.port import BODY_BYTES, Message, QueueError, QueueSender
+from queues.relay import second
 from reconciler.recomputation import Committed
 
 RESEND_ROWS = 500
@@ -64,6 +66,10 @@ def _told(state: AccessState | None, complete: bool) -> dict[str, Any] | None:
     return told
 
 
+async def leave_to_outbox(_committed: Sequence[Committed]) -> None:
+    """Send nothing now: the timer finds the outbox rows (`Publisher.resend_pending`)."""
+
+
 class Publisher:
     """Sends committed changes of access to the topic. `now` answers an aware UTC time."""
 
@@ -86,14 +92,13 @@ class Publisher:
         most RESEND_ROWS outbox rows: they are removed, so that the next run goes on behind them.
         Returns how many changes. Raises QueueError, StoreError."""
         cutoff = self._now() - timedelta(seconds=older_than_seconds)
-        # Timestamps of one format compare as text does, to the second.
-        older = Compare(("at",), "lt", cutoff.strftime("%Y-%m-%dT%H:%M:%S"))
+        older = Compare(("at",), "lt", second(cutoff))
         sent = 0
         page = await self._store.query_every_tenant(Query("Publication", older, limit=RESEND_ROWS))
         for stored in page.items:
             publication = Publication.from_document(stored.document)
             ids = [access_change_id(id) for id in publication.changes]
-            found = await self._store.read_many(publication.tenant_id, ids)
+            found = readable(await self._store.read_many(publication.tenant_id, ids))
             changes = [AccessChange.from_document(found[id].document) for id in ids if id in found]
             await self._send([publication], changes)
             sent += len(changes)

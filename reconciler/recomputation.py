@@ -10,11 +10,9 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import batched
-
-from pydantic import ValidationError
 
 from directory.access import (
     Access,
@@ -24,7 +22,7 @@ from directory.access import (
     access_id,
     manual_grants_id,
 )
-from directory.condition import Compare, Condition
+from directory.condition import OneOf
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
 from directory.nesting import groups_above
@@ -38,12 +36,13 @@ from directory.store import (
     NotFound,
     Operation,
     PreconditionFailed,
-    Query,
     Replace,
     Store,
     Stored,
     StoreError,
     TooLarge,
+    Unreadable,
+    member,
 )
 from directory.tenants import TENANT_ID, Policy
 from directory.ulids import new_ulid
@@ -56,6 +55,7 @@ from reconciler.access import (
     visible,
 )
 from reconciler.gathering import Causes
+from reconciler.sweeping import remove_edges
 
 PAGE = (BATCH_OPERATIONS - 1) // 2
 """Users whose records are written in one batch, each with its change, and one outbox row."""
@@ -101,29 +101,12 @@ async def read_facts(
     )
 
 
-def readable(record: Stored | None) -> Access | None:
+def known_access(record: Stored | None) -> Access | None:
     """The record; None where there is none, or one that cannot be read."""
     try:
         return Access.from_document(record.document) if record else None
-    except ValidationError:
+    except Unreadable:
         return None
-
-
-async def remove_edges(store: Store, tenant_id: str, where: Condition, at_most: int) -> int:
-    """Delete edges that satisfy a condition, batch by batch, and say how many; fewer than
-    `at_most` means that none is left."""
-    removed = 0
-    while removed < at_most:
-        limit = min(BATCH_OPERATIONS, at_most - removed)
-        page = await store.query(tenant_id, Query("Membership", where, fields=(), limit=limit))
-        if not page.items:
-            break
-        try:
-            await store.batch(tenant_id, [Delete(edge.document["id"]) for edge in page.items])
-        except NotFound:
-            continue  # somebody else removed one of them
-        removed += len(page.items)
-    return removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +115,15 @@ class Committed:
 
     publication: Publication
     changes: tuple[AccessChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What became of some users: what there is to publish, and what could not be read of those
+    whose records stay as they are."""
+
+    committed: list[Committed] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
 
 class AccessRecords:
@@ -145,54 +137,57 @@ class AccessRecords:
 
     async def recompute(
         self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str
-    ) -> list[Committed]:
-        """Bring the records of these users (SCIM ids) up to what is true now; returns what there
-        is to publish.
+    ) -> Recomputed:
+        """Bring the records of these users (SCIM ids) up to what is true now.
 
         A user who does not exist loses the record, the grants by hand and every edge. Each page of
-        users is one batch, done again where somebody else wrote one of its records meanwhile.
+        users is one batch, done again where somebody else wrote one of its records meanwhile. What
+        cannot be read stops those users alone whose access follows from it.
         Raises what the store raises, a lost race among it when there is no end to them; to call
         again is safe, and what was committed before is found by its outbox row.
         """
         return await self.recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
 
-    async def recompute_each(self, tenant_id: str, causes: Causes) -> list[Committed]:
+    async def recompute_each(self, tenant_id: str, causes: Causes) -> Recomputed:
         """The same for users each with the event that is the cause."""
-        committed: list[Committed] = []
+        done = Recomputed()
         for page in batched(causes, PAGE, strict=False):
-            await self._settle(tenant_id, page, causes, committed)
-        return committed
+            await self._settle(tenant_id, page, causes, done)
+        return done
 
     async def _settle(
         self,
         tenant_id: str,
         users: tuple[str, ...],
         causes: Causes,
-        committed: list[Committed],
+        done: Recomputed,
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
         failure: StoreError
         for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
-            reading = await self._read(tenant_id, users)
-            page = _Page(reading, causes, self._now(), self._retention)
             try:
+                reading = await self._read(tenant_id, users)
+                page = _Page(reading, causes, self._now(), self._retention)
                 if page.operations:
                     await self._store.batch(tenant_id, page.operations)
             except (PreconditionFailed, Conflict, NotFound) as lost:
                 failure = lost
                 await asyncio.sleep(random.uniform(0, BACKOFF * 2 ** min(attempt, 6)))  # noqa: S311
-            except TooLarge as too_large:
-                failure = too_large
+            except (TooLarge, Unreadable) as hopeless:
+                failure = hopeless
                 break
             else:
-                committed += page.committed
-                await self._clear(reading, causes, committed)
+                done.committed.extend(page.committed)
+                await self._clear(reading, causes, done)
                 return
+        if len(users) == 1 and isinstance(failure, Unreadable):
+            done.unreadable.append(failure)
+            return
         if len(users) == 1:
             raise failure
         middle = len(users) // 2
-        await self._settle(tenant_id, users[:middle], causes, committed)
-        await self._settle(tenant_id, users[middle:], causes, committed)
+        await self._settle(tenant_id, users[:middle], causes, done)
+        await self._settle(tenant_id, users[middle:], causes, done)
 
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
@@ -202,7 +197,7 @@ class AccessRecords:
         facts = await read_facts(self._store, tenant_id, list(users.values()), policy)
         return _Reading(tenant_id, ids, records, users, facts)
 
-    async def _clear(self, reading: "_Reading", causes: Causes, committed: list[Committed]) -> None:
+    async def _clear(self, reading: "_Reading", causes: Causes, done: Recomputed) -> None:
         """What must follow the batch: nobody's edges and grants, and the record of a user who was
         deleted while it was created (a deletion that found no record had no ETag to fail it
         with)."""
@@ -210,15 +205,14 @@ class AccessRecords:
         gone = [id for id in reading.ids if id not in reading.users]
         if gone:
             await self._remove_grants(tenant_id, gone)
-        for id in gone:
-            where = Compare(("memberId",), "eq", id)
-            await remove_edges(self._store, tenant_id, where, at_most=sys.maxsize)
+            where = OneOf(("memberId",), tuple(gone))
+            await remove_edges(self._store, tenant_id, where, sys.maxsize, self._now)
         created = [id for id in reading.users if access_id(id) not in reading.records]
         if created:
             found = await self._store.read_many(tenant_id, [user_id(id) for id in created])
             again = tuple(id for id in created if user_id(id) not in found)
             if again:
-                await self._settle(tenant_id, again, causes, committed)
+                await self._settle(tenant_id, again, causes, done)
 
     async def _remove_grants(self, tenant_id: str, users: Sequence[str]) -> None:
         while given := await self._store.read_many(tenant_id, [*map(manual_grants_id, users)]):
@@ -272,11 +266,10 @@ class _Page:
     ) -> Iterator[AccessChange]:
         """Add what keeps the record of a user; yields the change, where there is one. A record
         that cannot be read is written anew."""
-        old = readable(record)
+        old = known_access(record)
         before = state_of(old) if old else None
         after = state_of(effective_access(user, self._reading.facts)) if user is not None else None
-        last = record.document.get("version") if record else None
-        version = last + 1 if isinstance(last, int) else 1
+        version = _version(record) + 1
         changed = before != after
         if after is None and record is not None:
             self.operations.append(Delete(access_id(id), record.etag))
@@ -302,3 +295,9 @@ class _Page:
                 after=after,
                 ttl=self._retention,
             )
+
+
+def _version(record: Stored | None) -> int:
+    """Of a record, even of one that cannot be read; 0 where there is none."""
+    version = member(record, "version") if record else None
+    return version if isinstance(version, int) else 0

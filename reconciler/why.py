@@ -20,7 +20,7 @@ from directory.documents import (
     membership_id,
     user_id,
 )
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Document, Query, Store, Stored
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import (
@@ -113,7 +113,7 @@ async def why(store: Store, tenant_id: str, user: str, held: EntitlementKey) -> 
     return Why(
         user_id=user,
         held=held,
-        display_name=_display_name(found.get(entry)),
+        display_name=_display_name(readable(found).get(entry)),
         granted=granted,
         due=due,
         chains=chains,
@@ -163,8 +163,9 @@ class _Question:
         }
         groups = {group_id(group) for source in sources for group in source.path}
         found = await read_all(self.store, self.tenant_id, [*sorted(edges), *sorted(groups)])
+        known = readable(found)
         memberships = {
-            edge: Membership.from_document(found[edge].document) for edge in edges if edge in found
+            edge: Membership.from_document(known[edge].document) for edge in edges if edge in known
         }
         ulids = [membership.event_id for membership in memberships.values()]
         ulids += [id for source in sources if (id := self._event_of(source)) is not None]
@@ -264,5 +265,5 @@ class _Question:
 
 
 def _named(group: str, found: dict[str, Stored]) -> NamedGroup:
-    stored = found.get(group_id(group))
+    stored = readable(found).get(group_id(group))
     return NamedGroup(group, stored.document["resource"].get("displayName") if stored else None)

@@ -7,6 +7,7 @@ and a crash at any point means that a redelivery does the same again.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 from typing import Any
@@ -34,12 +35,15 @@ from directory.store import (
     StoreError,
     Throttled,
     Unavailable,
+    Unreadable,
     Unset,
     Update,
+    member,
 )
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
-from reconciler.recomputation import PAGE, AccessRecords, Committed, remove_edges
+from reconciler.recomputation import PAGE, AccessRecords, Committed
+from reconciler.sweeping import remove_edges
 from telemetry.observation import current
 from telemetry.traces import span
 
@@ -56,6 +60,15 @@ type Submit = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Sends tenant id, event id and cursor as the next message, behind what is queued already."""
 type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 """Tells the application of changes of access; what it cannot send, the timer sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What came of one message's share of an event. `completed`: the event is done now, and was
+    not before. `rest` is the cursor from which the work goes on; None: nothing is left."""
+
+    completed: bool = False
+    rest: dict[str, Any] | None = None
 
 
 class Reconciler:
@@ -94,36 +107,47 @@ class Reconciler:
         *,
         last_attempt: bool = False,
     ) -> None:
-        """Do the work of an event (its ULID), or the next piece of it from `cursor` on.
+        """Do what one message of an event asks for, and send the next message where the event
+        takes more. Raises what `work` raises, and QueueError: the message must be delivered
+        again."""
+        share = await self.work(tenant_id, event, cursor, last_attempt=last_attempt)
+        if share.rest is not None:
+            await self._submit(tenant_id, event, share.rest)
 
-        An event that is done or gone costs one read. Whatever this raises, the message must be
-        delivered again. On the last attempt the event is marked `failed` with a reason first,
-        unless the store asked for patience: that is no fault of the event, which stays pending
-        and is sent again by the relay.
+    async def work(
+        self,
+        tenant_id: str,
+        event: str,
+        cursor: dict[str, Any] | None = None,
+        *,
+        last_attempt: bool = False,
+    ) -> Share:
+        """Do the work of an event (its ULID), or the next share of it from `cursor` on.
+
+        An event that is done or gone costs one read. Whatever this raises, the work must be done
+        again. On the last attempt the event is marked `failed` with a reason first, unless the
+        store asked for patience: that is no fault of the event, which stays pending.
         """
         try:
-            rest = await self._work(tenant_id, event, cursor)
+            share = await self._work(tenant_id, event, cursor)
         except (Throttled, Unavailable):
             raise
         except Exception as error:
             if last_attempt:
                 await self._fail(tenant_id, event, error)
             raise
-        current().outcome = "done" if rest is None else "goes on"
-        if rest is not None:
-            await self._submit(tenant_id, event, rest.to_json())
+        current().outcome = "done" if share.rest is None else "goes on"
+        return share
 
-    async def _work(
-        self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None
-    ) -> Cursor | None:
-        """One message's share; where to go on, or None when the event is done."""
+    async def _work(self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None) -> Share:
         stored = await self._open(tenant_id, ulid)
         if stored is None:
-            return None
+            return Share()
         event = Event.from_document(stored.document)
         current().request_id = event.request_id
         with span("reconcile", "consumer", parent=event.traceparent, event=event.event_id):
-            return await self._apply(event, cursor)
+            rest = await self._apply(event, cursor)
+        return Share(completed=rest is None, rest=None if rest is None else rest.to_json())
 
     async def _apply(self, event: Event, cursor: dict[str, Any] | None) -> Cursor | None:
         if cursor is None:
@@ -139,7 +163,7 @@ class Reconciler:
             swept = await self._sweep(event)
             if swept < EDGES_PER_MESSAGE:
                 await self._remove_mapping(event)
-                await self._complete(event)
+                await self._end(event, rest.unreadable)
                 return None
             rest = rest.model_copy(update={"swept": rest.swept + swept})
         rest = await self._measured(event, rest, 0 if cursor is None else len(start.groups))
@@ -147,12 +171,13 @@ class Reconciler:
         return rest
 
     async def _open(self, tenant_id: str, ulid: str) -> Stored | None:
-        """The event, unless there is nothing left to do for it."""
+        """The event, unless there is nothing left to do for it; one that cannot be read is not
+        done until it is marked failed."""
         try:
             stored = await self._store.read(tenant_id, event_id(ulid))
         except NotFound:
             return None
-        return None if stored.document.get("state") == "done" else stored
+        return None if member(stored, "state") == "done" else stored
 
     async def _finish_memberships(self, event: Event) -> None:
         """Bring the edges up to what was accepted: this event's, and those of an event that the
@@ -160,19 +185,25 @@ class Reconciler:
         if event.resource_type != "Group":
             return
         if event.membership and event.membership.applied < len(changed(event)):
-            await membership_change.finish(self._store, event.tenant_id, event.event_id)
+            await self._finish(event, event.event_id)
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
-        except NotFound:
+            intent = group.document.get("intent")
+        except (NotFound, Unreadable):  # of a group that cannot be read, only its members count
             return
-        intent = group.document.get("intent")
         if intent is not None and intent != event.event_id:
-            await membership_change.finish(self._store, event.tenant_id, intent)
+            await self._finish(event, intent)
+
+    async def _finish(self, event: Event, unfinished: str) -> None:
+        await membership_change.finish(self._store, event.tenant_id, unfinished, self._now)
 
     async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
-        committed = await self._records.recompute_each(tenant_id, causes)
-        if committed:
-            await self._publish(committed)
+        """Raises Unreadable, when everybody else is done."""
+        done = await self._records.recompute_each(tenant_id, causes)
+        if done.committed:
+            await self._publish(done.committed)
+        if done.unreadable:
+            raise done.unreadable[0]
 
     async def _recompute_pages(self, event: Event, cursor: Cursor) -> Cursor:
         committed: list[Committed] = []
@@ -181,9 +212,14 @@ class Reconciler:
                 break
             users, cursor = await touched(self._store, event, cursor, PAGE)
             if cursor.exhausted and len(users) <= FEW:
-                await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+                try:
+                    await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+                except Unreadable as error:
+                    cursor = cursor.without((error,))
                 break
-            committed += await self._records.recompute(event.tenant_id, users, event.event_id)
+            done = await self._records.recompute(event.tenant_id, users, event.event_id)
+            committed += done.committed
+            cursor = cursor.without(done.unreadable)
         if committed:
             await self._publish(committed)
         return cursor
@@ -193,7 +229,7 @@ class Reconciler:
         removed = 0
         for where in await self._dangling(event):
             at_most = EDGES_PER_MESSAGE - removed
-            removed += await remove_edges(self._store, event.tenant_id, where, at_most)
+            removed += await remove_edges(self._store, event.tenant_id, where, at_most, self._now)
         return removed
 
     async def _dangling(self, event: Event) -> list[Condition]:
@@ -245,9 +281,19 @@ class Reconciler:
 
     async def _report(self, event: Event, cursor: Cursor) -> None:
         """Show on the event how far it is."""
-        progress = Assign(("progress",), {"done": cursor.done, "total": cursor.total})
+        at = _timestamp(self._now())
+        progress = Assign(("progress",), {"done": cursor.done, "total": cursor.total, "at": at})
         with suppress(NotFound):
             await self._store.batch(event.tenant_id, [Update(event.document_id, (progress,))])
+
+    async def _end(self, event: Event, unreadable: Sequence[str]) -> None:
+        """Everybody is done who can be: where something could not be read, the event failed, so
+        that it is listed and can be replayed once that is mended."""
+        if not unreadable:
+            await self._complete(event)
+            return
+        reason = f"Done, but for whoever depends on what cannot be read: {', '.join(unreadable)}"
+        await self._mark_failed(event.tenant_id, event.event_id, reason)
 
     async def _complete(self, event: Event) -> None:
         """Mark the event done, and with it the version of the mapping that it brought."""
@@ -283,6 +329,9 @@ class Reconciler:
     async def _fail(self, tenant_id: str, ulid: str, error: Exception) -> None:
         """Mark the event failed, unless another delivery of it got done."""
         reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+        await self._mark_failed(tenant_id, ulid, reason)
+
+    async def _mark_failed(self, tenant_id: str, ulid: str, reason: str) -> None:
         changes = (Assign(("state",), "failed"), Assign(("reason",), reason))
         while (stored := await self._open(tenant_id, ulid)) is not None:
             try:

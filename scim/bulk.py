@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from scim.bulk_message import BulkOperation, BulkRequest, resolved, split
 from scim.bulk_plan import Step, plan
-from scim.exchange import Answer, Request
+from scim.exchange import Answer, Request, renewed
 from scim.failure import failed
 from scim.groups import Groups
 from scim.protocol import entra
@@ -106,10 +106,10 @@ class _Job:
         claims: set[object] = {operation.creates}
         resources = self._resources.get(operation.endpoint or "")
         try:
-            body, _ = members_of(entra.resource(operation.data))
             if resources:
+                body, _ = members_of(entra.resource(resources.type, operation.data))
                 values = unique_values(resources.type, normalise(resources.type, body).resource)
-                claims |= {(operation.endpoint, *value) for value in values.items()}
+                claims |= {(operation.endpoint, *value) for value in values}
         except ScimError:
             pass  # it will be refused, and brings nothing
         return frozenset(claims)
@@ -122,7 +122,7 @@ class _Job:
         elif self._acceptable_errors <= 0:
             return
         try:
-            answer = await (self._complete(step) if step.completes else self._perform(step))
+            answer = await self._attempt(step)
         except Exception as error:  # noqa: BLE001 - one operation's failure is its own
             answer = failed(error, self._request_id(operation))
             if step.completes and answer.body:
@@ -131,6 +131,18 @@ class _Job:
                     f"added. {answer.body['detail']}"
                 )
         self._record(operation, answer)
+
+    async def _attempt(self, step: Step) -> Answer:
+        """Raises ScimError, StoreError."""
+        work = self._complete if step.completes else self._perform
+        try:
+            return await work(step)
+        except ScimError as refusal:
+            again = await renewed(self._request, refusal)
+            if again is None:
+                raise
+            self._request = again
+            return await work(step)
 
     async def _perform(self, step: Step) -> Answer:
         """The operation as a request of its own. Raises ScimError, StoreError."""

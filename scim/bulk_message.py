@@ -16,6 +16,9 @@ from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 MAXIMUM_OPERATIONS = 1_000
+MAXIMUM_REFERENCES = 10_000
+"""References by bulkId, counted once for each operation: every one in a circle is a write of its
+own, when what it leads to is there."""
 
 type Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 
@@ -58,7 +61,7 @@ class BulkRequest:
     @classmethod
     def parse(cls, body: object, base_url: str, endpoints: Collection[str]) -> "BulkRequest":
         """From JSON. Raises InvalidSyntax, InvalidValue for `failOnErrors`, PayloadTooLarge beyond
-        MAXIMUM_OPERATIONS."""
+        MAXIMUM_OPERATIONS and MAXIMUM_REFERENCES."""
         if not isinstance(body, dict):
             raise InvalidSyntax("The body of a bulk request must be a JSON object.")
         message = _members(body)
@@ -75,6 +78,7 @@ class BulkRequest:
             _operation(item, position, base_url, endpoints) for position, item in enumerate(items)
         )
         _check_unique(operations)
+        _check_references(operations)
         return cls(operations, _fail_on_errors(message.get("failonerrors")))
 
 
@@ -93,7 +97,7 @@ def _check_schemas(schemas: object) -> None:
 
 
 def _fail_on_errors(value: object) -> int | None:
-    if value is None:
+    if value is None or (value == 0 and not isinstance(value, bool)):
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidValue(
@@ -116,6 +120,16 @@ def _check_unique(operations: Collection[BulkOperation]) -> None:
                 "was done."
             )
         creators[bulk_id] = operation.position
+
+
+def _check_references(operations: Collection[BulkOperation]) -> None:
+    references = sum(len(operation.references) for operation in operations)
+    if references > MAXIMUM_REFERENCES:
+        raise PayloadTooLarge(
+            f"The operations refer {references:,} times to what other operations create; at most "
+            f"{MAXIMUM_REFERENCES:,} references by bulkId fit one bulk request. Nothing was done; "
+            "create the resources first, and refer to them by their ids in further requests."
+        )
 
 
 def _operation(

@@ -1,11 +1,11 @@
 """A SCIM request as the use cases see it, and their answer: no HTTP library in sight."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from directory.tenants import Tenant
-from scim.protocol.errors import Forbidden
+from scim.protocol.errors import Forbidden, ScimError
 from trust.caller import Caller
 
 BASES = ("/scim/v2", "/scim")
@@ -31,6 +31,8 @@ class Request:
     if_match: str | None = None
     if_none_match: str | None = None
     body: Any = None
+    renew: Callable[[], Awaitable[Caller | None]] | None = None
+    """The caller with the tenant as it is by now; None where that is the same."""
 
     @property
     def tenant(self) -> Tenant:
@@ -55,6 +57,28 @@ class Answer:
     status: int
     body: dict[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def renewed(request: Request, refusal: ScimError) -> Request | None:
+    """The request to serve once more before it is refused (400, 403), because the tenant is not
+    any more what it was remembered to be: somebody enabled provisioning or changed the policy. A
+    request that is refused has written nothing."""
+    if refusal.status not in (400, 403) or request.renew is None:
+        return None
+    caller = await request.renew()
+    return replace(request, caller=caller) if caller else None
+
+
+async def served(request: Request, use_case: Callable[[Request], Awaitable[Answer]]) -> Answer:
+    """What a use case answers; it is refused nothing because of what is remembered of the tenant.
+    Raises what the use case raises."""
+    try:
+        return await use_case(request)
+    except ScimError as refusal:
+        again = await renewed(request, refusal)
+        if again is None:
+            raise
+        return await use_case(again)
 
 
 def too_deep(body: Any) -> bool:

@@ -18,9 +18,10 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
-from directory.reading import every, read_all
+from directory.reading import every, read_all, readable
 from directory.store import (
     Assign,
+    Conflict,
     Create,
     Delete,
     Document,
@@ -39,27 +40,32 @@ from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
-from scim.protocol.representation import Projection
+from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, differences, normalise, replacement
-from scim.reservations import reserve
-from scim.resources import Resources
+from scim.remembering import give_again, remember
+from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
+MAPPING = "mapping"
+"""Among the attributes of the event of a group that gives again what it gave."""
 BATCH_EDGES = 90
-"""More changed memberships than this do not go in one batch beside the group, its reservations
-and the event (100 operations)."""
+"""More changed memberships than this do not go in one batch beside the group, the event and the
+usual reservations (100 operations); more reservations take the place of memberships."""
+_USUAL_RESERVATIONS = 2
+"""One that comes, one that goes: a group has one of externalId and displayName reserved."""
 
 
 class Groups(Resources):
     """What a client can do with groups."""
 
     scope_of_delete = "group"
+    looked_up = "members"
 
     async def create(self, request: Request) -> Answer:
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
@@ -76,9 +82,15 @@ class Groups(Resources):
             changes = await delta(self.service.store, tenant_id, resource_id, steps)
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
-            stored = await self._write(request, None, document, event, changes)
-            (answer,) = await self.present(request, [stored], projection)
-            return Answer(201, answer, self.headers(request, stored))
+            try:
+                also = await give_again(self.service.store, document, event)
+            except Conflict as conflict:
+                raise await self.in_the_way(tenant_id, conflict) from None
+            if any(isinstance(operation, Create) for operation in also):
+                event = event.model_copy(update={"attributes": (*event.attributes, MAPPING)})
+            stored = await self._write(request, None, document, event, changes, also)
+            (shown,) = await self.present(request, [stored], projection)
+            return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -87,7 +99,7 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(request.body))
+        body, members = members_of(entra.resource(self.type, request.body))
         normal = normalise(self.type, body)
         steps = [ReplaceMembers(tuple(members or ()))]
 
@@ -95,8 +107,8 @@ class Groups(Resources):
             return replacement(self.type, resource, normal)
 
         stored = await self._change(request, resource_id, "replace", change, steps)
-        (answer,) = await self.present(request, [stored], projection)
-        return Answer(200, answer, self.headers(request, stored))
+        (shown,) = await self.present(request, [stored], projection)
+        return self.answer(request, 200, resource_id, shown)
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a group (RFC 7644 section 3.5.2), all operations or none. Answers 204, or the
@@ -110,9 +122,9 @@ class Groups(Resources):
 
         stored = await self._change(request, resource_id, "patch", change, steps)
         if "attributes" not in request.parameters:
-            return Answer(204, None, self.headers(request, stored))
-        (answer,) = await self.present(request, [stored], projection)
-        return Answer(200, answer, self.headers(request, stored))
+            return Answer(204, None, self.headers(request, resource_id, weak(stored.etag)))
+        (shown,) = await self.present(request, [stored], projection)
+        return self.answer(request, 200, resource_id, shown)
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """A group belongs to the connection that provisioned it first (product, section 2)."""
@@ -153,11 +165,18 @@ class Groups(Resources):
 
         return await self.retrying(attempt)
 
+    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
+        """The group's mapping, which is remembered for the case that the group comes back."""
+        owner = stored.document.get("connectionId") or request.caller.connection_id
+        return await remember(self.service.store, stored.document, owner, self.service.now())
+
     async def _settled(self, request: Request, resource_id: str) -> Stored:
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
         while unfinished := stored.document.get("intent"):
-            await membership_change.finish(self.service.store, request.tenant.tenant_id, unfinished)
+            await membership_change.finish(
+                self.service.store, request.tenant.tenant_id, unfinished, self.service.now
+            )
             stored = await self.read(request, resource_id)
         return stored
 
@@ -179,10 +198,7 @@ class Groups(Resources):
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
-        whole = changes.size <= BATCH_EDGES
-        membership = MembershipChange(
-            added=changes.added, removed=changes.removed, applied=changes.size if whole else 0
-        )
+        membership = MembershipChange(added=changes.added, removed=changes.removed)
         return self.event(
             request,
             operation,
@@ -200,56 +216,59 @@ class Groups(Resources):
         document: Document,
         event: Event,
         changes: Delta,
+        also: Sequence[Operation] = (),
     ) -> Stored:
-        """Commit the group, its memberships and the event; answers the group as it is then.
+        """Commit the group, its memberships and the event, and `also` what goes with them;
+        answers the group as it is then.
 
         A change too big for one batch commits the event with the list of members first, and the
         group names it as its `intent`; then it is carried out before the answer. Should the
         process die on the way, or the store fail, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
-        old = stored.document["resource"] if stored else {}
-        reservations = reserve(tenant_id, self.type, event.resource_id, old, document["resource"])
-        if changes.size <= BATCH_EDGES:
+        before = stored.document if stored else {}
+        reservations = await self.reservations(before, document)
+        if changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS) <= BATCH_EDGES:
+            event = _applied(event, changes)
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
-            operations = [write, *reservations, *_edges(event, changes)]
+            operations = [write, *reservations, *also, *_edges(event, changes)]
             etags = await self.commit(operations, event)
             return Stored(document, etags[0] or "")
         document = {**document, "intent": event.event_id}
         write = _write_of(stored, document, event, conditional=True)
-        await self.commit([write, *reservations], event)
+        await self.commit([write, *reservations, *also], event)
         try:
-            await membership_change.finish(self.service.store, tenant_id, event.event_id)
+            await membership_change.finish(
+                self.service.store, tenant_id, event.event_id, self.service.now
+            )
             return await self.read(request, event.resource_id)
         except (Throttled, Unavailable) as error:
             raise unfinished(error) from error
 
-    async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
-        """Groups, with their members unless the request leaves them out."""
-        resources = [self.rendered(request, stored, projection) for stored in items]
-        if resources and projection.wants("members"):
-            for stored, resource in zip(items, resources, strict=True):
-                members = await self._members_of(request, stored.document["resource"]["id"])
-                if members:
-                    resource |= projection.apply({"members": members})
-        return resources
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The members of the groups."""
+        return [await self._members_of(request, one.document["resource"]["id"]) for one in items]
 
-    async def _members_of(self, request: Request, group: str) -> list[dict[str, Any]]:
+    async def _members_of(self, request: Request, group: str) -> LookedUp:
         """The members as RFC 7643 section 4.2 shows them, in order of their ids; a membership
-        whose user or group is gone is none."""
+        whose user or group is gone is none.
+
+        Who is a member is part of the group's version. What the members are called is not, and
+        who is gone is not until the reconciler has taken the membership away.
+        """
         store, tenant_id = self.service.store, request.tenant.tenant_id
         edges = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
-        members = []
+        members, gone = [], []
         page = [edge.document async for edge in every(store, tenant_id, edges)]
         ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
-        found = await read_all(store, tenant_id, ids)
+        found = readable(await read_all(store, tenant_id, ids))
         for edge, document_id in zip(page, ids, strict=True):
             if document_id in found:
                 resource = found[document_id].document["resource"]
                 members.append(_member(request.base_url, edge, resource))
-        return members
+            else:
+                gone.append(document_id)
+        return LookedUp(members, lambda shown: [*(one for one in shown if "display" in one), *gone])
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `members` become the ids of the groups that have such a member."""
@@ -291,15 +310,23 @@ def _write_of(
     if set(event.attributes) != {"members"}:
         return Replace(document, stored.etag)
     changes = [
-        Assign(("modified",), document["modified"]),
-        Assign(("search", "meta", "lastModified"), document["search"]["meta"]["lastModified"]),
-    ]
-    changes += [
         Assign((name,), document[name])
         for name in ("source", "connectionId", "intent")
         if name in document and document[name] != stored.document.get(name)
     ]
-    return Update(document["id"], tuple(changes), stored.etag if conditional else None)
+    return Update(
+        document["id"],
+        (*membership_change.moved(document["modified"]), *changes),
+        stored.etag if conditional else None,
+    )
+
+
+def _applied(event: Event, changes: Delta) -> Event:
+    """The event of a write that carries all of its memberships with it."""
+    if event.membership is None:
+        return event
+    whole = event.membership.model_copy(update={"applied": changes.size})
+    return event.model_copy(update={"membership": whole})
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:

@@ -4,7 +4,7 @@ Every answer has the media type `application/scim+json`, errors included, and no
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,33 +14,46 @@ from starlette.types import Receive, Scope, Send
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
 from scim.counting import RequestCounter
-from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, too_deep
-from scim.failure import failed, too_many_requests
+from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, served, too_deep
+from scim.failure import failed
 from scim.groups import Groups
 from scim.protocol.errors import (
     InvalidSyntax,
     MethodNotAllowed,
     NotImplementedHere,
-    PayloadTooLarge,
     ResourceNotFound,
     ScimError,
+    UnsupportedEncoding,
 )
-from scim.rate import RateLimit
 from scim.search import Root
 from scim.selection import check_lengths, search_parameters
 from scim.service_provider import ServiceProvider
-from scim.surface import REQUEST_SECONDS, Surface, request_id, route
 from scim.users import Users
 from scim.writing import Service
 from telemetry.observation import current
 from trust.authenticator import Authenticator
+from trust.rate import RateLimit
+from web.surface import REQUEST_SECONDS, Surface, request_id, route
+from web.trouble import Trouble, body_too_large, too_many_requests
 
 MEDIA_TYPE = "application/scim+json"
+_ANYBODY = ""
+"""In place of a tenant, where none is known."""
 
 type Parameters = Mapping[str, str]
 """A path's parameters by name."""
 type UseCase = Callable[[Request, Parameters], Awaitable[Answer]]
-type Routes = Mapping[str, Mapping[str, UseCase]]
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """What anybody may ask, without a token: `answer` gets the base URL and the parameters, and
+    knows no tenant."""
+
+    answer: Callable[[str, Mapping[str, str]], Answer]
+
+
+type Routes = Mapping[str, Mapping[str, UseCase | Public]]
 """What answers which method, by path."""
 
 
@@ -59,7 +72,7 @@ def scim_application(
     """
     routes = _routes(service)
     application = _Application(routes, authenticator, rate, counter, public_url)
-    return Surface("scim", application, routes, lambda error: _response(_error(error)), seconds)
+    return Surface("scim", application, routes, refuse, seconds)
 
 
 class _Application:
@@ -96,11 +109,14 @@ class _Application:
                 self._counter.saw(tenant_id, response.status)
         await response(scope, receive, send)
 
-    async def _serve(self, http: HttpRequest, path: str, use_case: UseCase) -> Response:
-        """Run a use case; whatever it raises becomes a SCIM error."""
+    async def _serve(self, http: HttpRequest, path: str, use_case: UseCase | Public) -> Response:
+        """Run a use case; whatever it raises becomes a SCIM error, which counts as an answer."""
         route(http.scope, path)
         try:
-            caller = await self._authenticator.caller(http.headers.get("authorization"), "scim")
+            if isinstance(use_case, Public):
+                return _response(self._public(http, use_case))
+            header = http.headers.get("authorization")
+            caller = await self._authenticator.caller(header, "scim")
             current().tenant_id = caller.tenant.tenant_id
             if seconds := self._rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
@@ -112,10 +128,17 @@ class _Application:
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
                 body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
+                renew=lambda: self._authenticator.renewed(caller, header, "scim"),
             )
-            return _response(await use_case(request, http.path_params))
+            return _response(await served(request, lambda one: use_case(one, http.path_params)))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-            return _response(failed(error, request_id()))
+            return refuse(error)
+
+    def _public(self, http: HttpRequest, endpoint: Public) -> Answer:
+        """Raises Trouble where strangers ask too often: all of them have one share together."""
+        if seconds := self._rate.take(_ANYBODY):
+            raise too_many_requests(seconds)
+        return endpoint.answer(self._base_url(http), _parameters(http))
 
     def _base_url(self, http: HttpRequest) -> str:
         host = self._public_url
@@ -124,14 +147,14 @@ class _Application:
         return host + str(http.scope["muster.base"])
 
 
-def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
+def _routes(service: Service) -> dict[str, dict[str, UseCase | Public]]:
     users = Users(service, service.resource_types["User"])
     groups = Groups(service, service.resource_types["Group"])
     root = Root([users, groups])
     bulk = Bulk({"/Users": users, "/Groups": groups})
     provider = ServiceProvider(service.resource_types)
-    routes: dict[str, dict[str, UseCase]] = {
-        "/ServiceProviderConfig": {"GET": provider.configuration},
+    routes: dict[str, dict[str, UseCase | Public]] = {
+        "/ServiceProviderConfig": {"GET": Public(provider.configuration)},
         "/ResourceTypes": {"GET": provider.all_resource_types},
         "/ResourceTypes/{name}": {"GET": provider.one_resource_type},
         "/Schemas": {"GET": provider.all_schemas},
@@ -144,7 +167,9 @@ def _routes(service: Service) -> dict[str, dict[str, UseCase]]:
     return _resource_routes("/Users", users) | _resource_routes("/Groups", groups) | routes
 
 
-def _resource_routes(path: str, resources: Users | Groups) -> dict[str, dict[str, UseCase]]:
+def _resource_routes(
+    path: str, resources: Users | Groups
+) -> dict[str, dict[str, UseCase | Public]]:
     return {
         path: {
             "GET": lambda request, _: resources.search(request),
@@ -187,7 +212,14 @@ def _parameters(http: HttpRequest) -> dict[str, str]:
 
 
 async def _body(http: HttpRequest) -> Any:
-    """The body as JSON. Raises PayloadTooLarge, InvalidSyntax."""
+    """The body as JSON; a byte order mark before it is skipped (RFC 8259 section 8.1). Raises
+    Trouble, UnsupportedEncoding, InvalidSyntax."""
+    encoding = http.headers.get("content-encoding", "").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedEncoding(
+            f"The body's Content-Encoding is {encoding[:40]!r}. Send the JSON as it is, without "
+            "compression and without that header."
+        )
     length = http.headers.get("content-length", "")
     if length.isdigit() and int(length) > BODY_BYTES:
         raise _too_large()
@@ -196,13 +228,14 @@ async def _body(http: HttpRequest) -> Any:
         body += chunk
         if len(body) > BODY_BYTES:
             raise _too_large()
-    if not body.strip():
+    text = bytes(body).removeprefix(b"\xef\xbb\xbf")
+    if not text.strip():
         raise InvalidSyntax(
             "The request has no body. Send a JSON object with a Content-Length header; a body in "
             "chunks without a length does not arrive."
         )
     try:
-        content = orjson.loads(bytes(body))
+        content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidSyntax(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column "
@@ -216,16 +249,17 @@ async def _body(http: HttpRequest) -> Any:
     return content
 
 
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"The body is larger than {BODY_BYTES // 1024 // 1024} MB ({BODY_BYTES} bytes, the "
-        "maxPayloadSize of /Bulk, too). Split the request; members can be added to a group in "
-        "several PATCH requests."
+def _too_large() -> Trouble:
+    return body_too_large(
+        BODY_BYTES,
+        "That is the maxPayloadSize of /Bulk, too. Split the request; members can be added to a "
+        "group in several PATCH requests.",
     )
 
 
-def _error(error: ScimError) -> Answer:
-    return Answer(error.status, error.body(), error.headers)
+def refuse(error: Exception) -> Response:
+    """The SCIM error for whatever was raised."""
+    return _response(failed(error))
 
 
 def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
@@ -240,7 +274,7 @@ def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
             f"This endpoint does not know {http.method[:20]}; it knows {allowed}.",
             headers={"Allow": allowed},
         )
-    return _response(_error(error))
+    return refuse(error)
 
 
 def _response(answer: Answer) -> Response:

@@ -1,13 +1,13 @@
 """What a request about members changes: from steps to the memberships that come and go."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from directory.condition import Compare, matches
 from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
-from scim.protocol.errors import PayloadTooLarge
+from scim.protocol.errors import InvalidValue, PayloadTooLarge
 from scim.protocol.members import (
     AddMembers,
     MemberStep,
@@ -42,7 +42,7 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
 
     Reads the memberships and members that the steps name, in one round trip; all memberships of
     the group only where a step speaks of all of them. Raises PayloadTooLarge, before anything is
-    read where the steps name too many.
+    read where the steps name too many, and InvalidValue for a replacement by nobody known.
     """
     named = list(dict.fromkeys(_named(steps)))
     _check_size(len(named), "names", "members")
@@ -52,6 +52,7 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
     if any(isinstance(step, ReplaceMembers | RemoveMembersWhere) for step in steps):
         current = await _all_members(store, tenant_id, group)
     types = {**types, **current}
+    _check_replacements(steps, types)
     wanted = _play(steps, dict.fromkeys(current), types)
     changes = Delta(
         added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
@@ -60,6 +61,18 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
     )
     _check_size(changes.size, "changes", "memberships")
     return changes
+
+
+def _check_replacements(steps: Sequence[MemberStep], types: Mapping[str, MemberType]) -> None:
+    """Raises InvalidValue where all members would go because none of the new ones is known: that
+    was meant for other ids."""
+    for step in steps:
+        if isinstance(step, ReplaceMembers) and step.ids and types.keys().isdisjoint(step.ids):
+            raise InvalidValue(
+                f"members: no user or group has any of the {len(step.ids)} ids, such as "
+                f"{step.ids[0][:100]}, so nothing was replaced. Name members by the `id` that they "
+                "have here; to take everybody out, send an empty array."
+            )
 
 
 def _check_size(size: int, does: str, what: str) -> None:

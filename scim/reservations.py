@@ -1,67 +1,167 @@
-"""Reservations: what makes a userName or an externalId unique in a tenant.
+"""Reservations: what makes a value unique in a tenant, such as a userName or an externalId.
 
 A reservation is a document whose id is derived from the value, written in the same batch as the
 resource: the second writer of a value conflicts, and the owner is found with one read.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 from directory.documents import Key
 from directory.store import Create, Delete, NotFound, Operation, Store
-from scim.protocol.errors import Uniqueness
+from scim.protocol.errors import InvalidValue, Uniqueness
 from scim.protocol.representation import comparable
-from scim.protocol.schema import ResourceType
+from scim.protocol.scalars import Scalar
+from scim.protocol.schema import Attribute, ResourceType, attribute_path
+
+MOST_UNIQUE_VALUES = 40
+"""Of one resource: if all of them change at once, giving up the old ones and reserving the new ones
+fits one batch (100 operations) with the resource and the event."""
 
 
-def unique_values(resource_type: ResourceType, resource: Mapping[str, Any]) -> dict[str, str]:
-    """Attribute name → value in its comparable form, of everything that must be unique.
+class UniqueValue(NamedTuple):
+    """A value that nobody else in the tenant may have; equal where it is the same reservation."""
 
-    These are the attributes that the schema says are unique on the server, and `externalId`. A
-    group without an externalId can only be matched by its displayName, which is unique among
-    such groups; with an externalId, two groups of one name are fine.
+    attribute: str
+    """As clients write it: `userName`, `urn:…:User:badge`, `emails.value`."""
+    value: str
+    """In its comparable form."""
+
+
+def unique_values(
+    resource_type: ResourceType, resource: Mapping[str, Any]
+) -> dict[UniqueValue, Scalar]:
+    """Everything that must be unique, with each value as it was sent.
+
+    These are the values of the attributes that the schemas say are unique on the server, every
+    one of a multi-valued attribute; `externalId` among them. A group without an externalId can
+    only be matched by its displayName, which is unique among such groups; with an externalId, two
+    groups of one name are fine.
     """
-    names = [
-        attribute.name
-        for attribute in resource_type.schema.attributes.values()
-        if attribute.uniqueness != "none" and attribute.name != "id"
-    ]
-    names.append("externalId")
+    return {
+        UniqueValue(name, str(comparable(attribute, value))): value
+        for name, keys, attribute in _places(resource_type, resource)
+        for value in _values(resource, keys)
+    }
+
+
+def reserved_values(
+    resource_type: ResourceType, document: Mapping[str, Any]
+) -> dict[UniqueValue, None]:
+    """What of a stored user or group is reserved: its unique values as they stand in its `search`,
+    in whichever version of the comparable form that was written. `{}`: nothing."""
+    if not document:
+        return {}
+    return {
+        UniqueValue(name, str(value)): None
+        for name, keys, _ in _places(resource_type, document["resource"])
+        for value in _values(document["search"], keys)
+    }
+
+
+def unchanged_unique(
+    resource_type: ResourceType, old: Mapping[str, Any], resource: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of the `search` of the document `old`, what holds unique values that `resource` has as they
+    are."""
+    heads = {keys[0] for _, keys, _ in _places(resource_type, old["resource"])}
+    return {
+        head: old["search"][head]
+        for head in heads
+        if head in resource and old["resource"].get(head) == resource[head]
+    }
+
+
+class _Place(NamedTuple):
+    name: str
+    keys: tuple[str, ...]
+    attribute: Attribute
+
+
+def _places(resource_type: ResourceType, resource: Mapping[str, Any]) -> tuple[_Place, ...]:
+    places = _unique(resource_type)
     if resource_type.name == "Group" and "externalId" not in resource:
-        names.append("displayName")
-    values = {}
-    for name in names:
-        location = resource_type.locate(None, name)
-        if location and name in resource:
-            values[name] = str(comparable(location.attribute, resource[name]))
-    return values
+        name = resource_type.attributes["displayname"]
+        places = (*places, _Place(name.name, (name.name,), name))
+    return places
 
 
-def reserve(
-    tenant_id: str,
+@cache
+def _unique(resource_type: ResourceType) -> tuple[_Place, ...]:
+    """Where the attributes are that clients write and the schemas say are unique."""
+
+    def below(attributes: Mapping[str, Attribute], keys: tuple[str, ...]) -> Iterator[_Place]:
+        for attribute in attributes.values():
+            here = (*keys, attribute.name)
+            written = attribute.mutability in ("readWrite", "immutable")
+            if written and attribute.type == "complex":
+                yield from below(attribute.sub_attributes, here)
+            elif written and attribute.uniqueness != "none":
+                yield _Place(attribute_path(here), here, attribute)
+
+    return tuple(below(resource_type.attributes, ()))
+
+
+def _values(resource: Mapping[str, Any], keys: Sequence[str]) -> list[Scalar]:
+    found: list[Any] = [resource]
+    for key in keys:
+        inner = [each[key] for each in found if key in each]
+        found = [one for each in inner for one in (each if isinstance(each, list) else [each])]
+    return found
+
+
+def reservations(resource_type: ResourceType, document: Mapping[str, Any]) -> list[Key]:
+    """The reservations that a stored user or group has."""
+    return _keys(resource_type, document, reserved_values(resource_type, document))
+
+
+def _keys(
+    resource_type: ResourceType, document: Mapping[str, Any], values: Iterable[UniqueValue]
+) -> list[Key]:
+    return [
+        Key.reserve(document["tenantId"], resource_type.name, *unique, document["resource"]["id"])
+        for unique in values
+    ]
+
+
+async def reserve(
+    store: Store,
     resource_type: ResourceType,
-    resource_id: str,
     old: Mapping[str, Any],
     new: Mapping[str, Any],
 ) -> list[Operation]:
-    """What to write so that exactly the unique values of `new` are reserved, when those of `old`
-    were (`{}`: none)."""
-    before, after = unique_values(resource_type, old), unique_values(resource_type, new)
-
-    def key(attribute: str, value: str) -> Key:
-        return Key.reserve(tenant_id, resource_type.name, attribute, value, resource_id)
-
-    released: list[Operation] = [
-        Delete(key(attribute, value).document_id)
-        for attribute, value in before.items()
-        if after.get(attribute) != value
+    """What to write so that exactly the unique values of the document `new` are reserved, when
+    those of the document `old` were (`{}`: none). Raises InvalidValue where one is added to
+    MOST_UNIQUE_VALUES."""
+    before, after = reserved_values(resource_type, old), reserved_values(resource_type, new)
+    given_up = [unique for unique in before if unique not in after]
+    added = [unique for unique in after if unique not in before]
+    if added and len(after) > MOST_UNIQUE_VALUES:
+        raise InvalidValue(
+            f"The {resource_type.name.lower()} would have {len(after)} values that must be unique "
+            f"in the organisation; at most {MOST_UNIQUE_VALUES} can be kept so."
+        )
+    released = await _held(store, _keys(resource_type, old, given_up))
+    return [
+        *(Delete(key.document_id) for key in released),
+        *(Create(key.to_document()) for key in _keys(resource_type, new, added)),
     ]
-    reserved: list[Operation] = [
-        Create(key(attribute, value).to_document())
-        for attribute, value in after.items()
-        if before.get(attribute) != value
+
+
+async def _held(store: Store, keys: Sequence[Key]) -> list[Key]:
+    """Those of a resource's reservations that there are. What an extension holds may be older than
+    the rule that it must be unique: then it is not reserved, or is for somebody else."""
+    doubtful = [key.document_id for key in keys if ":" in key.attribute]
+    if not doubtful:
+        return list(keys)
+    found = await store.read_many(keys[0].tenant_id, doubtful)
+    owners = {id: Key.from_document(stored.document).resource_id for id, stored in found.items()}
+    return [
+        key
+        for key in keys
+        if ":" not in key.attribute or owners.get(key.document_id) == key.resource_id
     ]
-    return released + reserved
 
 
 async def taken(store: Store, tenant_id: str, document_id: str) -> Uniqueness | None:

@@ -2,42 +2,84 @@
 to know of its request."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from directory.condition import Compare, Condition
+from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
-from directory.store import NotFound, Stored
-from scim.cursor import Cursor, invalid
+from directory.store import NotFound, Operation, Stored
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
-from scim.protocol.representation import Projection, etag_matches, list_response, render, weak
+from scim.protocol.representation import (
+    Projection,
+    list_response,
+    names_answer,
+    names_version,
+    render,
+    weak,
+)
 from scim.protocol.schema import ResourceType
 from scim.selection import Selection
 from scim.writing import Service, Writing
 from telemetry.traces import traceparent
 from trust.signing import SigningKeys
+from web.cursor import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A resource as a request sees it, and the entity tag that stands for exactly this."""
+
+    body: dict[str, Any]
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What was found about a resource in other documents: the elements to show, and `beyond`,
+    which says what of those that are shown the version of the resource itself does not cover."""
+
+    shown: list[dict[str, Any]]
+    beyond: Callable[[list[dict[str, Any]]], Sequence[Any]]
 
 
 class Resources(Writing, ABC):
     """The use cases of one resource type that do not depend on which it is."""
 
     scope_of_delete: Literal["user", "group"]
+    looked_up: str
+    """The attribute that answers show and that the stored resource does not hold."""
 
     def __init__(self, service: Service, resource_type: ResourceType) -> None:
         super().__init__(service, resource_type)
-        self._keys = SigningKeys(service.store)
+        self._keys = SigningKeys(service.store, service.now)
 
     def location(self, request: Request, resource_id: str) -> str:
         """The resource's URL under the base that the client uses."""
         return f"{request.base_url}{self.type.endpoint}/{resource_id}"
 
-    @abstractmethod
     async def present(
         self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
+    ) -> list[Presented]:
         """The resources as this request shall see them."""
+        bodies = [self._rendered(request, stored, projection) for stored in items]
+        if not bodies or not projection.wants(self.looked_up):
+            pairs = zip(bodies, items, strict=True)
+            return [Presented(body, weak(stored.etag)) for body, stored in pairs]
+        presented = []
+        found = await self.look_up(request, items)
+        for stored, body, elements in zip(items, bodies, found, strict=True):
+            shown = projection.apply({self.looked_up: elements.shown} if elements.shown else {})
+            tag = weak(stored.etag, elements.beyond(shown.get(self.looked_up, [])))
+            if "version" in body.get("meta", {}):
+                shown["meta"] = {**body["meta"], "version": tag}
+            presented.append(Presented({**body, **shown}, tag))
+        return presented
+
+    @abstractmethod
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The attribute `looked_up` of each of these resources."""
 
     @abstractmethod
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
@@ -62,13 +104,14 @@ class Resources(Writing, ABC):
         )
 
     async def get(self, request: Request, resource_id: str) -> Answer:
-        """One resource (RFC 7644 section 3.4.1); 304 where If-None-Match names its version."""
+        """One resource (RFC 7644 section 3.4.1); 304 where If-None-Match names what it would be
+        answered with."""
         projection = self.projection(request)
         stored = await self.read(request, resource_id)
-        if request.if_none_match and etag_matches(request.if_none_match, stored.etag):
-            return Answer(304, None, {"ETag": weak(stored.etag)})
-        (body,) = await self.present(request, [stored], projection)
-        return Answer(200, body, self.headers(request, stored))
+        (shown,) = await self.present(request, [stored], projection)
+        if request.if_none_match and names_answer(request.if_none_match, shown.tag):
+            return Answer(304, None, {"ETag": shown.tag})
+        return self.answer(request, 200, resource_id, shown)
 
     async def search(self, request: Request) -> Answer:
         """The resources that a filter selects, a page of them (RFC 7644 section 3.4.2)."""
@@ -79,12 +122,13 @@ class Resources(Writing, ABC):
         if selection.cursor is not None:
             return await self._cursor_page(request, condition, selection, projection)
         unique = self._unique_match(condition)
-        if unique:
-            found = await self._owner(tenant_id, *unique)
-            total, items = len(found), found if selection.includes_first else []
+        if unique and not (selection.order and len(unique) > 1):
+            found = await self._owners(tenant_id, unique)
+            total, items = len(found), found[selection.start_index - 1 :][: selection.count]
         else:
             total, items = await self._page(tenant_id, condition, selection)
-        resources = await self.present(request, items, projection)
+        shown = await self.present(request, items, projection)
+        resources = [one.body for one in shown]
         return Answer(200, list_response(resources, total, selection.start_index))
 
     async def _cursor_page(
@@ -97,22 +141,20 @@ class Resources(Writing, ABC):
         """A page by cursor (RFC 9865): its cost does not grow with its number."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         asked = f"{tenant_id} {self.type.name} {selection.question}"
-        key = await self._keys.key("cursors")
+        keys = await self._keys.keys("cursors")
         query = replace(selection.query(self.type.name, condition), offset=0)
         if selection.cursor:
-            at = Cursor.read(selection.cursor, asked, key)
+            at = Cursor.read(selection.cursor, asked, keys)
             query, total = replace(query, continuation=at.continuation), at.total
         else:
             total = await store.count(tenant_id, self.type.name, condition)
         if not query.limit:
             return Answer(200, list_response([], total, None))
-        try:
-            page = await store.query(tenant_id, query)
-        except ValueError:
-            raise invalid() from None
-        body = list_response(await self.present(request, page.items, projection), total, None)
+        page = await store.query(tenant_id, query)
+        shown = await self.present(request, page.items, projection)
+        body = list_response([one.body for one in shown], total, None)
         if page.continuation is not None:
-            body["nextCursor"] = Cursor(page.continuation, total).write(asked, key)
+            body["nextCursor"] = Cursor(page.continuation, total).write(asked, keys)
         return Answer(200, body)
 
     async def delete(self, request: Request, resource_id: str) -> Answer:
@@ -125,7 +167,7 @@ class Resources(Writing, ABC):
             self.check_version(request, stored)
             self.check_owner(request, stored)
             event = self.event(request, "delete", resource_id, scope=self.scope_of_delete)
-            await self.remove(stored, event)
+            await self.remove(stored, event, await self.removed_with(request, stored))
             return Answer(204)
 
         return await self.retrying(attempt)
@@ -134,9 +176,13 @@ class Resources(Writing, ABC):
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Raises Forbidden where another connection owns the resource."""
 
+    @abstractmethod
+    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
+        """What is written beside the removal of a resource."""
+
     def check_version(self, request: Request, stored: Stored) -> None:
         """Raises PreconditionUnmet where If-Match names another version (RFC 7644 section 3.14)."""
-        if request.if_match and not etag_matches(request.if_match, stored.etag):
+        if request.if_match and not names_version(request.if_match, stored.etag):
             raise PreconditionUnmet(
                 f"If-Match names a version of this {self.type.name.lower()} that is not the "
                 f"current one ({weak(stored.etag)}). Read it again and repeat the change."
@@ -150,15 +196,18 @@ class Resources(Writing, ABC):
             request.parameters.get("excludedAttributes"),
         )
 
-    def rendered(self, request: Request, stored: Stored, projection: Projection) -> dict[str, Any]:
+    def _rendered(self, request: Request, stored: Stored, projection: Projection) -> dict[str, Any]:
         """The resource itself, projected, without anything that is kept elsewhere."""
         location = self.location(request, stored.document["resource"]["id"])
         return projection.apply(render(self.type, stored.document, stored.etag, location))
 
-    def headers(self, request: Request, stored: Stored) -> dict[str, str]:
+    def answer(self, request: Request, status: int, resource_id: str, shown: Presented) -> Answer:
+        """The answer that shows a single resource."""
+        return Answer(status, shown.body, self.headers(request, resource_id, shown.tag))
+
+    def headers(self, request: Request, resource_id: str, tag: str) -> dict[str, str]:
         """ETag and Location of a single resource's answer."""
-        location = self.location(request, stored.document["resource"]["id"])
-        return {"ETag": weak(stored.etag), "Location": location}
+        return {"ETag": tag, "Location": self.location(request, resource_id)}
 
     def refuse_ignored(self, request: Request, ignored: Sequence[str]) -> None:
         """Raises InvalidValue in a strict tenant where the request carries unknown attributes."""
@@ -202,22 +251,30 @@ class Resources(Writing, ABC):
             traceparent=traceparent(),
         )
 
-    def _unique_match(self, condition: Condition) -> tuple[str, str] | None:
-        """Attribute and value, where the condition asks for one reserved value."""
+    def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:
+        """Attribute and value, where the condition asks for a reserved value, or for the readings
+        and forms that one text may have; else nothing."""
         match condition:
             case Compare(("search", name), "eq", str(value)) if name in ("userName", "externalId"):
-                return name, value
-        return None
+                return [(name, value)]
+            case Either((one, other)):
+                found = self._unique_match(one), self._unique_match(other)
+                return [*found[0], *found[1]] if all(found) else []
+        return []
 
-    async def _owner(self, tenant_id: str, attribute: str, value: str) -> list[Stored]:
-        """The resource that holds a reserved value: two point reads, whatever the tenant's size."""
-        key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
-        try:
-            reserved = await self.service.store.read(tenant_id, key.document_id)
-            owner = Key.from_document(reserved.document).resource_id
-            return [await self.service.store.read(tenant_id, self.document_id(owner))]
-        except NotFound:
-            return []
+    async def _owners(self, tenant_id: str, unique: Sequence[tuple[str, str]]) -> list[Stored]:
+        """The resources that hold reserved values, in order of their ids: two point reads for
+        each, whatever the tenant's size."""
+        owners: dict[str, Stored] = {}
+        for attribute, value in unique:
+            key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
+            try:
+                reserved = await self.service.store.read(tenant_id, key.document_id)
+                owner = self.document_id(Key.from_document(reserved.document).resource_id)
+                owners[owner] = await self.service.store.read(tenant_id, owner)
+            except NotFound:
+                continue
+        return [owners[owner] for owner in sorted(owners)]
 
     async def _page(
         self, tenant_id: str, condition: Condition, selection: Selection

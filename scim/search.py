@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from directory.condition import Path
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Document, Query, Stored
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, TooMany
@@ -129,7 +129,7 @@ async def _read_merged(
         ranked += [(_rank(result.document, path), result.document["id"]) for result in results]
     ranked.sort(key=lambda each: each[0], reverse=parts[0].query.order[0].descending)
     ids = [document_id for _, document_id in ranked[offset : offset + count]]
-    found = await read_all(store, tenant_id, ids)
+    found = readable(await read_all(store, tenant_id, ids))
     return [found[document_id] for document_id in ids if document_id in found]
 
 
@@ -151,6 +151,8 @@ async def _present(
     shown: dict[str, dict[str, Any]] = {}
     for part in parts:
         items = [stored for stored in page if stored.document["type"] == part.resources.type.name]
-        bodies = await part.resources.present(request, items, part.projection)
-        shown |= {stored.document["id"]: body for stored, body in zip(items, bodies, strict=True)}
+        presented = await part.resources.present(request, items, part.projection)
+        shown |= {
+            stored.document["id"]: one.body for stored, one in zip(items, presented, strict=True)
+        }
     return [shown[stored.document["id"]] for stored in page]

@@ -113,11 +113,6 @@ class Selection:
             question=repr([parameters.get(name) for name in ("filter", "sortBy", "sortOrder")]),
         )
 
-    @property
-    def includes_first(self) -> bool:
-        """Whether the page holds the first result."""
-        return self.start_index == 1 and self.count > 0
-
     def query(self, document_type: str, condition: Condition) -> Query:
         """The page as the store is asked for it."""
         return Query(

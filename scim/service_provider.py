@@ -26,31 +26,31 @@ class ServiceProvider:
     def __init__(self, resource_types: Mapping[str, ResourceType]) -> None:
         self._resource_types = resource_types
 
-    async def configuration(self, request: Request, _: Mapping[str, str]) -> Answer:
-        """/ServiceProviderConfig."""
-        return _answer(request, discovery.service_provider_config(OFFER, request.base_url))
+    def configuration(self, base_url: str, parameters: Mapping[str, str]) -> Answer:
+        """/ServiceProviderConfig, which is the same for everybody."""
+        return _answer(parameters, discovery.service_provider_config(OFFER, base_url))
 
     async def all_resource_types(self, request: Request, _: Mapping[str, str]) -> Answer:
         """/ResourceTypes."""
         body = discovery.resource_types_list(self._resource_types, request.base_url)
-        return _answer(request, body)
+        return _answer(request.parameters, body)
 
     async def one_resource_type(self, request: Request, at: Mapping[str, str]) -> Answer:
         """/ResourceTypes/{name}."""
         body = discovery.resource_type_named(self._resource_types, at["name"], request.base_url)
-        return _answer(request, body)
+        return _answer(request.parameters, body)
 
     async def all_schemas(self, request: Request, _: Mapping[str, str]) -> Answer:
         """/Schemas."""
         body = discovery.schemas_for(self._resource_types, _required(request), request.base_url)
-        return _answer(request, body)
+        return _answer(request.parameters, body)
 
     async def one_schema(self, request: Request, at: Mapping[str, str]) -> Answer:
         """/Schemas/{urn}."""
         body = discovery.schema_with_urn(
             self._resource_types, _required(request), request.base_url, at["urn"]
         )
-        return _answer(request, body)
+        return _answer(request.parameters, body)
 
 
 def _required(request: Request) -> list[tuple[str, ...]]:
@@ -60,8 +60,8 @@ def _required(request: Request) -> list[tuple[str, ...]]:
     return [required.path for required in REQUIRED]
 
 
-def _answer(request: Request, body: dict[str, Any]) -> Answer:
-    if "filter" in request.parameters:
+def _answer(parameters: Mapping[str, str], body: dict[str, Any]) -> Answer:
+    if "filter" in parameters:
         raise Forbidden(
             "This endpoint cannot be filtered (RFC 7644 section 4); ask without `filter`."
         )

@@ -7,15 +7,14 @@ from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
-from directory.reading import read_all
-from directory.store import Stored
+from directory.reading import read_all, readable
+from directory.store import Operation, Stored
 from scim.exchange import Answer, Request
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
-from scim.protocol.representation import Projection
-from scim.protocol.validation import Changed, differences, normalise, replacement
-from scim.resources import Resources
+from scim.protocol.validation import Changed, defaulted, differences, normalise, replacement
+from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
 
@@ -23,16 +22,17 @@ class Users(Resources):
     """What a client can do with users."""
 
     scope_of_delete = "user"
+    looked_up = "groups"
 
     async def create(self, request: Request) -> Answer:
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
-        resource = {**normal.resource, "id": resource_id}
+        resource = {**defaulted(self.type, normal.resource), "id": resource_id}
         base = {
             "tenantId": request.tenant.tenant_id,
             "source": "scim",
@@ -49,15 +49,15 @@ class Users(Resources):
 
         async def attempt() -> Answer:
             stored = await self.insert(base, resource, event)
-            (body,) = await self.present(request, [stored], projection)
-            return Answer(201, body, self.headers(request, stored))
+            (shown,) = await self.present(request, [stored], projection)
+            return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
 
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
-        normal = normalise(self.type, entra.resource(request.body))
+        normal = normalise(self.type, entra.resource(self.type, request.body))
 
         def change(resource: dict[str, Any]) -> Changed:
             return replacement(self.type, resource, normal)
@@ -76,6 +76,10 @@ class Users(Resources):
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Users have no owner: every connection of the tenant may provision them."""
+
+    async def removed_with(self, _request: Request, _stored: Stored, /) -> Sequence[Operation]:
+        """Nothing."""
+        return ()
 
     async def _change(
         self,
@@ -100,8 +104,8 @@ class Users(Resources):
                 ignored=patched.ignored,
             )
             stored = await self._store(stored, patched.resource, event)
-            (body,) = await self.present(request, [stored], projection)
-            return Answer(200, body, self.headers(request, stored))
+            (shown,) = await self.present(request, [stored], projection)
+            return self.answer(request, 200, resource_id, shown)
 
         return await self.retrying(attempt)
 
@@ -115,18 +119,11 @@ class Users(Resources):
             base = {**base, "source": "scim", "connectionId": event.actor.id}  # adopted
         return await self.update(stored, base, resource, event)
 
-    async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
-    ) -> list[dict[str, Any]]:
-        """Users, with their `groups` where the request asks for them."""
-        resources = [self.rendered(request, stored, projection) for stored in items]
-        if resources and projection.wants("groups"):
-            groups = await self._groups_of(request, [s.document["resource"]["id"] for s in items])
-            for stored, resource in zip(items, resources, strict=True):
-                direct = groups.get(stored.document["resource"]["id"])
-                if direct:
-                    resource |= projection.apply({"groups": direct})
-        return resources
+    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+        """The groups that the users are in, of which a user's own version knows nothing."""
+        ids = [stored.document["resource"]["id"] for stored in items]
+        groups = await self._groups_of(request, ids)
+        return [LookedUp(groups[id], lambda shown: shown) for id in ids]
 
     async def _groups_of(
         self, request: Request, user_ids: Sequence[str]
@@ -136,7 +133,7 @@ class Users(Resources):
         store, tenant_id = self.service.store, request.tenant.tenant_id
         above = await groups_above(store, tenant_id, user_ids)
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
-        found = await read_all(store, tenant_id, [group_id(group) for group in ids])
+        found = readable(await read_all(store, tenant_id, [group_id(group) for group in ids]))
         names = {
             group: found[group_id(group)].document["resource"]["displayName"]
             for group in ids

@@ -8,11 +8,11 @@ times; nothing is ever half written.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from directory.documents import RETENTION, Event
+from directory.documents import RETENTION, Event, timestamp
 from directory.store import (
     Conflict,
     Create,
@@ -25,10 +25,11 @@ from directory.store import (
     Store,
     Stored,
 )
-from scim.protocol.errors import PreconditionUnmet
+from scim.comparable_form import ComparableForm
+from scim.protocol.errors import PreconditionUnmet, Uniqueness
 from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
-from scim.reservations import reserve, taken
+from scim.reservations import reserve, taken, unchanged_unique
 
 ATTEMPTS = 12
 """How often a write is computed anew after a lost race before it is a 412."""
@@ -47,6 +48,10 @@ class Service:
     now: Callable[[], datetime]
     resource_types: Mapping[str, ResourceType]
     retention: int = RETENTION
+    form: ComparableForm = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", ComparableForm(self.store, self.resource_types))
 
 
 class LostRace(Exception):
@@ -65,49 +70,60 @@ class Writing:
         return f"{self.type.name.lower()}:{resource_id}"
 
     async def insert(self, base: Document, resource: dict[str, Any], event: Event) -> Stored:
-        """Commit a new resource; `base` is what its document says beside it. Raises what `commit`
-        raises."""
+        """Commit a new resource; `base` is what its document says beside it. Raises InvalidValue,
+        and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
-        reservations = reserve(event.tenant_id, self.type, resource["id"], {}, resource)
+        reservations = await self.reservations({}, document)
         etags = await self.commit([Create(document), *reservations], event)
         return Stored(document, etags[0] or "")
 
     async def update(
         self, stored: Stored, base: Document, resource: dict[str, Any], event: Event
     ) -> Stored:
-        """Commit a changed resource, unless somebody else changed it meanwhile. Raises what
-        `commit` raises."""
+        """Commit a changed resource, unless somebody else changed it meanwhile. Raises
+        InvalidValue, and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
-        old = stored.document["resource"]
-        reservations = reserve(event.tenant_id, self.type, resource["id"], old, resource)
+        reservations = await self.reservations(stored.document, document)
         etags = await self.commit([Replace(document, stored.etag), *reservations], event)
         return Stored(document, etags[0] or "")
 
-    async def remove(self, stored: Stored, event: Event) -> None:
-        """Remove a resource and its reservations. Raises what `commit` raises."""
-        resource = stored.document["resource"]
+    async def remove(self, stored: Stored, event: Event, also: Sequence[Operation] = ()) -> None:
+        """Remove a resource and its reservations, and do `also` what goes with it. Raises what
+        `commit` raises."""
         operations = [
             Delete(stored.document["id"], stored.etag),
-            *reserve(event.tenant_id, self.type, resource["id"], resource, {}),
+            *await self.reservations(stored.document, {}),
+            *also,
         ]
         await self.commit(operations, event)
 
+    async def reservations(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Operation]:
+        """What reserves exactly the unique values of the document `new` where those of `old` were
+        reserved; `{}` is one that does not exist. Raises InvalidValue."""
+        return await reserve(self.service.store, self.type, old, new)
+
     def stamp(self) -> str:
         """Now, as documents keep it."""
-        now = self.service.now().astimezone(UTC)
-        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return timestamp(self.service.now())
 
     def document(
         self, old: Mapping[str, Any], resource: dict[str, Any], modified: str
     ) -> dict[str, Any]:
-        """The stored form of a resource; `old` keeps what the resource does not say."""
+        """The stored form of a resource; `old` keeps what the resource does not say.
+
+        A unique value that does not change stays reserved in the form that it was: only a change
+        of it may be refused because somebody else has it.
+        """
         created = old.get("created", modified)
+        search = searchable(self.type, resource, created, modified)
+        if "resource" in old:
+            search |= unchanged_unique(self.type, old, resource)
         return {
             **old,
             "id": self.document_id(resource["id"]),
             "type": self.type.name,
             "resource": resource,
-            "search": searchable(self.type, resource, created, modified),
+            "search": search,
             "created": created,
             "modified": modified,
         }
@@ -116,23 +132,30 @@ class Writing:
         """Write everything and the event in one batch, then hand the event to the relay.
 
         Raises LostRace where it is worth computing again, Uniqueness where a reserved value is
-        taken, ResourceNotFound where the resource is gone.
+        taken, ResourceNotFound where the resource is gone, TemporarilyUnavailable where a value
+        cannot be reserved yet.
         """
         tenant_id = event.tenant_id
+        if any(isinstance(o, Create) and o.document["type"] == "Key" for o in operations):
+            await self.service.form.require(tenant_id)
         batch = [*operations, Create(event.to_document())]
         try:
             etags = await self.service.store.batch(tenant_id, batch)
         except Conflict as conflict:
-            if conflict.document_id.startswith("key:"):
-                error = await taken(self.service.store, tenant_id, conflict.document_id)
-                if error:
-                    raise error from None
-            raise LostRace from conflict
+            raise await self.in_the_way(tenant_id, conflict) from None
         except (PreconditionFailed, NotFound) as lost:
             raise LostRace from lost
         if event.state == "pending":
             self.service.submit(tenant_id, event.event_id)
         return etags
+
+    async def in_the_way(self, tenant_id: str, conflict: Conflict) -> Uniqueness | LostRace:
+        """What to raise for a document that exists already."""
+        if conflict.document_id.startswith("key:"):
+            error = await taken(self.service.store, tenant_id, conflict.document_id)
+            if error:
+                return error
+        return LostRace()
 
     async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Run an attempt until it does not lose a race, at most ATTEMPTS times."""

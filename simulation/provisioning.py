@@ -1,8 +1,10 @@
 """What Entra ID's provisioning service does: test connection, match, create, update, members.
 
-It speaks both of Entra ID's dialects (https://learn.microsoft.com/entra/identity/app-provisioning/
-application-provisioning-config-problem-scim-compatibility), in turn, because both arrive at one
-server: on-demand provisioning ignores the flag in the Tenant URL.
+It matches as docs/entra.md sets it up: users by externalId first and by work e-mail second, groups
+by externalId. It speaks Entra ID's two dialects (https://learn.microsoft.com/entra/identity/app-provisioning/
+application-provisioning-config-problem-scim-compatibility): the default, that of the flag
+`aadOptscim062020`, or both in turn, because both arrive at one server: on-demand provisioning
+ignores the flag in the Tenant URL.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -29,6 +31,15 @@ ATTEMPTS = 7
 PAUSE = 0.25
 """Seconds before such a request is repeated; doubles each time, so that a server has a quarter of
 a minute to start again."""
+
+
+type Dialect = Literal["both", "default", "flag"]
+DIALECTS: dict[Dialect, tuple[bool, ...]] = {
+    "both": (False, True),
+    "default": (False,),
+    "flag": (True,),
+}
+"""Whether a request is in the form of the flag, in turn."""
 
 
 class ProvisioningError(Exception):
@@ -48,10 +59,14 @@ class Measured:
 
 class Provisioning:
     """One provisioning job against one Tenant URL. `links` maps object ids to SCIM ids, as Entra
-    ID keeps them."""
+    ID keeps them; `adopted` are the object ids of those who were there before, found by their work
+    e-mail."""
 
-    def __init__(self, tenant_url: str, token: str, concurrency: int = 8) -> None:
+    def __init__(
+        self, tenant_url: str, token: str, concurrency: int = 8, dialect: Dialect = "both"
+    ) -> None:
         self.links: dict[str, str] = {}
+        self.adopted: set[str] = set()
         self.measured = Measured()
         self._url = tenant_url.rstrip("/")
         self._client = httpx.AsyncClient(
@@ -60,7 +75,7 @@ class Provisioning:
             limits=httpx.Limits(max_connections=concurrency),
         )
         self._places = asyncio.Semaphore(concurrency)
-        self._dialects = itertools.cycle((False, True))
+        self._dialects = itertools.cycle(DIALECTS[dialect])
 
     async def close(self) -> None:
         """Release the connections."""
@@ -69,21 +84,54 @@ class Provisioning:
     async def test_connection(self) -> None:
         """Ask for a user and a group that cannot exist: 200 and an empty list is right. A server
         that gives no answer is not asked again. Raises httpx.TransportError."""
-        for path, attribute in (("Users", "userName"), ("Groups", "displayName")):
+        for path, attribute in (("Users", "externalId"), ("Groups", "externalId")):
             nobody = str(uuid.uuid4())
             if await self._find("test connection", path, attribute, nobody, attempts=1):
                 raise ProvisioningError("Test connection: a random GUID matched something.")
 
     async def provision_user(self, person: Person) -> None:
-        """Match by externalId, then by userName; update what is there, or create."""
+        """Match by externalId, then by work e-mail; update what is there, or create."""
         if await self._matched_user(person):
             await self.update_user(person)
+            return
+        if await self._adopted_user(person):
             return
         created = await self._send("create user", "POST", "/Users", _user(person), 201, 409)
         if created.status_code == 201:
             self.links[person.object_id] = created.json()["id"]
         elif not await self._matched_user(person):
             raise _refused("create user", created)
+
+    async def _adopted_user(self, person: Person) -> bool:
+        """Link somebody of that work e-mail who was there before, and write every mapped attribute
+        that may differ: externalId is what makes the user Entra ID's."""
+        attribute = 'emails[type eq "work"].value'
+        found = await self._find("match user", "Users", attribute, person.user_name)
+        if not self._linked(person.object_id, found):
+            return False
+        self.adopted.add(person.object_id)
+        values = {
+            "externalId": person.object_id,
+            "userName": person.user_name,
+            "displayName": person.display_name,
+            "name.givenName": person.given_name,
+            "name.familyName": person.family_name,
+        }
+        if next(self._dialects):
+            operations = [{"op": "replace", "value": {**values, "active": person.active}}]
+        else:
+            there = found[0]
+            operations = [
+                {
+                    "op": "Replace" if name.partition(".")[0] in there else "Add",
+                    "path": name,
+                    "value": value,
+                }
+                for name, value in {**values, "active": str(person.active)}.items()
+            ]
+        path = f"/Users/{self.links[person.object_id]}"
+        await self._send("adopt user", "PATCH", path, _patch(operations), 200, 204)
+        return True
 
     async def update_user(self, person: Person) -> None:
         """Send active, as `accountEnabled` is mapped."""
@@ -94,7 +142,7 @@ class Provisioning:
         await self._send("update user", "PATCH", path, _patch([operation]), 200, 204)
 
     async def provision_group(self, team: Team) -> None:
-        """Match by displayName; a new group is created without members."""
+        """Match by externalId; a new group is created without members."""
         if await self._matched_group(team):
             return
         created = await self._send("create group", "POST", "/Groups", _group(team), 201, 409)
@@ -124,12 +172,11 @@ class Provisioning:
         """Link a user who is there. What conflicts with a user to be created may be that user: an
         earlier request did create it, and its answer was lost."""
         found = await self._find("match user", "Users", "externalId", person.object_id)
-        found = found or await self._find("match user", "Users", "userName", person.user_name)
         return self._linked(person.object_id, found)
 
     async def _matched_group(self, team: Team) -> bool:
         """The same for a group."""
-        found = await self._find("match group", "Groups", "displayName", team.display_name)
+        found = await self._find("match group", "Groups", "externalId", team.object_id)
         return self._linked(team.object_id, found)
 
     def _linked(self, object_id: str, found: list[dict[str, Any]]) -> bool:

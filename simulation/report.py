@@ -21,6 +21,9 @@ def report(play: Play, outcomes: Sequence[Outcome]) -> dict[str, Any]:
             what: _figures(seconds) for what, seconds in play.provisioning.measured.seconds.items()
         },
         "secondsToAccess": _figures(play.checking.seconds_to_access),
+        "adopted": sorted(
+            play.organisation.people[id].user_name for id in play.provisioning.adopted
+        ),
         "people": [_person(outcome) for outcome in outcomes],
         "wrong": sum(outcome.access is None for outcome in outcomes),
     }
@@ -53,6 +56,10 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         console.print(
             f"From the SCIM answer to the access record ({times['count']} sampled): "
             f"p50 {_ms(times['p50'])} ms, p99 {_ms(times['p99'])} ms."
+        )
+    if adopted := len(summary["adopted"]):
+        console.print(
+            f"{adopted} of them was there before, made by hand, and was adopted by work e-mail."
         )
     right = len(people) - summary["wrong"]
     colour = "red" if summary["wrong"] else "green"

@@ -25,6 +25,7 @@ _FIELDS = (
     "network",
     "requestUnits",
     "oldest_pending_seconds",
+    "applied_by_timer",
 )
 """What `telemetry.observation` adds to a record."""
 _FRAMES = 12

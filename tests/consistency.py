@@ -23,6 +23,7 @@ TYPES = (
     "Key",
     "Membership",
     "Mapping",
+    "RememberedMapping",
     "Entitlement",
     "Access",
     "Event",

@@ -4,7 +4,9 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,13 +15,15 @@ from directory.store import Store
 from directory.tenants import Tenant, Token
 from trust.caller import Caller
 from trust.cloud import Cloud
-from trust.refusal import HomedElsewhere, bad_token, no_credentials
+from trust.refusal import HomedElsewhere, Refused, Unproven, bad_token, no_credentials
 from trust.tenants import Tenants
 from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
 from trust.usage import Usage
 
 if TYPE_CHECKING:
     from trust.signed import SignedTokens
+
+log = logging.getLogger("muster.trust")
 
 SIGNED = ("ey", "muster_oauth_")
 """What signed tokens begin with: a JSON object in base64url, and Muster's own prefix."""
@@ -48,7 +52,7 @@ class Home:
 
 class Authenticator:
     """Verifies bearer tokens. Tenants are remembered for `remember` seconds, so a revoked token
-    works that much longer at most."""
+    works that much longer at most; `clock` is a steady one."""
 
     def __init__(
         self,
@@ -57,11 +61,12 @@ class Authenticator:
         remember: float = 5.0,
         home: Home | None = None,
         cloud: Cloud | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
         self._home = home or Home()
         self._cloud = cloud or Cloud()
-        self._tenants = Tenants(store, now, remember)
+        self._tenants = Tenants(store, remember, clock)
         self._usage = Usage(store, now)
         self._signed: SignedTokens | None = None
         self._proven: dict[tuple[TokenKind, bytes], tuple[Caller, Token]] = {}
@@ -71,24 +76,67 @@ class Authenticator:
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
         if not authorization:
-            raise no_credentials()
+            raise no_credentials(kind)
+        refusals = Unproven, HomedElsewhere
+        try:
+            return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+        except Refused as refusal:
+            why = f": {refusal.reason}" if isinstance(refusal, Unproven) and refusal.reason else ""
+            shown = await self._named(authorization.partition(" ")[2].strip())
+            log.info("refused (%s): %s%s", type(refusal).__name__, shown, why)
+            raise
+
+    async def anew_before[T](
+        self, refusals: tuple[type[Exception], ...], prove: Callable[[], Awaitable[T]]
+    ) -> T:
+        """What `prove` returns; where it raises a refusal, what it does with the tenant as it is
+        by now."""
+        since = self._tenants.moment()
+        try:
+            return await prove()
+        except refusals:
+            with self._tenants.anew(since):
+                return await prove()
+
+    async def renewed(
+        self, caller: Caller, authorization: str | None, kind: TokenKind
+    ) -> Caller | None:
+        """The caller of a header again, where the tenant has changed since it was read for
+        `caller`. Raises Refused."""
+        with self._tenants.anew(self._tenants.moment()):
+            if await self._tenants.get(caller.tenant.tenant_id) == caller.tenant:
+                return None
+        return await self.caller(authorization, kind)
+
+    async def _caller(self, authorization: str, kind: TokenKind) -> Caller:
         scheme, _, text = authorization.partition(" ")
         text = text.strip()
         if scheme.lower() != "bearer":
-            raise bad_token()
+            raise bad_token(kind)
         key = (kind, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         if (known := await self._known(key)) is not None:
             return known
         shown = presented(text)
         if shown is not None and shown.kind == kind:
-            caller, token = await self._by_secret(shown)
+            caller, token = await self._by_secret(shown, kind)
             if len(self._proven) >= REMEMBERED:
                 self._proven.clear()
             self._proven[key] = caller, token
             return caller
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
-        raise bad_token()
+        raise bad_token(kind)
+
+    async def _named(self, text: str) -> str:
+        """What a token says that it is, for the log: nothing of it is proven, so a tenant is named
+        only where there is one, and ids only in their fixed form. Raises StoreError."""
+        if (shown := presented(text)) is not None:
+            known = await self._tenants.get(shown.tenant_id)
+            whose = shown.tenant_id if known else "no tenant"
+            return f"{shown.kind} token {shown.token_id} of {whose}"
+        if text.startswith(SIGNED):
+            return await self.signed().named(text)
+        return "a token of no known form"
 
     def check_home(self, tenant: Tenant) -> None:
         """Raises HomedElsewhere for a tenant of another region."""
@@ -121,7 +169,7 @@ class Authenticator:
         self._usage.saw(tenant_id, caller.credential)
         return caller
 
-    async def _by_secret(self, shown: Presented) -> tuple[Caller, Token]:
+    async def _by_secret(self, shown: Presented, kind: TokenKind) -> tuple[Caller, Token]:
         tenant = await self._tenants.get(shown.tenant_id)
         if tenant is not None:
             # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
@@ -129,7 +177,7 @@ class Authenticator:
         candidates = bearer_tokens(tenant, shown.kind)
         connection_id = prove(shown, candidates, self._now())
         if tenant is None or connection_id is None:
-            raise bad_token()
+            raise bad_token(kind)
         self._usage.saw(shown.tenant_id, shown.token_id)
         token = next(token for _, token in candidates if token.token_id == shown.token_id)
         return Caller(tenant, connection_id, shown.token_id), token

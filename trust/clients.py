@@ -28,6 +28,10 @@ from trust.usage import Usage
 
 LIFETIME = timedelta(minutes=60)
 PREFIX = "muster_oauth_"
+ASSERTION_SECONDS = 90 * 60.0
+"""How long an assertion may live, so that one that leaks is soon worth nothing. Entra ID's live for
+60 to 90 minutes (https://learn.microsoft.com/entra/identity-platform/access-tokens#token-lifetime).
+"""
 
 _CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})_[0-9a-f]{{8}}")
 
@@ -106,7 +110,7 @@ class Clients:
             if tenant is None or client.client_id != client_id or federation is None:
                 continue
             audiences = audiences_of(federation.audience)
-            demand = Demand(federation.keys_url, federation.issuer, audiences)
+            demand = Demand(federation.keys_url, federation.issuer, audiences, ASSERTION_SECONDS)
             try:
                 claims = await verified_claims(self._key_sets, assertion, demand)
             except Untrusted as error:
@@ -123,7 +127,7 @@ class Clients:
             token = text.removeprefix(PREFIX)
             return await self._caller(token, unproven_header(token), unproven_claims(token))
         except Untrusted as error:
-            raise bad_token(error.reason) from None
+            raise bad_token("scim", error.reason) from None
 
     async def _caller(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Caller:
         client_id, credential_id = claims.get("sub"), header.get("kid")

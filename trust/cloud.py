@@ -23,7 +23,7 @@ class Cloud:
     issuer_url: str = "https://sts.windows.net"
     audiences: tuple[str, ...] = (NON_GALLERY,)
     applications: tuple[str, ...] = (PROVISIONING,)
-    """Who the tokens may be issued to; empty: anybody in the tenant's directory."""
+    """Which applications the tokens may be issued to; empty: any of the tenant's directory."""
 
     def issuer(self, version: str, directory_id: str) -> str:
         """Who issues a directory's tokens of a version, to the letter

@@ -9,6 +9,10 @@
 nothing that the caller has not proven to know: not whether a tenant, a token or a directory exists.
 """
 
+from collections.abc import Mapping
+
+from trust.tokens import TokenKind
+
 
 class Refused(Exception):
     """Base of everything that keeps a caller out."""
@@ -24,6 +28,7 @@ class Unproven(Refused):
 
     def __init__(self, detail: str, *, presented: bool = True, reason: str = "") -> None:
         super().__init__(f"{detail} ({reason}.)" if reason else detail)
+        self.reason = reason
         error = ', error="invalid_token"' if presented else ""
         description = f', error_description="{reason}"' if reason else ""
         self.challenge = f'Bearer realm="muster"{error}{description}'
@@ -44,21 +49,33 @@ class KeysUnavailable(Refused):
         self.retry_after = retry_after
 
 
-def no_credentials() -> Unproven:
+def no_credentials(kind: TokenKind) -> Unproven:
     """The request says nothing about who calls."""
     return Unproven(
-        "The request carries no Authorization header. In the Enterprise Application, under "
-        "Provisioning, fill in Secret Token.",
-        presented=False,
+        f"The request carries no Authorization header. {_MISSING[kind]}", presented=False
     )
 
 
-def bad_token(reason: str = "") -> Unproven:
+def bad_token(kind: TokenKind, reason: str = "") -> Unproven:
     """Whatever is wrong with a token, in the same words."""
     return Unproven(
         "The bearer token is not valid here: it may be mistyped, revoked, expired or meant for "
-        "another system. Create a new one in Muster and paste it into the Enterprise Application "
-        "under Provisioning, Secret Token. Where Secret Token is left blank, the organisation's "
-        "Entra ID directory must be registered in Muster.",
+        f"another system. {_REMEDIES[kind]}",
         reason=reason,
     )
+
+
+_REMEDIES: Mapping[TokenKind, str] = {
+    "scim": "Create a new one in Muster and paste it into the Enterprise Application under "
+    "Provisioning, Secret Token. Where Secret Token is left blank, the organisation's Entra ID "
+    "directory must be registered in Muster.",
+    "access": "The access API takes tokens of its own kind: 'manage.py token create <tenant> "
+    "--kind access' makes one.",
+    "console": "The console's API takes tokens of its own kind: make one in the console under "
+    "Overview, Tokens, for the Console API. The cookie of the console's pages does not count here.",
+}
+"""By what the token should have opened."""
+_MISSING: Mapping[TokenKind, str] = {
+    **_REMEDIES,
+    "scim": "In the Enterprise Application, under Provisioning, fill in Secret Token.",
+}

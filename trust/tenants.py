@@ -1,7 +1,13 @@
-"""Tenants as authentication reads them: remembered for seconds, so that a request costs no read."""
+"""Tenants as authentication reads them: remembered for seconds, so that a request costs no read.
 
-from collections.abc import Callable
-from datetime import datetime
+Nobody is refused because of what is remembered: before that, it is read anew. So what an
+administrator enables, creates or permits counts at once, in every process.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from directory.store import NotFound, Store
 from directory.tenants import (
@@ -11,56 +17,99 @@ from directory.tenants import (
     Tenant,
     directory_partition,
 )
+from trust.rate import RateLimit
 
 REMEMBERED = 10_000
 """Tenants; those that do not exist must not fill the memory."""
+ANEW_PER_SECOND = 5.0
+"""So often, and twice as often at once, a tenant is read anew before its time: a flood of refused
+requests is no flood of reads."""
+
+_since: ContextVar[float | None] = ContextVar("since", default=None)
+"""What was read before this moment does not count."""
 
 
 class Tenants:
     """Reads tenants by id. What was read counts for `remember` seconds, so a revoked token works
-    that much longer at most."""
+    that much longer at most. `clock` is a steady one: nothing counts for longer because somebody
+    set the time."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], remember: float = 5.0) -> None:
+    def __init__(
+        self, store: Store, remember: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
-        self._now = now
-        self._remember = remember
-        self._known: dict[str, tuple[float, Tenant | None]] = {}
-        self._claims: dict[str, tuple[float, str | None]] = {}
+        self._clock = clock
+        self._tenants = _Memory(self._read, clock, remember)
+        self._claims = _Memory(self._read_claim, clock, remember)
 
     async def get(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None where there is none."""
-        now = self._now().timestamp()
-        known = self._known.get(tenant_id)
-        if known and known[0] > now:
-            return known[1]
-        try:
-            stored = await self._store.read(tenant_id, TENANT_ID)
-            tenant = Tenant.from_document(stored.document)
-        except NotFound:
-            tenant = None
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known[tenant_id] = (now + self._remember, tenant)
-        return tenant
+        return await self._tenants.get(tenant_id)
 
     async def of_directory(self, directory_id: str) -> Tenant | None:
         """The tenant that an Entra ID directory (a GUID in lower case) is registered for, or
         None. Claim and tenant must agree."""
-        tenant_id = await self._claimed_by(directory_id)
+        tenant_id = await self._claims.get(directory_id)
         tenant = await self.get(tenant_id) if tenant_id else None
         return tenant if tenant and tenant.directory_id == directory_id else None
 
-    async def _claimed_by(self, directory_id: str) -> str | None:
-        now = self._now().timestamp()
-        known = self._claims.get(directory_id)
-        if known and known[0] > now:
-            return known[1]
+    def moment(self) -> float:
+        """Now, for `anew`."""
+        return self._clock()
+
+    @contextmanager
+    def anew(self, since: float) -> Iterator[None]:
+        """Within it, what was read before `since` is read again, within ANEW_PER_SECOND."""
+        token = _since.set(since)
+        try:
+            yield
+        finally:
+            _since.reset(token)
+
+    async def _read(self, tenant_id: str) -> Tenant | None:
+        try:
+            stored = await self._store.read(tenant_id, TENANT_ID)
+        except NotFound:
+            return None
+        return Tenant.from_document(stored.document)
+
+    async def _read_claim(self, directory_id: str) -> str | None:
         try:
             stored = await self._store.read(directory_partition(directory_id), CLAIM_ID)
-            tenant_id = DirectoryClaim.from_document(stored.document).claimed_by
         except NotFound:
-            tenant_id = None
-        if len(self._claims) >= REMEMBERED:
-            self._claims.clear()
-        self._claims[directory_id] = (now + self._remember, tenant_id)
-        return tenant_id
+            return None
+        return DirectoryClaim.from_document(stored.document).claimed_by
+
+
+class _Memory[T]:
+    """What was read by a key. What is read again and has not changed stays the same object."""
+
+    def __init__(
+        self,
+        read: Callable[[str], Awaitable[T | None]],
+        clock: Callable[[], float],
+        remember: float,
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._remember = remember
+        self._known: dict[str, tuple[float, T | None]] = {}
+        """When its reading began, and what was read."""
+        self._anew = RateLimit(ANEW_PER_SECOND, clock)
+
+    async def get(self, key: str) -> T | None:
+        at = self._clock()
+        known = self._known.get(key)
+        if known and at < known[0] + self._remember and not self._too_old(key, known[0]):
+            return known[1]
+        value = await self._read(key)
+        if known and known[1] == value:
+            value = known[1]
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[key] = at, value
+        return value
+
+    def _too_old(self, key: str, at: float) -> bool:
+        since = _since.get()
+        return since is not None and at < since and not self._anew.take(key)

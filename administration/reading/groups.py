@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 from administration.reading.naming import entitlement_names
@@ -15,9 +16,10 @@ from directory.documents import (
     is_resource_id,
     mapping_id,
 )
-from directory.reading import every, read_all
-from directory.store import Document, Order, Query, Store
+from directory.reading import every, read_all, readable
+from directory.store import Document, Order, Query, Store, Stored
 from reconciler.status import EVENT_FIELDS, Status, group_status
+from scim.protocol.scalars import fold
 
 
 class Granted(EntitlementKey):
@@ -49,6 +51,9 @@ class GroupOverview(Model):
     applied_version: int | None = None
     mapping_event_id: str | None = None
     """The event that saved it."""
+    given_again_from: datetime | None = None
+    """Where the mapping was not saved by anybody but remembered: when the group was deleted that
+    gave it before."""
     entitlements: tuple[Granted, ...] = ()
 
 
@@ -56,9 +61,9 @@ async def list_groups(
     store: Store, tenant_id: str, text: str = "", after: str | None = None, limit: int = PAGE
 ) -> PageOf[GroupOverview]:
     """A tenant's groups by name, those whose display name holds `text`. Costs four round trips
-    and one count per group, whatever the tenant's size. Raises ValueError for an `after` that is
-    not of this list."""
-    where = Compare(("search", "displayName"), "co", text.casefold()) if text else EVERYTHING
+    and one count per group, whatever the tenant's size. Raises BadContinuation for an
+    `after` that is not of this list."""
+    where = Compare(("search", "displayName"), "co", fold(text)) if text else EVERYTHING
     query = Query(
         "Group",
         where,
@@ -67,8 +72,11 @@ async def list_groups(
         continuation=after,
     )
     page = await store.query(tenant_id, query)
-    overviews = await _overviews(store, tenant_id, [item.document for item in page.items])
-    return PageOf(overviews, page.continuation)
+    groups = [item.document for item in page.items]
+    mappings = await _mappings(store, tenant_id, groups)
+    known = readable(mappings)
+    shown = [one for one in groups if (id := _mapping_id(one)) in known or id not in mappings]
+    return PageOf(await _overviews(store, tenant_id, shown, known), page.continuation)
 
 
 async def read_group(store: Store, tenant_id: str, group: str) -> GroupOverview | None:
@@ -76,17 +84,27 @@ async def read_group(store: Store, tenant_id: str, group: str) -> GroupOverview 
     if not is_resource_id(group):
         return None
     found = await store.read_many(tenant_id, [group_id(group)])
-    overviews = await _overviews(store, tenant_id, [one.document for one in found.values()])
+    groups = [one.document for one in found.values()]
+    mappings = await _mappings(store, tenant_id, groups)
+    overviews = await _overviews(store, tenant_id, groups, mappings)
     return overviews[0] if overviews else None
 
 
+def _mapping_id(group: Document) -> str:
+    return mapping_id(group["resource"]["id"])
+
+
+async def _mappings(store: Store, tenant_id: str, groups: Sequence[Document]) -> dict[str, Stored]:
+    return await read_all(store, tenant_id, list(map(_mapping_id, groups)))
+
+
 async def _overviews(
-    store: Store, tenant_id: str, groups: Sequence[Document]
+    store: Store, tenant_id: str, groups: Sequence[Document], found: dict[str, Stored]
 ) -> tuple[GroupOverview, ...]:
+    """The groups with the mappings that were `found`. Raises Unreadable."""
     ids = [group["resource"]["id"] for group in groups]
     if not ids:
         return ()
-    found = await read_all(store, tenant_id, [mapping_id(id) for id in ids])
     mappings = {id: Mapping.from_document(stored.document) for id, stored in found.items()}
     given = [one for mapping in mappings.values() for one in mapping.entitlements]
     names = await entitlement_names(store, tenant_id, given)
@@ -136,6 +154,7 @@ def _overview(
         version=mapping.version if mapping else None,
         applied_version=mapping.applied_version if mapping else None,
         mapping_event_id=mapping.event_id if mapping else None,
+        given_again_from=mapping.deleted_at if mapping else None,
         entitlements=tuple(
             Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
             for one in entitlements

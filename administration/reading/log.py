@@ -14,6 +14,7 @@ from directory.access import AccessChange, access_change_id
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, event_id, is_resource_id
 from directory.store import NEWEST_FIRST, NotFound, Query, Store
+from scim.protocol.scalars import fold
 
 ENTRIES = 50
 EXPORTED = 10_000
@@ -96,8 +97,8 @@ class Effect:
 async def list_entries(
     store: Store, tenant_id: str, filter: Filter, after: str | None = None, limit: int = ENTRIES
 ) -> PageOf[Entry]:
-    """Log entries, newest first, without `membership`. Raises ValueError for an `after` that is
-    not of this list."""
+    """Log entries, newest first, without `membership`. Raises BadContinuation for an `after`
+    that is not of this list."""
     query = Query("Event", filter.condition, NEWEST_FIRST, LISTED, limit, continuation=after)
     page = await store.query(tenant_id, query)
     events = [Event.from_document(stored.document) for stored in page.items]
@@ -111,7 +112,7 @@ async def find_resources(store: Store, tenant_id: str, text: str) -> tuple[str, 
         return None
     if is_resource_id(text):
         return (text,)
-    named = Compare(("search", "displayName"), "co", text.casefold())
+    named = Compare(("search", "displayName"), "co", fold(text))
     pages = [
         await store.query(tenant_id, Query(type, where, fields=(), limit=FOUND))
         for type, where in (("User", matching(text)), ("Group", named))

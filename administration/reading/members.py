@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from administration.reading.naming import person_name
 from administration.reading.paging import PageOf
-from directory.access import Access, access_id
+from administration.reading.records import shown_access
+from directory.access import access_id
 from directory.condition import Compare
 from directory.documents import group_id, user_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Query, Store
 from directory.tenants import Policy
-from reconciler.access import EffectiveAccess, current_access
+from reconciler.access import EffectiveAccess
 
 MEMBERS = 50
 
@@ -24,12 +25,14 @@ class Member:
     name: str
     detail: str
     access: EffectiveAccess | None
+    unreadable: bool = False
+    """Whether the record of the access cannot be read."""
 
 
 async def list_members(
     store: Store, tenant_id: str, group: str, policy: Policy, after: str | None = None
 ) -> PageOf[Member]:
-    """The direct members of a group, in no order that means anything. Raises ValueError for an
+    """The direct members of a group, in no order that means anything. Raises BadContinuation for an
     `after` that is not of this list."""
     inside = Compare(("groupId",), "eq", group)
     fields = ("memberId", "memberType")
@@ -39,18 +42,19 @@ async def list_members(
     edges = [(edge.document["memberId"], edge.document["memberType"]) for edge in page.items]
     users = [id for id, type in edges if type == "User"]
     wanted = [user_id(id) if type == "User" else group_id(id) for id, type in edges]
-    found = await read_all(store, tenant_id, [*wanted, *map(access_id, users)])
+    stored = await read_all(store, tenant_id, [*wanted, *map(access_id, users)])
+    found = readable(stored)
     rows: list[Member] = []
     for (id, type), document_id in zip(edges, wanted, strict=True):
         if document_id not in found:
-            continue  # an edge whose end is gone counts for nothing
+            continue  # an edge whose end is gone counts for nothing; or the end cannot be read
         resource = found[document_id].document["resource"]
         if type == "Group":
             rows.append(Member(id, type, resource["displayName"], "Group", None))
             continue
-        record = found.get(access_id(id))
-        stored = Access.from_document(record.document) if record else None
-        access = current_access(stored, found[document_id].document, policy)
+        shown = shown_access(stored.get(access_id(id)), found[document_id].document, policy)
         detail = str(resource.get("userName", ""))
-        rows.append(Member(id, type, person_name(resource), detail, access))
+        name = person_name(resource)
+        if shown is not None:
+            rows.append(Member(id, type, name, detail, shown.access, shown.unreadable))
     return PageOf(tuple(rows), page.continuation)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from directory.documents import Entitlement, entitlement_id, group_id, user_id
-from directory.reading import read_all
+from directory.reading import read_all, readable
 from directory.store import Document, Store
 
 
@@ -22,7 +22,7 @@ async def entitlement_names(
 ) -> dict[tuple[str, str], str]:
     """(kind, key) → display name; the key where the catalog no longer has it."""
     names = {(one.kind, one.key): one.key for one in wanted}
-    found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in names])
+    found = readable(await read_all(store, tenant_id, [entitlement_id(*pair) for pair in names]))
     for stored in found.values():
         entry = Entitlement.from_document(stored.document)
         names[entry.kind, entry.key] = entry.display_name
@@ -30,9 +30,9 @@ async def entitlement_names(
 
 
 async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> dict[str, str]:
-    """Names of groups by SCIM id; those that are gone are left out."""
+    """Names of groups by SCIM id; those that are gone or cannot be read are left out."""
     ids = list(dict.fromkeys(groups))
-    found = await read_all(store, tenant_id, [group_id(id) for id in ids])
+    found = readable(await read_all(store, tenant_id, [group_id(id) for id in ids]))
     return {
         id: str(found[group_id(id)].document["resource"]["displayName"])
         for id in ids
@@ -41,9 +41,9 @@ async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> di
 
 
 async def user_names(store: Store, tenant_id: str, users: Iterable[str]) -> dict[str, str]:
-    """Names of users by SCIM id; those that are gone are left out."""
+    """Names of users by SCIM id; those that are gone or cannot be read are left out."""
     ids = list(dict.fromkeys(users))
-    found = await read_all(store, tenant_id, [user_id(id) for id in ids])
+    found = readable(await read_all(store, tenant_id, [user_id(id) for id in ids]))
     return {
         id: person_name(found[user_id(id)].document["resource"])
         for id in ids

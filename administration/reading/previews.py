@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from administration.reading.naming import entitlement_names
 from directory.documents import EntitlementKey
-from directory.store import Store
+from directory.store import BadContinuation, Store
 from reconciler.preview import Counts, Effect, Preview, PreviewCursor
 from reconciler.proposal import Proposal
 
@@ -28,6 +30,15 @@ class Previewed:
     """(kind, key) → display name, of every entitlement in it."""
 
 
+def preview_place(text: str) -> PreviewCursor | None:
+    """Where a preview goes on, from the JSON of the page's cursor; empty: at its start. Raises
+    BadContinuation."""
+    try:
+        return PreviewCursor.model_validate_json(text) if text else None
+    except ValidationError:
+        raise BadContinuation from None
+
+
 async def read_preview(
     store: Store,
     tenant_id: str,
@@ -38,8 +49,8 @@ async def read_preview(
     takes: bool = True,
 ) -> Previewed:
     """What a proposal would do; `wanted` are entitlements to name besides. `takes`: whether it may
-    take anything from anybody; only then is Owner looked for. Raises ValueError for a cursor that
-    is not of this proposal."""
+    take anything from anybody; only then is Owner looked for. Raises BadContinuation for a
+    cursor that is not of this proposal."""
     asking = Preview(store, tenant_id, proposal)
     page = await asking.page(cursor, PEOPLE)
     whole = await asking.summary(page.cursor) if page.cursor else page

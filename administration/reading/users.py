@@ -7,6 +7,7 @@ from typing import Literal
 
 from administration.reading.naming import entitlement_names, group_names, person_name
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
+from administration.reading.records import ShownAccess, shown_access
 from administration.tenants import AdministrationError
 from directory.access import Access, Grant, GrantSource, access_id
 from directory.completeness import work_email
@@ -16,6 +17,7 @@ from directory.reading import read_all
 from directory.store import NEWEST_FIRST, Document, Order, Query, Store, Stored
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
+from scim.protocol.scalars import fold, folds
 
 GROUPS_OF_USER = 200
 """Direct groups that a user's page shows."""
@@ -35,6 +37,8 @@ class UserRow:
     external_id: str | None
     source: UserSource
     access: EffectiveAccess
+    unreadable: bool = False
+    """Whether the record of the access cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ async def list_users(
     source: UserSource | None = None,
 ) -> PageOf[UserRow]:
     """Users whose name, userName or e-mail address holds `text`, by userName; without a text all
-    of them, the newest first. `source` leaves out the others. Raises ValueError for an `after`
+    of them, the newest first. `source` leaves out the others. Raises BadContinuation for an `after`
     that is not of this list."""
     where = matching(text)
     if source is not None:
@@ -108,7 +112,7 @@ def matching(text: str) -> Condition:
     """Users whose name, userName or e-mail address holds a text, in any case."""
     if not text:
         return EVERYTHING
-    folded = text.casefold()
+    folded = fold(text)
     return Either(
         (
             Compare(("search", "displayName"), "co", folded),
@@ -123,10 +127,10 @@ def matching(text: str) -> Condition:
 async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
     """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
     AdministrationError where there is none."""
-    names = {"userName": who.casefold(), "externalId": who}
+    names = [*(("userName", form) for form in folds(who)), ("externalId", who)]
     keys = [
         Key.reserve(tenant_id, "User", attribute, value, "").document_id
-        for attribute, value in names.items()
+        for attribute, value in names
     ]
     reserved = await store.read_many(tenant_id, keys)
     owners = [Key.from_document(reserved[key].document) for key in keys if key in reserved]
@@ -156,15 +160,13 @@ async def _rows(
     records = await read_all(store, tenant_id, ids)
     rows = []
     for user, id in zip(users, ids, strict=True):
-        record = records.get(id)
-        stored = Access.from_document(record.document) if record else None
-        access = current_access(stored, user, policy)
-        if access is not None:
-            rows.append(_row(user["resource"], user["source"], access))
+        shown = shown_access(records.get(id), user, policy)
+        if shown is not None:
+            rows.append(_row(user["resource"], user["source"], shown))
     return tuple(rows)
 
 
-def _row(resource: Document, source: UserSource, access: EffectiveAccess) -> UserRow:
+def _row(resource: Document, source: UserSource, shown: ShownAccess) -> UserRow:
     return UserRow(
         id=resource["id"],
         name=person_name(resource),
@@ -172,7 +174,8 @@ def _row(resource: Document, source: UserSource, access: EffectiveAccess) -> Use
         email=work_email(resource) or "",
         external_id=resource.get("externalId"),
         source=source,
-        access=access,
+        access=shown.access,
+        unreadable=shown.unreadable,
     )
 
 

@@ -4,35 +4,29 @@ The tenant comes from the bearer token and from nowhere else. Cookies are not lo
 page of another site can make a browser do anything here.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from administration.tenants import AdministrationError, read_tenant
 from console.api import by_hand, catalog, failed, groups, log, overview, policy, users
 from console.api.openapi import document
 from console.api.operation import PATH, Call, Operation
-from console.api.problems import Problem, busy, foreseen, malformed
+from console.api.problems import Problem, malformed, refuse
 from console.visit import Deployment
 from directory.documents import Actor
-from scim.exchange import BODY_BYTES
-from scim.protocol.errors import ScimError
-from scim.rate import RateLimit
-from scim.surface import REQUEST_SECONDS, Surface, request_id, route
-from telemetry.logs import place
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
+from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
+from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
+from web.trouble import body_too_large, too_many_requests
 
 OPERATIONS: tuple[Operation, ...] = (
     *overview.OPERATIONS,
@@ -45,8 +39,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *policy.OPERATIONS,
 )
 DOCUMENT = f"{PATH}/openapi.json"
-
-_log = logging.getLogger("muster.console-api")
+BODY_BYTES = 4 * 1024 * 1024
+"""The largest body that is read."""
 
 
 def api_application(
@@ -60,20 +54,17 @@ def api_application(
     routes: dict[str, dict[str, Operation]] = {}
     for each in OPERATIONS:
         routes.setdefault(PATH + each.path, {})[each.method] = each
-    application = Starlette(
-        # What is spelt out comes before what a parameter would match, too.
-        routes=[
-            Route(DOCUMENT, _caught(DOCUMENT, api.document), methods=["GET"]),
-            *(
-                Route(path, _caught(path, api.endpoint(by_method)), methods=[*by_method])
-                for path, by_method in sorted(routes.items(), key=lambda each: "{" in each[0])
-            ),
-        ],
-        exception_handlers={HTTPException: _no_route},
+    # What is spelt out comes before what a parameter would match, too.
+    by_path = sorted(routes.items(), key=lambda each: "{" in each[0])
+    application = routed(
+        (
+            at(DOCUMENT, api.document, ("GET",)),
+            *(at(path, api.endpoint(by_method), by_method) for path, by_method in by_path),
+        ),
+        f"The console's API knows no such operation: {DOCUMENT} lists all of them.",
     )
-    application.router.redirect_slashes = False
     known = {path: [*by_method] for path, by_method in routes.items()} | {DOCUMENT: ["GET"]}
-    return Surface("console-api", application, known, _refused, seconds)
+    return Surface("console-api", application, known, refuse, seconds)
 
 
 class _Api:
@@ -83,7 +74,7 @@ class _Api:
         self._deployment = deployment
         self._authenticator = authenticator
         self._rate = rate
-        self._keys = SigningKeys(deployment.service.store)
+        self._keys = SigningKeys(deployment.service.store, deployment.service.now)
         self._document: bytes | None = None
 
     async def document(self, _: Request) -> Response:
@@ -92,9 +83,7 @@ class _Api:
             self._document = orjson.dumps(document(OPERATIONS))
         return Response(self._document, media_type="application/json")
 
-    def endpoint(
-        self, by_method: Mapping[str, Operation]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, by_method: Mapping[str, Operation]) -> Endpoint:
         """What answers on a path."""
 
         async def endpoint(request: Request) -> Response:
@@ -103,7 +92,7 @@ class _Api:
             caller = await self._authenticator.caller(header, "console")
             current().tenant_id = caller.tenant.tenant_id
             if wait := self._rate.take(caller.tenant.tenant_id):
-                raise busy(429, wait)
+                raise too_many_requests(wait)
             answer = await operation.handler(await self._call(request, operation, caller))
             if answer is None:
                 return Response(status_code=operation.status)
@@ -121,7 +110,7 @@ class _Api:
         try:
             tenant = await read_tenant(deployment.service.store, caller.tenant.tenant_id)
         except AdministrationError:
-            raise bad_token() from None
+            raise bad_token("console") from None
         try:
             query = operation.query.model_validate(dict(request.query_params))
         except ValidationError as error:
@@ -140,7 +129,7 @@ class _Api:
             content=content,
             if_match=request.headers.get("if-match"),
             asked=_asked(tenant.tenant_id, operation, request.path_params, query, body),
-            cursor_key=await self._keys.key("console-api"),
+            cursor_keys=await self._keys.keys("console-api"),
         )
 
 
@@ -177,42 +166,5 @@ async def _content(request: Request, operation: Operation) -> bytes:
         parts.append(part)
         size += len(part)
         if size > BODY_BYTES:
-            raise Problem(413, f"The body has more than {BODY_BYTES:,} bytes. Send less at once.")
+            raise body_too_large(BODY_BYTES)
     return b"".join(parts)
-
-
-def _caught(
-    path: str, endpoint: Callable[[Request], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint with everything that can go wrong turned into problem details."""
-
-    async def caught(request: Request) -> Response:
-        route(request.scope, path)
-        try:
-            return await endpoint(request)
-        except ClientDisconnect:
-            return Problem(400, "The body ended too early. Send the request again.").response()
-        except Exception as error:  # noqa: BLE001 - its text may hold a person's data
-            problem = foreseen(error)
-            if problem is None:
-                _log.error("request %s failed: %s", request_id(), place(error))
-                problem = Problem(
-                    500,
-                    "Muster could not answer because of a fault of its own. Repeat the request, "
-                    f"and if it happens again tell the operator the request id {request_id()}.",
-                )
-            return problem.response()
-
-    return caught
-
-
-async def _no_route(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    headers = error.headers if isinstance(error, HTTPException) else None
-    what = "method on this path" if status == 405 else "operation"
-    detail = f"The console's API knows no such {what}: {DOCUMENT} lists all of them."
-    return Problem(status, detail, headers=headers).response()
-
-
-def _refused(error: ScimError) -> Response:
-    return Problem(error.status, error.detail, headers=error.headers).response()

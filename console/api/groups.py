@@ -2,14 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from administration.group_import import GroupImport, ImportFile, parse_import
-from administration.mappings import Mappings, takes_any
+from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading import groups as reading
 from administration.reading import members
 from administration.reading.groups import GroupOverview
 from administration.reading.previews import read_preview
+from administration.remembered import NotRemembered, RememberedMappings, list_remembered
 from console.api.models import (
     Answer,
     Body,
@@ -53,6 +54,8 @@ class Group(Answer):
     version: int | None
     """Of the mapping; null: it has none."""
     applied_version: int | None
+    given_again_from: AwareDatetime | None
+    """When the group was deleted that gave the same before; null once the mapping is saved."""
     entitlements: tuple[NamedEntitlement, ...]
 
 
@@ -80,6 +83,8 @@ class Member(Answer):
     """Of a user."""
     reasons: tuple[Reason, ...]
     """Why a user is not enabled."""
+    unreadable: bool
+    """Whether the stored record of the user's access cannot be read: tell the operator."""
 
 
 class Members(Answer):
@@ -103,6 +108,28 @@ class Mapping(Answer):
     def etag(self) -> str:
         """The version."""
         return f'"{self.version}"'
+
+
+class RememberedMapping(Answer):
+    """What a deleted group gave, and gives again when the same connection provisions a group with
+    this externalId before it is forgotten."""
+
+    group_id: str
+    """The SCIM id that the group had."""
+    display_name: str
+    external_id: str
+    connection_id: str
+    version: int
+    entitlements: tuple[NamedEntitlement, ...]
+    deleted_at: AwareDatetime
+    forgotten_at: AwareDatetime
+
+
+class RememberedMappingsPage(Answer):
+    """A page of mappings of deleted groups, in no order that means anything."""
+
+    mappings: tuple[RememberedMapping, ...]
+    next_cursor: str | None
 
 
 class ProposedMapping(Body):
@@ -181,6 +208,7 @@ async def preview_mapping(call: Call[Parameters, ProposedMapping]) -> PreviewAns
     """Exactly who would gain and lose what, before anything is saved."""
     found = await _known(call)
     wanted = keys_of(call.body.entitlements)
+    await refuse_too_many(call.store, call.tenant_id, found.group_id, wanted)
     page = await read_preview(
         call.store,
         call.tenant_id,
@@ -213,6 +241,23 @@ async def save_mapping(call: Call[Parameters, SavedMapping]) -> Mapping:
         confirmed=call.body.confirmed,
     )
     return _mapping(await _known(call))
+
+
+async def list_remembered_mappings(call: Call[Paged, None]) -> RememberedMappingsPage:
+    """What groups gave that were deleted within the last 30 days, and give again if they come
+    back."""
+    after = call.place(call.query.cursor)
+    page = await list_remembered(call.store, call.tenant_id, after, call.query.limit)
+    mappings = tuple(RememberedMapping.model_validate(one) for one in page.rows)
+    return RememberedMappingsPage(mappings=mappings, next_cursor=call.next(page.next))
+
+
+async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:
+    """Forget what a deleted group gave: if it comes back, it gives nothing."""
+    try:
+        await call.changing(RememberedMappings).forget(call.path["groupId"])
+    except NotRemembered as gone:
+        raise Problem(404, str(gone)) from None
 
 
 async def import_groups(call: Call[ImportQuery, None]) -> Imported:
@@ -261,12 +306,23 @@ def _member(one: members.Member) -> Member:
         name=one.name,
         enabled=one.access.enabled if one.access else None,
         reasons=one.access.reasons if one.access else (),
+        unreadable=one.unreadable,
     )
 
 
 _MAPPING = "/groups/{groupId}/mapping"
 OPERATIONS = (
     Operation("GET", "/groups", list_groups, Groups, GroupQuery),
+    Operation(
+        "GET", "/remembered-mappings", list_remembered_mappings, RememberedMappingsPage, Paged
+    ),
+    Operation(
+        "DELETE",
+        "/remembered-mappings/{groupId}",
+        forget_remembered_mapping,
+        None,
+        status=204,
+    ),
     Operation("POST", "/groups/import", import_groups, Imported, ImportQuery, file=ImportFile),
     Operation("GET", "/groups/{groupId}", read_group, Group),
     Operation("GET", "/groups/{groupId}/members", list_members, Members, Continued),

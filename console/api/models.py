@@ -4,12 +4,13 @@ the parts that several answers have.
 Answers are read from what the use cases give back, attribute by attribute.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from administration.moments import EXAMPLE, moment
 from administration.reading.paging import MOST_PER_PAGE, PAGE
 from directory.documents import EntitlementKey, Reason
 
@@ -66,14 +67,9 @@ class Paged(Continued):
 
 
 def _moment(value: Any) -> Any:
-    """RFC 3339; without an offset it is UTC."""
     if not isinstance(value, str):
-        raise ValueError("a time is text, such as 2026-01-31T13:45:00Z")
-    try:
-        at = datetime.fromisoformat(value)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("a time looks like 2026-01-31T13:45:00Z") from None
+        raise ValueError(f"a time is text, such as {EXAMPLE}")
+    return moment(value)
 
 
 type Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]

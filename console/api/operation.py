@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from administration.events import Administration
-from administration.reading.previews import Previewed
+from administration.reading.previews import Previewed, preview_place
 from console.api.models import (
     Answer,
     Body,
@@ -17,14 +17,13 @@ from console.api.models import (
     PreviewAnswer,
     named,
 )
-from console.api.problems import Problem
 from console.visit import Deployment
 from directory.documents import Actor, Model
 from directory.store import Store
 from directory.tenants import Tenant
 from reconciler.preview import PreviewCursor
-from scim.cursor import Cursor
-from scim.protocol.errors import InvalidCursor
+from trust.signing import Keys
+from web.cursor import Cursor
 
 PATH = "/console/api"
 
@@ -48,7 +47,7 @@ class Call[Q, B]:
     if_match: str | None
     asked: str
     """The tenant and all that was asked but for the cursor, which counts for nothing else."""
-    cursor_key: bytes
+    cursor_keys: Keys
 
     @property
     def store(self) -> Store:
@@ -65,28 +64,20 @@ class Call[Q, B]:
         return subject(self.deployment.service, self.tenant_id, self.actor)
 
     def place(self, cursor: str | None) -> str | None:
-        """Where the list goes on. Raises Problem for a cursor that is not of this list."""
+        """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
         if cursor is None:
             return None
-        try:
-            return Cursor.read(cursor, self.asked, self.cursor_key).continuation
-        except InvalidCursor:
-            raise Problem(
-                400,
-                "The cursor is not one of this list's. Leave it out to begin anew, then send the "
-                "nextCursor of each answer, and leave everything else as it was.",
-            ) from None
+        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation
 
     def next(self, continuation: str | None) -> str | None:
         """The cursor of the next page, signed for this list alone."""
         if continuation is None:
             return None
-        return Cursor(continuation, 0).write(self.asked, self.cursor_key)
+        return Cursor(continuation, 0).write(self.asked, self.cursor_keys)
 
     def preview_place(self, cursor: str | None) -> PreviewCursor | None:
-        """Where a preview goes on. Raises Problem."""
-        place = self.place(cursor)
-        return PreviewCursor.model_validate_json(place) if place else None
+        """Where a preview goes on. Raises BadContinuation."""
+        return preview_place(self.place(cursor) or "")
 
     def previewed(self, page: Previewed) -> PreviewAnswer:
         """A page of a preview."""

@@ -42,6 +42,9 @@ class User(Answer):
     """Why the user is not enabled."""
     pending: bool
     """Whether the record of the user's access lags behind."""
+    unreadable: bool
+    """Whether the stored record of the user's access cannot be read, so that the rest is not known:
+    tell the operator."""
     grants: int
     """How many."""
 
@@ -275,6 +278,7 @@ def _facts(user: UserRow | UserDetail) -> dict[str, Any]:
         "enabled": user.access.enabled,
         "reasons": user.access.reasons,
         "pending": user.access.pending,
+        "unreadable": isinstance(user, UserRow) and user.unreadable,
         "grants": len(user.access.grants),
     }
 

@@ -6,18 +6,18 @@ from typing import Any
 from starlette.responses import HTMLResponse, Response
 
 from administration.catalog import list_catalog
-from administration.mappings import Mappings, takes_any
+from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
-from administration.reading.previews import read_preview
+from administration.reading.previews import preview_place, read_preview
+from administration.remembered import NotRemembered, RememberedMappings, list_remembered
 from administration.tenants import Overtaken
 from console.pages.editing import choice_value, choices, chosen_from, chosen_in, pairs
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
-from reconciler.preview import PreviewCursor
 from reconciler.proposal import MappingProposal
 
 GROUPS = 25
@@ -27,11 +27,19 @@ HISTORY = 10
 async def groups(visit: Visit) -> Response:
     """The list."""
     text = visit.asked.get("q", "").strip()
-    with visit.own_pages():
-        page = await list_groups(
-            visit.store, visit.tenant_id, text, visit.asked.get("after"), GROUPS
-        )
-    return visit.page("groups.html", page=page, q=text)
+    page = await list_groups(visit.store, visit.tenant_id, text, visit.asked.get("after"), GROUPS)
+    after = visit.asked.get("deleted")
+    remembered = await list_remembered(visit.store, visit.tenant_id, after, GROUPS)
+    return visit.page("groups.html", page=page, q=text, remembered=remembered)
+
+
+async def forget(visit: Visit) -> Response:
+    """Forget what a deleted group gave."""
+    try:
+        await visit.changing(RememberedMappings).forget(visit.given("group"))
+    except NotRemembered as gone:
+        raise NoSuchPage(str(gone)) from None
+    return visit.go("/groups", told="mapping-forgotten")
 
 
 async def group(visit: Visit) -> Response:
@@ -52,16 +60,16 @@ async def preview(visit: Visit) -> Response:
     wanted = chosen_in(visit)
     if found.version is not None and pairs(wanted) == pairs(found.entitlements):
         return await _editor(visit, found, wanted, "This is what the group gives already.")
+    await refuse_too_many(visit.store, visit.tenant_id, found.group_id, wanted)
     cursor = visit.given("cursor")
-    with visit.own_pages():
-        page = await read_preview(
-            visit.store,
-            visit.tenant_id,
-            MappingProposal({found.group_id: wanted}),
-            PreviewCursor.model_validate_json(cursor) if cursor else None,
-            wanted=wanted,
-            takes=takes_any(found.entitlements, wanted),
-        )
+    page = await read_preview(
+        visit.store,
+        visit.tenant_id,
+        MappingProposal({found.group_id: wanted}),
+        preview_place(cursor),
+        wanted=wanted,
+        takes=takes_any(found.entitlements, wanted),
+    )
     return visit.page(
         "preview.html",
         group=found,
@@ -131,14 +139,13 @@ async def _editor(
     error: str = "",
     conflict: Mapping[str, Any] | None = None,
 ) -> Response:
-    with visit.own_pages():
-        members = await list_members(
-            visit.store,
-            visit.tenant_id,
-            found.group_id,
-            visit.tenant.policy,
-            visit.asked.get("after"),
-        )
+    members = await list_members(
+        visit.store,
+        visit.tenant_id,
+        found.group_id,
+        visit.tenant.policy,
+        visit.asked.get("after"),
+    )
     catalog = await list_catalog(visit.store, visit.tenant_id)
     history = await list_entries(
         visit.store, visit.tenant_id, Filter(resources=(found.group_id,)), limit=HISTORY
@@ -158,6 +165,7 @@ async def _editor(
 
 PAGES = (
     Page("/groups", groups),
+    Page("/groups/forget", forget, "POST"),
     Page("/groups/{id}", group),
     Page("/groups/{id}/status", status),
     Page("/groups/{id}/preview", preview, "POST"),

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from administration.moments import moment
 from administration.reading.log import (
     Filter,
     effects,
@@ -19,6 +19,7 @@ from administration.reading.naming import entitlement_names
 from console.pages.words import in_words
 from console.visit import NoSuchPage, Page, Visit
 from directory.access import AccessChange
+from web.trouble import malformed
 
 FIELDS = ("resource", "type", "operation", "state", "since", "until")
 
@@ -35,8 +36,7 @@ class Said:
 async def log(visit: Visit) -> Response:
     """The list."""
     filter, error = await _filter(visit)
-    with visit.own_pages():
-        page = await list_entries(visit.store, visit.tenant_id, filter, visit.asked.get("after"))
+    page = await list_entries(visit.store, visit.tenant_id, filter, visit.asked.get("after"))
     return visit.page(
         "log.html", page=page, chosen=_chosen(visit), parameters=_parameters(visit), error=error
     )
@@ -44,7 +44,9 @@ async def log(visit: Visit) -> Response:
 
 async def exported(visit: Visit) -> Response:
     """The same as CSV."""
-    filter, _ = await _filter(visit)
+    filter, error = await _filter(visit)
+    if error:
+        raise malformed(error)
     text = await export(visit.store, visit.tenant_id, filter)
     return visit.download(f"provisioning-log-{visit.now:%Y%m%dT%H%M%SZ}.csv", text)
 
@@ -78,9 +80,9 @@ async def _filter(visit: Visit) -> tuple[Filter, str]:
     chosen = _chosen(visit)
     resources = await find_resources(visit.store, visit.tenant_id, chosen["resource"])
     try:
-        since, until = _moment(chosen["since"]), _moment(chosen["until"])
-    except ValueError:
-        return Filter(), "A time looks like 2026-01-31T13:45. All entries are shown."
+        since, until = (moment(chosen[n]) if chosen[n] else None for n in ("since", "until"))
+    except ValueError as error:
+        return Filter(), f"{error} All entries are shown."
     return (
         Filter(resources, chosen["type"], chosen["operation"], chosen["state"], since, until),
         "",
@@ -93,13 +95,6 @@ def _chosen(visit: Visit) -> dict[str, str]:
 
 def _parameters(visit: Visit) -> str:
     return urlencode({field: value for field, value in _chosen(visit).items() if value})
-
-
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 PAGES = (Page("/log", log), Page("/log.csv", exported), Page("/log/{id}", entry))

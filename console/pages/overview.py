@@ -79,7 +79,6 @@ async def _shown(visit: Visit, text: str, replaced: str = "") -> Response:
 
 PAGES = (
     Page("", overview),
-    Page("/", overview),
     Page("/provisioning", set_provisioning, "POST"),
     Page("/tokens", make_token, "POST"),
     Page("/tokens/{token}", change_token, "POST"),

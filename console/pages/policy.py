@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from administration.reading.previews import read_preview
+from administration.reading.previews import preview_place, read_preview
 from administration.tenants import Tenancy
 from console.pages.words import reason_in_words
 from console.visit import Page, Visit
 from directory.documents import REASONS, Reason
 from directory.tenants import Policy
-from reconciler.preview import PreviewCursor
 from reconciler.proposal import PolicyProposal
 
 
@@ -70,13 +69,12 @@ async def preview(visit: Visit) -> Response:
     if wanted == visit.tenant.policy:
         return await policy(visit, "This is the policy already.")
     cursor = visit.given("cursor")
-    with visit.own_pages():
-        page = await read_preview(
-            visit.store,
-            visit.tenant_id,
-            PolicyProposal(wanted),
-            PreviewCursor.model_validate_json(cursor) if cursor else None,
-        )
+    page = await read_preview(
+        visit.store,
+        visit.tenant_id,
+        PolicyProposal(wanted),
+        preview_place(cursor),
+    )
     return visit.page(
         "policy_preview.html",
         wanted=wanted,

@@ -1,11 +1,12 @@
 """Users: the list, and one user with everything about the access, now and before."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from starlette.responses import Response
 
 from administration.catalog import list_catalog
+from administration.moments import moment
 from administration.reading.log import Filter, list_entries
 from administration.reading.naming import entitlement_names, group_names
 from administration.reading.users import UserDetail, held, list_users, read_user
@@ -16,6 +17,7 @@ from directory.documents import EntitlementKey
 from reconciler.history import access_at, timeline
 from reconciler.obstacles import REASON_TEXTS
 from reconciler.why import why
+from web.trouble import malformed
 
 HISTORY = 10
 
@@ -23,20 +25,18 @@ HISTORY = 10
 async def users(visit: Visit) -> Response:
     """The list."""
     text = visit.asked.get("q", "").strip()
-    with visit.own_pages():
-        page = await list_users(
-            visit.store, visit.tenant_id, visit.tenant.policy, text, visit.asked.get("after")
-        )
+    page = await list_users(
+        visit.store, visit.tenant_id, visit.tenant.policy, text, visit.asked.get("after")
+    )
     return visit.page("users.html", page=page, q=text)
 
 
 async def user(visit: Visit) -> Response:
     """One user."""
     found = await user_of(visit)
-    with visit.own_pages():
-        changes = await timeline(
-            visit.store, visit.tenant_id, found.id, visit.asked.get("after"), HISTORY
-        )
+    changes = await timeline(
+        visit.store, visit.tenant_id, found.id, visit.asked.get("after"), HISTORY
+    )
     names = await entitlement_names(
         visit.store, visit.tenant_id, [one for c in changes.changes for one in (*c.gained, *c.lost)]
     )
@@ -74,10 +74,9 @@ async def past(visit: Visit) -> Response:
     """What the access was at a moment."""
     found = await user_of(visit)
     try:
-        at = datetime.fromisoformat(visit.asked.get("at", ""))
-    except ValueError:
-        raise NoSuchPage("A time looks like 2026-01-31T13:45.") from None
-    at = min(at if at.tzinfo else at.replace(tzinfo=UTC), visit.now)
+        at = min(moment(visit.asked.get("at", "")), visit.now)
+    except ValueError as error:
+        raise malformed(str(error)) from None
     oldest = visit.now - timedelta(seconds=visit.service.retention)
     answer = await access_at(visit.store, visit.tenant_id, found.id, at, oldest)
     grants = answer.state.grants if answer.state else ()

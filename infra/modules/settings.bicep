@@ -87,7 +87,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     AzureWebJobsStorage__credential: 'managedidentity'
     AzureWebJobsStorage__clientId: identityClientId
     AzureWebJobsDisableHomepage: 'true'
-    FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '8388608' // bytes; the host's own is 100 MB, the code's 4 MB
+    FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '5242880' // bytes; the host's own is 100 MB, the code's 4 MB
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
     // The Service Bus trigger, and the code's own sender
@@ -116,8 +116,10 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName
     MUSTER_RELAY_AFTER_SECONDS: '60'
+    MUSTER_RELAY_APPLY_SECONDS: '120'
     MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
     MUSTER_REQUEST_SECONDS: '90'
+    MUSTER_HSTS_SUBDOMAINS: 'false'
     MUSTER_PROXIES: string(proxies)
     MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)

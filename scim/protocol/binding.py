@@ -8,8 +8,9 @@ section 3.4.2.2 asks for. What that section leaves open:
   any other attribute holds where there is no value, too. `eq null` is `not (… pr)`.
 - A complex attribute without a sub-attribute stands for its `value` (`emails co "@example.com"`,
   `manager eq "…"`); one that has no `value` is refused.
-- An attribute of an extension needs no URN where no core attribute has its name, because Entra
-  ID asks for `manager` without one.
+- What is made for each answer (`members.display`, `meta.version`) is refused, never taken for
+  absent.
+- `eq` also finds what is stored in the former comparable form, until it is written anew.
 - URNs in `schemas` compare without case (`eq` and `ne`).
 - Booleans take `"True"` and `"False"` in quotes, as Entra ID writes them.
 - Memberships are documents of their own. A condition on a group's `members` or a user's `groups`
@@ -19,6 +20,7 @@ section 3.4.2.2 asks for. What that section leaves open:
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from directory.condition import (
@@ -49,7 +51,7 @@ from scim.protocol.filter import (
     ValuePath,
     parse_path,
 )
-from scim.protocol.representation import LEADING, comparable
+from scim.protocol.representation import LEADING, comparable, stored_forms
 from scim.protocol.scalars import SCALARS
 from scim.protocol.schema import Attribute, AttributeType, ResourceType, attribute_path
 from scim.protocol.scope import (
@@ -138,7 +140,6 @@ def sort_path(resource_type: ResourceType, sort_by: str) -> Path:
             raise unknown_attribute(scope, path.attribute)
         field = single_value(field)
         stored: Path = ("search", *(key for key, _ in field.steps))
-        _check_meta(stored)
     except (InvalidFilter, InvalidPath) as error:
         raise InvalidValue(f"sortBy: {error.detail}") from None
     if path.filter is not None:
@@ -185,7 +186,11 @@ def _leaf(filter: Comparison | Presence | ValuePath, scope: Scope, prefix: Path)
             return _value_path(field, inner, scope, prefix)
         case Comparison(path, operator, value):
             if value is not None:
-                return _comparison(single_value(field), path, operator, value, prefix)
+                field = single_value(field)
+                condition = _comparison(field, path, operator, value, prefix)
+                if filter.raw is None or field.attribute.type not in ("string", "reference"):
+                    return condition
+                return Either((condition, _comparison(field, path, operator, filter.raw, prefix)))
             _check_null(operator)
             present = _present(field, prefix)
             return Negated(present) if operator == "eq" else present
@@ -243,8 +248,14 @@ def _value_path(field: Field, inner: Filter, scope: Scope, prefix: Path) -> Cond
 def _comparison(
     field: Field, path: AttributePath, operator: Operator, value: Scalar, prefix: Path
 ) -> Condition:
-    literal = _literal(path, field.attribute, operator, value)
-    condition = _reach(prefix, field.steps, lambda path: Compare(path, operator, literal))
+    literals = _literals(path, field.attribute, operator, value)
+    if operator != "eq":
+        del literals[1:]
+    compared = [
+        _reach(prefix, field.steps, partial(_compare, operator=operator, literal=literal))
+        for literal in literals
+    ]
+    condition = compared[0] if len(compared) == 1 else Either(tuple(compared))
     if isinstance(condition, AnyElement) and operator == "ne":
         return Either((Negated(Present(condition.path)), condition))
     return condition
@@ -263,10 +274,14 @@ _COMPARED: Mapping[AttributeType, tuple[tuple[Operator, ...], str]] = {
 """By type of an attribute: the operators that it knows, and what it is compared with."""
 
 
-def _literal(
+def _compare(path: Path, operator: Operator, literal: Scalar) -> Condition:
+    return Compare(path, operator, literal)
+
+
+def _literals(
     path: AttributePath, attribute: Attribute, operator: Operator, value: Scalar
-) -> Scalar:
-    """The literal in the comparable form of the attribute."""
+) -> list[Scalar]:
+    """The literal in the comparable forms of the attribute, the present one first."""
     operators, expected = _COMPARED[attribute.type]
     if operator not in operators:
         raise InvalidFilter(
@@ -274,7 +289,7 @@ def _literal(
             f" it knows {', '.join(operators)} and pr."
         )
     try:
-        return comparable(attribute, SCALARS[attribute.type](value, str(path)))
+        return [*stored_forms(attribute, SCALARS[attribute.type](value, str(path)))]
     except InvalidValue:
         written = json.dumps(value, ensure_ascii=False)
         if len(written) > _SHOWN_CHARACTERS:
@@ -293,16 +308,9 @@ def _comparable(attribute: Attribute, value: Any) -> Any:
     return comparable(attribute, value)
 
 
-_STORED_META = ("resourceType", "created", "lastModified")
 _MEMBERSHIPS: Mapping[str, Literal["members", "groups"]] = {"Group": "members", "User": "groups"}
 _OTHER_END = {"members": "memberId", "groups": "groupId"}
 _MEMBER_TYPES = ("User", "Group")
-_UNKNOWN_OF_MEMBERSHIP = {
-    "members": "Groups can be filtered by members.value (the id of a member) and members.type"
-    " (User or Group) only. Look up the member's id first, then filter by members.value.",
-    "groups": "Users can be filtered by groups.value (the id of a group) only. Look up the group's"
-    ' id first, such as with /Groups?filter=displayName eq "…", then filter by groups.value.',
-}
 _DOCUMENT_IDS = {"User": user_id, "Group": group_id}
 
 
@@ -313,8 +321,6 @@ def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundF
     match condition:
         case Compare(("search", "id"), "eq", str(value)):
             return Compare(("id",), "eq", _DOCUMENT_IDS[resource_type.name](value))
-        case Compare(("search", "meta", _) as path) | Present(("search", "meta", _) as path):
-            _check_meta(path)
         case AnyElement(("search", "schemas"), Compare((), operator, str(value))):
             urns = {schema.id.lower(): schema.id for schema in resource_type.schemas}
             urn = urns.get(value.lower(), value)
@@ -323,6 +329,13 @@ def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundF
             return Related(membership, _of_membership(membership, inner))
         case Present(("search", name)) if name == membership:
             return Related(membership, EVERYTHING)
+        case Present(("search", name)) if name in resource_type.defaults:
+            return EVERYTHING
+        case Compare(("search", name) as path, operator, bool(value)) if (
+            value is resource_type.defaults.get(name)
+        ):
+            # Documents from before the default was stored lack it, which satisfies `ne` alone.
+            return Compare(path, "ne" if operator == "eq" else "eq", not value)
         case All(conditions):
             return _combine(All, [_outside_search(resource_type, c) for c in conditions])
         case Either(conditions):
@@ -332,18 +345,9 @@ def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundF
     return condition
 
 
-def _check_meta(path: Path) -> None:
-    """What is made for the answer (`meta.location`, `meta.version`) cannot be asked for."""
-    if path[1] == "meta" and path[2:] and path[2] not in _STORED_META:
-        raise InvalidFilter(
-            f"meta.{path[2]} can be neither filtered nor sorted by; use one of "
-            f"{', '.join(f'meta.{name}' for name in _STORED_META)}."
-        )
-
-
 def _of_membership(attribute: Literal["members", "groups"], condition: Condition) -> Condition:
     """A condition on an element of `members` or `groups` as one on the membership's document,
-    which has every id in lower case and the type in its own case."""
+    which has the type in its own case."""
     match condition:
         case All(conditions):
             return All(tuple(_of_membership(attribute, c) for c in conditions))
@@ -361,7 +365,7 @@ def _of_membership(attribute: Literal["members", "groups"], condition: Condition
             return EVERYTHING
         case Present(("type",)) if attribute == "members":
             return EVERYTHING
-    raise InvalidFilter(_UNKNOWN_OF_MEMBERSHIP[attribute])
+    raise AssertionError(f"{attribute} is asked for what is derived: {condition}")
 
 
 def _combine(

@@ -13,6 +13,7 @@ from scim.protocol.representation import list_response
 from scim.protocol.schema import Attribute, ResourceType, Schema
 
 _CORE = "urn:ietf:params:scim:schemas:core:2.0:"
+_ENTRA_SETUP = "https://learn.microsoft.com/entra/identity/app-provisioning/use-scim-to-provision-users-and-groups"
 
 type Required = Collection[tuple[str, ...]]
 """Users' attributes that a tenant requires beyond the schema, as `Location.keys`."""
@@ -55,10 +56,21 @@ def service_provider_config(offer: Offer, base_url: str) -> dict[str, Any]:
             {
                 "type": "oauthbearertoken",
                 "name": "OAuth Bearer Token",
-                "description": "The secret token of the connection, sent as a bearer token.",
+                "description": "The secret token of the connection, or Entra ID's own token, "
+                "sent as a bearer token.",
                 "specUri": "https://www.rfc-editor.org/info/rfc6750",
+                "documentationUri": _ENTRA_SETUP,
                 "primary": True,
-            }
+            },
+            {
+                "type": "oauth2",
+                "name": "OAuth 2.0 Client Credentials",
+                "description": "A token of the token endpoint /oauth/token of this host, for a "
+                "client id and a secret, or for a workload's own assertion; it lasts an hour.",
+                "specUri": "https://www.rfc-editor.org/info/rfc6749",
+                "documentationUri": _ENTRA_SETUP,
+                "primary": False,
+            },
         ],
         "meta": _meta("ServiceProviderConfig", f"{base_url}/ServiceProviderConfig"),
     }

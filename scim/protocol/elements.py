@@ -10,6 +10,7 @@ linear in the number of elements.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from scim.protocol.scalars import fold
 from scim.protocol.schema import Attribute
 
 _DESCRIBING = frozenset({"type", "primary", "display", "$ref"})
@@ -20,9 +21,11 @@ type _Key = tuple[str, ...]
 
 
 def named(attribute: Attribute, value: Mapping[str, Any]) -> set[str]:
-    """Canonical names of the sub-attributes that a client's value speaks of and may write."""
+    """Canonical names of the sub-attributes that a client's value speaks of, may write, and that
+    are kept."""
     subs = (attribute.sub_attributes.get(key.lower()) for key in value)
-    return {sub.name for sub in subs if sub is not None and sub.mutability != "readOnly"}
+    dropped = ("readOnly", "writeOnly")
+    return {sub.name for sub in subs if sub is not None and sub.mutability not in dropped}
 
 
 def completed(
@@ -126,4 +129,4 @@ def _comparable(attribute: Attribute | None, value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)
     exact = attribute is None or attribute.case_exact
-    return "=" + (value if exact else value.casefold())
+    return "=" + (value if exact else fold(value))

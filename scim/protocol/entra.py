@@ -1,11 +1,14 @@
 """What Microsoft Entra ID sends, in the terms of RFC 7644.
 
-Only the shape of requests is changed here; no schema is consulted. Known shapes:
+Only the shape of requests is changed here; values stay as they are. Known shapes:
 
     "op": "Add" | "REPLACE"                          → "add" | "replace"
     no path, {"name.givenName": …, "urn:…": {…}}     → one operation per key
+    POST {"name.givenName": …, "department": …}      → {"name": {…}, "urn:…:User": {…}}
     roles [{"value": "{\\"value\\": \\"Admin\\", …}"}]      → {"value": "Admin", "display": …}
     roles [{"displayName": "Admin", …}]              → {"display": "Admin", …}
+    path "members", {"members": [{"value": …}]}      → [{"value": …}]
+    "value": "{\\"displayName\\": …}", no path         → the object in the text
 
 Sources: Microsoft's "Develop and plan provisioning for a SCIM endpoint", its SCIM compatibility
 article and its list of attribute mapping functions.
@@ -13,12 +16,13 @@ article and its list of attribute mapping functions.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 
 from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
+from scim.protocol.schema import Location, ResourceType
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAXIMUM_OPERATIONS = 1_000
@@ -27,14 +31,11 @@ MAXIMUM_OPERATIONS = 1_000
 type Verb = Literal["add", "replace", "remove"]
 
 _VERBS: Mapping[str, Verb] = {"add": "add", "replace": "replace", "remove": "remove"}
-_SERVER_CHOSEN = frozenset({"id", "meta", "schemas"})
 _ROLES = re.compile(
-    r"(?P<attribute>(?:urn:ietf:params:scim:schemas:core:2\.0:User:)?roles(?:\[.*\])?)"
+    r"(?P<attribute>(?:urn:ietf:params:scim:schemas:core:2\.0:User[:.])?roles(?:\[.*\])?)"
     r"(?:\.(?P<sub>\w+))?",
     re.IGNORECASE | re.DOTALL,
 )
-_URN_ATTRIBUTE = re.compile(r"(?P<urn>urn:.+:\d+(?:\.\d+)+:[^:.]+):(?P<name>[^:]+)", re.IGNORECASE)
-_CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 _ABSENT = object()
 
 
@@ -42,14 +43,18 @@ _ABSENT = object()
 class Operation:
     """One PATCH operation with a path (RFC 7644 section 3.5.2).
 
-    `value` is None where the client sent null or, for `remove`, nothing. `position` is the index
-    in the client's `Operations`, for error details.
+    `value` is None where the client sent null or, for `remove`, nothing; `is_null` tells the first
+    from the second. `position` is the index in the client's `Operations`, for error details.
+    `in_object`: the path is a name in an object of attributes, such as the value of a path-less
+    operation.
     """
 
     op: Verb
     path: str
     value: Any = None
     position: int = 0
+    is_null: bool = False
+    in_object: bool = False
 
     def blamed(self, error: ScimError) -> ScimError:
         """The error with a detail that names this operation."""
@@ -59,8 +64,8 @@ class Operation:
 def operations(body: object) -> list[Operation]:
     """The operations of a PATCH body, in the order in which they apply.
 
-    A path-less `add` or `replace` becomes one operation per key of its value; what only the
-    server chooses (`id`, `meta`, `schemas`) is left out of it.
+    A path-less `add` or `replace` becomes one operation per key of its value; `schemas`, which
+    follow from the values, are left out of it.
 
     Raises InvalidSyntax when the body is not a PatchOp message, InvalidValue when an operation
     lacks its value, NoTarget for a `remove` without a path, PayloadTooLarge beyond
@@ -82,27 +87,29 @@ def operations(body: object) -> list[Operation]:
     ]
 
 
-def resource(body: object) -> dict[str, Any]:
+def resource(resource_type: ResourceType, body: object) -> dict[str, Any]:
     """The resource in the body of a POST or PUT, nested as RFC 7643 has it.
 
-    Dotted keys (`"name.givenName"`) and URN keys of one attribute go where they belong, roles
-    are rewritten. The body itself stays as it is. Raises InvalidSyntax when it is no object,
-    InvalidValue when a dotted key leads into something that is no object.
+    A key that is the path of an attribute further in (`"name.givenName"`, `"urn:…:User:manager"`,
+    `"department"`: see `ResourceType.locate`) goes where it leads, unless a value is there
+    already; roles are rewritten. The body itself stays as it is. Raises InvalidSyntax when it is
+    no object, InvalidValue when a path leads into something that is no object.
     """
     if not isinstance(body, dict):
         raise InvalidSyntax("The body must be a JSON object: the resource.")
     result: dict[str, Any] = {}
     nested: list[tuple[tuple[str, ...], Any]] = []
     for key, value in body.items():
-        keys = _keys(key) if "." in key or ":" in key else (key,)
-        if len(keys) > 1:
-            nested.append((keys, value))
-        elif keys[0].lower() == "roles":
-            result[keys[0]] = _roles(value)
+        location = resource_type.locate(key)
+        if isinstance(location, Location) and key.lower() != location.keys[0].lower():
+            nested.append((location.keys, value))
         else:
-            result[keys[0]] = value
+            result[key] = value
     for keys, value in nested:
         _place(result, keys, value)
+    for key in result:
+        if key.lower() == "roles":
+            result[key] = _roles(result[key])
     return result
 
 
@@ -119,6 +126,7 @@ def _operation(item: object, position: int) -> Iterator[Operation]:
     if not (path is _ABSENT or path is None or isinstance(path, str)):
         raise InvalidSyntax(f"{where}.path must be a string.")
     value = _member(item, "value")
+    is_null = value is None
     if verb == "remove":
         if not isinstance(path, str) or not path.strip():
             raise NoTarget(f"{where} removes without a `path`; name the attribute to remove.")
@@ -126,20 +134,32 @@ def _operation(item: object, position: int) -> Iterator[Operation]:
     elif value is _ABSENT:
         raise InvalidValue(f"{where} has no `value`; {verb} needs one (null clears).")
     if isinstance(path, str) and path.strip():
-        yield _with_roles(Operation(verb, path.strip(), value, position))
+        path = path.strip()
+        value = _below_its_name(path, value)
+        yield _with_roles(Operation(verb, path, value, position, is_null))
     else:
         yield from _per_key(verb, value, position)
 
 
 def _per_key(verb: Verb, value: Any, position: int) -> Iterator[Operation]:
     """One operation per key of the value of a path-less `add` or `replace`."""
+    value = in_json_text(value)
     if not isinstance(value, dict):
         raise InvalidValue(
             f"Operations[{position}] has no `path`, so its `value` must be an object of attributes."
         )
     for key, one in value.items():
-        if key.partition(".")[0].lower() not in _SERVER_CHOSEN:
-            yield _with_roles(Operation(verb, key, one, position))
+        if key.lower() != "schemas":
+            yield _with_roles(Operation(verb, key, one, position, in_object=True))
+
+
+def _below_its_name(path: str, value: Any) -> Any:
+    """The value of an operation, which may repeat the path's attribute as its only name."""
+    inside = in_json_text(value)
+    if isinstance(inside, dict) and [key.lower() for key in inside] == [path.lower()]:
+        (only,) = inside.values()
+        return value if only is None else only  # null must not become a remove without a value
+    return value
 
 
 def _check_schemas(schemas: object) -> None:
@@ -175,22 +195,25 @@ def _with_roles(operation: Operation) -> Operation:
         value = _roles(value)
     elif target["sub"].lower() == "displayname":
         path = f"{target['attribute']}.display"
-    return Operation(operation.op, path, value, operation.position)
+    return replace(operation, path=path, value=value)
 
 
 def _roles(value: Any) -> Any:
+    value = in_json_text(value)
     return [_role(role) for role in value] if isinstance(value, list) else _role(value)
 
 
 def _role(role: Any) -> Any:
     """A role whose `value` may be an app role assignment as JSON text, and whose display name may
     be called `displayName`."""
+    role = in_json_text(role)
     if not isinstance(role, dict):
         return role
     names = {key.lower(): key for key in role}
     result = {key: value for key, value in role.items() if key.lower() != "displayname"}
     display = role.get(names.get("displayname", "displayName"))
-    assignment = _json_object(role.get(names.get("value", "value")))
+    inside = in_json_text(role.get(names.get("value", "value")))
+    assignment = inside if isinstance(inside, dict) else {}
     # The role that every new application has, `User`, carries no value but a name.
     if value := assignment.get("value") or assignment.get("displayName"):
         result[names["value"]] = value
@@ -200,38 +223,26 @@ def _role(role: Any) -> Any:
     return result
 
 
-def _json_object(text: Any) -> dict[str, Any]:
-    """The object in a JSON text; empty where there is none."""
-    if not isinstance(text, str) or not text.lstrip().startswith("{"):
-        return {}
+def in_json_text(value: Any) -> Any:
+    """What stands in a text that is a JSON object or array, where one is expected; any other value
+    as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return value
     try:
-        found = orjson.loads(text)
+        return orjson.loads(value)
     except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _keys(key: str) -> tuple[str, ...]:
-    """Where a top-level key of a resource belongs: `("name", "givenName")`."""
-    if key[:4].lower() != "urn:":
-        head, dot, sub = key.partition(".")
-        return (head, sub) if dot and head and sub else (key,)
-    attribute = _URN_ATTRIBUTE.fullmatch(key)
-    if attribute is None:
-        return (key,)
-    keys = _keys(attribute["name"])
-    is_core = attribute["urn"].lower().startswith(_CORE.lower())
-    return keys if is_core else (attribute["urn"], *keys)
+        return value
 
 
 def _place(result: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
-    """Set the value in nested objects, copying those that the client's body shares."""
+    """Set the value in nested objects where none is, copying those that the client's body
+    shares."""
     head, *rest = keys
     head = next((key for key in result if key.lower() == head.lower()), head)
-    if not rest:
-        result[head] = value
-        return
     inner = result.get(head)
+    if not rest:
+        result[head] = value if inner is None else inner
+        return
     if inner is not None and not isinstance(inner, dict):
         raise InvalidValue(f"`{head}` must be an object, because `{'.'.join(keys)}` is set too.")
     result[head] = dict(inner or {})

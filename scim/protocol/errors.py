@@ -2,9 +2,11 @@
 
     ScimError
       ├─ InvalidFilter · TooMany · Uniqueness · MutabilityViolation · InvalidSyntax
-      ├─ InvalidPath · NoTarget · InvalidValue · InvalidVersion · InvalidCursor · Sensitive
-      └─ Unauthorized · Forbidden · ResourceNotFound · MethodNotAllowed · UnresolvedReference
-         · PreconditionUnmet · PayloadTooLarge · TooManyRequests · NotImplementedHere · Unexpected
+      ├─ InvalidPath · NoTarget · InvalidValue · InvalidVersion · Sensitive
+      └─ Forbidden · ResourceNotFound · MethodNotAllowed · UnresolvedReference
+         · PreconditionUnmet · PayloadTooLarge · NotImplementedHere
+
+What no SCIM client causes (a busy store, a token that is not valid) is in `web.trouble`.
 
 `detail` is written for the administrator who reads it in Entra ID's provisioning log: what was
 wrong, where, and what to do.
@@ -27,12 +29,17 @@ class ScimError(Exception):
         self.headers = headers or {}
 
     def body(self) -> dict[str, Any]:
-        """The error as RFC 7644 section 3.12 shows it; `status` is a string."""
-        body: dict[str, Any] = {"schemas": [ERROR_SCHEMA], "status": str(self.status)}
-        if self.scim_type:
-            body["scimType"] = self.scim_type
-        body["detail"] = self.detail
-        return body
+        """The error as RFC 7644 section 3.12 shows it."""
+        return error_body(self.status, self.detail, self.scim_type)
+
+
+def error_body(status: int, detail: str, scim_type: str | None = None) -> dict[str, Any]:
+    """An error as RFC 7644 section 3.12 shows it; `status` is a string."""
+    body: dict[str, Any] = {"schemas": [ERROR_SCHEMA], "status": str(status)}
+    if scim_type:
+        body["scimType"] = scim_type
+    body["detail"] = detail
+    return body
 
 
 class InvalidFilter(ScimError):
@@ -90,23 +97,11 @@ class InvalidVersion(ScimError):
     scim_type = "invalidVers"
 
 
-class InvalidCursor(ScimError):
-    """The cursor of a page is malformed or belongs to another query (RFC 9865 section 2.1)."""
-
-    scim_type = "invalidCursor"
-
-
 class Sensitive(ScimError):
     """The request would carry personal data where it could be logged (a URI)."""
 
     status = 403
     scim_type = "sensitive"
-
-
-class Unauthorized(ScimError):
-    """No proven caller."""
-
-    status = 401
 
 
 class Forbidden(ScimError):
@@ -145,25 +140,13 @@ class PayloadTooLarge(ScimError):
     status = 413
 
 
-class TooManyRequests(ScimError):
-    """The tenant or the store asks for patience; carries Retry-After."""
+class UnsupportedEncoding(ScimError):
+    """The body is in a form that is not read, such as compressed (RFC 9110 section 8.4)."""
 
-    status = 429
+    status = 415
 
 
 class NotImplementedHere(ScimError):
     """The operation is defined by RFC 7644 and not offered."""
 
     status = 501
-
-
-class Unexpected(ScimError):
-    """A fault of ours; the detail names the request id to look for."""
-
-    status = 500
-
-
-class TemporarilyUnavailable(ScimError):
-    """A dependency did not answer; carries Retry-After."""
-
-    status = 503

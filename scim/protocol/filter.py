@@ -1,4 +1,4 @@
-"""The grammar of SCIM filters and PATCH paths: text to syntax tree, nothing about schemas.
+r"""The grammar of SCIM filters and PATCH paths: text to syntax tree, nothing about schemas.
 
 RFC 7644 section 3.4.2.2 (figure 1) and section 3.5.2 (figure 7), whole. On top of them:
 
@@ -8,6 +8,12 @@ RFC 7644 section 3.4.2.2 (figure 1) and section 3.5.2 (figure 7), whole. On top 
 - The last segment after a URN may begin with a digit and hold dots, because a schema's URN alone
   is a path too and may end in a version: the last colon splits, `AttributePath.__str__` gives
   the whole text back, and who knows the schemas decides which of the two it is.
+
+- Microsoft's own library escapes neither `"` nor `\` in a text. Where the whole filter is one
+  `attribute eq "…"` (or one in the brackets of a value path, or after them) and is none by the
+  grammar, the text is what stands between its first and its last quotation mark, unless another
+  comparison follows the text that the grammar reads. Where it is one
+  by the grammar and holds a backslash, either reading is meant: `Comparison.raw` is the other.
 
 Text without quotes (`externalId eq jyoung`, as printed in Microsoft's documentation) is refused
 with a detail that says so: guessing where such a text ends would be guessing who is meant.
@@ -52,6 +58,9 @@ class Comparison:
     path: AttributePath
     operator: Operator
     value: Literal
+    raw: str | None = None
+    """The text as a client that escapes nothing means it, where that differs from `value`; only
+    with `eq`, and only where the comparison is the whole filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +116,33 @@ class PatchPath:
 
 def parse_filter(text: str) -> Filter:
     """The syntax tree of a filter. Raises InvalidFilter: where, what was expected, which limit."""
-    parser = _Parser(text, "filter", InvalidFilter)
-    tree = parser.disjunction()
-    if parser.kind != "end":
-        parser.fail("'and', 'or' or the end")
-    return tree
+    return _read(text, "filter", InvalidFilter, _Parser.whole_filter)
 
 
 def parse_path(text: str) -> PatchPath:
     """The path of a PATCH operation. Raises InvalidPath: where and what was expected."""
-    parser = _Parser(text, "path", InvalidPath)
-    attribute = parser.attribute_path()
-    filter, sub = None, None
-    if parser.lexeme == "[":
-        filter = parser.brackets()
-        if parser.kind == "word":
-            sub = parser.sub_attribute()
-    if parser.kind != "end":
-        parser.fail("the end")
-    return PatchPath(attribute, filter, sub)
+    return _read(text, "path", InvalidPath, _Parser.whole_path)
+
+
+def _read[Tree](
+    text: str, what: str, error: type[ScimError], parse: Callable[["_Parser"], Tree]
+) -> Tree:
+    single = _SINGLE.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
+    raw = single["raw"] if single and ("\\" in single["raw"] or '"' in single["raw"]) else None
+    try:
+        return parse(_Parser(text, what, error, raw))
+    except _Ungrammatical as fault:
+        if single is None or raw is None:
+            raise error(str(fault)) from None
+        escaped = f"{single['before']}{json.dumps(raw, ensure_ascii=False)}{single['after']}"
+        try:
+            return parse(_Parser(escaped, what, error))
+        except _Ungrammatical:
+            raise error(str(fault)) from None
+
+
+class _Ungrammatical(Exception):
+    """The text is not what the grammar allows: where, and what was expected."""
 
 
 _TOKEN = re.compile(
@@ -139,6 +156,23 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SINGLE = re.compile(
+    r"""
+    (?P<before> [\s(]*+ [^\s()\[\]"]++
+        (?: \[ [^"\]]*+ (?: "[^"]*+" [^"\]]*+ )*+ \] \.[^\s()\[\]"]++ (?= \s++ eq \s*+ " )
+          | \[ \s*+ [^\s()\[\]"]++
+        )?+
+        \s++ eq \s*+
+    )
+    (?! " [^"\\]*+ (?: \\. [^"\\]*+ )*+ " \s*+ (?:(?:and|or) \s++)?+ (?:not \s*+ \()?+ [\s(]*+
+        [^\s()\[\]"]++ (?: \[ \s*+ [^\s()\[\]"]++ )?+ \s++ (?:eq|ne|co|sw|ew|g[te]|l[te]|pr)\b )
+    "(?P<raw> .*)"
+    (?P<after> \s*+ (?: \] (?: \.[^\s()\[\]"]++ )?+ )?+ [\s)]*+ )
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+"""`a eq "…"`, `a[b eq "…"]` or `a[…].b eq "…"`, whatever the text in quotes holds, but for what
+goes on with another comparison."""
 _NAME = r"[$]?[A-Za-z][A-Za-z0-9_-]*"
 _PATH = re.compile(rf"({_NAME})(?:\.({_NAME}))?")
 _SUB = re.compile(rf"\.({_NAME})")
@@ -162,8 +196,11 @@ _SHOWN_CHARACTERS = 40
 class _Parser:
     """Recursive descent over one text; `kind`, `lexeme` and `start` are the token in hand."""
 
-    def __init__(self, text: str, what: str, error: type[ScimError]) -> None:
+    def __init__(
+        self, text: str, what: str, error: type[ScimError], raw: str | None = None
+    ) -> None:
         self._text = text
+        self._raw = raw
         self._what = what
         self._error = error
         self._end = 0
@@ -177,6 +214,25 @@ class _Parser:
         if not text.isascii() and not _is_unicode(text):
             raise error(f"The {what} holds half of a surrogate pair, which is no character.")
         self._advance()
+
+    def whole_filter(self) -> Filter:
+        """The text as a filter."""
+        tree = self.disjunction()
+        if self.kind != "end":
+            self.fail("'and', 'or' or the end")
+        return tree
+
+    def whole_path(self) -> PatchPath:
+        """The text as the path of a PATCH operation."""
+        attribute = self.attribute_path()
+        filter, sub = None, None
+        if self.lexeme == "[":
+            filter = self.brackets()
+            if self.kind == "word":
+                sub = self.sub_attribute()
+        if self.kind != "end":
+            self.fail("the end")
+        return PatchPath(attribute, filter, sub)
 
     def disjunction(self) -> Filter:
         """A whole filter: operands of `or`, which are operands of `and`."""
@@ -254,8 +310,10 @@ class _Parser:
             self.fail(f"an operator ({_OPERATOR_LIST}) after '{_shown(str(path))}'")
         self._advance()
         value = self._literal()
+        # The raw text is that of the last string, if the grammar reads it as one string, too.
+        raw = self._raw if self.lexeme == f'"{self._raw}"' and self._raw != value else None
         self._advance()
-        return Comparison(path, cast("Operator", operator), value)
+        return Comparison(path, cast("Operator", operator), value, raw)
 
     def attribute_path(self) -> AttributePath:
         """A name, with its schema's URN before and a sub-attribute after it where there are."""
@@ -318,7 +376,7 @@ class _Parser:
         match = _TOKEN.match(self._text, self._end)
         if match is None:  # only a quotation mark that is never closed matches nothing
             opening = self._text.index('"', self._end)
-            raise self._error(
+            raise _Ungrammatical(
                 f"The {self._what} is not valid: the text that begins at character {opening + 1}"
                 " has no closing quotation mark."
             )
@@ -332,7 +390,7 @@ class _Parser:
         found = {"end": "the end", "string": "a text in quotes"}.get(
             self.kind, f"'{_shown(self.lexeme)}'"
         )
-        raise self._error(
+        raise _Ungrammatical(
             f"The {self._what} is not valid at character {self.start + 1}:"
             f" expected {expected}, found {found}."
         )

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from directory.condition import Compare, Condition, Either, OneOf
-from scim.protocol.entra import Operation
+from directory.condition import All, Compare, Condition, Either, OneOf
+from scim.protocol.entra import Operation, in_json_text
 from scim.protocol.errors import InvalidValue, MutabilityViolation, ScimError
 from scim.protocol.schema import ResourceType
 from scim.protocol.target import Target, locate
@@ -93,8 +93,9 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
             ' remove members[value eq "…"].'
         )
     if target.condition is not None:
-        ids = _equal_values(target.condition)
-        yield RemoveMembersWhere(target.condition) if ids is None else RemoveMembers(ids)
+        yield _removal(target.condition, _ids(value, _MEMBERS) if value else None)
+    elif operation.op == "remove" and (operation.is_null or value == ""):
+        return  # as with []: whoever is to go is not said
     elif operation.op == "replace" or value is None:
         if operation.op != "add":
             yield ReplaceMembers(_ids(value, _MEMBERS) if value is not None else ())
@@ -102,15 +103,27 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
         yield AddMembers(ids) if operation.op == "add" else RemoveMembers(ids)
 
 
+def _removal(condition: Condition, named: tuple[str, ...] | None) -> MemberStep:
+    """Whoever satisfies the condition of the path goes, and where the value names some as well,
+    only those of them."""
+    ids = _equal_values(condition)
+    if named is None:
+        return RemoveMembersWhere(condition) if ids is None else RemoveMembers(ids)
+    if ids is None:
+        return RemoveMembersWhere(All((OneOf(("value",), named), condition)))
+    return RemoveMembers(tuple(id for id in named if id in ids))
+
+
 def _ids(value: Any, name: str) -> tuple[str, ...]:
-    """The ids in `[{"value": id, …}, …]`, each once; a bare id stands for such an object, and a
-    single one for an array of it."""
+    """The ids in `[{"value": id, …}, …]`, each once; a bare id stands for such an object, a single
+    one for an array of it, and JSON text for what it holds."""
+    value = in_json_text(value)
     items = value if isinstance(value, list) else [value]
     ids: dict[str, None] = {}
     for index, item in enumerate(items):
-        found = item
-        if isinstance(item, dict):
-            found = next((v for key, v in item.items() if key.lower() == "value"), None)
+        found = _id(item)
+        if isinstance(found, str):
+            found = _id(found)  # JSON text in a member's `value`
         if not isinstance(found, str) or not found:
             raise InvalidValue(
                 f'{name}[{index}] must be an object such as {{"value": "<id>"}}, with the id of a'
@@ -118,6 +131,13 @@ def _ids(value: Any, name: str) -> tuple[str, ...]:
             )
         ids[found] = None
     return tuple(ids)
+
+
+def _id(item: Any) -> Any:
+    item = in_json_text(item)
+    if isinstance(item, dict):
+        return next((one for key, one in item.items() if key.lower() == "value"), None)
+    return item
 
 
 def _equal_values(condition: Condition) -> tuple[str, ...] | None:

@@ -6,15 +6,17 @@ one:
 
 - `emails[type eq "work"].value` where nothing matches creates `{"type": "work", "value": …}`, for
   `add` and `replace` alike, as long as the filter is a conjunction of `eq` that the new element
-  then satisfies; otherwise there is no target. A value that replaces a whole element keeps what
-  the filter's `eq` say, unless it says otherwise itself.
+  then satisfies; otherwise there is no target. A value that replaces a whole element keeps its
+  `type` and what the filter's `eq` say, unless it says otherwise itself.
 - `add` of an element whose `value` and `type` are there already completes that element.
 - `remove` of what is not there succeeds, because Entra ID repeats requests. With a `value`, it
-  removes from a multi-valued attribute only the elements that the value names.
-- null and "" unassign. An element left with nothing but `type`, `primary`, `display` or `$ref`
-  describes no value any more and goes too.
-- A short name that the core schema lacks means the attribute of the one extension that has it
-  (`manager`, as Microsoft's own example writes it).
+  removes only what the value names, elements of a multi-valued attribute and single values
+  alike, so `[Add manager M2, Remove manager M1]` leaves M2. Without one (null, "", [], too) it
+  removes what the path names, but all elements of an attribute only for null.
+- null and "" unassign, but for `active`, which stays as it is. An element left with nothing but
+  `type`, `primary`, `display` or `$ref` describes no value any more and goes too.
+- An object of attributes may name read-only ones, as a client does that sends back what it read:
+  they are left out and reported. As the path of an operation they are an error.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,19 +26,22 @@ from typing import Any
 
 from scim.protocol.binding import element_matches
 from scim.protocol.elements import appended, completed, is_primary, named, settled, without
-from scim.protocol.entra import Operation, Verb
+from scim.protocol.entra import Operation, Verb, in_json_text
 from scim.protocol.errors import InvalidValue, MutabilityViolation, NoTarget, ScimError
 from scim.protocol.schema import Attribute, ResourceType, Schema
 from scim.protocol.target import Target, Unknown, locate
 from scim.protocol.validation import (
     Changed,
     Ignored,
-    check_required,
     check_size,
+    check_still_complete,
+    defaulted,
     ignore,
     normalise_element,
     normalise_value,
     schemas_of,
+    schemas_without_values,
+    unfolded,
 )
 
 
@@ -48,22 +53,22 @@ def apply(
     Raises InvalidPath, InvalidFilter, InvalidValue, NoTarget or MutabilityViolation, whose detail
     begins with the operation at fault.
     """
-    after = resource
+    before = after = defaulted(resource_type, resource)
     touched: dict[str, tuple[str, ...]] = {}
     ignored: Ignored = []
     for operation in operations:
         try:
             for target, value in _writes(resource_type, operation, ignored):
                 touched[target.name] = target.keys
-                after = _write(operation.op, target, after, value, ignored)
+                written = _write(operation.op, target, after, value, ignored)
+                after = defaulted(resource_type, written, before=after)
         except ScimError as error:
             raise operation.blamed(error) from error
-    changed = tuple(
-        name for name, keys in touched.items() if _at(after, keys) != _at(resource, keys)
-    )
+    changed = tuple(name for name, keys in touched.items() if _at(after, keys) != _at(before, keys))
     if changed:
-        _check_complete(resource_type, resource, after)
-        after = {**after, "schemas": schemas_of(resource_type, after)}
+        check_still_complete(resource_type, resource, after)
+        listed = schemas_without_values(resource)
+        after = {**after, "schemas": schemas_of(resource_type, after, listed)}
     return Changed(after if changed else resource, changed, tuple(dict.fromkeys(ignored)))
 
 
@@ -73,21 +78,32 @@ def _writes(
     """What an operation is about, and the value for each: for a schema's URN, its attributes."""
     found = locate(resource_type, operation.path)
     if isinstance(found, Target):
-        yield found, operation.value
+        if operation.in_object and _is_read_only(found):
+            ignore(ignored, found.path)
+        else:
+            yield found, operation.value
     elif isinstance(found, Unknown):
-        ignore(ignored, found.name)
+        if operation.value is not None or operation.op == "remove":
+            ignore(ignored, found.name)
     else:
         for name, value in _values_below(found, operation).items():
-            single = replace(operation, path=f"{found.id}:{name}", value=value)
+            path = f"{found.id}:{name}"
+            single = replace(operation, path=path, value=value, in_object=True)
             yield from _writes(resource_type, single, ignored)
 
 
+def _is_read_only(target: Target) -> bool:
+    written = (target.attribute, target.sub)
+    return any(one is not None and one.mutability == "readOnly" for one in written)
+
+
 def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
-    if operation.op == "remove" or operation.value is None:
+    value = in_json_text(operation.value)
+    if isinstance(value, dict) and (value or operation.op != "remove"):
+        return value
+    if operation.op == "remove" or value is None:
         writable = (a for a in schema.attributes.values() if a.mutability != "readOnly")
         return {attribute.name: None for attribute in writable}
-    if isinstance(operation.value, dict):
-        return operation.value
     raise InvalidValue(f"{schema.id} takes an object of its attributes as its value.")
 
 
@@ -96,12 +112,15 @@ def _write(
 ) -> dict[str, Any]:
     """The resource with one target changed."""
     attribute = target.attribute
+    if _is_read_only(target):
+        raise MutabilityViolation(
+            f"{target.path} is read-only. Remove it from the attribute mapping."
+        )
     for written in (attribute, target.sub):
-        if written is not None and written.mutability == "readOnly":
-            raise MutabilityViolation(
-                f"{target.path} is read-only. Remove it from the attribute mapping."
-            )
+        if written is not None and written.mutability == "writeOnly":
+            return resource  # taken, and not kept
     before = _at(resource, target.keys)
+    value = unfolded(target.sub or attribute, value)
     after: Any
     if target.selects:
         after = _selected(verb, target, before or [], value, ignored)
@@ -123,17 +142,32 @@ def _whole(
     if attribute.multi_valued:
         return _array(verb, attribute, before or [], value, path, ignored)
     if verb == "remove":
-        return None
+        return before if before is None or not _removes(attribute, before, value, path) else None
     normal = normalise_value(attribute, value, path, ignored)
-    given = _unwrapped(value)
+    given = _unwrapped(attribute, value)
     if attribute.type == "complex" and isinstance(given, dict):
         return completed(attribute, before or {}, named(attribute, given), normal or {})
     return normal
 
 
-def _unwrapped(value: Any) -> Any:
+def _removes(attribute: Attribute, element: Any, value: Any, path: str) -> bool:
+    """Whether a `remove` with this value means an element, or a single value: it does where the
+    value names it, and where there is none (null, "", [])."""
+    wanted = _named(attribute, value, path)
+    return not wanted or not without(attribute, [element], wanted)
+
+
+def _named(attribute: Attribute, value: Any, path: str) -> list[Any]:
+    """The elements that the value of a `remove` names, in canonical form."""
+    given = value if isinstance(value, list) else [value]
+    elements = (normalise_element(attribute, one, path, []) for one in given)
+    return [element for element in elements if element is not None]
+
+
+def _unwrapped(attribute: Attribute, value: Any) -> Any:
     """A single value out of the array in which Entra ID's older dialect sends it."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+    only = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return unfolded(attribute, only)
 
 
 def _with_sub(
@@ -162,10 +196,9 @@ def _array(
     of one."""
     if verb == "remove" and value is None:
         return None
-    given = value if isinstance(value, list) else [value]
     if verb == "remove":
-        elements = (normalise_element(attribute, one, path, []) for one in given)
-        return without(attribute, before, [e for e in elements if e is not None]) or None
+        return without(attribute, before, _named(attribute, value, path)) or None
+    given = value if isinstance(value, list) else [value]
     normal = normalise_value(attribute, given, path, ignored) or []
     if verb == "replace":
         return normal or None
@@ -215,14 +248,20 @@ def _element_writer(
     if sub is not None:
         return lambda element: _with_sub(verb, target, sub, element, value, ignored)
     if verb == "remove":
-        return lambda _: None
-    given = _unwrapped(value)
+        return lambda one: None if _removes(attribute, one, value, target.path) else one
+    given = _unwrapped(attribute, value)
     normal = normalise_element(attribute, given, target.path, ignored)
     if attribute.type != "complex":
         return lambda _: normal
-    if verb == "replace":
-        return lambda _: {**(target.implied or {}), **normal} if normal else None
     names = named(attribute, given) if isinstance(given, dict) else set(normal or ())
+    if verb == "replace":
+        kept = {"type"} - names
+        implied = dict(target.implied or {})
+        return lambda element: (
+            {**{name: element[name] for name in kept & element.keys()}, **implied, **normal}
+            if normal
+            else None
+        )
     return lambda element: completed(attribute, element, names, normal or {})
 
 
@@ -272,26 +311,6 @@ def _guarded(attribute: Attribute) -> tuple[Attribute, ...]:
     """The sub-attributes that not every change may be made to."""
     subs = attribute.sub_attributes.values()
     return tuple(sub for sub in subs if sub.mutability == "immutable" or sub.required)
-
-
-def _check_complete(
-    resource_type: ResourceType, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> None:
-    """Raises InvalidValue where a required attribute is missing. A resource that lacked one
-    before (a schema may have got stricter since) can still be changed, deactivated above all."""
-    try:
-        check_required(resource_type, after)
-    except InvalidValue:
-        if _is_complete(resource_type, before):
-            raise
-
-
-def _is_complete(resource_type: ResourceType, resource: Mapping[str, Any]) -> bool:
-    try:
-        check_required(resource_type, resource)
-    except InvalidValue:
-        return False
-    return True
 
 
 def _at(resource: Mapping[str, Any], keys: Sequence[str]) -> Any:

@@ -5,14 +5,18 @@ sorting and reservations all rest on them. `Projection` says which attributes an
 (RFC 7643 section 7 "returned", RFC 7644 section 3.9).
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
+from urllib.parse import unquote
+
+import orjson
 
 from scim.protocol.errors import InvalidValue
-from scim.protocol.scalars import Scalar, utc
-from scim.protocol.schema import Attribute, Location, ResourceType, attribute_path
+from scim.protocol.scalars import Scalar, fold, folds, utc
+from scim.protocol.schema import Attribute, ResourceType, Schema, attribute_path
 
 LEADING = "$leading"
 """In `search`: the path of a multi-valued attribute → the value that sorting goes by."""
@@ -24,9 +28,9 @@ LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 def comparable(attribute: Attribute, value: Scalar) -> Scalar:
     """A value in the form in which values of this attribute are compared.
 
-    Strings are case-folded unless the attribute is caseExact, dateTimes become UTC in a fixed
-    width, everything else stays. Raises InvalidValue for a string that is no dateTime where the
-    attribute is one.
+    Strings are folded (`scalars.fold`) unless the attribute is caseExact, dateTimes become UTC in
+    a fixed width, everything else stays. Raises InvalidValue for a string that is no dateTime
+    where the attribute is one.
     """
     convert = _scalar_form(attribute)
     if convert is None or not isinstance(value, str):
@@ -38,6 +42,14 @@ def comparable(attribute: Attribute, value: Scalar) -> Scalar:
             f"'{attribute.name}' is a date and time such as 2026-01-31T08:00:00Z and cannot be "
             f"compared with {value[:60]!r}."
         ) from None
+
+
+def stored_forms(attribute: Attribute, value: Scalar) -> tuple[Scalar, ...]:
+    """The comparable forms that documents may hold of a value, the present one first."""
+    form = comparable(attribute, value)
+    if _scalar_form(attribute) is fold and isinstance(value, str):
+        return folds(value)
+    return (form,)
 
 
 def searchable(
@@ -99,7 +111,7 @@ def _scalar_form(attribute: Attribute) -> Callable[[str], str] | None:
     if attribute.type == "dateTime":
         return utc
     if attribute.type in ("string", "reference") and not attribute.case_exact:
-        return str.casefold
+        return fold
     return None
 
 
@@ -153,13 +165,12 @@ class Projection:
         """From the parameters `attributes` and `excludedAttributes`: names separated by commas,
         or an array of them; in any case, with URN or without, with sub-attribute or without.
 
-        Unknown names are passed over; an empty parameter is none. Raises InvalidValue where both
-        are given, which RFC 7644 section 3.9 excludes.
+        Unknown names are passed over; an empty parameter is none. RFC 7644 section 3.9 gives no
+        meaning to both at once; Microsoft's library sends them: what `attributes` names is shown,
+        without what `excludedAttributes` names. Raises InvalidValue.
         """
         shown = _named(resource_type, attributes, "attributes")
         hidden = _named(resource_type, excluded, "excludedAttributes")
-        if shown is not None and hidden is not None:
-            raise InvalidValue("Give either 'attributes' or 'excludedAttributes', not both.")
         return _projection(resource_type, shown, hidden)
 
     def wants(self, name: str) -> bool:
@@ -178,7 +189,8 @@ def _named(
     resource_type: ResourceType, parameter: str | Sequence[str] | None, name: str
 ) -> _Paths | None:
     """The attributes that a parameter names; None where it names nothing, known or unknown."""
-    parts = parameter.split(",") if isinstance(parameter, str) else parameter or ()
+    # Microsoft's library encodes URNs twice; no name of an attribute holds a percent sign.
+    parts = unquote(parameter).split(",") if isinstance(parameter, str) else parameter or ()
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise InvalidValue(f"'{name}' must be names of attributes.")
     names = [stripped for part in parts if (stripped := part.strip())]
@@ -207,36 +219,25 @@ def _tree(paths: Iterable[tuple[str, ...]]) -> _Names:
 
 
 def _keys(resource_type: ResourceType, name: str) -> tuple[str, ...]:
-    """Canonical keys of `userName`, `name.givenName`, `urn:…:User`, `urn:…:User:manager.value`;
-    empty where there is no such attribute."""
-    lower = name.lower()
-    urn: str | None = None
-    for schema in resource_type.schemas:
-        if lower == schema.id.lower():
-            return (schema.id,)
-        if lower.startswith(schema.id.lower() + ":"):
-            urn, lower = schema.id, lower[len(schema.id) + 1 :]
-            break
-    head, dot, sub = lower.partition(".")
-    location: Location | None = resource_type.locate(urn, head, sub if dot else None)
+    """Canonical keys of what a name leads to, see `ResourceType.locate`; empty where there is no
+    such attribute."""
+    location = resource_type.locate(name)
+    if isinstance(location, Schema):
+        return (location.id,)
     return location.keys if location else ()
 
 
 def _plan(attributes: Mapping[str, Attribute], named: _Names | None, hidden: _Names) -> _Plan:
-    """What of these is shown where the client named some (None: wants the default set) or hid
-    some of the default set."""
+    """What of these is shown where the client named some (None: wants the default set) and hid
+    some of them."""
     plan: _Plan = {}
     for attribute in attributes.values():
         name = attribute.name
         if attribute.returned == "never":
             continue
-        if attribute.returned == "always":
-            shown = True
-        elif named is None:
-            hidden_whole = name in hidden and hidden[name] is None
-            shown = attribute.returned == "default" and not hidden_whole
-        else:
-            shown = name in named
+        wanted = attribute.returned == "default" if named is None else name in named
+        hidden_whole = name in hidden and hidden[name] is None
+        shown = attribute.returned == "always" or (wanted and not hidden_whole)
         if attribute.type != "complex":
             if shown:
                 plan[name] = None
@@ -282,6 +283,7 @@ def render(
     return {
         "schemas": resource["schemas"],
         "id": resource["id"],
+        **resource_type.defaults,  # of one that was stored before they were
         **resource,
         "meta": {
             "resourceType": resource_type.name,
@@ -312,19 +314,41 @@ def list_response(
 # Versions (RFC 7644 section 3.14)
 
 
-def weak(etag: str) -> str:
-    """The store's ETag as the weak entity tag that clients see: `W/"…"`."""
-    return f'W/"{_opaque(etag)}"'
+def weak(etag: str, beyond: Sequence[Any] = ()) -> str:
+    """The store's ETag as the weak entity tag that clients see: `W/"…"`.
 
-
-def etag_matches(header: str, etag: str) -> bool:
-    """Whether an If-Match or If-None-Match header names this ETag of the store.
-
-    `*` names every version. Tags are compared weakly, in lists and in either form, since all of
-    ours are weak (RFC 9110 section 8.8.3.2); tags without quotes are understood.
+    `beyond` is the JSON that the answer depends on besides and that may change without the
+    resource, such as the names of a group's members. Where there is any, its digest follows a
+    full stop, so that the tag changes with it: `W/"17-0.5d41402abc4b2a76"`.
     """
+    if not beyond:
+        return f'W/"{_opaque(etag)}"'
+    digest = hashlib.blake2b(orjson.dumps(beyond), digest_size=8).hexdigest()
+    return f'W/"{_opaque(etag)}{_DIGEST}{digest}"'
+
+
+def names_answer(header: str, tag: str) -> bool:
+    """Whether an If-None-Match header names this tag of an answer.
+
+    `*` names every one. Tags are compared weakly, in lists and in either form, since all of ours
+    are weak (RFC 9110 section 8.8.3.2); tags without quotes are understood.
+    """
+    return _names(header, _opaque(tag), _opaque)
+
+
+def names_version(header: str, etag: str) -> bool:
+    """Whether an If-Match header names this ETag of the store, whatever else the answer showed in
+    which the client found it: a member's new name is no reason to refuse a change of the group."""
+    return _names(header, _opaque(etag), lambda tag: _opaque(tag).partition(_DIGEST)[0])
+
+
+def _names(header: str, wanted: str, form: Callable[[str], str]) -> bool:
     tags = [tag.strip() for tag in header.split(",")]
-    return "*" in tags or _opaque(etag) in map(_opaque, tags)
+    return "*" in tags or wanted in map(form, tags)
+
+
+_DIGEST = "."
+"""No store's ETag has one."""
 
 
 def _opaque(tag: str) -> str:

@@ -5,6 +5,7 @@ store, or raises InvalidValue (RFC 7643 section 2.3).
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -32,6 +33,41 @@ def string(value: Any, path: str) -> str:
                 f"'{path}' is no valid Unicode text: it holds half of a surrogate pair."
             ) from None
     return value
+
+
+def _plain_widths() -> dict[int, str]:
+    blocks = (0x3000, *range(0xFF00, 0xFFF0))
+    mappings = ((code, unicodedata.decomposition(chr(code)).split()) for code in blocks)
+    return {
+        code: chr(int(mapping[1], 16))
+        for code, mapping in mappings
+        if mapping and mapping[0] in ("<wide>", "<narrow>")
+    }
+
+
+_PLAIN_WIDTHS = _plain_widths()
+"""Full-width and half-width characters → the plain ones (RFC 8265 section 3.3.2, rule 1)."""
+
+
+def fold(text: str) -> str:
+    """The form in which texts are compared without case (RFC 7644 section 5, RFC 8265
+    UsernameCaseMapped): width mapping, case mapping, normalisation (NFC).
+
+    Case is mapped by case folding, not to lower case as in RFC 8265: there, what becomes of a
+    capital sigma depends on the letters around it, so a part of a text would not be found in it.
+    Folding equates more (ß and ss). What RFC 8265 prohibits is not refused: a userName may hold
+    spaces. Whoever changes this function raises `directory.tenants.COMPARABLE_FORM`.
+    """
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFD", text.translate(_PLAIN_WIDTHS))
+    return unicodedata.normalize("NFC", decomposed.casefold())
+
+
+def folds(text: str) -> tuple[str, ...]:
+    """The forms in which a text may be stored while a store is brought up to date
+    (`scim.comparable_form`): this one, and the former one where it differs."""
+    return tuple(dict.fromkeys((fold(text), text.casefold())))
 
 
 _BOOLEANS = {"true": True, "false": False}

@@ -4,10 +4,12 @@ Mutability, returned, uniqueness, required, canonicalValues and caseExact are en
 stands there, never by hand per attribute (RFC 7643 sections 2 and 7). `schemas/*.json` are those
 of RFC 7643 section 8.7.1, with what its normative text and errata add: a group's `displayName` is
 required (section 4.2), `members` have `display`, `addresses` have `primary` (section 2.4), and
-`manager.value` is case exact.
+what is an id is case exact, as ids are (`manager.value`, `members.value`, `groups.value`).
+`derived` is Muster's own word: see `Attribute`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,9 @@ class Attribute:
     reference_types: tuple[str, ...] = ()
     sub_attributes: Mapping[str, "Attribute"] = field(default_factory=dict)
     """By lower-case name; empty unless `type` is complex."""
+    derived: bool = field(default=False, repr=False)
+    """Made for each answer and not stored: shown, but nothing can be selected or sorted by it.
+    `/Schemas` does not say so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +76,6 @@ class Location:
     parent: Attribute | None = None
 
 
-type _Places = dict[tuple[str, str | None], Location]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ResourceType:
     """A resource type with its core schema and its extensions (RFC 7643 section 6).
@@ -88,10 +90,13 @@ class ResourceType:
     schema: Schema
     common: Mapping[str, Attribute]
     extensions: Mapping[str, Schema] = field(default_factory=dict)
+    defaults: Mapping[str, bool] = field(default_factory=dict)
+    """Booleans at the resource's root that are never without a value, by name, with the value of
+    a resource that a client created without one."""
     attributes: Mapping[str, Attribute] = field(init=False, repr=False)
     """What stands at the resource's root, by lower-case name: common and core attributes, and each
     extension as a complex attribute named by its URN."""
-    _places: Mapping[str, _Places] = field(init=False, repr=False)
+    _located: Mapping[str, "Location | Schema"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         containers = {
@@ -104,34 +109,53 @@ class ResourceType:
             for urn, schema in self.extensions.items()
         }
         core = {**self.common, **self.schema.attributes}
-        core_places = _places((), core)
-        places = {"": core_places, self.schema.id.lower(): core_places}
-        for urn, schema in self.extensions.items():
-            places[urn] = _places((schema.id,), schema.attributes)
         object.__setattr__(self, "attributes", {**core, **containers})
-        object.__setattr__(self, "_places", places)
+        object.__setattr__(self, "_located", self._index(core))
+
+    def _index(self, core: Mapping[str, Attribute]) -> dict[str, "Location | Schema"]:
+        """Every path that clients may write, in lower case. Where two are written the same, the
+        one that RFC 7644 section 3.10 spells out counts."""
+        found: dict[str, Location | Schema] = {schema.id.lower(): schema for schema in self.schemas}
+        places = {self.schema.id: _places((), core)}
+        for schema in self.extensions.values():
+            places[schema.id] = _places((schema.id,), schema.attributes)
+        found |= places[self.schema.id]
+        for separator in ":.":
+            for urn, below in places.items():
+                for path, location in below.items():
+                    found.setdefault(f"{urn.lower()}{separator}{path}", location)
+        short = Counter(path for urn in self.extensions.values() for path in places[urn.id])
+        for schema in self.extensions.values():
+            for path, location in places[schema.id].items():
+                if short[path] == 1:
+                    found.setdefault(path, location)
+        return found
 
     @property
     def schemas(self) -> tuple[Schema, ...]:
         """The core schema, then the extensions."""
         return (self.schema, *self.extensions.values())
 
-    def locate(self, urn: str | None, name: str, sub: str | None = None) -> Location | None:
-        """Where `name` or `name.sub` leads, all in any case; None where there is no such
-        attribute. `urn` is None or the core schema's for core and common attributes."""
-        places = self._places.get(urn.lower() if urn else "")
-        if places is None:
-            return None
-        return places.get((name.lower(), sub if sub is None else sub.lower()))
+    def locate(self, path: str) -> "Location | Schema | None":
+        """Where a path leads that a client wrote, in any case: `userName`, `name.givenName`,
+        `urn:…:User:manager.value`; a schema where it is a schema's URN alone; None where nothing
+        has this name.
+
+        After a URN, a dot means what the colon means (`urn:…:User.manager`). A name without URN
+        that the core schema lacks is the extension's that alone has it (`manager`): Microsoft's
+        own requests write both.
+        """
+        return self._located.get(path.lower())
 
 
-def _places(prefix: tuple[str, ...], attributes: Mapping[str, Attribute]) -> _Places:
-    places: _Places = {}
+def _places(prefix: tuple[str, ...], attributes: Mapping[str, Attribute]) -> dict[str, Location]:
+    """Attributes and their sub-attributes, by lower-case path without URN."""
+    places: dict[str, Location] = {}
     for name, attribute in attributes.items():
         keys = (*prefix, attribute.name)
-        places[name, None] = Location(keys, attribute)
+        places[name] = Location(keys, attribute)
         for sub_name, sub in attribute.sub_attributes.items():
-            places[name, sub_name] = Location((*keys, sub.name), sub, attribute)
+            places[f"{name}.{sub_name}"] = Location((*keys, sub.name), sub, attribute)
     return places
 
 
@@ -180,8 +204,14 @@ COMMON = _common(
             Attribute("resourceType", case_exact=True, mutability="readOnly"),
             Attribute("created", type="dateTime", mutability="readOnly"),
             Attribute("lastModified", type="dateTime", mutability="readOnly"),
-            Attribute("location", type="reference", case_exact=True, mutability="readOnly"),
-            Attribute("version", case_exact=True, mutability="readOnly"),
+            Attribute(
+                "location",
+                type="reference",
+                case_exact=True,
+                mutability="readOnly",
+                derived=True,
+            ),
+            Attribute("version", case_exact=True, mutability="readOnly", derived=True),
         ),
     ),
 )
@@ -203,6 +233,7 @@ class _Definition(BaseModel):
     uniqueness: Uniqueness = "none"
     reference_types: list[str] = []
     sub_attributes: "list[_Definition]" = []
+    derived: bool = False
 
 
 class _Document(BaseModel):
@@ -277,6 +308,7 @@ def _attribute(definition: _Definition, source: str, place: str) -> Attribute:
         uniqueness=definition.uniqueness,
         reference_types=tuple(definition.reference_types),
         sub_attributes=_attributes(definition.sub_attributes, source, place, nested=True),
+        derived=definition.derived,
     )
 
 
@@ -285,6 +317,8 @@ _ENDPOINTS = {
     "User": ("/Users", "User Account", "user.json", ("enterprise_user.json",)),
     "Group": ("/Groups", "Group", "group.json", ()),
 }
+_DEFAULTS: Mapping[str, Mapping[str, bool]] = {"User": {"active": True}}
+"""Microsoft's library reads a user without `active` as disabled."""
 
 
 def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, ResourceType]:
@@ -310,7 +344,15 @@ def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, Re
         taken.add(document.id.lower())
         extensions[document.resource_type][document.id.lower()] = _schema(document, str(path))
     return {
-        name: ResourceType(name, endpoint, description, core[name], COMMON, extensions[name])
+        name: ResourceType(
+            name,
+            endpoint,
+            description,
+            core[name],
+            COMMON,
+            extensions[name],
+            _DEFAULTS.get(name, {}),
+        )
         for name, (endpoint, description, _, _) in _ENDPOINTS.items()
     }
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from scim.protocol.errors import InvalidFilter
 from scim.protocol.filter import AttributePath
-from scim.protocol.schema import Attribute, Location, ResourceType
+from scim.protocol.schema import Attribute, ResourceType, Schema
 
 type Unknown = Literal["refuse", "nothing"]
 """What an attribute that the resource type lacks does: an error, or it is taken to have no value,
@@ -24,39 +24,25 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ResourceScope:
-    """Paths from a resource's root.
-
-    A name without URN that the core schema lacks is looked up in the extensions, and taken where
-    exactly one has it (Entra ID asks for `manager`).
-    """
+    """Paths from a resource's root, as `ResourceType.locate` knows them."""
 
     resource_type: ResourceType
     unknown: Unknown
 
     def find(self, path: AttributePath) -> Field | None:
-        """None where there is no such attribute; raises InvalidFilter for one never shown."""
-        whole = self.resource_type.attributes.get(str(path).lower()) if path.urn else None
-        if whole:  # the URN of an extension alone: the object with all of its attributes
-            return Field(whole, ((whole.name, False),))
-        location = self._locate(path)
+        """None where there is no such attribute. Raises InvalidFilter for one that nothing can be
+        selected by: it is never shown, or made for each answer."""
+        location = self.resource_type.locate(str(path))
+        if isinstance(location, Schema):  # the object with all attributes of an extension
+            whole = self.resource_type.attributes.get(location.id.lower())
+            return Field(whole, ((whole.name, False),)) if whole else None
         if location is None:
             return None
         arrays = [False] * (len(location.keys) - 1) + [location.attribute.multi_valued]
         if location.parent:
-            arrays[-2] = _disclosed(location.parent).multi_valued
+            arrays[-2] = location.parent.multi_valued
         steps = tuple(zip(location.keys, arrays, strict=True))
-        return Field(_disclosed(location.attribute), steps)
-
-    def _locate(self, path: AttributePath) -> Location | None:
-        location = self.resource_type.locate(path.urn, path.name, path.sub)
-        if location or path.urn:
-            return location
-        found = [
-            extended
-            for urn in self.resource_type.extensions
-            if (extended := self.resource_type.locate(urn, path.name, path.sub))
-        ]
-        return found[0] if len(found) == 1 else None
+        return Field(_stored(location.attribute, location.parent), steps)
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Every path there is, without its URN and with it."""
@@ -86,7 +72,8 @@ class ElementScope:
         attribute = self.attribute.sub_attributes.get(path.name.lower())
         if path.urn or attribute is None:
             return None
-        field = Field(_disclosed(attribute), ((attribute.name, attribute.multi_valued),))
+        stored = _stored(attribute, self.attribute)
+        field = Field(stored, ((attribute.name, attribute.multi_valued),))
         return _below(field, path.sub) if path.sub else field
 
     def names(self) -> Iterator[tuple[str, str]]:
@@ -113,13 +100,24 @@ def _below(field: Field, name: str) -> Field | None:
     sub = field.attribute.sub_attributes.get(name.lower())
     if sub is None:
         return None
-    return Field(_disclosed(sub), (*field.steps, (sub.name, sub.multi_valued)))
+    return Field(_stored(sub, field.attribute), (*field.steps, (sub.name, sub.multi_valued)))
 
 
-def _disclosed(attribute: Attribute) -> Attribute:
-    if attribute.returned == "never" or attribute.mutability == "writeOnly":
+def _stored(attribute: Attribute, parent: Attribute | None) -> Attribute:
+    """The attribute. Raises InvalidFilter where nothing can be selected by it, rather than take
+    it for absent: a condition on what is absent holds for everybody or for nobody."""
+    for each in (parent, attribute):
+        if each and (each.returned == "never" or each.mutability == "writeOnly"):
+            raise InvalidFilter(
+                f"{each.name} is never shown, so nothing can be filtered or sorted by it."
+            )
+    if parent and attribute.derived:
+        kept = [sub.name for sub in parent.sub_attributes.values() if not sub.derived]
+        example = f', such as {parent.name}[value eq "…"]' if "value" in kept else ""
         raise InvalidFilter(
-            f"{attribute.name} is never shown, so nothing can be filtered or sorted by it."
+            f"{parent.name}.{attribute.name} is made for each answer and not stored, so nothing"
+            f" can be filtered, selected or sorted by it. Use"
+            f" {' or '.join(f'{parent.name}.{name}' for name in kept)}{example}."
         )
     return attribute
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from directory.condition import Condition
+from directory.condition import NOTHING, Condition
 from scim.protocol.binding import bind_element
 from scim.protocol.errors import InvalidPath
-from scim.protocol.filter import And, AttributePath, Comparison, Filter, parse_path
+from scim.protocol.filter import And, Comparison, Filter, parse_path
 from scim.protocol.schema import Attribute, Location, ResourceType, Schema, attribute_path
 from scim.protocol.validation import normalise_value
 
@@ -57,8 +57,8 @@ class Unknown:
 def locate(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
     """Where a path leads; a schema where it is a schema's URN alone.
 
-    A name without URN that the core schema lacks is looked up in the extensions and taken where
-    exactly one has it. Raises InvalidPath, and InvalidFilter for what is in brackets.
+    Names are those of `ResourceType.locate`. Raises InvalidPath, and InvalidFilter for what is in
+    brackets.
     """
     if len(text) > _CACHED_CHARACTERS:
         return _located(resource_type, text)
@@ -66,15 +66,15 @@ def locate(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
 
 
 def _located(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
-    folded = text.lower()
-    if folded == resource_type.schema.id.lower():
-        return resource_type.schema
-    if folded in resource_type.extensions:
-        return resource_type.extensions[folded]
+    location = resource_type.locate(text)
+    if isinstance(location, Schema):
+        return location
     path = parse_path(text)
-    location = _location(resource_type, path.attribute)
+    location = resource_type.locate(str(path.attribute))
     if location is None:
         return Unknown(_printable(str(path.attribute)))
+    if isinstance(location, Schema):
+        raise InvalidPath(f"{location.id} is a schema, whose path takes no filter in brackets.")
     if path.filter is None:
         return _plain(location)
     return _filtered(location, path.filter, path.sub)
@@ -85,18 +85,6 @@ def _printable(name: str) -> str:
 
 
 _cached = lru_cache(maxsize=1024)(_located)
-
-
-def _location(resource_type: ResourceType, path: AttributePath) -> Location | None:
-    location = resource_type.locate(path.urn, path.name, path.sub)
-    if location or path.urn:
-        return location
-    found = [
-        extended
-        for urn in resource_type.extensions
-        if (extended := resource_type.locate(urn, path.name, path.sub))
-    ]
-    return found[0] if len(found) == 1 else None
 
 
 def _plain(location: Location) -> Target:
@@ -118,6 +106,8 @@ def _filtered(location: Location, filter: Filter, sub_name: str | None) -> Targe
         sub = attribute.sub_attributes.get(sub_name.lower())
         if sub is None:
             return Unknown(f"{name}.{sub_name}")
+    if attribute.mutability == "writeOnly":  # nothing of it is kept, so there is nothing to select
+        return Target(location.keys, attribute, sub, NOTHING)
     condition = bind_element(attribute, filter)
     return Target(location.keys, attribute, sub, condition, _implied(attribute, filter))
 

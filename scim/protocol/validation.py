@@ -1,20 +1,23 @@
 """A client's values → canonical values, or an error that says what to mend.
 
 The canonical resource is a plain dict: attribute names as the schema writes them, extension
-attributes below their URN, unassigned values (null, [], {}, "") left out (RFC 7643 section 2.5),
-`schemas` computed. What the server alone decides (readOnly) is dropped, what no schema knows is
-dropped and reported by name. Muster keeps no secrets: writeOnly attributes (`password`) are
-reported as not taken, too.
+attributes below their URN, `schemas` computed, unassigned values left out: null, [] and {} (RFC
+7643 section 2.5), and texts that are empty or blank (`directory.completeness.is_blank`). What the
+server alone decides (readOnly) is dropped, what no schema knows is dropped and reported by name.
+Muster keeps no secrets: what is writeOnly (`password`) is taken, as /Schemas says, and dropped.
 
 Entra ID's dialect of values is understood: booleans and numbers as strings, a bare string for a
-complex attribute that has a `value` (`manager`), one-element arrays for singular attributes, and
-`{"value": x}` for x. canonicalValues are suggestions (RFC 7643 section 7) and refuse nothing.
+complex attribute that has a `value` (`manager`), one-element arrays for singular attributes,
+`{"value": x}` for x, and JSON text where an object or an array is expected. canonicalValues are
+suggestions (RFC 7643 section 7) and refuse nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from directory.completeness import is_blank
+from scim.protocol.entra import in_json_text
 from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
 from scim.protocol.scalars import SCALARS, json_type, refuse
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
@@ -57,24 +60,49 @@ def normalise(resource_type: ResourceType, payload: object) -> Normalised:
             f"{json_type(payload)}."
         )
     ignored: Ignored = []
+    listed: list[str] = []
     for key, value in payload.items():
         if key.lower() == "schemas":
-            _check_schemas(resource_type, value)
+            listed += _listed_schemas(resource_type, value)
     values = _object(resource_type.attributes, payload, "", ignored)
-    resource = {"schemas": schemas_of(resource_type, values), **values}
+    resource = {"schemas": schemas_of(resource_type, values, listed), **values}
     check_required(resource_type, resource)
     return Normalised(resource, tuple(ignored))
 
 
-def schemas_of(resource_type: ResourceType, resource: Mapping[str, Any]) -> list[str]:
-    """The canonical `schemas`: the core schema, and the extensions that have values."""
+def defaulted(
+    resource_type: ResourceType, resource: dict[str, Any], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The resource with what it is never without (`ResourceType.defaults`): as it was before, or
+    else the default. So to clear `active`, or to leave it out of a PUT, enables nobody."""
+    missing = {
+        name: (before or {}).get(name, default)
+        for name, default in resource_type.defaults.items()
+        if name not in resource
+    }
+    return {**resource, **missing} if missing else resource
+
+
+def schemas_of(
+    resource_type: ResourceType, resource: Mapping[str, Any], listed: Collection[str] = ()
+) -> list[str]:
+    """The canonical `schemas`: the core schema, and the extensions that have values or that the
+    client listed (in any case)."""
+    folded = {urn.lower() for urn in listed}
     extensions = (schema.id for schema in resource_type.extensions.values())
-    return [resource_type.schema.id, *(urn for urn in extensions if urn in resource)]
+    used = (urn for urn in extensions if urn in resource or urn.lower() in folded)
+    return [resource_type.schema.id, *used]
 
 
-def _check_schemas(resource_type: ResourceType, value: Any) -> None:
+def schemas_without_values(resource: Mapping[str, Any]) -> list[str]:
+    """The schemas that a stored resource has only because a client listed them."""
+    return [urn for urn in resource.get("schemas", ()) if urn not in resource]
+
+
+def _listed_schemas(resource_type: ResourceType, value: Any) -> list[str]:
+    """The URNs in a client's `schemas`. Raises InvalidSyntax."""
     if _unassigned(value):
-        return
+        return []
     if not isinstance(value, list) or not all(isinstance(urn, str) for urn in value):
         raise InvalidSyntax(f"'schemas' must be an array of strings; it is {json_type(value)}.")
     core = resource_type.schema.id
@@ -82,6 +110,23 @@ def _check_schemas(resource_type: ResourceType, value: Any) -> None:
         raise InvalidSyntax(
             f"'schemas' does not name the schema of a {resource_type.name}: put \"{core}\" there."
         )
+    return value
+
+
+def unfolded(attribute: Attribute, value: Any) -> Any:
+    """A client's value of an attribute, with JSON text read as such where an object or an array is
+    expected: in place of the value (`"{\\"value\\": …}"` for a manager), or as the `value` of an
+    object (`{"value": "{\\"value\\": …}"}`), whose other members stay."""
+    if not (attribute.multi_valued or attribute.type == "complex"):
+        return value
+    value = in_json_text(value)
+    if not isinstance(value, dict) or "value" not in attribute.sub_attributes:
+        return value
+    rest = {key: one for key, one in value.items() if key.lower() != "value"}
+    inside = next((in_json_text(value[key]) for key in value if key not in rest), None)
+    if isinstance(inside, dict) and any(key.lower() == "value" for key in inside):
+        return rest | inside
+    return value
 
 
 def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
@@ -92,6 +137,7 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
     """
     if not attribute.multi_valued:
         return normalise_element(attribute, value, path, ignored)
+    value = unfolded(attribute, value)
     if not isinstance(value, list) or len(value) == 1:
         only = value[0] if isinstance(value, list) else value
         element = normalise_element(attribute, only, path, ignored)
@@ -123,12 +169,12 @@ def check_size(elements: Any, path: str) -> None:
 def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
     """The canonical form of one element of a multi-valued attribute, or of a singular value;
     None: unassigned. Raises InvalidValue."""
+    value = unfolded(attribute, value)
     if isinstance(value, list) and not attribute.multi_valued:
-        value = _only_element(value, path)
+        value = unfolded(attribute, _only_element(value, path))
     if _unassigned(value):
         return None
     if attribute.mutability == "writeOnly":
-        ignore(ignored, path)
         return None
     if attribute.type == "complex":
         return _complex(attribute, value, path, ignored)
@@ -157,7 +203,8 @@ def _object(
     for key, given in values.items():
         attribute = attributes.get(key.lower())
         if attribute is None:
-            ignore(ignored, prefix + key)
+            if given is not None:
+                ignore(ignored, prefix + key)
             continue
         if attribute.mutability == "readOnly":
             continue
@@ -175,6 +222,9 @@ def _object(
 
 
 def _unassigned(value: Any) -> bool:
+    """Whether it is no value: null, an empty object or array, a text that says nothing."""
+    if isinstance(value, str):
+        return is_blank(value)
     return not value and not isinstance(value, int | float)
 
 
@@ -229,6 +279,26 @@ def check_required(resource_type: ResourceType, resource: Mapping[str, Any]) -> 
             )
 
 
+def check_still_complete(
+    resource_type: ResourceType, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """As `check_required` of a changed resource. One that lacked something before (a schema may
+    have got stricter since) can still be changed, deactivated above all."""
+    try:
+        check_required(resource_type, after)
+    except InvalidValue:
+        if _is_complete(resource_type, before):
+            raise
+
+
+def _is_complete(resource_type: ResourceType, resource: Mapping[str, Any]) -> bool:
+    try:
+        check_required(resource_type, resource)
+    except InvalidValue:
+        return False
+    return True
+
+
 @cache
 def _required(resource_type: ResourceType) -> tuple[tuple[str, ...], ...]:
     def below(
@@ -259,11 +329,18 @@ def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalise
     """What a PUT of `new` makes of the canonical resource `old` (RFC 7644 section 3.5.1).
 
     What `new` leaves out is cleared; readOnly attributes and `id` stay as they are, and so do
-    immutable ones that `new` leaves out. Raises MutabilityViolation where it sets an immutable
-    attribute to another value.
+    immutable ones that `new` leaves out, and what a resource is never without. Raises
+    MutabilityViolation where it sets an immutable attribute to another value, InvalidValue where
+    what stays lacks what it requires: an extension that `new` leaves out is still there if it
+    holds an immutable value.
     """
-    resource = _kept(resource_type.attributes, old, new.resource, "")
-    resource["schemas"] = schemas_of(resource_type, resource)
+    old = defaulted(resource_type, old)
+    resource = defaulted(
+        resource_type, _kept(resource_type.attributes, old, new.resource, ""), before=old
+    )
+    check_still_complete(resource_type, old, resource)
+    listed = schemas_without_values(new.resource)
+    resource["schemas"] = schemas_of(resource_type, resource, listed)
     return Changed(resource, differences(resource_type, old, resource), new.ignored)
 
 

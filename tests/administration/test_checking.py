@@ -42,8 +42,8 @@ async def check(muster: Environment, issuer: Issuer) -> tuple[int, dict[str, dic
 
 async def connects(muster: Environment, token: str) -> bool:
     """Whether Test Connection succeeds."""
-    muster.application.authenticator._tenants._known.clear()
-    muster.application.authenticator._tenants._claims.clear()
+    muster.application.authenticator._tenants._tenants._known.clear()
+    muster.application.authenticator._tenants._claims._known.clear()
     headers = {"Authorization": f"Bearer {token}"}
     return (await muster.client.get("/Users", headers=headers)).status_code == 200
 

@@ -135,6 +135,9 @@ async def test_a_group_that_entra_id_made_gets_its_mapping(environment: Environm
         (b"externalId,displayName,kind,key\ne-1,\xff,,\n", "not UTF-8"),
         (b'{"groups": [', "line 1 is not JSON"),
         ({"groups": [{"externalId": "e-1"}]}, "groups.0.displayName"),
+        ({"groups": [{"externalId": "e", "displayName": " "}]}, "groups.0.displayName"),
+        ({"groups": [{"externalId": " ", "displayName": "x"}]}, "groups.0.externalId"),
+        ("externalId,displayName,kind,key\n\u200b,A,,\n".encode(), "line 2.externalId"),
         ({"groups": [{"externalId": "e", "displayName": "x"}] * 2}, "externalId e twice"),
         (
             {

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from directory.documents import event_id
 from directory.store import Assign, Update
+from directory.tenants import Policy
 from tests.administration.operating import Operator
 from tests.environment import TENANT, Environment, running
 from tests.scim.messages import create_group, create_user
@@ -117,6 +119,21 @@ class TestBesideAServer:
             (row,) = await in_thread(Operator(tmp_path).does, "mapping", "list", TENANT)
             assert (row["group"], row["version"], row["appliedVersion"]) == ("Sales", 1, 1)
 
+    async def test_what_a_deleted_group_gave_is_listed_and_forgotten(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            sales = await create_group(environment.client, "Sales", externalId="sales-id")
+            await in_thread(load_mappings, tmp_path, sales)
+            await environment.client.delete(f"/Groups/{sales}")
+            operator = Operator(tmp_path)
+            (row,) = await in_thread(operator.does, "mapping", "list", TENANT)
+            assert row["group"].startswith("Sales (deleted 2")
+            assert (row["groupId"], row["version"]) == (sales, 1)
+            told = await in_thread(operator.reads, "mapping", "forget", TENANT, sales)
+            assert "Forgotten" in told
+            told = await in_thread(operator.fails, "mapping", "forget", TENANT, sales)
+            assert "Nothing is remembered" in told
+            assert await in_thread(operator.does, "mapping", "list", TENANT) == []
+
     async def test_a_policy_reaches_everybody(self, tmp_path: Path) -> None:
         async with running(tmp_path) as environment:
             center = {ENTERPRISE: {"costCenter": "cc-7"}}
@@ -133,6 +150,24 @@ class TestBesideAServer:
             assert (await in_thread(operator.does, *switch))["costCenterFromAttribute"] is True
             await environment.settle()
             assert await grants(environment, ada) == {"cc-7"}
+
+    async def test_all_that_the_console_sets_of_a_policy_can_be_set(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as environment:
+            lonely = await create_user(environment.client, "ada")
+            await environment.settle()
+            operator, policy = Operator(tmp_path), ("tenant", "policy", TENANT)
+            named = ("--disable-when", "userNameMissing", "--disable-when", "inactive")
+            changed = await in_thread(operator.does, *policy, *named)
+            assert changed["disableWhen"] == ["inactive", "userNameMissing"]
+            await environment.settle()
+            assert (await environment.access.get(f"/users/{lonely}")).json()["enabled"] is True
+            nothing = await in_thread(operator.does, *policy, "--disable-when", "")
+            assert nothing["disableWhen"] == []
+            for rule in Policy.model_fields.keys() - {"disable_when"}:
+                flag = f"--{rule.replace('_', '-')}"
+                assert (await in_thread(operator.does, *policy, flag))[to_camel(rule)] is True
+            refused = await in_thread(operator.fails, *policy, "--disable-when", "lazy")
+            assert "knows no lazy" in refused
 
     async def test_a_user_made_by_hand_gets_what_is_given_by_hand(self, tmp_path: Path) -> None:
         async with running(tmp_path) as environment:

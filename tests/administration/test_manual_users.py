@@ -91,6 +91,8 @@ async def test_from_creation_to_deletion(
     [
         ({EMAIL: ""}, 'A user needs emails[type eq "work"].value'),
         ({"name.givenName": None}, "A user needs name.givenName"),
+        ({"name.familyName": " "}, "A user needs name.familyName"),
+        ({EMAIL: "\u00a0"}, 'A user needs emails[type eq "work"].value'),
         ({"userName": ""}, "userName"),
         ({"externalId": "x"}, "what Entra ID writes"),
         ({"active": False}, "always active"),

@@ -96,19 +96,19 @@ async def test_poison_blocks_nobody_and_is_right_after_a_replay(environment: Env
     await poison(environment, cursed)
     await scim.patch(f"/Groups/{cursed}", json=add([bad]))
     await scim.patch(f"/Groups/{fine}", json=add([good]))
-    assert await deliver_all(environment) == DELIVERIES
+    assert await deliver_all(environment) == 0
     assert (await enabled(environment, good), await enabled(environment, bad)) == (True, False)
     replay = replay_of(environment)
     (failed,) = (await replay.failed.listed()).events
-    assert (failed.reason, failed.attempts) == ("ValidationError", DELIVERIES)
+    assert mapping_id(cursed) in failed.reason
     assert (failed.operation, failed.resource_id, failed.tenant_id) == ("patch", cursed, TENANT)
 
-    assert await replay.one(failed.event_id) == Replayed(events=1, letters=1)
+    assert await replay.one(failed.event_id) == Replayed(events=1)
     assert await replay.failed.listed() == Failures()
-    assert await deliver_all(environment) == DELIVERIES  # nothing was mended
+    assert await deliver_all(environment) == 0  # nothing was mended
     assert [one.event_id for one in (await replay.failed.listed()).events] == [failed.event_id]
     await broken(environment, cursed, [{"kind": "role", "key": "owner"}])
-    assert await replay.everything() == Replayed(events=1, letters=1)
+    assert await replay.everything() == Replayed(events=1)
     assert await replay.everything() == Replayed()
     assert await deliver_all(environment) == 0
     assert await enabled(environment, bad)

@@ -46,6 +46,32 @@ async def grants_of(acme: Organisation, user: str) -> set[str]:
     return {f"{grant['kind']}:{grant['key']}" for grant in answer.json()["grants"]}
 
 
+async def test_what_a_deleted_group_gave_is_shown_given_again_and_forgotten(
+    acme: Organisation, owner: httpx.AsyncClient
+) -> None:
+    """Product, section 3."""
+    scim, mappings = acme.environment.client, acme.environment.mappings
+    body = {"displayName": "Guests", "externalId": "guests-id"}
+    assert "Deleted groups" not in (await shown(owner, "/groups")).text
+    first = (await scim.post("/Groups", json=body)).json()["id"]
+    await mappings.save(first, (VISITORS,))
+    await scim.delete(f"/Groups/{first}")
+    listed = (await shown(owner, "/groups")).text
+    assert "Deleted groups" in listed
+    assert "guests-id" in listed
+    again = (await scim.post("/Groups", json=body)).json()["id"]
+    assert "Deleted groups" not in (await shown(owner, "/groups")).text
+    page = await shown(owner, f"/groups/{again}")
+    assert "given again from the group deleted on" in page.text
+    await scim.delete(f"/Groups/{again}")
+    form = Form(await shown(owner, "/groups"), "/groups/forget")
+    page = await followed(owner, await form.send(owner))
+    assert "What the deleted group gave is forgotten." in page.text
+    assert "Deleted groups" not in page.text
+    assert (await form.send(owner)).status_code == 404
+    assert "Mapping of a deleted group forgotten" in (await shown(owner, "/log")).text
+
+
 async def test_a_mapping_is_previewed_saved_and_applied_as_previewed(
     acme: Organisation, owner: httpx.AsyncClient
 ) -> None:
@@ -90,7 +116,7 @@ async def test_leaving_nobody_with_owner_asks_and_a_later_save_is_not_overwritte
     form = Form(preview, f"/groups/{acme.sales}/mapping")
     form.fields.pop("confirmed", None)
     refused = await form.send(owner)
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     stale = Form(page, f"/groups/{acme.sales}/preview")
     await mappings.save(acme.sales, (OWNER, ADD_IN))
     overtaken = await Form(
@@ -119,7 +145,7 @@ async def test_what_the_catalog_lacks_is_not_saved(
         owner, entitlement=["role:invented"]
     )
     saved = await Form(preview, f"/groups/{acme.sales}/mapping").send(owner)
-    assert saved.status_code == 400
+    assert saved.status_code == 422
     assert "role invented" in saved.text
 
 
@@ -186,7 +212,7 @@ async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
     assert proven is not None
     assert prove(proven, bearer_tokens(tenant, "scim"), utc_now()) == "entra"
     refused = await form.send(owner, kind="scim", note="a third")
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert "revoke the one that is not in use" in refused.text
     assert "manage.py" not in refused.text
     revoked = await Form(again, f"/tokens/{token_id}").send(owner, do="revoke")
@@ -359,7 +385,7 @@ async def test_a_dead_letter_that_nothing_waits_for_is_discarded(
     for hidden in ("others", "foreign"):
         assert hidden not in page.text
         refused = await Form(page, "/failed").send(owner, letter=hidden)
-        assert (refused.status_code, f"no dead letter {hidden}" in refused.text) == (400, True)
+        assert (refused.status_code, f"no dead letter {hidden}" in refused.text) == (422, True)
     done = await followed(owner, await Form(page, "/failed").send(owner, letter="long-gone"))
     assert "The dead letter is discarded." in done.text
     assert "long-gone" not in done.text

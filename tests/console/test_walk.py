@@ -98,10 +98,10 @@ async def test_no_page_shows_or_changes_what_is_another_tenants(
             params=GIVEN if page.method == "GET" else None,
             data=fields if page.method == "POST" else None,
         )
-        assert answer.status_code in (400, 404), (page, answer.text[-800:])
+        assert answer.status_code in (400, 404, 422), (page, answer.text[-800:])
         assert "theirs" not in answer.text.lower(), page
     replayed = await owner.post(f"{PATH}/failed", data={"csrf": csrf, "event": event})
-    assert replayed.status_code == 400
+    assert replayed.status_code == 422
     for path in ("", "/users", "/groups", "/log", "/log.csv", "/failed", "/users?q=theirs"):
         whole = (await shown(owner, path)).text.lower().replace('value="theirs"', "")
         assert "theirs@" not in whole

@@ -17,9 +17,10 @@ from directory import sqlite as sqlite_store
 from directory.condition import All, AnyElement, Compare, Condition, Negated, OneOf, Present
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite import SqliteStore
-from directory.sqlite_schema import SCHEMA_VERSION
+from directory.sqlite_schema import SCHEMA_VERSION, DamagedFile
 from directory.store import (
     NEWEST_FIRST,
+    BadContinuation,
     Create,
     Increment,
     NotFound,
@@ -321,7 +322,7 @@ async def test_a_forged_continuation_is_refused(
     forged = base64.urlsafe_b64encode(
         orjson.dumps(forge(orjson.loads(base64.urlsafe_b64decode(continuation))))
     )
-    with pytest.raises(ValueError, match="continuation"):
+    with pytest.raises(BadContinuation):
         await store.query("acme", Query("User", continuation=forged.decode()))
 
 
@@ -425,6 +426,27 @@ await store.close()
 """
     processes = [await started(path, body) for _ in range(4)]
     assert [await process.wait() for process in processes] == [0] * 4
+
+
+@pytest.mark.parametrize("torn", [b"not a database" * 400, None], ids=["not SQLite", "torn"])
+async def test_a_damaged_file_is_said_in_a_sentence(tmp_path: Path, torn: bytes | None) -> None:
+    path = tmp_path / "directory.db"
+    written = SqliteStore(path)
+    await create(written, [document("acme", f"{n:04}", text="x" * 900) for n in range(90)])
+    await written.close()
+    path.write_bytes(torn or path.read_bytes()[:9_000])
+    with pytest.raises(DamagedFile, match="Restore a backup"):
+        SqliteStore(path)
+
+
+async def test_nobody_else_on_the_machine_reads_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "directory.db"
+    path.touch(mode=0o644)
+    store = SqliteStore(path)
+    await create(store, [document("acme", "a")])
+    files = [path, *(path.with_name(path.name + end) for end in ("-shm", "-wal"))]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    await store.close()
 
 
 async def test_what_was_answered_survives_a_kill(store: SqliteStore, path: Path) -> None:

@@ -46,7 +46,7 @@ def group(name: str, members: list[dict[str, str]]) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Base:
     """State to start from, on disk: people; Crowd with eight of them, and Sales with three others
-    and Crowd, both mapped. Ids by number and by name."""
+    and Crowd, both mapped; Back, mapped as well, is deleted. Ids by number and by name."""
 
     folder: Path
     users: list[str]
@@ -98,6 +98,11 @@ def _create_user(base: Base) -> Act:
 
 def _create_crowd(base: Base) -> Act:
     body = group("New", base.members(*range(9)))
+    return lambda muster: _status(muster.client.post("/Groups", json=body))
+
+
+def _bring_back(base: Base) -> Act:
+    body = group("Back", base.members(*range(9))) | {"externalId": "back"}
     return lambda muster: _status(muster.client.post("/Groups", json=body))
 
 
@@ -154,6 +159,7 @@ def _map(base: Base) -> Act:
 OPERATIONS = {
     "create a user": Operation(_create_user, 201, 409),
     "create a group with a crowd": Operation(_create_crowd, 201, 409),
+    "bring back a group that gave something": Operation(_bring_back, 201, 409),
     "add a member": Operation(_add_member, 204, 204),
     "exchange a crowd of members": Operation(exchange_members, 204, 204),
     "replace a crowd of members": Operation(_replace_members, 200, 200),
@@ -185,6 +191,9 @@ async def prepare(folder: Path) -> Base:
         base.groups.update(Crowd=crowd, Sales=await create("/Groups", group("Sales", members)))
         await muster.mappings.save(crowd, (USER_OF_ADD_IN,))
         await muster.mappings.save(base.groups["Sales"], (OWNER,))
+        gone = await create("/Groups", group("Back", []) | {"externalId": "back"})
+        await muster.mappings.save(gone, (OWNER,))
+        await muster.client.delete(f"/Groups/{gone}")
         await muster.settle()
         await assert_consistent(muster.application.store, TENANT)
     return base

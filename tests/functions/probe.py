@@ -1,5 +1,5 @@
 """Loads the real function app as Azure does, in a process of its own, and says in JSON what came
-of it. Standard input: the HTTP requests to send to the function `scim`, as [method, url] pairs."""
+of it. Standard input: the HTTP requests to send, as [function, method, url]."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from devhost.runtime import FunctionApp  # noqa: E402
 async def main() -> None:
     app = await FunctionApp.load(ROOT)
     imported = sorted(sys.modules)
-    scim = next(each for each in app.functions if each.name == "scim")
+    functions = {each.name: each for each in app.functions}
     answers = []
-    for method, url in json.load(sys.stdin):
-        response = await app.invoke_http(scim, RpcHttp(method=method, url=url))
-        body = json.loads(response.body.bytes)
+    for name, method, url in json.load(sys.stdin):
+        response = await app.invoke_http(functions[name], RpcHttp(method=method, url=url))
+        body = response.body.bytes.decode()
         answers.append([int(response.status_code), response.headers, body])
     print(  # noqa: T201
         json.dumps(

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from queues.port import DIRECTORY_EVENTS
-from scim.surface import HEADERS
+from web.surface import HEADERS
 
 ROOT = Path(__file__).parents[2]
 PROBE = Path(__file__).with_name("probe.py")
 
 
-def probe(data: Path, *requests: tuple[str, str]) -> dict[str, Any]:
-    """Load the app with its state in `data` and send it these requests."""
+def probe(data: Path, *requests: tuple[str, str, str]) -> dict[str, Any]:
+    """Load the app with its state in `data` and send it these requests (function, method, URL)."""
     run = subprocess.run(
         [sys.executable, str(PROBE)],
         input=json.dumps(requests),
@@ -76,7 +76,6 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "azure.identity",
         "azure.monitor.opentelemetry.exporter",
         "aiohttp",
-        "authlib",
         "jinja2",
         "cryptography",
         "httpx",
@@ -103,8 +102,6 @@ OURS = [
     "devhost",
     "directory",
     "function_app",
-    "health",
-    "http_function",
     "manage",
     "oauth",
     "queues",
@@ -113,6 +110,7 @@ OURS = [
     "simulation",
     "telemetry",
     "trust",
+    "web",
     "wiring",
 ]
 
@@ -160,32 +158,55 @@ def test_our_modules_are_all_looked_for() -> None:
     assert packages <= {*OURS, "bench", "tests"}
 
 
-def test_an_unreadable_url_is_a_scim_400(tmp_path: Path) -> None:
-    urls = [
-        "http://h/scim/v2/Users/%ff",
-        "http://h:99999999/scim/v2/Users",
-        "http://[h/scim/v2/Users",
+MEDIA_TYPES = {
+    "scim/v2/Users": "application/scim+json",
+    "access/v1/users": "application/problem+json",
+    "oauth/token": "application/json",
+    "console/users": "text/html; charset=utf-8",
+    "console/api/users": "application/problem+json",
+}
+
+
+def test_an_unreadable_url_is_a_400_of_its_surface(tmp_path: Path) -> None:
+    hosts = {"h": "/%ff", "h:99999999": "", "[h": ""}
+    asked = [
+        (path, f"http://{host}/{path}{more}")
+        for path in MEDIA_TYPES
+        for host, more in hosts.items()
     ]
-    for status, headers, body in probe(tmp_path / "data", *(("GET", url) for url in urls))[
-        "answers"
-    ]:
-        assert status == 400
-        assert headers["content-type"] == "application/scim+json"
-        assert body["scimType"] == "invalidSyntax"
-        assert body["status"] == "400"
-        assert HEADERS.items() <= headers.items()
+    requests = [(path.partition("/")[0], "GET", url) for path, url in asked]
+    answers = probe(tmp_path / "data", *requests)["answers"]
+    for (path, url), (status, headers, body) in zip(asked, answers, strict=True):
+        assert (status, headers["content-type"]) == (400, MEDIA_TYPES[path]), url
+        assert "URL cannot be read" in body
+        assert HEADERS.keys() <= headers.keys()
+    assert json.loads(answers[0][2])["scimType"] == "invalidSyntax"
 
 
-def test_what_escapes_the_application_is_a_scim_500_with_its_request_id(tmp_path: Path) -> None:
+def test_what_escapes_the_application_is_a_500_of_its_surface(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file, where the folder of the state should be")
-    report = probe(tmp_path / "data", ("GET", "http://h/scim/v2/Users"))
-    ((status, headers, body),) = report["answers"]
-    assert status == 500
-    assert headers["content-type"] == "application/scim+json"
-    assert body["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
-    request_id = headers["x-request-id"]
-    assert request_id in body["detail"]
-    assert HEADERS.items() <= headers.items()
-    assert request_id in report["log"]
+    requests = [(path.partition("/")[0], "GET", f"http://h/{path}") for path in MEDIA_TYPES]
+    report = probe(tmp_path / "data", *requests)
+    for (status, headers, body), media_type in zip(
+        report["answers"], MEDIA_TYPES.values(), strict=True
+    ):
+        assert (status, headers["content-type"]) == (500, media_type)
+        assert HEADERS.keys() <= headers.keys()
+        request_id = headers["x-request-id"]
+        assert request_id in body
+        assert request_id in report["log"]
     assert "FileExistsError" in report["log"]
     assert str(tmp_path) not in report["log"].replace(str(ROOT), ""), "the exception's text"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("", "max-age=31536000"), ("true", "max-age=31536000; includeSubDomains")],
+)
+def test_transport_security_speaks_for_other_hosts_only_where_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, said: str
+) -> None:
+    monkeypatch.setenv("MUSTER_HSTS_SUBDOMAINS", setting)
+    report = probe(tmp_path / "data", ("scim", "GET", "https://muster.test/scim/Users"))
+    ((_, headers, _),) = report["answers"]
+    assert headers["strict-transport-security"] == said

@@ -1,5 +1,6 @@
 """What is deployed: it is enough to run, it is no more than that, and two tools agree on it."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -166,3 +167,58 @@ def test_azd_deploys_the_test_stamp() -> None:
     assert service is not None
     tags = str(Infra.read().files["modules/functionapp.bicep"].resources["app"].get("tags"))
     assert f"'azd-service-name': '{service[1]}'" in tags
+
+
+PINNED = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^ ;]+)(?: ; [^\\]+)?")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def requirements(text: str) -> dict[str, list[str]]:
+    """What a requirements file pins, as name==version, each with its hashes."""
+    pinned: dict[str, list[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            package, *hashes = line.split(" --hash")
+            found = PINNED.fullmatch(package.strip())
+            assert found is not None, line
+            assert all(HASH.fullmatch("--hash" + each.strip()) for each in hashes)
+            pinned[f"{found['name']}=={found['version']}"] = hashes
+    return pinned
+
+
+def test_everything_is_pinned_by_hash() -> None:
+    """So pip, and Azure's build with it, takes nothing else; `make` says so besides."""
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        pinned = requirements((ROOT / name).read_text())
+        assert pinned
+        assert all(pinned.values()), name
+    deployed, developed = (
+        requirements((ROOT / name).read_text())
+        for name in ("requirements.txt", "requirements-dev.txt")
+    )
+    assert deployed.items() <= developed.items(), "what is tested is what is deployed"
+    makefile = (ROOT / "Makefile").read_text()
+    installs = re.findall(r"pip install .*-r requirements\S*", makefile)
+    assert len(installs) == 2
+    assert all("--require-hashes" in each for each in installs)
+    assert not requirements("a==1\n    # via b\n")["a==1"]
+
+
+def test_the_bill_of_materials_has_hashes_licences_and_what_is_kept_here(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / ".ci/sbom.py"), str(tmp_path / "sbom.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    bill = json.loads((tmp_path / "sbom.json").read_text())
+    components = {f"{one['name']}=={one['version']}": one for one in bill["components"]}
+    deployed = requirements((ROOT / "requirements.txt").read_text())
+    assert components.keys() - deployed.keys() == {"htmx.org==4.0.1"}
+    assert deployed.keys() <= components.keys()
+    unlicensed = [name for name, one in components.items() if not one.get("licenses")]
+    assert unlicensed == ["colorama==0.4.6"], "only what is not installed, because of Windows"
+    for one in components.values():
+        files = [file for each in one.get("externalReferences", ()) for file in each["hashes"]]
+        assert one.get("hashes") or files, one["name"]

@@ -293,7 +293,7 @@ class Machine(RuleBasedStateMachine):
         """What every writer to a group does with an intent that it finds."""
         stored = await self.world.store.read(TENANT, f"group:{group}")
         if unfinished := stored.document.get("intent"):
-            await membership_change.finish(self.world.store, TENANT, unfinished)
+            await membership_change.finish(self.world.store, TENANT, unfinished, self.world.now)
 
     async def _disabled_at_once(self) -> None:
         world = self.world

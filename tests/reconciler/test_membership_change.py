@@ -50,7 +50,7 @@ async def test_all_of_it_is_written_in_order_and_the_intent_goes(world: World) -
     await world.change_members("staff", users[:3])
     await world.intend_members("staff", users[3:], users[:2])
     event = world.queue[-1][0]
-    await finish(world.store, TENANT, event)
+    await finish(world.store, TENANT, event, world.now)
     assert await edges(world) == set(users[2:])
     assert await applied(world, event) == 9
     assert "intent" not in (await world.store.read(TENANT, group_id("staff"))).document
@@ -64,11 +64,11 @@ async def test_to_call_it_again_changes_nothing(world: World) -> None:
     users = await crowd(world)
     await world.intend_members("staff", users)
     event = world.queue[-1][0]
-    await finish(world.store, TENANT, event)
+    await finish(world.store, TENANT, event, world.now)
     await world.change_members("staff", removed=["u0"])
     before = await world.store.read(TENANT, group_id("staff"))
-    await finish(world.store, TENANT, event)
-    await finish(world.store, TENANT, "gone")
+    await finish(world.store, TENANT, event, world.now)
+    await finish(world.store, TENANT, "gone", world.now)
     assert await world.store.read(TENANT, group_id("staff")) == before
     assert await edges(world) == set(users[1:])
 
@@ -81,7 +81,7 @@ async def test_what_is_so_already_and_who_is_gone_are_passed_over(world: World) 
     event = world.queue[-1][0]
     await world.delete_user("u1")
     await world.store.batch(TENANT, [Delete(membership_id("staff", "u8"))])
-    await finish(world.store, TENANT, event)
+    await finish(world.store, TENANT, event, world.now)
     assert await edges(world) == {"u0", *users[2:8]}
     kept = await world.store.read(TENANT, membership_id("staff", "u0"))
     assert kept.document["eventId"] == earlier
@@ -100,7 +100,7 @@ async def test_an_edge_that_goes_while_it_is_removed_does_no_harm(world: World) 
             gone = True
             await world.store.batch(TENANT, [Delete(membership_id("staff", "u2"))])
 
-    await finish(Hooked(world.store, before=interfere), TENANT, event)
+    await finish(Hooked(world.store, before=interfere), TENANT, event, world.now)
     assert await edges(world) == set()
     assert await applied(world, event) == 10
 
@@ -119,7 +119,7 @@ async def test_two_finishers_write_each_chunk_once(world: World) -> None:
             written.append(asked[1][0].changes[0].value)
 
     hooked = Hooked(world.store, elsewhere, note)
-    await asyncio.gather(*(finish(hooked, TENANT, event) for _ in range(3)))
+    await asyncio.gather(*(finish(hooked, TENANT, event, world.now) for _ in range(3)))
     assert sorted(written) == [4, 8, 12, 16, 20, 24, 28, 30]
     assert await edges(world) == set(users)
 
@@ -136,7 +136,7 @@ async def test_a_group_deleted_meanwhile_gets_no_more_edges(world: World) -> Non
         if batches == 2 and "staff" in world.model.groups:
             await world.delete_group("staff")
 
-    await finish(Hooked(world.store, before=interfere), TENANT, event)
+    await finish(Hooked(world.store, before=interfere), TENANT, event, world.now)
     assert await edges(world) == set(users[:4])
     await world.drain()
     await world.settled()
@@ -147,7 +147,7 @@ async def test_a_group_that_does_not_name_the_event_is_no_race(world: World) -> 
     await world.intend_members("staff", users)
     await world.store.batch(TENANT, [Update(group_id("staff"), (Unset(("intent",)),))])
     with pytest.raises(PreconditionFailed, match=group_id("staff")):
-        await finish(world.store, TENANT, world.queue[-1][0])
+        await finish(world.store, TENANT, world.queue[-1][0], world.now)
     assert await edges(world) == set()
 
 
@@ -160,5 +160,5 @@ async def test_a_change_of_50_000_members_fits_its_batches(world: World) -> None
     many = [f"user:{number:026}" for number in range(50_000)]
     members = Assign(("membership",), {"added": many, "removed": [], "applied": 49_990})
     await world.store.batch(TENANT, [Update(event_id(event), (members,))])
-    await finish(world.store, TENANT, event)
+    await finish(world.store, TENANT, event, world.now)
     assert await applied(world, event) == 50_000

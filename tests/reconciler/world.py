@@ -12,6 +12,7 @@ import pytest
 
 from directory import membership_change
 from directory.access import Access, AccessChange, AccessState, ManualGrant, ManualGrants, access_id
+from directory.checked import CheckedStore
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
     REASONS,
@@ -108,8 +109,8 @@ class World:
     """A tenant in a store. Each change commits its event and puts its message into `queue`."""
 
     def __init__(self, place: Place) -> None:
-        self.store = place.store
-        self._place = place
+        self.store: Store = CheckedStore(place.store)
+        self.place = place
         self.model = Model()
         self.queue: list[Message] = []
         self.now = Clock()
@@ -120,7 +121,7 @@ class World:
     @asynccontextmanager
     async def copy(self) -> AsyncIterator["World"]:
         """The same tenant elsewhere; this one rests until then."""
-        async with self._place.copied() as place:
+        async with self.place.copied() as place:
             copy = World(place)
             copy.model = deepcopy(self.model)
             copy.queue = list(self.queue)
@@ -160,7 +161,10 @@ class World:
             "tenantId": TENANT,
             "type": "User",
             "source": source,
+            "created": "2026-01-01T00:00:00.000Z",
+            "modified": "2026-01-01T00:00:00.000Z",
             "resource": {
+                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
                 "id": id,
                 "userName": id,
                 "name": {"givenName": "A", "familyName": "B"},
@@ -405,8 +409,14 @@ def group_document(id: str) -> Document:
         "tenantId": TENANT,
         "type": "Group",
         "source": "scim",
-        "resource": {"id": id, "displayName": id},
-        "search": {},
+        "created": "2026-01-01T00:00:00.000Z",
+        "modified": "2026-01-01T00:00:00.000Z",
+        "resource": {
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+            "id": id,
+            "displayName": id,
+        },
+        "search": {"meta": {}},
     }
 
 

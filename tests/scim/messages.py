@@ -80,9 +80,11 @@ async def create_users(scim: httpx.AsyncClient, how_many: int) -> list[str]:
     return sorted(await asyncio.gather(*(create_user(scim, name) for name in names)))
 
 
-async def create_group(scim: httpx.AsyncClient, name: str, members: Iterable[str] = ()) -> str:
+async def create_group(
+    scim: httpx.AsyncClient, name: str, members: Iterable[str] = (), /, **more: Any
+) -> str:
     """The id of a new group."""
-    return str((await create(scim, "/Groups", group(name, members)))["id"])
+    return str((await create(scim, "/Groups", group(name, members, **more)))["id"])
 
 
 async def members(scim: httpx.AsyncClient, id: str) -> list[str]:

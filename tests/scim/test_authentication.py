@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -9,13 +10,16 @@ import pytest
 from administration.connections import Connections
 from administration.tenants import AdministrationError, create_tenant, read_tenant
 from administration.tokens import Tokens
+from directory.store import Stored
+from directory.tenants import Policy, Token
 from directory.tenants import Tenant as StoredTenant
-from directory.tenants import Token
 from tests.environment import change_tenant
-from tests.scim.messages import NOBODY, create_user, patch, user
+from tests.scim.bulk import bulk, post, process
+from tests.scim.messages import CORE, NOBODY, Body, create_user, patch, user
 from tests.transports import Muster, Tenant, beside
 from trust.authenticator import Authenticator
 from trust.refusal import Unproven
+from trust.tenants import ANEW_PER_SECOND
 from trust.tokens import TokenKind, bearer_tokens
 from wiring import Settings, build
 
@@ -133,17 +137,20 @@ async def tokens_of(tenant: Tenant, kind: str, connection: str) -> list[str]:
     ]
 
 
-async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None:
-    """Product section 2: tenants are remembered for seconds."""
-    now = datetime(2026, 1, 31, 8, tzinfo=UTC)
+@pytest.mark.parametrize("set_by", [-86_400, 0, 86_400], ids=["set back", "right", "set ahead"])
+async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path, set_by: int) -> None:
+    """Product section 2: tenants are remembered for seconds, whatever the clock on the wall is
+    set to meanwhile."""
+    now, clock = datetime(2026, 1, 31, 8, tzinfo=UTC), 0.0
     application = build(Settings(data=tmp_path), lambda: now)
     store, tokens = application.store, Tokens(application.service, "acme")
-    authenticator = Authenticator(store, lambda: now, remember=5)
+    authenticator = Authenticator(store, lambda: now, remember=5, clock=lambda: clock)
     await create_tenant(store, "acme", "Acme", "eu")
     header = f"Bearer {await tokens.create('scim')}"
     assert (await authenticator.caller(header, "scim")).connection_id == "entra"
     await change_tenant(store, "acme", lambda tenant: with_tokens(tenant, ()))
-    now += timedelta(seconds=5)
+    now += timedelta(seconds=5 + set_by)
+    clock += 5
     with pytest.raises(Unproven):
         await authenticator.caller(header, "scim")
     await application.close()
@@ -156,7 +163,7 @@ async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires
     now = datetime(2026, 1, 31, 8, tzinfo=UTC)
     application = build(Settings(data=tmp_path), lambda: now)
     store, tokens = application.store, Tokens(application.service, "acme")
-    authenticator = Authenticator(store, lambda: now, remember=60)
+    authenticator = Authenticator(store, lambda: now, remember=60, clock=lambda: 0.0)
     await create_tenant(store, "acme", "Acme", "eu")
     expires = now + timedelta(seconds=5)
     header = f"Bearer {await tokens.create('scim', expires=expires)}"
@@ -167,6 +174,96 @@ async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires
     now += timedelta(seconds=5)
     with pytest.raises(Unproven):
         await authenticator.caller(header, "scim")
+    await application.close()
+
+
+STRANGE = user("ada", favouriteColour="blue")
+INCOMPLETE = {"schemas": [f"{CORE}User"], "userName": "ada"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "method", "path", "body", "refused"),
+    [
+        ({"provisioning": "disabled"}, {"provisioning": "enabled"}, "POST", "/Users", user("ada"),
+         403),
+        ({"provisioning": "disabled"}, {"provisioning": "enabled"}, "POST", "/Bulk",
+         bulk(post("/Users", "1", user("ada"))), 403),
+        ({"policy": {"strict": True}}, {"policy": {}}, "POST", "/Users", STRANGE, 400),
+        ({}, {"policy": {"acceptIncompleteUsers": True}}, "POST", "/Users", INCOMPLETE, 400),
+        ({"region": "us"}, {"region": "eu"}, "GET", "/Users", None, 403),
+        ({"connections": []}, {}, "GET", "/Users", None, 401),
+    ],
+)  # fmt: skip
+async def test_what_is_permitted_counts_at_once_in_every_process(
+    muster: Muster, before: Body, after: Body, method: str, path: str, body: Any, refused: int
+) -> None:
+    """The process that serves the request remembers the tenant as it was when it refused."""
+    tenant = await muster.tenant()
+    stored = await read_tenant(muster.store, tenant.tenant_id)
+    had = stored.model_dump(mode="json", by_alias=True)
+
+    async def ask(change: Body) -> httpx.Response:
+        """Another process changes the tenant; then the request is sent."""
+        wanted = StoredTenant.model_validate({**had, **change})
+        await change_tenant(muster.store, tenant.tenant_id, lambda _: wanted)
+        return await tenant.scim.request(method, path, json=body)
+
+    assert (await ask(before)).status_code == refused
+    assert (await ask(after)).is_success
+
+
+async def test_each_operation_of_a_bulk_request_is_held_against_the_tenant_of_now(
+    muster: Muster,
+) -> None:
+    tenant = await muster.tenant({"strict": True})
+    (result,) = await process(tenant.scim, post("/Users", "1", STRANGE))
+    assert result["status"] == "400"
+    await change_tenant(
+        muster.store,
+        tenant.tenant_id,
+        lambda stored: stored.model_copy(update={"policy": Policy()}),
+    )
+    (result,) = await process(tenant.scim, post("/Users", "1", STRANGE))
+    assert result["status"] == "201"
+
+
+async def test_a_flood_of_refused_requests_is_no_flood_of_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whoever is proven, and of whoever guesses at a tenant or at many."""
+    moment = datetime(2026, 1, 31, 8, tzinfo=UTC)
+
+    def now() -> datetime:
+        """A millisecond passes whenever somebody looks."""
+        nonlocal moment
+        moment += timedelta(milliseconds=1)
+        return moment
+
+    application = build(Settings(data=tmp_path), now)
+    store, tokens = application.store, Tokens(application.service, "acme")
+    await create_tenant(store, "acme", "Acme", "eu")
+    header = f"Bearer {await tokens.create('scim')}"
+    authenticator, read = Authenticator(store, now), []
+    reading = store.read
+
+    async def counted(tenant_id: str, document_id: str) -> Stored:
+        read.append(tenant_id)
+        return await reading(tenant_id, document_id)
+
+    monkeypatch.setattr(store, "read", counted)
+    caller, begun = await authenticator.caller(header, "scim"), moment
+    for _ in range(100):
+        assert await authenticator.renewed(caller, header, "scim") is None
+        with pytest.raises(Unproven):
+            await authenticator.caller(tampered(header), "scim")
+    allowed = 1 + 2 * ANEW_PER_SECOND + ANEW_PER_SECOND * (moment - begun).total_seconds()
+    assert len(read) <= allowed
+
+    read.clear()
+    for number in range(100):
+        with pytest.raises(Unproven):
+            await authenticator.caller(f"Bearer muster_scim_t{number}_00000000_{SECRET}", "scim")
+    assert len(read) == 100
     await application.close()
 
 

@@ -1,12 +1,13 @@
 """/Bulk: RFC 7644 section 3.7."""
 
+import math
 from typing import Any
 
 import httpx
 import pytest
 
 from scim.bulk import AT_ONCE
-from scim.bulk_message import MAXIMUM_OPERATIONS
+from scim.bulk_message import MAXIMUM_OPERATIONS, MAXIMUM_REFERENCES
 from scim.exchange import BODY_BYTES
 from tests.scim.bulk import BULK_REQUEST, bulk, change, id_of, post, process, statuses
 from tests.scim.messages import (
@@ -491,7 +492,14 @@ async def test_a_circle_that_errors_cut(tenant: Tenant) -> None:
     assert await members(tenant.scim, id_of(results[0])) == []
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, "1", True, [1], {}])
+@pytest.mark.parametrize("value", [0, None])
+async def test_no_number_of_errors_is_any_number(scim: httpx.AsyncClient, value: Any) -> None:
+    """What clients that do not use it send."""
+    wrong = [change("DELETE", f"/Users/{NOBODY}")] * 3
+    assert statuses(await process(scim, *wrong, failOnErrors=value)) == ["404"] * 3
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "1", True, [1], {}])
 async def test_fail_on_errors_is_a_number_from_one(tenant: Tenant, value: Any) -> None:
     body = bulk(post("/Users", "a", user("ada")), failOnErrors=value)
     answer = await tenant.scim.post("/Bulk", json=body)
@@ -680,6 +688,17 @@ async def test_the_number_of_operations(tenant: Tenant, more: int, status: int) 
         assert await tenant.contents() == {}
     else:
         assert len(answer.json()["Operations"]) == MAXIMUM_OPERATIONS
+
+
+async def test_the_number_of_references(tenant: Tenant) -> None:
+    """They are counted before anything is written, and the remedy is said."""
+    size = math.isqrt(MAXIMUM_REFERENCES) + 1
+    others = [f"bulkId:g{other}" for other in range(size)]
+    circle = [post("/Groups", f"g{i}", group(f"G{i}", others)) for i in range(size)]
+    answer = await tenant.scim.post("/Bulk", json=bulk(*circle))
+    assert answer.status_code == 413
+    assert "create the resources first" in answer.json()["detail"]
+    assert await tenant.contents() == {}
 
 
 async def test_the_size_of_the_body(tenant: Tenant) -> None:

@@ -1,6 +1,7 @@
 """What holds for every bulk request: RFC 7644 sections 3.7 and 3.7.1, product section 9."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,27 @@ async def test_posts_at_the_same_time_end_as_one_after_the_other(tmp_path: Path)
     assert 1 < store.at_once <= AT_ONCE
     assert not store.queries  # nothing is read only to be shown to nobody
     await store.close()
+
+
+async def test_twice_the_references_cost_at_most_twice_and_a_half(tmp_path: Path) -> None:
+    """Processor time of circles in which every group has every other one as a member."""
+    async with running(tmp_path) as environment:
+
+        async def spent(name: str, size: int) -> float:
+            circle = [
+                post(
+                    "/Groups",
+                    f"{name}{i}",
+                    group(f"{name} {i}", [f"bulkId:{name}{other}" for other in range(size)]),
+                )
+                for i in range(size)
+            ]
+            before = time.process_time()
+            results = await process(environment.client, *circle)
+            assert {result["status"] for result in results} == {"201"}
+            return time.process_time() - before
+
+        await spent("warm", 10)
+        once = min([await spent(f"once{n}", 28) for n in range(3)])
+        twice = min([await spent(f"twice{n}", 40) for n in range(3)])
+        assert twice <= 2.5 * once

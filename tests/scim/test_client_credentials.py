@@ -5,9 +5,9 @@ from uuid import uuid4
 
 from administration.clients import Clients
 from administration.directories import Directories, holder_of
-from scim.surface import HEADERS
 from tests.scim.messages import create_group, group
 from tests.transports import Tenant
+from web.surface import HEADERS
 
 
 async def test_from_secret_to_group(tenant: Tenant) -> None:

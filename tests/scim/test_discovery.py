@@ -1,11 +1,13 @@
 """What the service says about itself: RFC 7644 section 4, RFC 7643 sections 5 to 7."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from scim.selection import PAGE_DEFAULT, PAGE_LIMIT
+from tests.environment import running
 from tests.scim.messages import CORE, ENTERPRISE, GROUP, NOBODY, USER, create_users, ids
 from tests.transports import Muster
 
@@ -28,7 +30,10 @@ async def test_the_configuration_names_what_is_served(scim: httpx.AsyncClient, b
         "sort": True,
         "etag": True,
     }
-    assert [scheme["type"] for scheme in body["authenticationSchemes"]] == ["oauthbearertoken"]
+    assert [scheme["type"] for scheme in body["authenticationSchemes"]] == [
+        "oauthbearertoken",
+        "oauth2",
+    ]
     assert body["meta"] == {"resourceType": "ServiceProviderConfig", "location": str(url)}
 
 
@@ -122,8 +127,41 @@ async def test_discovery_cannot_be_filtered(scim: httpx.AsyncClient, path: str) 
 
 
 @pytest.mark.parametrize(
-    "path", ["/ResourceTypes/Device", f"/Schemas/{CORE}Device", f"/ResourceTypes/{NOBODY}"]
+    "path",
+    [
+        "/ResourceTypes/Device",
+        f"/Schemas/{CORE}Device",
+        "/Schemas/urn:scim:schemas:core:1.0",
+        f"/ResourceTypes/{NOBODY}",
+    ],
 )
 async def test_what_is_not_described_is_not_found(scim: httpx.AsyncClient, path: str) -> None:
     """RFC 7644 section 3.12."""
     assert (await scim.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("token", [None, "nobody"])
+async def test_the_configuration_needs_no_token(muster: Muster, token: str | None) -> None:
+    """RFC 7643 section 5: a client reads it to learn how it authenticates. What tells a tenant's
+    truth needs its token."""
+    tenant = await muster.tenant()
+    stranger = await muster.scim(token)
+    for base in BASES:
+        url = stranger.base_url.copy_with(path=f"{base}/ServiceProviderConfig")
+        answer, known = await stranger.get(url), await tenant.scim.get(url)
+        assert (answer.status_code, answer.json()) == (200, known.json())
+        assert (await stranger.head(url)).status_code == 200
+        for path in ("Schemas", f"Schemas/{USER}", "ResourceTypes", "ResourceTypes/User"):
+            hidden = await stranger.get(stranger.base_url.copy_with(path=f"{base}/{path}"))
+            assert hidden.status_code == 401
+    assert (await stranger.post("/ServiceProviderConfig", json={})).status_code == 405
+
+
+async def test_strangers_share_one_rate(tmp_path: Path) -> None:
+    async with running(tmp_path, requests_per_second=0.001) as muster:
+        del muster.client.headers["Authorization"]
+        first, second = [await muster.client.get("/ServiceProviderConfig") for _ in range(2)]
+        assert (first.status_code, second.status_code) == (200, 429)
+        assert int(second.headers["Retry-After"]) > 900
+        muster.client.headers["Authorization"] = f"Bearer {muster.token}"
+        assert (await muster.client.get("/Schemas")).status_code == 200

@@ -14,7 +14,6 @@ import pytest
 from administration.clients import Clients
 from administration.connections import Connections
 from administration.tokens import Tokens
-from scim.surface import Surface
 from tests.scim.messages import (
     ENTERPRISE,
     NOBODY,
@@ -31,6 +30,7 @@ from tests.scim.messages import (
     user,
 )
 from tests.transports import ADMINISTERED, Muster, Tenant
+from web.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -264,6 +264,7 @@ _RULES = {
 }
 _PEOPLE = "/console/api/users/{userId}"
 _GROUPS = "/console/api/groups/{groupId}"
+_REMEMBERED = "/console/api/remembered-mappings/{groupId}"
 _DEAD_LETTER = "/console/api/dead-letters/{messageId}"
 _FAILED = "/console/api/failed/{eventId}"
 
@@ -344,6 +345,8 @@ API_CASES: dict[str, dict[str, Case]] = {
     },
     "/console/api/groups": {"GET": searched("/console/api/groups", "q")},
     "/console/api/groups/import": {"POST": _imported},
+    "/console/api/remembered-mappings": {"GET": searched("/console/api/remembered-mappings")},
+    _REMEMBERED: {"DELETE": named_in(_REMEMBERED, "DELETE")},
     _GROUPS: {"GET": named_in(_GROUPS, "GET")},
     f"{_GROUPS}/members": {"GET": named_in(f"{_GROUPS}/members", "GET")},
     f"{_GROUPS}/mapping": {

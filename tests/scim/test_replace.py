@@ -108,7 +108,7 @@ async def test_a_put_may_take_away_what_a_user_needs_to_be_granted_anything(
     body = {"schemas": [USER], "userName": "ada@example.com"}
     answer = await scim.put(f"/Users/{ada}", json=body)
     assert answer.status_code == 200
-    assert answer.json().keys() == {"schemas", "id", "userName", "meta"}
+    assert answer.json().keys() == {"schemas", "id", "userName", "active", "meta"}
 
 
 async def test_a_put_of_a_group_replaces_its_members(scim: httpx.AsyncClient) -> None:

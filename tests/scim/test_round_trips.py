@@ -25,6 +25,7 @@ from tests.scim.messages import (
     create_group,
     create_user,
     create_users,
+    group,
     operation,
     patch,
     remove,
@@ -105,6 +106,21 @@ async def test_one_member_costs_the_same_in_a_group_of_any_size(counted: Counted
         assert trips[0] == trips[1]
         assert trips[0].pop("batch") == 1
         assert sum(trips[0].values()) <= 2
+
+
+async def test_a_group_with_an_external_id_is_looked_for_among_the_deleted_ones(
+    counted: Counted,
+) -> None:
+    """What the same group gave before it was deleted, it gives again: one read more. Deleting it
+    reads what it gives."""
+    alone = "/Groups?excludedAttributes=members"
+    await create_group(counted.scim, "First", externalId="0")  # asks for the partitions, too
+    plain = await counted.trips("POST", alone, group("Sales"))
+    assert plain == {"batch": 1}
+    known = await counted.trips("POST", alone, group("Sales", externalId="1"))
+    assert known == {"query": 1, "batch": 1}
+    id = await create_group(counted.scim, "Staff")
+    assert await counted.trips("DELETE", f"/Groups/{id}") == {"read": 2, "batch": 1}
 
 
 async def test_what_is_not_there_costs_one_read(counted: Counted) -> None:

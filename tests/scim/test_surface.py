@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from scim.surface import HEADERS
 from tests.scim.messages import NOBODY, create_user
 from tests.transports import Tenant
+from web.surface import HEADERS
 
 
 async def answers(tenant: Tenant) -> list[httpx.Response]:
@@ -71,3 +71,15 @@ async def test_no_page_of_another_origin_is_let_in(tenant: Tenant, headers: dict
         assert answer.status_code == 405
         assert "GET" in answer.headers["allow"]
         assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_what_has_no_body_has_no_content_type(tenant: Tenant) -> None:
+    id = await create_user(tenant.scim, "ada")
+    made = await tenant.api.post("/tokens", json={"kind": "access"})
+    token = made.json()["token"].split("_")[3]
+    for answer in (
+        await tenant.scim.delete(f"/Users/{id}"),
+        await tenant.api.delete(f"/tokens/{token}"),
+    ):
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert "content-type" not in answer.headers

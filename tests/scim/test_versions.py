@@ -1,5 +1,7 @@
 """Versions of resources: RFC 7644 section 3.14, RFC 9110 sections 8.8 and 13.1."""
 
+from collections.abc import Awaitable, Callable
+
 import httpx
 import pytest
 
@@ -17,6 +19,7 @@ from tests.scim.messages import (
 from tests.transports import Tenant
 
 both = pytest.mark.parametrize("path", ["/Users", "/Groups"])
+type Change = Callable[[httpx.AsyncClient, str, str, str], Awaitable[None]]
 REPLACE_NAME = patch(operation("replace", "displayName", "Renamed"))
 
 
@@ -218,3 +221,99 @@ async def test_members_that_are_there_already_leave_the_group_as_it_is(
         assert answer.status_code == 204
         assert answer.headers["ETag"] == before["meta"]["version"]
     assert (await scim.get(sales)).json() == before
+
+
+async def joined(scim: httpx.AsyncClient, ada: str, sales: str, staff: str) -> None:
+    await scim.patch(f"/Groups/{staff}", json=add([ada]))
+
+
+async def joined_indirectly(scim: httpx.AsyncClient, ada: str, sales: str, staff: str) -> None:
+    await scim.patch(f"/Groups/{staff}", json=add([sales]))
+
+
+async def group_renamed(scim: httpx.AsyncClient, ada: str, sales: str, staff: str) -> None:
+    await scim.patch(f"/Groups/{sales}", json=REPLACE_NAME)
+
+
+async def group_deleted(scim: httpx.AsyncClient, ada: str, sales: str, staff: str) -> None:
+    await scim.delete(f"/Groups/{sales}")
+
+
+async def member_renamed(scim: httpx.AsyncClient, ada: str, sales: str, staff: str) -> None:
+    await scim.patch(f"/Users/{ada}", json=REPLACE_NAME)
+
+
+async def member_deleted(scim: httpx.AsyncClient, ada: str, sales: str, staff: str) -> None:
+    await scim.delete(f"/Users/{ada}")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "change"),
+    [
+        ("/Users/{ada}", "?attributes=groups", joined),
+        ("/Users/{ada}", "?attributes=groups.value,meta", joined_indirectly),
+        ("/Users/{ada}", "?attributes=groups.display,meta.version", group_renamed),
+        ("/Users/{ada}", "?attributes=groups,meta", group_deleted),
+        ("/Groups/{sales}", "?attributes=members.display,meta", member_renamed),
+        ("/Groups/{sales}", "?attributes=members.value,meta", member_deleted),
+        ("/Groups/{sales}", "", member_deleted),
+    ],
+)
+async def test_an_etag_covers_what_an_answer_shows_of_other_resources(
+    scim: httpx.AsyncClient, path: str, query: str, change: Change
+) -> None:
+    """RFC 9110 section 8.8: whoever has the tag has the body. Nothing is reconciled in between."""
+    ada = await create_user(scim, "ada")
+    sales, staff = await create_group(scim, "Sales", [ada]), await create_group(scim, "Staff")
+    at = path.format(ada=ada, sales=sales) + query
+    before = await scim.get(at)
+    if "meta" in before.json():
+        listed = (await scim.get(path.split("/")[1] + query)).json()["Resources"]
+        (one,) = [each for each in listed if each["id"] == before.json()["id"]]
+        assert one["meta"]["version"] == before.headers["ETag"]
+        assert before.json()["meta"]["version"] == before.headers["ETag"]
+    known = {"If-None-Match": before.headers["ETag"]}
+    assert (await scim.get(at, headers=known)).status_code == 304
+    await change(scim, ada, sales, staff)
+    after = await scim.get(at, headers=known)
+    assert after.status_code == 200
+    assert after.json() != before.json()
+    assert after.headers["ETag"] != before.headers["ETag"]
+
+
+async def test_if_match_of_a_whole_group_is_about_the_group(scim: httpx.AsyncClient) -> None:
+    """A member's new name, which `members` shows, is no reason to refuse a change of the group; a
+    change of its members is."""
+    ada, grace = await create_user(scim, "ada"), await create_user(scim, "grace")
+    sales = f"/Groups/{await create_group(scim, 'Sales', [ada])}"
+    known = {"If-Match": await version(scim, f"{sales}?attributes=members.display")}
+    await scim.patch(f"/Users/{ada}", json=REPLACE_NAME)
+    assert (await scim.patch(sales, json=add([grace]), headers=known)).status_code == 204
+    assert (await scim.patch(sales, json=remove([grace]), headers=known)).status_code == 412
+
+
+@both
+async def test_a_deletion_moves_the_groups_that_lose_a_member(tenant: Tenant, path: str) -> None:
+    """Once it is reconciled; by then no version of the group from before counts any more."""
+    scim = tenant.scim
+    member = await create(scim, path)
+    sales = f"/Groups/{await create_group(scim, 'Sales', [member.split('/')[-1]])}"
+    staff = f"/Groups/{await create_group(scim, 'Staff')}"
+    alone = "?excludedAttributes=members"
+    before = {at: (await scim.get(at + alone)).json()["meta"] for at in (sales, staff)}
+    await scim.delete(member)
+    await tenant.settle()
+
+    after = {at: (await scim.get(at + alone)).json()["meta"] for at in (sales, staff)}
+    assert after[staff] == before[staff]
+    assert after[sales]["version"] != before[sales]["version"]
+    since = before[sales]["lastModified"]
+    assert after[sales]["lastModified"] > since
+    filter = f'displayName eq "Sales" and meta.lastModified gt "{since}"'
+    found = await scim.get("/Groups", params={"filter": filter})
+    assert found.json()["totalResults"] == 1
+    known = before[sales]["version"]
+    read = await scim.get(sales + alone, headers={"If-None-Match": known})
+    assert read.status_code == 200
+    changed = await scim.patch(sales, json=REPLACE_NAME, headers={"If-Match": known})
+    assert changed.status_code == 412

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scim.asgi import Response
-from scim.surface import Surface
 from telemetry.network import network_of
+from web.surface import Surface
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ from reconciler.access import (
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
+NAMELESS = ("givenNameMissing", "familyNameMissing")
+
+
 def user(source: str = "scim", **resource: Any) -> dict[str, Any]:
     """A stored user who lacks nothing; None takes an attribute away."""
     complete = {
@@ -77,10 +80,14 @@ def held(access: EffectiveAccess) -> dict[str, list[tuple[str, ...]]]:
         ({"userName": None}, ("userNameMissing",)),
         ({"name": {"familyName": "Lovelace"}}, ("givenNameMissing",)),
         ({"name": {"givenName": "Ada"}}, ("familyNameMissing",)),
-        ({"name": None}, ("givenNameMissing", "familyNameMissing")),
+        ({"name": None}, NAMELESS),
         ({"emails": None}, ("workEmailMissing",)),
         ({"emails": [{"type": "home", "value": "a@b"}]}, ("workEmailMissing",)),
         ({"emails": [{"type": "work", "display": "Ada"}]}, ("workEmailMissing",)),
+        # As they were stored before they were refused.
+        ({"userName": "  "}, ("userNameMissing",)),
+        ({"name": {"givenName": "\u00a0", "familyName": "\u200b"}}, NAMELESS),
+        ({"emails": [{"type": "work", "value": " "}]}, ("workEmailMissing",)),
         ({"emails": [{"value": "x@y"}, {"type": "Work", "value": "a@b"}]}, ()),
         (
             {"active": False, "userName": None, "name": None, "emails": None},

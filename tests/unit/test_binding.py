@@ -72,14 +72,7 @@ HR = load_schema(
     "hr.json",
 )
 SHIPPED = RESOURCE_TYPES["User"]
-USER = ResourceType(
-    SHIPPED.name,
-    SHIPPED.endpoint,
-    SHIPPED.description,
-    SHIPPED.schema,
-    SHIPPED.common,
-    {**SHIPPED.extensions, CUSTOM: HR},
-)
+USER = dataclasses.replace(SHIPPED, extensions={**SHIPPED.extensions, CUSTOM: HR})
 GROUP = RESOURCE_TYPES["Group"]
 
 ANNA: dict[str, Any] = {
@@ -362,6 +355,8 @@ def test_which_type_knows_which_operator(
         ('meta.version eq "x"', ["meta.version", "meta.lastModified"]),
         ("meta.location pr", ["meta.location"]),
         ("meta[not (version pr)]", ["meta.version"]),
+        ('groups.display eq "x"', ["groups.display", 'groups[value eq "…"]']),
+        ('not (groups[type eq "direct"])', ["groups.type", "groups.value"]),
         ('nosuch eq "x"', ["User", "'nosuch'"]),
         ('usrName eq "x"', ["'usrName'", "Did you mean userName"]),
         ('name.givnName eq "x"', ["'name.givnName'", "name.givenName"]),
@@ -411,6 +406,27 @@ def test_a_search_over_several_types_takes_the_unknown_to_have_no_value(
     assert matches(found, ANNA_STORED) is holds
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("active eq true", True),
+        ("active ne true", False),
+        ("active eq false", False),
+        ("active ne false", True),
+        ("active pr", True),
+        ("not (active pr)", False),
+        ("active eq null", False),
+        ("active ne null", True),
+        ("not (active eq true)", False),
+        ('not (active eq "False") and userName eq "old"', True),
+    ],
+)
+def test_a_user_from_before_active_had_a_default_is_active(text: str, found: bool) -> None:
+    """As such a user is shown."""
+    old = document({"schemas": [CORE], "id": "01old", "userName": "old"})
+    assert matches(condition(text), old) is found
+
+
 @pytest.mark.parametrize("text", ["password pr", "active gt true", "nosuch gt null"])
 def test_a_search_over_several_types_refuses_the_rest(text: str) -> None:
     with pytest.raises(InvalidFilter):
@@ -425,7 +441,8 @@ EDGE = {"groupId": "g", "memberId": "u", "memberType": "User"}
 @pytest.mark.parametrize(
     ("text", "holds"),
     [
-        ('members eq "U"', True),
+        ('members eq "u"', True),
+        ('members eq "U"', False),  # ids are case exact
         ('members.value eq "u"', True),
         ('members[value eq "u"]', True),
         ('members.value eq "x"', False),
@@ -454,7 +471,8 @@ def test_members_ask_about_memberships(text: str, holds: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "holds"),
     [
-        ('groups eq "G"', True),
+        ('groups eq "g"', True),
+        ('groups eq "G"', False),
         ('groups.value eq "x"', False),
         ('groups[value eq "g"]', True),
         ("groups pr", True),

@@ -54,7 +54,10 @@ def test_service_provider_config() -> None:
         "defaultPageSize": 100,
         "maxPageSize": 200,
     }
-    assert [each["type"] for each in body["authenticationSchemes"]] == ["oauthbearertoken"]
+    assert [each["type"] for each in body["authenticationSchemes"]] == [
+        "oauthbearertoken",
+        "oauth2",
+    ]
     assert body["documentationUri"] == "https://x.example"
     assert body["meta"] == {
         "resourceType": "ServiceProviderConfig",

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from scim.protocol import entra
 from scim.protocol.entra import MAXIMUM_OPERATIONS, PATCH_OP, Operation
 from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
+from scim.protocol.schema import load_resource_types
 from tests.unit.payloads import json_values
 
+USER = load_resource_types()["User"]
+CORE = USER.schema.id
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 BAD_REQUEST = (InvalidSyntax, InvalidValue, NoTarget)
 ADMIN = json.dumps({"id": "06b07648", "value": "Admin", "displayName": "Administrator"})
@@ -64,9 +67,28 @@ def read(*operations: object, **envelope: object) -> list[tuple[str, str, Any]]:
                 "op": "replace",
                 "value": {"id": "7", "Meta": {}, "meta.version": "1", "schemas": [], "title": "x"},
             },
-            [("replace", "title", "x")],
+            [
+                ("replace", "id", "7"),
+                ("replace", "Meta", {}),
+                ("replace", "meta.version", "1"),
+                ("replace", "title", "x"),
+            ],
         ),
         ({"op": "replace", "value": {}}, []),
+        ({"op": "add", "value": '{"title": "x"}'}, [("add", "title", "x")]),
+        # the attribute's name once more in the value
+        (
+            {"op": "add", "path": "members", "value": {"Members": [{"value": "u"}]}},
+            [("add", "members", [{"value": "u"}])],
+        ),
+        (
+            {"op": "remove", "path": "members", "value": {"members": None}},
+            [("remove", "members", {"members": None})],
+        ),
+        (
+            {"op": "add", "path": "name", "value": {"givenName": "x"}},
+            [("add", "name", {"givenName": "x"})],
+        ),
     ],
 )
 def test_an_operation_becomes_operations_with_paths(
@@ -85,8 +107,8 @@ def test_operations_keep_their_order_and_know_their_position() -> None:
     }
     assert entra.operations(body) == [
         Operation("replace", "title", "x", 0),
-        Operation("add", "nickName", "a", 1),
-        Operation("add", "locale", "b", 1),
+        Operation("add", "nickName", "a", 1, in_object=True),
+        Operation("add", "locale", "b", 1, in_object=True),
         Operation("remove", "title", None, 2),
     ]
 
@@ -187,9 +209,7 @@ def test_as_many_operations_as_allowed_are_taken() -> None:
         (None, None),
     ],
 )
-@pytest.mark.parametrize(
-    "path", ["roles", "ROLES", "urn:ietf:params:scim:schemas:core:2.0:User:roles"]
-)
+@pytest.mark.parametrize("path", ["roles", "ROLES", f"{CORE}:roles", f"{CORE}.Roles"])
 def test_roles_are_what_rfc_7643_says(path: str, role: Any, expected: Any) -> None:
     for op in ("Add", "Replace", "Remove"):
         ((_, _, value),) = read({"op": op, "path": path, "value": [role, role]})
@@ -226,6 +246,7 @@ def test_only_roles_are_rewritten() -> None:
             {"userName": "a", "name.givenName": "G", "name": {"familyName": "F"}},
             {"userName": "a", "name": {"familyName": "F", "givenName": "G"}},
         ),
+        ({"name.givenName": "A", "name": {"GIVENNAME": "G"}}, {"name": {"GIVENNAME": "G"}}),
         ({"name.givenName": "G", "Name": None}, {"Name": {"givenName": "G"}}),
         (
             {f"{ENTERPRISE}:department": "D", f"{ENTERPRISE}:manager.value": "M"},
@@ -242,29 +263,47 @@ def test_only_roles_are_rewritten() -> None:
         ),
         ({"urn:ietf:params:scim:schemas:extension:enterprise:2.0User": None},) * 2,
         ({"urn:x:User:a": 1, ".a": 2, "a.": 3, "": 4},) * 2,
-        ({"a.b.c": 1}, {"a": {"b.c": 1}}),
+        ({"a.b.c": 1, "name.nothing": 2, f"{ENTERPRISE}:nothing": 3},) * 2,
         (
             {"Roles": [{"value": ADMIN}]},
             {"Roles": [{"value": "Admin", "display": "Administrator"}]},
         ),
-        ({"manager": None, "department": None},) * 2,
+        (
+            {"manager": "M", "Department": None, "title": "T"},
+            {ENTERPRISE: {"manager": "M", "department": None}, "title": "T"},
+        ),
+        (
+            {"manager.value": "M", f"{ENTERPRISE}.costCenter": "1"},
+            {ENTERPRISE: {"manager": {"value": "M"}, "costCenter": "1"}},
+        ),
+        (
+            {"urn:ietf:params:scim:schemas:core:2.0:User.Emails": [], f"{CORE}:roles": [ADMIN]},
+            {
+                "emails": [],
+                "roles": [{"id": "06b07648", "value": "Admin", "display": "Administrator"}],
+            },
+        ),
+        (  # what the object itself says counts
+            {"department": None, "costCenter": "2", ENTERPRISE: {"costCenter": "1"}},
+            {ENTERPRISE: {"costCenter": "1", "department": None}},
+        ),
     ],
 )
 def test_the_body_of_a_post_is_nested(body: dict[str, Any], expected: dict[str, Any]) -> None:
     before = copy.deepcopy(body)
-    assert entra.resource(body) == expected
+    assert entra.resource(USER, body) == expected
     assert body == before
 
 
 def test_a_dotted_key_into_a_single_value_is_refused() -> None:
     with pytest.raises(InvalidValue, match=r"`name` must be an object, because `name\.givenName`"):
-        entra.resource({"name": "Jensen", "name.givenName": "Barbara"})
+        entra.resource(USER, {"name": "Jensen", "name.givenName": "Barbara"})
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 7, True])
 def test_a_resource_is_an_object(body: object) -> None:
     with pytest.raises(InvalidSyntax):
-        entra.resource(body)
+        entra.resource(USER, body)
 
 
 operations = st.fixed_dictionaries(
@@ -287,10 +326,13 @@ def test_whatever_is_sent_gives_operations_or_a_scim_error(body: Any) -> None:
 
 @given(
     json_values
-    | st.dictionaries(st.sampled_from(["roles", "a", "A.b", "a.c", "urn:x:2.0:U:a.b"]), json_values)
+    | st.dictionaries(
+        st.sampled_from(["roles", "name", "Name.formatted", "manager", f"{ENTERPRISE}.manager"]),
+        json_values,
+    )
 )
 def test_whatever_is_posted_gives_an_object_or_a_scim_error(body: Any) -> None:
     before = copy.deepcopy(body)
     with contextlib.suppress(*BAD_REQUEST):
-        assert isinstance(entra.resource(body), dict)
+        assert isinstance(entra.resource(USER, body), dict)
     assert body == before

@@ -221,10 +221,10 @@ def test_more_of_sub_attributes_after_brackets() -> None:
         ("a eq 9223372036854775808", 6, "at most 18 digits"),
         ("a eq " + "9" * 5000, 6, "at most 18 digits"),
         ("a eq (1)", 6, "a value"),
-        ('a eq "x" "y"', 10, "found a text in quotes"),
+        ('a ne "x" "y"', 10, "found a text in quotes"),
         ('a eq "x" b pr', 10, "'and', 'or' or the end, found 'b'"),
-        ('a eq "\\x"', 6, "escapes of JSON"),
-        ('a eq "\\ud800"', 6, "whole characters"),
+        ('a ne "\\x"', 6, "escapes of JSON"),
+        ('a ne "\\ud800"', 6, "whole characters"),
         ('a eq "open', 6, "no closing quotation mark"),
         ('a eq "x" and b eq "open\\"', 19, "no closing quotation mark"),
         ("a pr and", 9, "an attribute name"),
@@ -258,7 +258,7 @@ def test_what_is_wrong_and_where(written: str, character: int, said: str) -> Non
 
 def test_errors_quote_no_value_and_nothing_long() -> None:
     with pytest.raises(InvalidFilter) as caught:
-        parse_filter('a eq "x" "anna@example.com"')
+        parse_filter('a ne "x" "anna@example.com"')
     assert "anna" not in caught.value.detail
     with pytest.raises(InvalidFilter) as caught:
         parse_filter("a" * 5000 + " xx 1")
@@ -411,3 +411,117 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
         except error as refused:
             detail = refused.detail
         assert len(detail.encode()) < 500  # encodes: an answer can carry it
+
+
+# Texts of clients that escape nothing
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'say "hi"',
+        'x and y eq "z"',
+        'ends with quote"',
+        '"',
+        '"a" b',
+        'a" "b',
+        "slash\\",
+        "C:\\Users",
+        "C:\\u00",
+        'a]"',
+        'a" or "b',
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        'displayName eq "{}"',
+        ' ( displayName EQ "{}" ) ',
+        'emails[type eq "work"].value eq "{}"',
+        'emails[type eq "work" and not (primary eq true)].value eq "{}"',
+        'emails[value eq "{}"]',
+        'urn:x:2.0:User:name eq"{}"',
+    ],
+)
+def test_a_text_that_is_not_escaped_is_what_stands_between_the_outer_quotes(
+    form: str, text: str
+) -> None:
+    escaped = form.format(json.dumps(text)[1:-1])
+    assert without_raw(parse_filter(form.format(text))) == without_raw(parse_filter(escaped))
+
+
+@pytest.mark.parametrize("path", ['emails[value eq "{}"]', 'emails[ value eq "{}" ].display'])
+@pytest.mark.parametrize("text", ['say "hi"', "slash\\", 'a"] or "b'])
+def test_a_text_in_a_path_that_is_not_escaped(path: str, text: str) -> None:
+    found = parse_path(path.format(text))
+    assert isinstance(found.filter, Comparison)
+    assert found.filter.value == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("C:\\new", "C:\new"), ("slash\\back", "slash\back"), ("a\\\\b", "a\\b")]
+)
+def test_a_backslash_is_read_either_way(text: str, value: str) -> None:
+    for form in ('{} eq "{}"', '(emails[type eq "work"].{} eq "{}")', 'emails[{} eq "{}"]'):
+        tree = parse_filter(form.format("value", text))
+        while not isinstance(tree, Comparison):
+            assert isinstance(tree, ValuePath | And)
+            tree = tree.filter if isinstance(tree, ValuePath) else tree.filters[-1]
+        assert (tree.value, tree.raw) == (value, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a eq "x\\\\y" and b eq "z"', 'a ne "x\\\\y"', 'a sw "x\\\\y"', 'not (a eq "x\\\\y")'],
+)
+def test_a_backslash_is_an_escape_in_whatever_is_more_than_one_eq(text: str) -> None:
+    tree = parse_filter(text)
+    assert tree == without_raw(tree)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a eq "x" and',
+        'a ne "say "hi""',
+        'a eq "x" and b',
+        '(a eq "say "hi""',
+        'a eq "say "hi"")',
+        'emails[value eq "say "hi""',
+        'a eq "say "hi" or b pr',
+        " or ".join(['a eq "x"'] * (MAX_COMPARISONS + 1)),
+        "(" * (MAX_DEPTH + 1) + 'a eq "x"' + ")" * (MAX_DEPTH + 1),
+        f'a eq "{"x" * MAX_CHARACTERS}""',
+    ],
+)
+def test_what_no_reading_makes_a_filter_of(text: str) -> None:
+    with pytest.raises(InvalidFilter):
+        parse_filter(text)
+
+
+@given(st.lists(st.sampled_from([*'ab "\\]).[(', " and ", " eq ", "pr"]), max_size=12).map("".join))
+def test_every_text_is_found_as_it_stands_unless_it_is_more_than_one_comparison(text: str) -> None:
+    try:
+        tree = parse_filter(f'a eq "{text}"')
+    except InvalidFilter:
+        tree = A
+    if "eq" not in text and "pr" not in text:
+        assert isinstance(tree, Comparison)
+        assert text in (tree.value, tree.raw)
+
+
+def without_raw(tree: Filter) -> Filter:
+    """The tree as if nothing could be read either way."""
+    match tree:
+        case Comparison(where, operator, value):
+            return Comparison(where, operator, value)
+        case ValuePath(where, inner):
+            return ValuePath(where, without_raw(inner))
+        case And(filters):
+            return And(tuple(map(without_raw, filters)))
+        case Or(filters):
+            return Or(tuple(map(without_raw, filters)))
+        case Not(inner):
+            return Not(without_raw(inner))
+        case Presence():
+            return tree

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from directory.sqlite import SqliteStore
 from directory.store import Throttled, Unavailable
-from health import REMEMBERED, Health, health_application
 from tests.hosting import Host
+from web.health import REMEMBERED, Health, health_application
 from wiring import Settings, build
 
 type Read = Callable[[], Awaitable[None]]

@@ -79,6 +79,14 @@ def steps(*operations: dict[str, Any]) -> list[MemberStep]:
             [RemoveMembers(("u", "v", "w"))],
         ),
         (
+            {"op": "remove", "path": 'members[value eq "u"]', "value": [{"value": "u"}]},
+            [RemoveMembers(("u",))],
+        ),
+        (
+            {"op": "remove", "path": 'members[value eq "u"]', "value": [{"value": "v"}]},
+            [RemoveMembers(())],
+        ),
+        (
             {"op": "replace", "path": "members", "value": [{"value": "U"}, {"value": "V"}]},
             [ReplaceMembers(("U", "V"))],
         ),
@@ -91,6 +99,16 @@ def test_an_operation_on_members_is_a_step(
     operation: dict[str, Any], expected: list[MemberStep]
 ) -> None:
     assert steps(operation) == expected
+
+
+def test_a_filter_with_a_value_removes_only_whom_both_mean() -> None:
+    (step,) = steps({"op": "remove", "path": 'members[type eq "User"]', "value": ["u1", "g1"]})
+    assert isinstance(step, RemoveMembersWhere)
+    members = {"u1": "user", "u2": "user", "g1": "group"}
+    gone = {
+        id for id, type in members.items() if matches(step.condition, {"value": id, "type": type})
+    }
+    assert gone == {"u1"}
 
 
 @pytest.mark.parametrize(
@@ -116,6 +134,34 @@ def test_other_filters_become_a_condition_on_comparable_elements(
         if matches(step.condition, {"value": member, "type": type})
     }
     assert removed == gone
+
+
+@pytest.mark.parametrize("sub", ["display", "$ref", "Display"])
+@pytest.mark.parametrize(
+    "filter",
+    [
+        '{0} eq "Ada"',
+        '{0} ne "Ada"',
+        "{0} pr",
+        "not ({0} pr)",
+        "{0} eq null",
+        'value eq "u1" and {0} eq "Ada"',
+        'value eq "u1" or not (type eq "User" and {0} ne "Ada")',
+    ],
+)
+@pytest.mark.parametrize("path", ["members[{}]", f"{URN}.members[{{}}]"])
+def test_what_is_made_for_answers_selects_nobody(path: str, filter: str, sub: str) -> None:
+    """To take it for absent would remove nobody, or everybody."""
+    with pytest.raises(InvalidFilter) as error:
+        steps({"op": "remove", "path": path.format(filter.format(sub))})
+    for part in ("Operations[0]", f"members.{sub.lower()} is made", 'members[value eq "…"]'):
+        assert part in error.value.detail
+
+
+def test_ids_compare_exactly_in_a_path_as_they_do_in_a_list() -> None:
+    assert steps({"op": "remove", "path": 'members[value eq "U1"]'}) == [RemoveMembers(("U1",))]
+    listed = {"op": "remove", "path": "members", "value": [{"value": "U1"}]}
+    assert steps(listed) == [RemoveMembers(("U1",))]
 
 
 def test_steps_and_everything_else_keep_their_order() -> None:

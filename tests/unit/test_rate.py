@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scim.rate import BURST_SECONDS, RateLimit
+from trust.rate import BURST_SECONDS, RateLimit
 
 PER_SECOND = 10.0
 pauses = st.lists(st.floats(0, 0.5), min_size=1, max_size=200)
@@ -54,7 +54,7 @@ def test_a_full_bucket_holds_one_burst_for_each_tenant() -> None:
 
 
 def test_tenants_that_are_quiet_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scim.rate._TENANTS", 3)
+    monkeypatch.setattr("trust.rate._TENANTS", 3)
     now = 0.0
     limit = RateLimit(PER_SECOND, lambda: now)
     for number in range(100):

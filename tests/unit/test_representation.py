@@ -1,6 +1,7 @@
 """The comparable form, projection, versions and lists."""
 
 import copy
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,13 +15,15 @@ from scim.protocol.representation import (
     LEADING,
     Projection,
     comparable,
-    etag_matches,
     list_response,
+    names_answer,
+    names_version,
     render,
     searchable,
     weak,
 )
-from scim.protocol.schema import Attribute
+from scim.protocol.scalars import fold, folds
+from scim.protocol.schema import Attribute, Location
 from scim.protocol.validation import normalise
 from tests.unit.payloads import GROUP, STAFF, USER, bodies, date_times
 
@@ -51,8 +54,8 @@ DEFAULT = {name: value for name, value in USER_OF_RFC_7643_8_3.items() if name !
 
 
 def attribute(path: str) -> Attribute:
-    location = USER.locate(None, *path.split(".")) or USER.locate(STAFF, path)
-    assert location
+    location = USER.locate(path)
+    assert isinstance(location, Location)
     return location.attribute
 
 
@@ -275,11 +278,39 @@ def test_returned_at_every_level(parameters: dict[str, Any], expected: dict[str,
     assert shown(resource, **parameters)[STAFF] == expected
 
 
-def test_both_parameters_are_refused() -> None:
-    with pytest.raises(InvalidValue, match="either"):
-        Projection.parse(USER, "userName", "title")
-    with pytest.raises(InvalidValue, match="either"):
-        Projection.parse(USER, "unknown", "unknown")
+def test_both_parameters_are_taken_one_after_the_other() -> None:
+    resource = {**DEFAULT, STAFF: STAFF_VALUES}
+    both = shown(
+        resource, attributes=f"userName,title,name,{STAFF}", excluded="TITLE,name.givenName"
+    )
+    first = shown(resource, attributes=f"userName,title,name,{STAFF}")
+    assert both == {
+        **{name: value for name, value in first.items() if name != "title"},
+        "name": {key: value for key, value in first["name"].items() if key != "givenName"},
+    }
+    assert shown(DEFAULT, attributes="name", excluded="name").keys() == {"schemas", "id"}
+    assert shown(DEFAULT, attributes="groups", excluded="unknown").keys() == {"schemas", "id"}
+    assert shown(USER_OF_RFC_7643_8_3, attributes="groups,title", excluded="title").keys() == {
+        "schemas",
+        "id",
+        "groups",
+    }
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        STAFF.replace(":", "%3a"),
+        f"userName,{STAFF.replace(':', '%3A')}%3Afloor",
+        f"{STAFF}.floor",
+        "floor",
+        "FLOOR%2cuserName",
+    ],
+)
+def test_urns_encoded_twice_a_dot_after_a_urn_and_short_names(written: str) -> None:
+    resource = {"schemas": [], "id": "1", "userName": "a", STAFF: STAFF_VALUES}
+    assert shown(resource, attributes=written)[STAFF]["floor"] == 1
+    assert "floor" not in shown(resource, excluded=written).get(STAFF, {})
 
 
 @pytest.mark.parametrize("parameter", [[1], [None], {"a": 1}, 1])
@@ -398,6 +429,11 @@ def test_render() -> None:
     assert "meta" not in resource
 
 
+def test_a_user_from_before_active_had_a_default_is_shown_as_active() -> None:
+    document = {"resource": {"id": "1", "schemas": []}, "created": CREATED, "modified": MODIFIED}
+    assert render(USER, document, "7", "https://muster/scim/Users/1")["active"] is True
+
+
 def test_list_response() -> None:
     assert list_response([{"id": "1"}], 3, 2) == {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
@@ -426,6 +462,56 @@ def test_list_response() -> None:
 )
 @pytest.mark.parametrize("etag", ["7", '"7"'])
 def test_etags(header: str, matches: bool, etag: str) -> None:
-    assert etag_matches(header, etag) is matches
+    assert names_version(header, etag) is matches
+    assert names_answer(header, weak(etag)) is matches
     assert weak(etag) == 'W/"7"'
-    assert etag_matches(weak(etag), etag)
+    assert names_version(weak(etag), etag)
+
+
+def test_an_etag_covers_what_was_looked_up() -> None:
+    """As in `If-None-Match`; a change of the resource needs nothing but the resource's own."""
+    ada, countess = weak("7", [{"display": "Ada"}]), weak("7", [{"display": "Countess"}])
+    assert len({weak("7"), ada, countess}) == 3
+    assert ada == weak('"7"', [{"display": "Ada"}])
+    assert names_answer(ada, ada)
+    assert not names_answer(weak("7"), ada)
+    assert not names_answer(countess, ada)
+    assert not names_answer(ada, weak("7"))
+    assert names_version(ada, "7")
+    assert names_version(f'W/"6", {countess}', "7")
+    assert not names_version(weak("6", [{"display": "Ada"}]), "7")
+
+
+# Comparing without case (RFC 8265)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ANNA", "anna"),
+        ("Ren\u00e9", "rene\u0301"),
+        ("\uff21\uff2e\uff2e\uff21\u3000\uff11", "anna 1"),
+        ("\uff76\uff9e", "\u30ac"),  # half-width ka and its voiced mark
+        ("\u1f39\u0394\u039f\u03a3", "\u1f31\u03b4\u03bf\u03c2"),  # sigma at the end
+        ("\u0390", "\u03b9\u0308\u0301"),
+        ("\u212b", "\u00e5"),  # Angstrom
+    ],
+)
+def test_texts_that_are_one(one: str, other: str) -> None:
+    assert fold(one) == fold(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a b", "ab"), ("\u00e9", "e"), ("\u2460", "1")])
+def test_texts_that_are_two(one: str, other: str) -> None:
+    assert fold(one) != fold(other)
+
+
+@given(st.text())
+def test_folding_is_one_for_every_form_of_a_text(text: str) -> None:
+    folded = fold(text)
+    assert fold(folded) == folded
+    for form in ("NFC", "NFD"):
+        assert fold(unicodedata.normalize(form, text)) == folded
+    assert fold(text.casefold()) == folded
+    assert folds(text)[0] == folded
+    assert text.casefold() in folds(text)

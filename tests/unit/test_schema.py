@@ -10,7 +10,9 @@ from scim2_models import EnterpriseUser, Group, User
 
 from scim.protocol.schema import (
     Attribute,
+    Location,
     ResourceType,
+    Schema,
     SchemaError,
     attribute_path,
     load_resource_types,
@@ -72,43 +74,65 @@ def test_what_makes_a_user_unique_and_required() -> None:
     assert TYPES["Group"].attributes["displayname"].required
 
 
+CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
+
+
 @pytest.mark.parametrize(
-    ("urn", "name", "sub", "keys"),
+    ("path", "keys"),
     [
-        (None, "USERNAME", None, ("userName",)),
-        (None, "externalid", None, ("externalId",)),
-        (None, "meta", "lastmodified", ("meta", "lastModified")),
-        (None, "Name", "GIVENNAME", ("name", "givenName")),
-        (None, "emails", "Value", ("emails", "value")),
-        (None, "groups", "$REF", ("groups", "$ref")),
-        ("urn:ietf:params:scim:schemas:core:2.0:USER", "userName", None, ("userName",)),
-        (ENTERPRISE.upper(), "department", None, (ENTERPRISE, "department")),
-        (ENTERPRISE, "manager", "value", (ENTERPRISE, "manager", "value")),
-        (STAFF, "startdate", None, (STAFF, "startDate")),
+        ("USERNAME", ("userName",)),
+        ("externalid", ("externalId",)),
+        ("meta.lastmodified", ("meta", "lastModified")),
+        ("Name.GIVENNAME", ("name", "givenName")),
+        ("emails.Value", ("emails", "value")),
+        ("groups.$REF", ("groups", "$ref")),
+        (f"{CORE.upper()}:userName", ("userName",)),
+        (f"{CORE}:name.givenName", ("name", "givenName")),
+        (f"{ENTERPRISE.upper()}:department", (ENTERPRISE, "department")),
+        (f"{ENTERPRISE}:manager.value", (ENTERPRISE, "manager", "value")),
+        (f"{STAFF}:startdate", (STAFF, "startDate")),
+        # the dot of Microsoft's "SCIM Inbound"
+        (f"{CORE}.userName", ("userName",)),
+        (f"{CORE}.name.givenName", ("name", "givenName")),
+        (f"{ENTERPRISE}.Manager", (ENTERPRISE, "manager")),
+        (f"{ENTERPRISE}.manager.value", (ENTERPRISE, "manager", "value")),
+        # short names of the one extension that has them
+        ("manager", (ENTERPRISE, "manager")),
+        ("manager.$ref", (ENTERPRISE, "manager", "$ref")),
+        ("startDate", (STAFF, "startDate")),
     ],
 )
-def test_locate(urn: str | None, name: str, sub: str | None, keys: tuple[str, ...]) -> None:
-    location = USER.locate(urn, name, sub)
-    assert location is not None
+def test_locate(path: str, keys: tuple[str, ...]) -> None:
+    location = USER.locate(path)
+    assert isinstance(location, Location)
     assert location.keys == keys
     assert location.attribute.name == keys[-1]
-    assert (location.parent.name if location.parent else None) == (keys[-2] if sub else None)
+    holder = keys[-2] if len(keys) > 1 and ":" not in keys[-2] else None
+    assert (location.parent.name if location.parent else None) == holder
+
+
+@pytest.mark.parametrize("urn", [CORE, ENTERPRISE, STAFF])
+def test_locate_a_schema(urn: str) -> None:
+    found = USER.locate(urn.upper())
+    assert isinstance(found, Schema)
+    assert found.id == urn
 
 
 @pytest.mark.parametrize(
-    ("urn", "name", "sub"),
+    "path",
     [
-        (None, "department", None),
-        (None, "userName", "value"),
-        (None, "name", "givenname2"),
-        (None, "name", ""),
-        (None, "", None),
-        (ENTERPRISE, "userName", None),
-        ("urn:ietf:params:scim:schemas:core:2.0:Group", "displayName", None),
+        "userName.value",
+        "name.givenname2",
+        "name.",
+        "",
+        f"{CORE}:",
+        f"{CORE}.",
+        f"{ENTERPRISE}:userName",
+        "urn:ietf:params:scim:schemas:core:2.0:Group:displayName",
     ],
 )
-def test_locate_nothing(urn: str | None, name: str, sub: str | None) -> None:
-    assert USER.locate(urn, name, sub) is None
+def test_locate_nothing(path: str) -> None:
+    assert USER.locate(path) is None
 
 
 def test_schemas_core_first() -> None:
@@ -186,9 +210,9 @@ def test_extension_files(tmp_path: Path) -> None:
     files = [written(tmp_path, "a.json", EXTENSION), written(tmp_path, "b.json", group)]
     types = load_resource_types(files)
     assert isinstance(types["User"], ResourceType)
-    assert types["User"].locate(STAFF, "floor")
-    assert types["Group"].locate("urn:X:group", "Purpose")
-    assert not types["User"].locate("urn:x:Group", "purpose")
+    assert types["User"].locate(f"{STAFF}:floor")
+    assert types["Group"].locate("urn:X:group:Purpose")
+    assert not types["User"].locate("urn:x:Group:purpose")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from scim2_models import EnterpriseUser, User
 
 from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
-from scim.protocol.schema import ResourceType, attribute_path, load_schema
+from scim.protocol.schema import Location, ResourceType, attribute_path, load_schema
 from scim.protocol.validation import (
     MOST_ELEMENTS,
     Ignored,
     Normalised,
     check_required,
+    defaulted,
     normalise,
     normalise_element,
     normalise_value,
@@ -48,8 +49,8 @@ def user(**attributes: Any) -> Normalised:
 
 def value(path: str, given: Any) -> Any:
     """The canonical value of one attribute (`floor` is one of STAFF's)."""
-    location = USER.locate(None, path) or USER.locate(STAFF, path)
-    assert location
+    location = USER.locate(path)
+    assert isinstance(location, Location)
     return normalise_value(location.attribute, given, attribute_path(location.keys), [])
 
 
@@ -63,7 +64,7 @@ def refused(path: str, given: Any) -> str:
 def test_the_create_of_entra_id() -> None:
     resource, ignored = normalise(USER, ENTRA_POST)
     expected = {k: v for k, v in ENTRA_POST.items() if k not in ("meta", "roles")}
-    assert resource == expected | {"schemas": [CORE]}
+    assert resource == expected | {"schemas": [CORE, ENTERPRISE]}
     assert ignored == ()
 
 
@@ -89,7 +90,7 @@ def test_the_second_example_of_microsofts_documentation() -> None:
     )
     assert resource["schemas"] == [CORE]
     assert "title" not in resource
-    assert ignored == ("department", "manager")
+    assert ignored == ()  # null is nothing, also of what nobody knows
 
 
 def test_the_group_of_entra_id() -> None:
@@ -113,6 +114,14 @@ def test_schemas_are_computed() -> None:
     assert user(**{STAFF: {"floor": 1}}).resource["schemas"] == [CORE, STAFF]
     assert user(**{STAFF: {"floor": None}, ENTERPRISE: {}}).resource["schemas"] == [CORE]
     assert schemas_of(USER, {ENTERPRISE: {}, STAFF: {}}) == [CORE, ENTERPRISE, STAFF]
+
+
+def test_schemas_keep_what_the_client_listed() -> None:
+    listed = user(schemas=[CORE, ENTERPRISE.upper(), "urn:any"]).resource
+    assert listed["schemas"] == [CORE, ENTERPRISE]
+    replaced = replacement(USER, listed | {STAFF: {"rank": "9"}}, Normalised(listed, ()))
+    assert replaced.resource["schemas"] == [CORE, ENTERPRISE, STAFF]
+    assert replacement(USER, listed, user()).resource["schemas"] == [CORE]
 
 
 @pytest.mark.parametrize("schemas", [None, [], [CORE], [CORE.upper(), "urn:any"]])
@@ -177,7 +186,7 @@ def test_what_nobody_knows_is_named() -> None:
 def test_secrets_are_not_kept() -> None:
     resource, ignored = user(password="t1meMa$heen", **{STAFF: {"pin": "1234"}})
     assert resource == {"schemas": [CORE], "userName": "a"}
-    assert ignored == ("password", f"{STAFF}:pin")
+    assert ignored == ()
 
 
 def test_names_that_are_not_taken_can_be_stored_and_are_bounded() -> None:
@@ -188,7 +197,7 @@ def test_names_that_are_not_taken_can_be_stored_and_are_bounded() -> None:
     orjson.dumps(ignored)
 
 
-@pytest.mark.parametrize("empty", [None, "", [], {}])
+@pytest.mark.parametrize("empty", [None, "", [], {}, " ", "\t\r\n", "\u00a0\u3000", "\u200b\ufeff"])
 @pytest.mark.parametrize(
     "path", ["displayName", "active", "name", "emails", "startDate", "floor", "skills"]
 )
@@ -202,6 +211,22 @@ def test_parts_without_a_value_are_unassigned() -> None:
     assert value("emails", [{"value": None}, {}, None, {"value": "x"}]) == [{"value": "x"}]
     assert value("desks", [{"value": "1", "keys": []}]) == [{"value": "1"}]
     assert user(**{STAFF: ""}).resource["schemas"] == [CORE]
+    assert value("name", {"givenName": " ", "familyName": "L"}) == {"familyName": "L"}
+    assert value("emails", [{"type": "work", "value": " "}]) == [{"type": "work"}]
+
+
+@pytest.mark.parametrize(("resource_type", "name"), [(USER, "userName"), (GROUP, "displayName")])
+@pytest.mark.parametrize("blank", [" ", "\u2003", "\u2060\u3164"])
+def test_blank_is_no_value_of_what_is_required(
+    resource_type: ResourceType, name: str, blank: str
+) -> None:
+    with pytest.raises(InvalidValue, match=f"'{name}' is required"):
+        normalise(resource_type, {name: blank})
+
+
+@pytest.mark.parametrize("text", [" a", "\u200b\u00e9", "x y", "\u200f\u05d0"])
+def test_white_space_beside_something_is_kept(text: str) -> None:
+    assert value("displayName", text) == text
 
 
 def test_false_and_zero_are_values() -> None:
@@ -425,7 +450,7 @@ def test_required_parts_count_only_where_there_is_a_whole() -> None:
 
 
 def stored(**attributes: Any) -> dict[str, Any]:
-    return {**user(**attributes).resource, "id": "01"}
+    return {**defaulted(USER, user(**attributes).resource), "id": "01"}
 
 
 def replaced(old: dict[str, Any], **attributes: Any) -> Any:
@@ -440,6 +465,7 @@ def test_a_replacement_clears_what_it_leaves_out() -> None:
         "id": "01",
         "userName": "a",
         "displayName": "n",
+        "active": True,
         ENTERPRISE: {"division": "w"},
     }
     assert set(changed.changed) == {
@@ -480,6 +506,34 @@ def test_immutable_values_stay() -> None:
     assert replaced(stored(), **{STAFF: {"badge": "b"}}).resource[STAFF] == {"badge": "b"}
 
 
+def test_what_a_replacement_keeps_has_what_it_requires() -> None:
+    """An extension that the body leaves out is there as long as it holds an immutable value."""
+    badges = load_schema(
+        {
+            "id": STAFF,
+            "attributes": [
+                {"name": "place", "required": True},
+                {"name": "badge", "mutability": "immutable"},
+            ],
+        },
+        "badges.json",
+    )
+    resource_type = dataclasses.replace(USER, extensions={STAFF.lower(): badges})
+
+    def put(extension: dict[str, Any], body: dict[str, Any] | None) -> Any:
+        old = {**stored(), STAFF: extension}
+        new = normalise(resource_type, {"userName": "a", STAFF: body})
+        return replacement(resource_type, old, new).resource.get(STAFF)
+
+    full = {"place": "1", "badge": "7"}
+    assert put(full, {"place": "2"}) == {"place": "2", "badge": "7"}
+    with pytest.raises(InvalidValue, match=f"'{STAFF}:place' is required"):
+        put(full, None)
+    assert put({"place": "1"}, None) is None
+    # It lacked that before: it can still be changed.
+    assert put({"badge": "7"}, None) == {"badge": "7"}
+
+
 def test_an_extension_that_is_served_no_more() -> None:
     old = stored() | {"urn:gone": {"a": 1}}
     assert "urn:gone" not in replaced(old).resource
@@ -491,7 +545,7 @@ def test_an_extension_that_is_served_no_more() -> None:
 @given(st.one_of(json_values, st.dictionaries(st.sampled_from(list(USER.attributes)), json_values)))
 def test_anything_is_a_resource_or_a_400(body: Any) -> None:
     try:
-        answer: Any = normalise(USER, body)
+        answer: Any = normalise(USER, body).resource
     except (InvalidSyntax, InvalidValue) as error:
         answer = error.body()
     orjson.dumps(answer)
@@ -501,7 +555,7 @@ def test_anything_is_a_resource_or_a_400(body: Any) -> None:
 def test_what_clients_send_is_taken(body: dict[str, Any]) -> None:
     resource, ignored = normalise(USER, body)
     assert normalise(USER, resource) == (resource, ())
-    assert set(ignored) <= {"password", f"{STAFF}:pin"}
+    assert ignored == ()
 
 
 @given(bodies(GROUP))

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from web.surface import UNREADABLE
+
 type Message = MutableMapping[str, Any]
 type Asgi = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -40,26 +42,31 @@ class Answered:
 
 
 def scope_of(request: Trigger) -> Message:
-    """The request as ASGI has it. Raises ValueError for a path that is not percent-encoded UTF-8,
-    and for a host or port that is none."""
-    scheme, _, rest = request.url.partition("://")
-    target, _, query = rest.partition("?")
-    host, _, path = target.partition("/")
-    _check_host(host)
-    path = f"/{path}"
+    """The request as ASGI has it. A URL whose path is not percent-encoded UTF-8, or whose host or
+    port is none, is marked as UNREADABLE."""
+    url, unreadable = request.url, False
+    scheme, host, path, query = _parts(url)
+    try:
+        url.encode()
+        decoded = unquote_to_bytes(path).decode()
+        _check_host(host)
+    except ValueError:
+        scheme, host, path, query = _parts(url.encode("ascii", "replace").decode())
+        decoded, unreadable = path, True
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": request.method,
         "scheme": scheme,
-        "path": unquote_to_bytes(path).decode(),
+        "path": decoded,
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
         "server": None,
         "client": None,
+        UNREADABLE: unreadable,
     }
 
 
@@ -85,6 +92,13 @@ def client_of(request: Trigger, proxies: int = 0) -> tuple[str, int] | None:
 def _bracketed(hop: str) -> str:
     """`2001:db8::1` is written without brackets where no port follows."""
     return f"[{hop}]" if hop.count(":") > 1 and not hop.startswith("[") else hop
+
+
+def _parts(url: str) -> tuple[str, str, str, str]:
+    scheme, _, rest = url.partition("://")
+    target, _, query = rest.partition("?")
+    host, _, path = target.partition("/")
+    return scheme, host, f"/{path}", query
 
 
 @lru_cache(maxsize=256)

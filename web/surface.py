@@ -1,25 +1,31 @@
 """What every HTTP surface has in common, around its ASGI application: request ids in and out,
-headers that make browsers careful, a limit of time, and one log record and one span per request.
+headers that make browsers careful, a limit of time, an answer to whatever is raised, and one log
+record and one span per request.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from directory.ulids import new_ulid
-from scim.protocol.errors import ScimError, TemporarilyUnavailable
 from telemetry import traces
 from telemetry.network import network_of
 from telemetry.observation import Observation, current
+from web.trouble import Trouble, malformed, too_slow
 
 REQUEST_SECONDS = 90.0
 """How long a request may take; .NET's HTTP clients give up after 100 seconds."""
 HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "strict-transport-security": "max-age=31536000",
     "x-content-type-options": "nosniff",
@@ -29,19 +35,22 @@ HEADERS: Mapping[str, str] = {
 PARENT = "muster.traceparent"
 """In the scope: the span of whoever hands the request over. A client's own is not taken; it would
 make a request part of a stranger's trace."""
+UNREADABLE = "muster.unreadable"
+"""In the scope, where it is so: the URL cannot be read as one."""
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _REQUEST_ID_HEADERS = (b"x-request-id", b"client-request-id")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
-type Refuse = Callable[[ScimError], ASGIApp]
-"""An error as this surface shows it."""
+type Refuse = Callable[[Exception], ASGIApp]
+"""The answer to anything that was raised (`web.trouble`), as this surface shows it."""
+type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Surface:
     """An ASGI application with all of that around it. `name` is its logger's; `routes` are the
-    methods that it knows, by path; `refuse` makes the answer where Muster itself ends a request."""
+    methods that it knows, by path; `refuse` makes the answer to whatever the application raises."""
 
     def __init__(
         self,
@@ -70,14 +79,25 @@ class Surface:
             ) as seen,
             traces.span(self.name, "server", parent=scope.get(PARENT)) as span,
         ):
-            await self._limited(scope, receive, _completed(send, seen))
+            await self._answer(scope, receive, _completed(send, seen), seen)
             if span is not None:
                 span.update_name(seen.operation)
                 span.set_attributes({f"muster.{k}": v for k, v in seen.fields().items()})
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, seen: Observation) -> None:
+        """Serve it to its end, whatever that is: nothing leaves as an empty 500."""
+        try:
+            if scope.get(UNREADABLE):
+                raise malformed(_UNREADABLE_URL)
+            await self._limited(scope, receive, send)
+        except Exception as error:
+            if seen.outcome:  # the answer has begun, and cannot become another one
+                raise
+            await self._refuse(error)(scope, receive, send)
+
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it, or say that it took too long. What was committed by then stays, with its
-        event; what was not is gone: no write depends on what would have come after it."""
+        """Serve it. Raises Trouble where it took too long: what was committed by then stays, with
+        its event; what was not is gone, as no write depends on what would have come after it."""
         limit = asyncio.timeout(self._seconds)
         try:
             async with limit:
@@ -85,7 +105,36 @@ class Surface:
         except TimeoutError:
             if not limit.expired():
                 raise
-            await self._refuse(_too_slow(self._seconds))(scope, receive, send)
+            raise too_slow(self._seconds) from None
+
+
+def at(path: str, endpoint: Endpoint, methods: Iterable[str]) -> Route:
+    """A route of Starlette's, which log and trace name by its path."""
+
+    async def noted(request: Request) -> Response:
+        route(request.scope, path)
+        return await endpoint(request)
+
+    return Route(path, noted, methods=[*methods])
+
+
+def routed(routes: Iterable[Route], known: str) -> ASGIApp:
+    """Starlette's router without what it answers by itself: errors are raised. `known` says what
+    there is, where nothing is, or nothing for this method (405, with Allow). A slash too many at
+    the end of a path means nothing."""
+    router = Router([*routes], redirect_slashes=False)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].rstrip("/") or "/"
+        try:
+            # Only below an application does the router raise what it finds wrong.
+            await router({**scope, "path": path, "app": router}, receive, send)
+        except HTTPException as error:
+            if error.status_code not in (404, 405):
+                raise
+            raise Trouble(error.status_code, known, error.headers) from None
+
+    return application
 
 
 def request_id() -> str:
@@ -134,11 +183,7 @@ def _network(scope: Scope) -> str:
     return network_of(client[0]) if client else ""
 
 
-def _too_slow(seconds: float) -> TemporarilyUnavailable:
-    return TemporarilyUnavailable(
-        f"Muster did not finish this request within {seconds:g} seconds. What it asked for may be "
-        "written already, in part or whole, and then takes effect; to repeat it does no harm. If "
-        "it happens again, ask for less at once: fewer members, fewer operations, a narrower "
-        "filter.",
-        headers={"Retry-After": "30"},
-    )
+_UNREADABLE_URL = (
+    "The request's URL cannot be read: its path must be percent-encoded UTF-8, and its host and "
+    "port must be valid."
+)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import http_function
+from web import function
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ APPLICATION = Starlette(
 )
 
 
-async def _answer(trigger: Trigger) -> http_function.Answered:
-    return await http_function.answer(APPLICATION, trigger, http_function.scope_of(trigger))
+async def _answer(trigger: Trigger) -> function.Answered:
+    return await function.answer(APPLICATION, trigger, function.scope_of(trigger))
 
 
 async def test_an_application_sees_the_request_and_its_answer_comes_back_whole() -> None:
@@ -101,10 +101,10 @@ def test_the_client_is_who_the_platform_names(
     said: str, proxies: int, client: tuple[str, int] | None
 ) -> None:
     trigger = Trigger("https://h/", headers={"x-forwarded-for": said})
-    assert http_function.client_of(trigger, proxies) == client
-    assert http_function.client_of(Trigger("https://h/"), proxies) is None
+    assert function.client_of(trigger, proxies) == client
+    assert function.client_of(Trigger("https://h/"), proxies) is None
 
 
 @given(st.text())
 def test_no_forwarding_header_is_a_fault(said: str) -> None:
-    http_function.client_of(Trigger("https://h/", headers={"x-forwarded-for": said}))
+    function.client_of(Trigger("https://h/", headers={"x-forwarded-for": said}))

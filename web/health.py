@@ -8,17 +8,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import Response
 
 from directory.store import NotFound, Store, Throttled
-from scim.asgi import Response
-from scim.protocol.errors import MethodNotAllowed, ResourceNotFound, ScimError
-from scim.surface import Surface, route
 from telemetry.logs import place
+from web.surface import Surface, at, routed
+from web.trouble import trouble_of
 
 PATH = "/health"
 METHODS = ("GET", "HEAD")
@@ -71,29 +70,20 @@ class Health:
 def health_application(health: Health) -> Surface:
     """The ASGI application for `/health`."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].rstrip("/") != PATH:
-            response = _refused(ResourceNotFound("There is nothing here but /health."))
-        elif scope["method"] not in METHODS:
-            allowed = ", ".join(METHODS)
-            response = _refused(
-                MethodNotAllowed(f"{PATH} is read ({allowed}).", headers={"Allow": allowed})
-            )
-        else:
-            route(scope, PATH)
-            healthy = await health.healthy()
-            told = {"status": "healthy" if healthy else "unhealthy"}
-            response = _json(200 if healthy else 503, told, {})
-        if scope["method"] == "HEAD":
-            response = replace(response, body=b"")
-        await response(scope, receive, send)
+    async def answer(_: Request) -> Response:
+        healthy = await health.healthy()
+        told = {"status": "healthy" if healthy else "unhealthy"}
+        return _json(200 if healthy else 503, told, {})
 
-    return Surface("health", answer, {PATH: METHODS}, _refused)
+    application = routed([at(PATH, answer, METHODS)], "There is nothing here but GET /health.")
+    return Surface("health", application, {PATH: METHODS}, refuse)
+
+
+def refuse(error: Exception) -> Response:
+    """JSON for whatever was raised."""
+    found = trouble_of(error)
+    return _json(found.status, {"status": str(found.status), "detail": found.detail}, found.headers)
 
 
 def _json(status: int, told: dict[str, Any], headers: Mapping[str, str]) -> Response:
     return Response(orjson.dumps(told), status, headers, "application/json")
-
-
-def _refused(error: ScimError) -> Response:
-    return _json(error.status, {"status": str(error.status), "detail": error.detail}, error.headers)

@@ -1,0 +1,83 @@
+"""What deleted groups gave, while it is remembered for the case that they come back
+(`scim.remembering`): administrators see it, and can forget it before its time."""
+
+from datetime import datetime, timedelta
+
+from administration.events import Administration
+from administration.reading.groups import Granted
+from administration.reading.naming import entitlement_names
+from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
+from administration.tenants import AdministrationError
+from directory.condition import Compare
+from directory.documents import Model, RememberedMapping
+from directory.store import Delete, NotFound, PreconditionFailed, Query, Store
+
+
+class Remembered(Model):
+    """What a deleted group gave, and gives again if it comes back before it is `forgotten_at`."""
+
+    group_id: str
+    """The SCIM id that the group had."""
+    display_name: str
+    external_id: str
+    connection_id: str
+    """The connection that it would come back by."""
+    version: int
+    """Of the mapping."""
+    entitlements: tuple[Granted, ...]
+    deleted_at: datetime
+    forgotten_at: datetime
+
+
+async def list_remembered(
+    store: Store, tenant_id: str, after: str | None = None, limit: int = PAGE
+) -> PageOf[Remembered]:
+    """A page of what is remembered of a tenant's deleted groups, in no order that means anything.
+    Raises BadContinuation for an `after` that is not of this list."""
+    query = Query("RememberedMapping", limit=min(limit, MOST_PER_PAGE), continuation=after)
+    page = await store.query(tenant_id, query)
+    found = [RememberedMapping.from_document(item.document) for item in page.items]
+    given = [one for mapping in found for one in mapping.entitlements]
+    names = await entitlement_names(store, tenant_id, given) if given else {}
+    return PageOf(tuple(_shown(one, names) for one in found), page.continuation)
+
+
+def _shown(mapping: RememberedMapping, names: dict[tuple[str, str], str]) -> Remembered:
+    return Remembered(
+        group_id=mapping.group_id,
+        display_name=mapping.display_name,
+        external_id=mapping.external_id,
+        connection_id=mapping.connection_id,
+        version=mapping.version,
+        entitlements=tuple(
+            Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
+            for one in mapping.entitlements
+        ),
+        deleted_at=mapping.deleted_at,
+        forgotten_at=mapping.deleted_at + timedelta(seconds=mapping.ttl),
+    )
+
+
+class NotRemembered(AdministrationError):
+    """Nothing is remembered of a deleted group."""
+
+
+class RememberedMappings(Administration):
+    """What is remembered of the deleted groups of one tenant."""
+
+    async def forget(self, group: str) -> None:
+        """Forget what the deleted group of this SCIM id gave. Raises NotRemembered."""
+        store = self.service.store
+        where = Compare(("groupId",), "eq", group)
+        page = await store.query(self.tenant_id, Query("RememberedMapping", where))
+        for stored in page.items:
+            event = self.event("mappingForget", "Group", group, ("mapping",), "none")
+            try:
+                await self.commit([Delete(stored.document["id"], stored.etag)], event)
+            except (NotFound, PreconditionFailed):
+                break  # it came back, or was deleted anew: what was asked for is not there any more
+            return
+        raise NotRemembered(
+            f"Nothing is remembered of a deleted group {group}. It may have come back and give "
+            "again what it gave, or more than 30 days have passed."
+        )

@@ -1,0 +1,73 @@
+"""Removing memberships that lead nowhere: those of users and groups that were deleted.
+
+They count for nothing from the moment of the deletion. What is left to do is to take the edges
+away, and to give every group that lost a member by it another version, as any other change of its
+members does.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from directory.condition import Condition
+from directory.documents import group_id, timestamp
+from directory.membership_change import moved
+from directory.reading import read_all, readable
+from directory.store import (
+    BATCH_OPERATIONS,
+    Delete,
+    NotFound,
+    Operation,
+    Query,
+    Store,
+    Stored,
+    Update,
+)
+
+
+async def remove_edges(
+    store: Store, tenant_id: str, where: Condition, at_most: int, now: Callable[[], datetime]
+) -> int:
+    """Delete edges that satisfy a condition, batch by batch, and say how many; fewer than
+    `at_most` means that none is left.
+
+    Each batch moves the groups whose edges it deletes, so that whatever dies on the way leaves no
+    group that lost a member and says that it did not change.
+    """
+    removed = 0
+    while removed < at_most:
+        limit = min(BATCH_OPERATIONS, at_most - removed)
+        query = Query("Membership", where, fields=("groupId",), limit=limit)
+        edges = (await store.query(tenant_id, query)).items
+        if not edges:
+            break
+        groups = await _movable(store, tenant_id, {edge.document["groupId"] for edge in edges})
+        operations = _batch(edges, groups, timestamp(now()))
+        try:
+            await store.batch(tenant_id, operations)
+        except NotFound:
+            continue  # somebody else removed one of the edges or groups
+        removed += sum(isinstance(operation, Delete) for operation in operations)
+    return removed
+
+
+async def _movable(store: Store, tenant_id: str, groups: Iterable[str]) -> frozenset[str]:
+    """Those of the groups (SCIM ids) that still exist. One whose document is damaged has no
+    version to move, and must not keep the edges of others."""
+    found = readable(await read_all(store, tenant_id, [group_id(group) for group in groups]))
+    return frozenset(stored.document["resource"]["id"] for stored in found.values())
+
+
+def _batch(edges: Sequence[Stored], groups: frozenset[str], at: str) -> list[Operation]:
+    """Deletes as many of the edges as fit one batch beside the groups that lose them."""
+    operations: list[Operation] = []
+    updated: set[str] = set()
+    for edge in edges:
+        group = edge.document["groupId"]
+        move = group in groups and group not in updated
+        if len(operations) + 1 + move > BATCH_OPERATIONS:
+            break
+        if move:
+            updated.add(group)
+            operations.append(Update(group_id(group), moved(at)))
+        operations.append(Delete(edge.document["id"]))
+    return operations
