@@ -109,6 +109,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_RELAY_APPLY_SECONDS: '120'
     MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
     MUSTER_REQUEST_SECONDS: '90'
+    MUSTER_EXPORT_URL: exportUrl
     MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)
     MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)

@@ -64,6 +64,14 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
             "runOnStartup": False,
             "useMonitor": False,
         },
+        "export": {
+            "direction": "IN",
+            "type": "timerTrigger",
+            "name": "timer",
+            "schedule": "0 */30 * * * *",
+            "runOnStartup": False,
+            "useMonitor": False,
+        },
     }
 
 
@@ -73,6 +81,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "azure.cosmos",
         "azure.servicebus",
         "azure.identity",
+        "azure.storage.blob",
         "azure.monitor.opentelemetry.exporter",
         "aiohttp",
         "authlib",
