@@ -119,6 +119,17 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
             seen.outcome += f"; {left} tenants are still brought up to the present comparable form"
 
 
+@app.function_name("export")
+@app.timer_trigger(
+    arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
+)
+async def export(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
+    """Copy the tenants' files to where they outlive the region, if the settings name a place."""
+    with _observed("export") as seen:
+        application = await wiring.application()
+        seen.outcome = f"wrote {await application.copies.write()} files"
+
+
 @contextmanager
 def _observed(trigger: str) -> Iterator[Observation]:
     """Log what a trigger did. The host logs the text of an exception that leaves it, and the

@@ -43,11 +43,14 @@ from trust.cloud import Cloud, is_trustworthy
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
 from web.health import Health, health_application
+from web.health import refuse as refuse_health
 from web.surface import REQUEST_SECONDS, Refuse, Surface
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
 
+    from administration.blob_container import BlobContainer
+    from administration.export_copies import ExportCopies
     from console.visit import Deployment
     from queues.servicebus import ServiceBusNamespace
 
@@ -97,6 +100,8 @@ class Settings(BaseSettings):
     log knows which network a request came from."""
     hsts_subdomains: bool = False
     """Whether browsers are to ask for every host below this one over TLS only, too."""
+    export_url: str = ""
+    """A container of Blob Storage that every tenant's file is copied to; empty: none is."""
     trace: Literal["", "console"] = ""
     """`console` writes traces to standard error."""
     trace_share: float = Field(default=1.0, ge=0, le=1)
@@ -192,11 +197,13 @@ class Application:
     console_api: "Lazy"
     oauth: Surface
     health: Surface
+    copies: "Copies"
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
         await self.authenticator.close()
         await self.counter.close()
+        await self.copies.close()
         await self.relay.close()
         await self.sender.close()
         await self.topic.close()
@@ -279,7 +286,40 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             settings.request_seconds,
         ),
         health=health_application(Health(store)),
+        copies=Copies(settings, service, credential),
     )
+
+
+class Copies:
+    """Copies of every tenant's file, in the container that the settings name; none where they
+    name none. What writes them is imported at its first run."""
+
+    def __init__(
+        self, settings: Settings, service: Service, credential: "DefaultAzureCredential | None"
+    ) -> None:
+        self._settings = settings
+        self._service = service
+        self._credential = credential
+        self._container: BlobContainer | None = None
+        self._copies: ExportCopies | None = None
+
+    async def write(self) -> int:
+        """How many files were written. Raises what `ExportCopies.write` raises."""
+        url = self._settings.export_url
+        if not url:
+            return 0
+        if self._copies is None:
+            from administration.blob_container import BlobContainer
+            from administration.export_copies import ExportCopies
+
+            self._container = BlobContainer(url, None if "?" in url else self._credential)
+            self._copies = ExportCopies(self._service, self._container, self._settings.region)
+        return await self._copies.write()
+
+    async def close(self) -> None:
+        """Release the container."""
+        if self._container is not None:
+            await self._container.close()
 
 
 class Lazy:
@@ -420,7 +460,8 @@ def _deployment(
 def _credential(settings: Settings) -> "DefaultAzureCredential | None":
     """The managed identity (or whoever is signed in on a laptop), where anything asks for it."""
     keyless_store = settings.cosmos_endpoint and not settings.cosmos_key.get_secret_value()
-    if not (keyless_store or settings.service_bus_namespace):
+    keyless_copies = settings.export_url and "?" not in settings.export_url
+    if not (keyless_store or settings.service_bus_namespace or keyless_copies):
         return None
     from azure.identity.aio import DefaultAzureCredential
 

@@ -454,6 +454,7 @@ module settings 'modules/settings.bicep' = {
     traceShare: traceShare
     requestsPerSecond: requestsPerSecond
     proxies: proxies + (frontDoor ? 1 : 0)
+    exportUrl: empty(exportLocation) ? '' : exports!.outputs.containerUrl
     maxDeliveryCount: maxDeliveryCount
   }
 }

@@ -70,6 +70,9 @@ param requestsPerSecond int
 @minValue(0)
 param proxies int
 
+@description('The container that the tenants\' files are copied to; empty: none.')
+param exportUrl string
+
 @description('Deliveries after which the queue dead-letters.')
 @minValue(2)
 param maxDeliveryCount int
@@ -121,6 +124,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_REQUEST_SECONDS: '90'
     MUSTER_HSTS_SUBDOMAINS: 'false'
     MUSTER_PROXIES: string(proxies)
+    MUSTER_EXPORT_URL: exportUrl
     MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)
     MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)

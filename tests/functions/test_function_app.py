@@ -65,6 +65,14 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
             "runOnStartup": False,
             "useMonitor": False,
         },
+        "export": {
+            "direction": "IN",
+            "type": "timerTrigger",
+            "name": "timer",
+            "schedule": "0 */30 * * * *",
+            "runOnStartup": False,
+            "useMonitor": False,
+        },
     }
 
 
@@ -74,6 +82,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "azure.cosmos",
         "azure.servicebus",
         "azure.identity",
+        "azure.storage.blob",
         "azure.monitor.opentelemetry.exporter",
         "aiohttp",
         "jinja2",
