@@ -130,6 +130,19 @@ var logs = [
     dimensions: []
   }
   {
+    name: 'queue-asleep'
+    description: 'The timer reconciled events that the queue had not brought in two minutes: access comes late until its trigger wakes.'
+    severity: 2
+    query: loadTextContent('../queries/applied-by-timer.kql')
+    aggregation: 'Total'
+    column: 'events'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT15M'
+    frequency: 'PT5M'
+    dimensions: []
+  }
+  {
     name: 'relay-silent'
     description: 'The timer that re-sends events has not run for a quarter of an hour.'
     severity: 1

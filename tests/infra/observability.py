@@ -100,6 +100,7 @@ SIGNALS = {
     "ServiceAvailability": "availability of the database",
     "outside.id": "the app not answering from outside",
     "oldest-pending.kql": "age of the oldest pending event",
+    "applied-by-timer.kql": "a queue whose trigger does not wake",
     "failed-requests.kql": "5xx",
     "refused-tokens.kql": "401 bursts",
     "logs-stopped.kql": "the workspace's cap",
