@@ -125,6 +125,15 @@ def test_what_was_released_is_what_is_deployed() -> None:
     assert not [run for run in runs if "make package" in run]
 
 
+def test_where_there_is_an_identity_nothing_else_is_installed_than_what_is_deployed() -> None:
+    """Whatever is installed in the job could ask for the identity's tokens."""
+    runs = "\n".join(step.get("run", "") for step in steps("deploy.yml", "deploy"))
+    assert re.findall(r"pip install .*", runs) == [
+        "pip install --quiet --require-hashes --requirement requirements.txt"
+    ]
+    assert not re.search(r"\bmake\b|\bnpm\b|\buv\b", runs)
+
+
 def test_a_release_that_does_not_answer_is_taken_back() -> None:
     found = steps("deploy.yml", "deploy")
     names = [step.get("name") or step["uses"] for step in found]
