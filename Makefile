@@ -14,7 +14,7 @@ fi
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench requirements audit indexing-policy package sbom clean
+.PHONY: help run test unit format check bench requirements audit indexing-policy package sbom clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,6 +24,13 @@ run: $(READY) ## run all of Muster on this machine: SCIM, access API, queue and 
 
 test: check ## check the code, then run every test
 	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
+
+unit: $(READY) ## run the tests of what needs no store and no network
+	$(PYTHON) -m pytest -q tests/unit
+
+format: $(READY) ## put the code into the project's form
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
 
 check: $(READY) ## lint, format, types and the dependency rule, without running anything
 	$(PYTHON) -m ruff check .

@@ -18,7 +18,11 @@ ERRORS = {
     AdministrationError.__name__,
     *(error.__name__ for error in AdministrationError.__subclasses__()),
 }
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    ROOT / "tests/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def code(markdown: str) -> Iterator[str]:
@@ -106,6 +110,39 @@ def test_a_command_that_does_not_exist_is_seen() -> None:
     assert list(unknown("$ .venv/bin/python manage.py tenant explode contoso"))
     assert list(unknown("manage.py tenant create contoso --colour red"))
     assert not list(unknown("manage.py tenant create contoso --name Contoso"))
+
+
+def groups_of_commands() -> Iterator[tuple[str, ...]]:
+    """Every command of manage.py, in words: `("tenant", "create")`."""
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if not hasattr(command, "commands"):
+            yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(inner, (*words, name))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+def listed_commands(markdown: str) -> set[tuple[str, ...]]:
+    """Those in the first column of the table, where `tenant create · list` names two."""
+    found = set()
+    for line in re.findall(r"^\| `([a-z][^`]*)` \|", markdown, re.MULTILINE):
+        subject = line.split()[0]
+        for part in line.split(" · "):
+            words = re.split(r" (?=[\[A-Z-])", part)[0].split()
+            found.add(tuple(words if words[0] == subject else (subject, *words)))
+    return found
+
+
+def test_every_command_is_listed() -> None:
+    listed = listed_commands((ROOT / "docs/commands.md").read_text())
+    assert listed == {*groups_of_commands()}
+
+
+def test_every_folder_of_tests_is_described() -> None:
+    described = re.findall(r"^\| `(\w+)/` \|", (ROOT / "tests/README.md").read_text(), re.MULTILINE)
+    assert {*described} == {found.parent.name for found in (ROOT / "tests").glob("*/test_*.py")}
 
 
 def links(markdown: str) -> Iterator[str]:

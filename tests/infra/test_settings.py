@@ -1,6 +1,6 @@
 """Three lists of settings that must be one: what the code reads (wiring.Settings), what Azure sets
 (infra/modules/settings.bicep) and what a laptop with Core Tools sets
-(local.settings.example.json). The code's is the one that counts; the README explains each."""
+(local.settings.example.json). The code's is the one that counts; docs/settings.md explains each."""
 
 import json
 from inspect import signature
@@ -133,7 +133,7 @@ def without[T](settings: dict[str, T], name: str) -> dict[str, T]:
 
 
 def test_the_readme_explains_every_setting() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "docs/settings.md").read_text()
     assert [name for name in code_settings() if f"`{name}`" not in readme] == []
 
 
