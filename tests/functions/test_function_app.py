@@ -141,7 +141,7 @@ def test_nothing_installed_shadows_our_modules() -> None:
 
 NEEDED = set(
     "annotated_types anyio azure dotenv markupsafe orjson pydantic pydantic_core pydantic_settings "
-    "python_multipart starlette typing_extensions typing_inspection ulid werkzeug".split()
+    "python_multipart starlette typing_extensions typing_inspection werkzeug".split()
 )
 """What a cold start waits for. A package more costs each of them its import: 30 to 300 ms."""
 

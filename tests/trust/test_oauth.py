@@ -496,11 +496,7 @@ class TestWorkloadIdentity:
             ({"tid": DIRECTORY, "iss": f"https://sts.windows.net/{DIRECTORY}/"}, "not known"),
             ({"exp": 1}, "has expired"),
             ({"exp": None}, "not known"),
-            ({"exp": int(time.time()) + 91 * 60}, "lives too long"),
-            ({"exp": str(int(time.time()) + 91 * 60)}, "lives too long"),
             ({"exp": 10**400}, "not known"),
-            ({"exp": int(time.time()) + 200 * 60, "iat": None}, "lives too long"),
-            ({"exp": int(time.time()) + 1, "iat": int(time.time()) - 6000}, "lives too long"),
         ],
     )
     async def test_another_assertion_gets_none(
@@ -509,6 +505,20 @@ class TestWorkloadIdentity:
         answer = await federated.asks(asserting(federated, self.assertion(issuer, **changes)))
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
         assert says in answer.json()["error_description"]
+
+    async def test_an_assertion_that_lives_too_long_gets_none(
+        self, federated: Client, issuer: Issuer
+    ) -> None:
+        now = int(time.time())
+        for changes in (
+            {"exp": now + 91 * 60},
+            {"exp": str(now + 91 * 60)},
+            {"exp": now + 200 * 60, "iat": None},
+            {"exp": now + 60, "iat": now - 6000},
+        ):
+            answer = await federated.asks(asserting(federated, self.assertion(issuer, **changes)))
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+            assert "lives too long" in answer.json()["error_description"]
 
     async def test_an_assertion_may_live_as_long_as_entra_ids_do(
         self, federated: Client, issuer: Issuer
