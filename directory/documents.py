@@ -344,6 +344,7 @@ AdministrativeOperation = Literal[
     "directory",
     "entraTokens",
     "region",
+    "sessionsEnd",
     "replay",
     "discard",
 ]

@@ -56,7 +56,7 @@ class Resources(Writing, ABC):
 
     def __init__(self, service: Service, resource_type: ResourceType) -> None:
         super().__init__(service, resource_type)
-        self._keys = SigningKeys(service.store)
+        self._keys = SigningKeys(service.store, service.now)
 
     def location(self, request: Request, resource_id: str) -> str:
         """The resource's URL under the base that the client uses."""
@@ -167,10 +167,10 @@ class Resources(Writing, ABC):
         """A page by cursor (RFC 9865): its cost does not grow with its number."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         asked = f"{tenant_id} {self.type.name} {selection.question}"
-        key = await self._keys.key("cursors")
+        keys = await self._keys.keys("cursors")
         query = replace(selection.query(self.type.name, condition), offset=0)
         if selection.cursor:
-            at = Cursor.read(selection.cursor, asked, key)
+            at = Cursor.read(selection.cursor, asked, keys)
             query, total = replace(query, continuation=at.continuation), at.total
         else:
             total = await store.count(tenant_id, self.type.name, condition)
@@ -180,7 +180,7 @@ class Resources(Writing, ABC):
         shown = await self.present(request, page.items, projection)
         body = list_response([one.body for one in shown], total, None)
         if page.continuation is not None:
-            body["nextCursor"] = Cursor(page.continuation, total).write(asked, key)
+            body["nextCursor"] = Cursor(page.continuation, total).write(asked, keys)
         return Answer(200, body)
 
     async def delete(self, request: Request, resource_id: str) -> Answer:

@@ -77,7 +77,7 @@ class _Api:
         self._deployment = deployment
         self._authenticator = authenticator
         self._rate = rate
-        self._keys = SigningKeys(deployment.service.store)
+        self._keys = SigningKeys(deployment.service.store, deployment.service.now)
         self._document: bytes | None = None
 
     async def document(self, _: Request) -> Response:
@@ -132,7 +132,7 @@ class _Api:
             content=content,
             if_match=request.headers.get("if-match"),
             asked=_asked(tenant.tenant_id, operation, request.path_params, query, body),
-            cursor_key=await self._keys.key("console-api"),
+            cursor_keys=await self._keys.keys("console-api"),
         )
 
 
