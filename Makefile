@@ -3,6 +3,7 @@ ENVIRONMENT := .venv
 PYTHON := $(ENVIRONMENT)/bin/python
 READY := $(ENVIRONMENT)/.ready
 WORKERS ?= auto
+COMPILE := uv pip compile -q pyproject.toml --python-version 3.13 --universal --generate-hashes --no-emit-index-url --no-header
 
 # What a link leads to belongs to somebody else.
 define OWN_ENVIRONMENT
@@ -13,7 +14,7 @@ fi
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench requirements indexing-policy package sbom clean
+.PHONY: help run test unit format check bench requirements audit indexing-policy package sbom clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,6 +24,13 @@ run: $(READY) ## run all of Muster on this machine: SCIM, access API, queue and 
 
 test: check ## check the code, then run every test
 	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
+
+unit: $(READY) ## run the tests of what needs no store and no network
+	$(PYTHON) -m pytest -q tests/unit
+
+format: $(READY) ## put the code into the project's form
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
 
 check: $(READY) ## lint, format, types and the dependency rule, without running anything
 	$(PYTHON) -m ruff check .
@@ -34,8 +42,11 @@ bench: $(READY) ## measure Muster beside another SCIM server; docs/performance.m
 	$(PYTHON) -m bench
 
 requirements: $(READY) ## pin requirements*.txt anew from pyproject.toml (needs uv)
-	uv pip compile -q pyproject.toml --python-version 3.13 --no-emit-index-url --no-header --annotation-style line -o requirements.txt
-	uv pip compile -q pyproject.toml --group dev -c requirements.txt --python-version 3.13 --no-emit-index-url --no-header --annotation-style line -o requirements-dev.txt
+	$(COMPILE) -o requirements.txt
+	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+
+audit: $(READY) ## look for known vulnerabilities of what is pinned
+	$(PYTHON) -m pip_audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-dev.txt
 
 indexing-policy: $(READY) ## write infra/indexing-policy.json anew from what the code queries
 	$(PYTHON) -m directory.cosmos_indexing > infra/indexing-policy.json
@@ -43,8 +54,8 @@ indexing-policy: $(READY) ## write infra/indexing-policy.json anew from what the
 package: ## what a deployment takes, as it was committed: muster.zip
 	git archive --format=zip -o muster.zip HEAD
 
-sbom: $(READY) ## list what Muster is made of in sbom.json (CycloneDX), from requirements.txt
-	@$(PYTHON) -W ignore::UserWarning -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs -o sbom.json requirements.txt
+sbom: $(READY) ## list what Muster is made of in sbom.json (CycloneDX), with hashes and licences
+	@$(PYTHON) .ci/sbom.py sbom.json
 
 clean: ## remove the environment and what tests left; never the state in .muster
 	$(OWN_ENVIRONMENT)
@@ -55,8 +66,8 @@ $(READY): requirements-dev.txt
 	$(OWN_ENVIRONMENT)
 	@echo "Preparing the environment in $(ENVIRONMENT) ..."
 	@if command -v uv >/dev/null 2>&1; then \
-		uv venv -q --clear --python 3.13 $(ENVIRONMENT) && uv pip install -q --python $(PYTHON) -r requirements-dev.txt; \
+		uv venv -q --clear --python 3.13 $(ENVIRONMENT) && uv pip install -q --python $(PYTHON) --require-hashes -r requirements-dev.txt; \
 	else \
-		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt; \
+		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
 	fi
 	@touch $@

@@ -58,6 +58,13 @@ async def oauth(req: func.HttpRequest, context: func.Context) -> func.HttpRespon
     return await _serve("oauth", req, context)
 
 
+@app.function_name("health")
+@app.route("health", methods=["GET", "HEAD"])
+async def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Whether the deployment and its database answer, for whoever asks from outside."""
+    return await _serve("health", req, context)
+
+
 @app.function_name("reconcile")
 @app.service_bus_queue_trigger(
     arg_name="message",
@@ -112,6 +119,17 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
             seen.outcome += f"; {left} tenants are still brought up to the present comparable form"
 
 
+@app.function_name("export")
+@app.timer_trigger(
+    arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
+)
+async def export(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
+    """Copy the tenants' files to where they outlive the region, if the settings name a place."""
+    with _observed("export") as seen:
+        application = await wiring.application()
+        seen.outcome = f"wrote {await application.copies.write()} files"
+
+
 @contextmanager
 def _observed(trigger: str) -> Iterator[Observation]:
     """Log what a trigger did. The host logs the text of an exception that leaves it, and the
@@ -126,7 +144,7 @@ def _observed(trigger: str) -> Iterator[Observation]:
 
 
 async def _serve(
-    surface: Literal["scim", "access", "console", "oauth"],
+    surface: Literal["scim", "access", "console", "oauth", "health"],
     req: func.HttpRequest,
     context: func.Context,
 ) -> func.HttpResponse:
@@ -134,11 +152,17 @@ async def _serve(
     surface shows it, because the host makes an empty 500 of an exception."""
     try:
         scope = {**function.scope_of(req), PARENT: context.trace_context.trace_parent}
+        subdomains = False
         try:
-            application: function.Asgi = getattr(await wiring.application(), surface)
+            built = await wiring.application()
+            application: function.Asgi = getattr(built, surface)
+            subdomains = built.settings.hsts_subdomains
+            scope["client"] = function.client_of(req, built.settings.proxies)
         except Exception as error:  # noqa: BLE001 (whatever it is, the client must learn of it)
             application = wiring.failed(error)[surface]
         answered = await function.answer(application, req, scope)
+        if subdomains:
+            answered.headers = [*map(_with_subdomains, answered.headers)]
     except Exception as error:  # noqa: BLE001 (an answer that failed while it was sent)
         log.error("Request %s failed: %s", context.invocation_id, logs.place(error))
         return func.HttpResponse(b"", status_code=500, headers={**HEADERS})
@@ -149,6 +173,11 @@ async def _serve(
     for name, value in answered.headers:
         response.headers.add(name, value)
     return response
+
+
+def _with_subdomains(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    return name, f"{value}; includeSubDomains" if name == "strict-transport-security" else value
 
 
 class _Response(func.HttpResponse):

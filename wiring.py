@@ -42,11 +42,15 @@ from trust.authenticator import Authenticator, Home
 from trust.cloud import Cloud, is_trustworthy
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
+from web.health import Health, health_application
+from web.health import refuse as refuse_health
 from web.surface import REQUEST_SECONDS, Refuse, Surface
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
 
+    from administration.blob_container import BlobContainer
+    from administration.export_copies import ExportCopies
     from console.visit import Deployment
     from queues.servicebus import ServiceBusNamespace
 
@@ -91,6 +95,13 @@ class Settings(BaseSettings):
     """How many requests one tenant may send to each surface of one process; 0: any number."""
     request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
     """How long a request may take."""
+    proxies: int = Field(default=0, ge=0)
+    """How many proxies stand before the platform's own front end, such as Front Door: by them the
+    log knows which network a request came from."""
+    hsts_subdomains: bool = False
+    """Whether browsers are to ask for every host below this one over TLS only, too."""
+    export_url: str = ""
+    """A container of Blob Storage that every tenant's file is copied to; empty: none is."""
     trace: Literal["", "console"] = ""
     """`console` writes traces to standard error."""
     trace_share: float = Field(default=1.0, ge=0, le=1)
@@ -185,11 +196,14 @@ class Application:
     """The pages, and below /console/api their use cases for programs."""
     console_api: "Lazy"
     oauth: Surface
+    health: Surface
+    copies: "Copies"
 
     async def close(self) -> None:
         """Send what was submitted, then release store and queue."""
         await self.authenticator.close()
         await self.counter.close()
+        await self.copies.close()
         await self.relay.close()
         await self.sender.close()
         await self.topic.close()
@@ -262,7 +276,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         console=_Split(
             API_PATH,
             console_api,
-            Lazy("console", lambda: _console(settings, service, sender, credential, now)),
+            Lazy("console", lambda: _console(settings, service, sender, credential, authenticator)),
         ),
         console_api=console_api,
         oauth=oauth_application(
@@ -271,7 +285,41 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
             now,
             settings.request_seconds,
         ),
+        health=health_application(Health(store)),
+        copies=Copies(settings, service, credential),
     )
+
+
+class Copies:
+    """Copies of every tenant's file, in the container that the settings name; none where they
+    name none. What writes them is imported at its first run."""
+
+    def __init__(
+        self, settings: Settings, service: Service, credential: "DefaultAzureCredential | None"
+    ) -> None:
+        self._settings = settings
+        self._service = service
+        self._credential = credential
+        self._container: BlobContainer | None = None
+        self._copies: ExportCopies | None = None
+
+    async def write(self) -> int:
+        """How many files were written. Raises what `ExportCopies.write` raises."""
+        url = self._settings.export_url
+        if not url:
+            return 0
+        if self._copies is None:
+            from administration.blob_container import BlobContainer
+            from administration.export_copies import ExportCopies
+
+            self._container = BlobContainer(url, None if "?" in url else self._credential)
+            self._copies = ExportCopies(self._service, self._container, self._settings.region)
+        return await self._copies.write()
+
+    async def close(self) -> None:
+        """Release the container."""
+        if self._container is not None:
+            await self._container.close()
 
 
 class Lazy:
@@ -321,6 +369,7 @@ def _refusals(name: str) -> Refuse:
         "scim": refuse_scim,
         "access": refuse_access,
         "oauth": refuse_oauth,
+        "health": refuse_health,
     }
     return refusals[name]
 
@@ -343,7 +392,7 @@ async def _console(
     service: Service,
     sender: QueueSender,
     credential: "DefaultAzureCredential | None",
-    now: Callable[[], datetime],
+    authenticator: Authenticator,
 ) -> Surface:
     """The console; it is imported here, so that a cold start for SCIM does not wait for it."""
     from console.application import Console, refuse
@@ -354,15 +403,22 @@ async def _console(
     provider = None
     if settings.console_client_id:
         secret = settings.console_client_secret.get_secret_value()
-        provider = Provider(settings.console_authority, settings.console_client_id, secret, now)
-    cookies = Cookies(await SigningKeys(service.store).key("console"), now)
+        provider = Provider(
+            settings.console_authority,
+            settings.console_client_id,
+            secret,
+            authenticator.signed().key_sets,
+        )
+    keys = SigningKeys(service.store, service.now)
+    cookies = Cookies(lambda: keys.keys("console"), service.now)
     public_url = settings.public_url
     home = Home(settings.region, settings.region_urls)
     sign_in = SignInPages(
         service, cookies, provider, home, public_url=public_url, one_time=settings.on_laptop
     )
     deployment = _deployment(settings, service, sender, credential)
-    console = Console(deployment, cookies, sign_in)
+    rate = RateLimit(settings.requests_per_second)
+    console = Console(deployment, cookies, sign_in, rate)
     return Surface("console", console, console.routes, refuse, settings.request_seconds)
 
 
@@ -404,7 +460,8 @@ def _deployment(
 def _credential(settings: Settings) -> "DefaultAzureCredential | None":
     """The managed identity (or whoever is signed in on a laptop), where anything asks for it."""
     keyless_store = settings.cosmos_endpoint and not settings.cosmos_key.get_secret_value()
-    if not (keyless_store or settings.service_bus_namespace):
+    keyless_copies = settings.export_url and "?" not in settings.export_url
+    if not (keyless_store or settings.service_bus_namespace or keyless_copies):
         return None
     from azure.identity.aio import DefaultAzureCredential
 
@@ -506,6 +563,7 @@ def failed(error: Exception) -> dict[str, ASGIApp]:
         "scim": not_built("scim", error),
         "access": not_built("access", error),
         "oauth": not_built("oauth", error),
+        "health": not_built("health", error),
         "console": _Split(API_PATH, not_built("console-api", error), not_built("console", error)),
     }
 

@@ -9,7 +9,7 @@ from administration.tenants import AdministrationError, Changed, TenantChange, r
 from directory.documents import AdministrativeOperation, Model
 from directory.store import Store
 from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
-from trust.cloud import Cloud, is_trustworthy
+from trust.cloud import Cloud, audiences_of, is_trustworthy
 from trust.tokens import is_live, issue, new_client_id, new_signing_key
 
 LIVE = 2
@@ -88,7 +88,7 @@ class Clients(TenantChange):
             federation_id=new_signing_key()[:8],
             issuer=issuer,
             subject=subject,
-            audience=audience,
+            audience=audiences_of(audience)[0],
             keys_url=keys_url,
             signing_key=new_signing_key(),
             created=self.service.now(),

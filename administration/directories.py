@@ -9,6 +9,7 @@ from administration.tenants import (
     TenantChange,
     differing,
     read_tenant,
+    without_sessions,
 )
 from directory.store import Conflict, Create, Delete, NotFound, PreconditionFailed, Replace, Store
 from directory.tenants import CLAIM_ID, DirectoryClaim, Tenant, directory_partition
@@ -74,10 +75,14 @@ class Directories(TenantChange):
         before = await read_tenant(store, tenant_id)
         claimed = await claim_directory(store, tenant_id, directory_id) if directory_id else None
         says = f"directory {claimed}" if claimed else "no directory"
-        tenant = await self.apply(
-            "directory",
-            lambda found: (found.model_copy(update={"directory_id": claimed}), (says,)),
-        )
+
+        def change(found: Tenant) -> Changed:
+            if found.directory_id == claimed:
+                return found, ()
+            # Whoever is signed in, is so by the word of the directory before.
+            return without_sessions(found).model_copy(update={"directory_id": claimed}), (says,)
+
+        tenant = await self.apply("directory", change)
         if before.directory_id and before.directory_id != claimed:
             await _release(store, before.directory_id, tenant_id)
         return tenant

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,17 @@ from administration.tenants import AdministrationError
 from directory.completeness import is_blank
 from directory.documents import Model
 
+FORMULA = "=+-@＝＋－＠\t\r\n"
+"""What a spreadsheet takes for the beginning of a formula, or passes over before one."""
+SEPARATORS = ",;\t\r\n"
+"""Where this or that spreadsheet begins another cell, whatever is quoted."""
+
+_BEGINNING = rf"(?:\A|(?<=[{SEPARATORS}]))"
+_LIKE_A_FORMULA = re.compile(rf"{_BEGINNING}(?=['\"]*[{FORMULA}])")
+"""Also behind quotes, which a reader may take away, and behind apostrophes, so that every one that
+was put there can be told."""
+_GUARDED = re.compile(rf"{_BEGINNING}'(?=['\"]*[{FORMULA}])")
+
 
 def _says_something(text: str) -> str:
     if is_blank(text):
@@ -21,9 +33,6 @@ def _says_something(text: str) -> str:
 
 NOT_BLANK = AfterValidator(_says_something)
 """Of a text that names something: white space alone is no name."""
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 class Row(Mapping[str, str]):
@@ -117,22 +126,16 @@ def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A CSV file (RFC 4180) none of whose cells a spreadsheet takes for a formula: an apostrophe
-    goes before those that look like one (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    """A CSV file (RFC 4180) none of whose cells a spreadsheet takes for a formula, even where it
+    takes part of a cell for another one: an apostrophe goes before what looks like one
+    (https://owasp.org/www-community/attacks/CSV_Injection)."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows(
-        [f"'{cell}" if _like_a_formula(cell) else cell for cell in row] for row in rows
-    )
+    writer.writerows([_LIKE_A_FORMULA.sub("'", cell) for cell in row] for row in rows)
     return text.getvalue()
 
 
 def _meant(cell: str) -> str:
-    """A cell without the apostrophe that `as_csv` puts before it."""
-    return cell[1:] if cell.startswith("'") and _like_a_formula(cell) else cell
-
-
-def _like_a_formula(cell: str) -> bool:
-    """Also behind apostrophes, so that every one that was put there can be told."""
-    return cell.lstrip("'").startswith(FORMULA)
+    """A cell without the apostrophes that `as_csv` puts into it."""
+    return _GUARDED.sub("", cell)

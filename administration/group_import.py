@@ -40,12 +40,15 @@ from directory.store import (
     Unreadable,
     member,
 )
+from scim.computing import apart
 from scim.protocol.errors import ScimError
 from scim.protocol.validation import normalise
 from scim.reservations import unique_values
 from scim.writing import Writing
 
 ATTEMPTS = 5
+STEPS_PER_GROUP = 20
+"""What it takes to look at one, as `scim.computing` counts."""
 CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
@@ -141,7 +144,11 @@ class GroupImport(Administration):
         AdministrationError, StoreError."""
         wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
         await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
-        entries = [(entry, self._resource(entry)) for entry in file.groups]
+        entries = await apart(
+            self.tenant_id,
+            len(file.groups) * STEPS_PER_GROUP,
+            lambda: [(entry, self._resource(entry)) for entry in file.groups],
+        )
         done: list[ImportedGroup] = []
         for some in batched(entries, CHUNK, strict=False):
             if dry_run:

@@ -146,9 +146,20 @@ class Tenancy(TenantChange):
         )
 
     async def set_region(self, region: Literal["eu", "us"]) -> Tenant:
-        """Say where the tenant is at home. Nothing of what it stores is moved."""
+        """Say where the tenant is at home, and end its sessions at the console. Nothing of what
+        it stores is moved."""
+
+        def change(found: Tenant) -> Changed:
+            if found.region == region:
+                return found, ()
+            return without_sessions(found).model_copy(update={"region": region}), ("region",)
+
+        return await self.apply("region", change)
+
+    async def end_sessions(self) -> Tenant:
+        """End every session at the tenant's console, at once."""
         return await self.apply(
-            "region", lambda found: (found.model_copy(update={"region": region}), ("region",))
+            "sessionsEnd", lambda found: (without_sessions(found), ("sessions",))
         )
 
     async def replace_policy(
@@ -173,6 +184,11 @@ class Tenancy(TenantChange):
             return found.model_copy(update={"policy": policy}), differing(found.policy, policy)
 
         return await self.apply("policy", change, "tenant")
+
+
+def without_sessions(tenant: Tenant) -> Tenant:
+    """The tenant with every session at its console ended."""
+    return tenant.model_copy(update={"session_epoch": tenant.session_epoch + 1})
 
 
 def differing[M: Model](before: M, after: M) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import wiring
 from administration.catalog import default_catalog, load_catalog
-from administration.reading.log import first_ulid
 from administration.tenants import create_tenant
 from bench import payloads
 from directory.documents import (
@@ -33,6 +32,7 @@ from directory.store import (
     Update,
 )
 from directory.tenants import ENTRA_CONNECTION, TENANT_ID
+from directory.ulids import TIME, first_ulid
 from scim.protocol import entra
 from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType, load_resource_types
@@ -41,8 +41,6 @@ from scim.reservations import reservations
 
 TOGETHER = 64
 """Batches under way at the same time."""
-TIME = 10
-"""Characters of a ULID that say when it was made."""
 
 
 async def add_tenant(store: Store, tenant_id: str) -> None:

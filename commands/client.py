@@ -53,7 +53,13 @@ def client_federate(
         str, typer.Option(help="Who issues the assertions: https://login…/<directory id>/v2.0.")
     ],
     subject: Annotated[str, typer.Option(help="Object id of the workload's identity.")],
-    audience: Annotated[str, typer.Option(help="What the assertions are meant for.")],
+    audience: Annotated[
+        str,
+        typer.Option(
+            help="What the assertions are meant for, such as api://<application id>; with "
+            "/.default, or the id alone, it is the same audience."
+        ),
+    ],
     keys_url: Annotated[
         str, typer.Option(help="Where the issuer's keys are; known for Entra ID.")
     ] = "",

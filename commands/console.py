@@ -7,7 +7,7 @@ import typer
 
 import wiring
 from administration import tenants
-from administration.tenants import AdministrationError
+from administration.tenants import AdministrationError, Tenancy
 from commands.output import AsJson, TenantId, run, show
 from console.one_time import one_time_link
 
@@ -34,3 +34,11 @@ def console_link(tenant: TenantId, as_json: AsJson = False) -> None:
         show({"tenant": tenant, "link": link}, as_json, ())
         return
     sys.stdout.write(link + "\n")
+
+
+@app.command("end")
+def console_end(tenant: TenantId, as_json: AsJson = False) -> None:
+    """End every session at the console of a tenant, at once. Whoever still has a role there can
+    sign in again; whom Entra ID no longer lets in, or gives no role, cannot."""
+    run(lambda application: Tenancy(application.service, tenant).end_sessions())
+    show({"tenant": tenant, "sessions": "ended"}, as_json, ("tenant", "sessions"))

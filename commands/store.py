@@ -1,10 +1,13 @@
 """`manage.py store`: where everything is kept."""
 
+from typing import Annotated
+
 import typer
 
 import wiring
 from administration.tenants import AdministrationError
 from commands.output import AsJson, run, show
+from trust.signing import SigningKeys
 
 app = typer.Typer(no_args_is_help=True, help="Where everything is kept.")
 
@@ -30,3 +33,26 @@ async def _create(application: wiring.Application) -> dict[str, str]:
     names = settings.cosmos_database, settings.cosmos_container
     await create_container(settings.cosmos_endpoint, key, *names)
     return {"account": settings.cosmos_endpoint, "container": "/".join(names)}
+
+
+@app.command("roll-key")
+def store_roll_key(
+    at_once: Annotated[
+        bool,
+        typer.Option(
+            "--at-once",
+            help="Because the old one leaked: within a minute every session at a console has ended "
+            "and every cursor is invalid.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new secret for what Muster signs: sessions at the console and cursors. It signs in a
+    few minutes, when every instance knows it; what the old one signed counts for a day more."""
+
+    async def roll(application: wiring.Application) -> dict[str, str]:
+        keys = SigningKeys(application.store, wiring.utc_now)
+        signs_from = await keys.roll(at_once=at_once)
+        return {"signsFrom": signs_from.isoformat(timespec="seconds")}
+
+    show(run(roll), as_json, ("signsFrom",))

@@ -5,6 +5,7 @@ tenant and takes a form only from that session's own pages. What is open to ever
 in `_open`: the way in, the way out, and the static files.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import quote
@@ -14,15 +15,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from administration.tenants import AdministrationError, read_tenant
 from console.pages import PAGES
 from console.refusals import refusal_of
 from console.rendering import MEDIA_TYPES, render, static_files
-from console.session import PATH, Cookies, Session
+from console.session import PATH, Cookies, Session, end, tenant_of
 from console.sign_in import SignInPages
 from console.visit import Deployment, Page, Visit
 from telemetry.observation import current
+from trust.rate import RateLimit
 from web.surface import at, routed
+from web.trouble import too_many_requests
+
+log = logging.getLogger("muster.console")
 
 FORM_BYTES = 1_000_000
 FORM_FIELDS = 10_000
@@ -52,10 +56,17 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 class Console:
     """The console over one store. Without a `sign_in` at a provider only one-time links work."""
 
-    def __init__(self, deployment: Deployment, cookies: Cookies, sign_in: SignInPages) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        cookies: Cookies,
+        sign_in: SignInPages,
+        rate: RateLimit,
+    ) -> None:
         self._deployment = deployment
         self._cookies = cookies
         self._sign_in = sign_in
+        self._rate = rate
         routes = [*self._open(), *map(self._page, PAGES)]
         self._application = routed(routes, "There is no such page in the console.")
         self.routes: dict[str, set[str]] = {}
@@ -70,24 +81,27 @@ class Console:
     def _open(self) -> Iterator[Route]:
         """What needs no session."""
         yield at(f"{PATH}/static/{{name}}", _static, ("GET",))
-        for path, endpoint in self._sign_in.routes():
-            yield at(PATH + path, endpoint, ("GET",))
+        for method, path, endpoint in self._sign_in.routes():
+            yield at(PATH + path, endpoint, (method,))
         yield at(f"{PATH}/sign-out", self._sign_out, ("POST",))
 
     def _page(self, page: Page) -> Route:
         """What needs one."""
 
         async def endpoint(request: Request) -> Response:
-            session = self._cookies.session(request.cookies)
+            session = await self._cookies.session(request)
             if session is None:
                 return _to_sign_in(request)
+            current().tenant_id = session.tenant_id
+            if wait := self._rate.take(session.tenant_id):
+                raise too_many_requests(wait)
+            tenant = await tenant_of(self._deployment.service.store, session)
+            if tenant is None:
+                return _to_sign_in(request)
+            if (elsewhere := self._sign_in.elsewhere(tenant)) is not None:
+                return elsewhere
             if not session.may_administer:
                 return problem(403, *_NO_ROLE, session=session)
-            try:
-                tenant = await read_tenant(self._deployment.service.store, session.tenant_id)
-            except AdministrationError:
-                return _to_sign_in(request)
-            current().tenant_id = session.tenant_id
             visit = Visit(request, session, tenant, self._deployment)
             if request.method not in SAFE:
                 form = await request.form(
@@ -101,11 +115,16 @@ class Console:
         return at(PATH + page.path, endpoint, (page.method,))
 
     async def _sign_out(self, request: Request) -> Response:
-        session = self._cookies.session(request.cookies)
-        if session is not None and not session.sent(str((await request.form()).get("csrf", ""))):
-            return problem(403, *_FORGED, session=session)
+        session = await self._cookies.session(request)
+        if session is not None:
+            if not session.sent(str((await request.form()).get("csrf", ""))):
+                return problem(403, *_FORGED, session=session)
+            await end(self._deployment.service.store, session)
+            log.info("signed out: %s, session %s", session.tenant_id, session.session_id)
         response = HTMLResponse(render("signed_out.html", offered=self._sign_in.offered))
-        self._cookies.sign_out(response)
+        self._cookies.sign_out(request, response)
+        # Not its cookies: they would be those of every application under the same domain.
+        response.headers["clear-site-data"] = '"cache", "storage"'
         return response
 
 

@@ -1,5 +1,8 @@
 """One-time sign-in on a laptop: a random link, good for one use within minutes.
 
+To open it uses nothing up, because programs that show links open them, too: it leads to a page with
+a button, and the button redeems it.
+
 There is no such thing on Azure: wiring leaves it out wherever the state is not in a file of the
 machine's own, and a link works only where the console is addressed on loopback.
 """
@@ -37,6 +40,15 @@ async def one_time_link(store: Store, tenant_id: str, base_url: str, now: dateti
     entry = OneTimeSignIn(tenant_id=tenant_id, digest=_digest(key), expires=expires)
     await store.batch(tenant_id, [Create(entry.to_document())])
     return f"{base_url}/console/sign-in/once?tenant={tenant_id}&key={key}"
+
+
+async def is_open(store: Store, tenant_id: str, key: str, now: datetime) -> bool:
+    """Whether this key can still be redeemed."""
+    try:
+        stored = await store.read(tenant_id, f"sign-in:{_digest(key)}")
+    except (NotFound, ValueError):
+        return False
+    return OneTimeSignIn.from_document(stored.document).expires > now
 
 
 async def redeem(store: Store, tenant_id: str, key: str, now: Callable[[], datetime]) -> bool:

@@ -6,72 +6,101 @@ with `{tenantid}` in it
 (https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-tokens).
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
+from urllib.parse import urlencode
 
-import httpx
-from authlib.common.security import generate_token
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from authlib.oidc.core import CodeIDToken
-from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
-from joserfc.jws import JWSRegistry
+import orjson
 
 from console.session import SignIn
+from trust.cloud import is_guid, is_trustworthy
+from trust.jwts import Demand, Untrusted, unproven_claims, verified_claims
+from trust.keysets import KeySets
+from trust.published import FAILURES, RETRY_SECONDS, NotPublished
+from trust.refusal import KeysUnavailable
+from trust.signed import of_directory
 
 ENTRA_ID = "https://login.microsoftonline.com/organizations/v2.0"
-REMEMBER_SECONDS = 3600.0
-LEEWAY_SECONDS = 120
-TIMEOUT_SECONDS = 10.0
-_ALGORITHMS = JWSRegistry(algorithms=["RS256"], strict_check_header=False)
+REDEMPTIONS = 4
+"""Codes that are redeemed at once, by this process."""
+_ERRORS = frozenset(
+    ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
+)
+"""What a token endpoint answers (RFC 6749 section 5.2); anything else is not logged."""
+
+log = logging.getLogger("muster.console")
 
 
 class SignInRefused(Exception):
     """Nobody is signed in; the text says why, to the person who tried."""
 
 
+class ProviderUnavailable(SignInRefused):
+    """The provider does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The sign-in service does not answer. Try again in a minute.")
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom the provider vouches for. `directory_id` is the verified `tid`."""
+    """Whom the provider vouches for. `directory_id` is the verified `tid`; `object_id` is
+    what the directory knows the person by, for the log."""
 
     directory_id: str
     name: str
     roles: tuple[str, ...]
+    object_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Where the provider is (OpenID Connect Discovery 1.0 section 3)."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
 
 
 class Provider:
-    """Speaks with the authority. `now` answers an aware UTC time."""
+    """Speaks with the authority, by way of what `key_sets` reads published documents with."""
 
     def __init__(
-        self, authority: str, client_id: str, client_secret: str, now: Callable[[], datetime]
+        self, authority: str, client_id: str, client_secret: str, key_sets: KeySets
     ) -> None:
         self._authority = authority.rstrip("/")
         self._client_id = client_id
         self._client_secret = client_secret
-        self._now = now
-        self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._key_sets = key_sets
+        self._published = key_sets.published
+        self._redeeming = asyncio.Semaphore(REDEMPTIONS)
+        self._resting_until = 0.0
+        """After a request that failed, none is made for a moment."""
 
     async def begin(self, redirect_uri: str, path: str) -> tuple[str, SignIn]:
         """Where to send the browser, and what to remember meanwhile. Raises SignInRefused."""
         metadata = await self._metadata()
-        begun = SignIn(generate_token(32), generate_token(32), generate_token(64), path)
-        url = prepare_grant_uri(
-            metadata["authorization_endpoint"],
-            self._client_id,
-            "code",
-            redirect_uri=redirect_uri,
-            scope="openid profile",
-            state=begun.state,
-            nonce=begun.nonce,
-            code_challenge=create_s256_code_challenge(begun.verifier),
-            code_challenge_method="S256",
-        )
-        return url, begun
+        begun = SignIn(_random(), _random(), _random(), path)
+        challenge = hashlib.sha256(begun.verifier.encode()).digest()
+        asked = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": redirect_uri,
+            "scope": "openid profile",
+            "state": begun.state,
+            "nonce": begun.nonce,
+            "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+        }
+        return f"{metadata.authorization_endpoint}?{urlencode(asked)}", begun
 
     async def finish(self, code: str, redirect_uri: str, begun: SignIn) -> Person:
         """Redeem a code: whom the ID token names, once everything about it is verified. Raises
@@ -85,78 +114,89 @@ class Provider:
             "client_secret": self._client_secret,
             "code_verifier": begun.verifier,
         }
-        answer = await self._ask("POST", metadata["token_endpoint"], form)
-        if "id_token" not in answer:
+        answer = await self._redeem(metadata.token_endpoint, form)
+        text = answer.get("id_token")
+        if not isinstance(text, str):
+            error = answer.get("error")
+            log.warning("a code was not redeemed: %s", error if error in _ERRORS else "no reason")
             raise SignInRefused(
                 "The sign-in was not completed: the code was used before, or it is too old. Sign "
                 "in again."
             )
-        return _person(await self._verified(metadata, answer, begun.nonce))
-
-    async def _verified(
-        self, metadata: dict[str, Any], answer: dict[str, Any], nonce: str
-    ) -> dict[str, Any]:
         try:
-            try:
-                token = await self._decode(metadata, answer["id_token"])
-            except InvalidKeyIdError:  # the provider has rolled its keys
-                self._documents.pop(metadata["jwks_uri"], None)
-                token = await self._decode(metadata, answer["id_token"])
-            issuer = metadata["issuer"].replace("{tenantid}", str(token.claims.get("tid")))
-            claims = CodeIDToken(
-                token.claims,
-                token.header,
-                {
-                    "iss": {"essential": True, "value": issuer},
-                    "aud": {"essential": True, "value": self._client_id},
-                },
-                {
-                    "nonce": nonce,
-                    "client_id": self._client_id,
-                    "access_token": answer.get("access_token"),
-                },
-            )
-            claims.validate(now=int(self._now().timestamp()), leeway=LEEWAY_SECONDS)
-        except (JoseError, ValueError, TypeError, AttributeError) as error:
+            return _person(await self._verified(metadata, text, begun.nonce))
+        except Untrusted as error:
+            log.warning("not signed in: %s: %s", of_directory(text), error)
             raise SignInRefused(
-                f"The provider's answer could not be verified ({type(error).__name__}). Sign in "
-                "again."
+                "The provider's answer could not be verified. Sign in again."
             ) from None
-        return dict(claims)
+        except KeysUnavailable:
+            raise ProviderUnavailable from None
 
-    async def _decode(self, metadata: dict[str, Any], text: str) -> jwt.Token:
-        keys = KeySet.import_key_set(await self._document(metadata["jwks_uri"]))  # type: ignore[arg-type]
-        return jwt.decode(text, keys, registry=_ALGORITHMS)
+    async def _verified(self, metadata: Metadata, text: str, nonce: str) -> Mapping[str, Any]:
+        """The claims of an ID token (OpenID Connect Core 1.0 section 3.1.3.7). Raises Untrusted,
+        KeysUnavailable."""
+        directory = str(unproven_claims(text).get("tid"))
+        issuer = metadata.issuer.replace("{tenantid}", directory)
+        demand = Demand(metadata.jwks_uri, issuer, [self._client_id])
+        claims = await verified_claims(self._key_sets, text, demand)
+        if not hmac.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):
+            raise Untrusted("the nonce is another sign-in's")
+        if claims.get("azp", self._client_id) != self._client_id:
+            raise Untrusted("the token was issued to another application")
+        return claims
 
-    async def _metadata(self) -> dict[str, Any]:
-        return await self._document(f"{self._authority}/.well-known/openid-configuration")
-
-    async def _document(self, url: str) -> dict[str, Any]:
-        """A document of the provider, remembered for an hour."""
-        known = self._documents.get(url)
-        if known and known[0] > time.monotonic():
-            return known[1]
-        document = await self._ask("GET", url)
-        self._documents[url] = (time.monotonic() + REMEMBER_SECONDS, document)
-        return document
-
-    async def _ask(
-        self, method: str, url: str, form: dict[str, str] | None = None
-    ) -> dict[str, Any]:
+    async def _metadata(self) -> Metadata:
+        """Raises ProviderUnavailable."""
+        url = f"{self._authority}/.well-known/openid-configuration"
+        document = self._published.document(url, parse_metadata)
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-                response = await client.request(method, url, data=form)
-            answer = response.json()
-        except (httpx.HTTPError, ValueError):
-            answer = None
-        if not isinstance(answer, dict) or response.status_code >= 500:
-            raise SignInRefused("The sign-in service does not answer. Try again in a minute.")
-        return answer
+            await self._published.renew(document)
+        except NotPublished:
+            raise ProviderUnavailable from None
+        if document.content is None:
+            raise ProviderUnavailable
+        return document.content
+
+    async def _redeem(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """What the token endpoint answers, whatever it says. Raises ProviderUnavailable."""
+        async with self._redeeming:
+            if self._published.clock() < self._resting_until:
+                raise ProviderUnavailable
+            try:
+                status, content = await self._published.ask("POST", url, form)
+                answer = orjson.loads(content)
+                if not isinstance(answer, dict) or status >= 500:
+                    raise ValueError(f"the answer was {status}")
+            except FAILURES as error:
+                self._resting_until = self._published.clock() + RETRY_SECONDS
+                log.warning("the token endpoint did not answer: %s", type(error).__name__)
+                raise ProviderUnavailable from None
+            return answer
 
 
-def _person(claims: dict[str, Any]) -> Person:
+def parse_metadata(content: bytes) -> Metadata:
+    """Raises ValueError for what is no OpenID provider's metadata, or leads away from https."""
+    document = orjson.loads(content)
+    named = document if isinstance(document, dict) else {}
+    texts = [named.get(field.name) for field in fields(Metadata)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("it is no OpenID provider's metadata")
+    metadata = Metadata(*map(str, texts))
+    if not all(map(is_trustworthy, (metadata.token_endpoint, metadata.jwks_uri))):
+        raise ValueError("its endpoints are not on https")
+    return metadata
+
+
+def _random() -> str:
+    """256 random bits; as many characters as PKCE asks for at least."""
+    return secrets.token_urlsafe(32)
+
+
+def _person(claims: Mapping[str, Any]) -> Person:
     directory, roles = claims.get("tid"), claims.get("roles", [])
     if not isinstance(directory, str) or not isinstance(roles, list):
         raise SignInRefused("The account belongs to no directory: sign in with a work account.")
-    name = claims.get("preferred_username") or claims.get("name") or claims["sub"]
-    return Person(directory.lower(), str(name), tuple(map(str, roles)))
+    name = claims.get("preferred_username") or claims.get("name") or claims.get("sub")
+    object_id = str(claims["oid"]) if is_guid(claims.get("oid")) else "somebody"
+    return Person(directory.lower(), str(name), tuple(map(str, roles)), object_id)

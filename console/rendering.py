@@ -62,6 +62,7 @@ OPERATIONS = {
     "directory": "Entra ID directory changed",
     "entraTokens": "Accepted Entra ID tokens changed",
     "region": "Region changed",
+    "sessionsEnd": "Console sessions ended",
     "replay": "Replayed",
     "discard": "Dead letter discarded",
 }

@@ -1,19 +1,27 @@
-"""Who is signed in: a signed cookie, and nothing on the server.
+"""Who is signed in: a signed cookie. The server keeps only which sessions were ended.
 
 A session lasts an hour; signing in again costs no password while the provider still knows the
-person, so that somebody who lost a role keeps it for that long at most. Cookies are JSON Web
-Tokens (RFC 7519) under HMAC with SHA-256; `aud` keeps one purpose's cookie from another's.
+person, and asks for the roles anew, so that somebody who lost a role keeps it for that long at
+most. Cookies are JSON Web Tokens (RFC 7519) under HMAC with SHA-256; `aud` keeps one purpose's
+cookie from another's.
 """
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import jwt
+from starlette.requests import Request
 from starlette.responses import Response
+
+from console.one_time import is_loopback
+from directory.documents import StoredModel
+from directory.store import Store, Upsert
+from directory.tenants import TENANT_ID, Tenant
+from trust.signing import Keys
 
 ROLES = ("Owner", "IntegrationAdministrator")
 """The app roles that open the console; either opens all of it."""
@@ -21,6 +29,9 @@ LIFE = timedelta(hours=1)
 SIGN_IN_LIFE = timedelta(minutes=15)
 """How long somebody may take at the provider."""
 PATH = "/console"
+SECURE_PREFIX = "__Host-"
+"""Of cookies that no other host, and nobody without TLS, can set
+(https://www.rfc-editor.org/rfc/rfc6265bis, section 4.1.3)."""
 _SESSION = "muster_console"
 _SIGN_IN = "muster_sign_in"
 
@@ -34,6 +45,9 @@ class Session:
     name: str
     roles: tuple[str, ...]
     csrf: str
+    session_id: str
+    epoch: int
+    """The tenant's, when the session began."""
 
     @property
     def may_administer(self) -> bool:
@@ -43,6 +57,41 @@ class Session:
     def sent(self, csrf: str) -> bool:
         """Whether a form's token is this session's."""
         return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
+
+
+class EndedSession(StoredModel):
+    """A session that somebody signed out of; kept for longer than its cookie counts."""
+
+    document_type = "EndedSession"
+
+    session_id: str
+    ttl: int = 2 * int(LIFE.total_seconds())
+
+    @property
+    def document_id(self) -> str:
+        return ended_session_id(self.session_id)
+
+
+def ended_session_id(session_id: str) -> str:
+    """Document id of a session that was ended."""
+    return f"ended-session:{session_id}"
+
+
+async def end(store: Store, session: Session) -> None:
+    """End a session, whoever has a copy of its cookie. Raises StoreError."""
+    ended = EndedSession(tenant_id=session.tenant_id, session_id=session.session_id)
+    await store.batch(session.tenant_id, [Upsert(ended.to_document())])
+
+
+async def tenant_of(store: Store, session: Session) -> Tenant | None:
+    """The tenant of a session, as it is now; None where the session was ended. Raises
+    StoreError."""
+    ended = ended_session_id(session.session_id)
+    found = await store.read_many(session.tenant_id, [TENANT_ID, ended])
+    if ended in found or TENANT_ID not in found:
+        return None
+    tenant = Tenant.from_document(found[TENANT_ID].document)
+    return tenant if tenant.session_epoch == session.epoch else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +107,52 @@ class SignIn:
 
 
 class Cookies:
-    """Writes and reads the console's cookies. `key` signs them; `now` answers an aware UTC time."""
+    """Writes and reads the console's cookies. `keys` answers what signs them; `now` an aware UTC
+    time."""
 
-    def __init__(self, key: bytes, now: Callable[[], datetime]) -> None:
-        self._key = key
+    def __init__(self, keys: Callable[[], Awaitable[Keys]], now: Callable[[], datetime]) -> None:
+        self._keys = keys
         self._now = now
 
-    def sign_in(
-        self, response: Response, tenant_id: str, name: str, roles: Sequence[str], *, secure: bool
-    ) -> None:
-        """Begin a session."""
+    async def sign_in(
+        self,
+        request: Request,
+        response: Response,
+        tenant: Tenant,
+        name: str,
+        roles: Sequence[str],
+    ) -> str:
+        """Begin a session of a tenant; answers its id."""
         claims = {
-            "tenant": tenant_id,
+            "tenant": tenant.tenant_id,
             "name": name,
             "roles": [*roles],
             "csrf": secrets.token_urlsafe(24),
+            "jti": secrets.token_hex(16),
+            "epoch": tenant.session_epoch,
         }
-        self._set(response, _SESSION, claims, LIFE, secure=secure)
+        await self._set(request, response, _SESSION, claims, LIFE)
+        return str(claims["jti"])
 
-    def sign_out(self, response: Response) -> None:
-        """End the session in this browser."""
-        response.delete_cookie(_SESSION, path=PATH)
+    def sign_out(self, request: Request, response: Response) -> None:
+        """Take the session's cookie from this browser."""
+        _delete(request, response, _SESSION)
 
-    def session(self, cookies: Mapping[str, str]) -> Session | None:
-        """The session that a request proves, if any."""
-        claims = self._read(cookies, _SESSION)
-        if claims is None:
+    async def session(self, request: Request) -> Session | None:
+        """The session that a request proves, if any; whether it was ended is another question."""
+        claims = await self._read(request, _SESSION)
+        if claims is None or "epoch" not in claims:
             return None
-        roles = tuple(claims["roles"])
-        return Session(claims["tenant"], claims["name"], roles, claims["csrf"])
+        return Session(
+            claims["tenant"],
+            claims["name"],
+            tuple(claims["roles"]),
+            claims["csrf"],
+            claims["jti"],
+            claims["epoch"],
+        )
 
-    def remember(self, response: Response, begun: SignIn, *, secure: bool) -> None:
+    async def remember(self, request: Request, response: Response, begun: SignIn) -> None:
         """Keep what the callback will ask for."""
         claims = {
             "state": begun.state,
@@ -96,44 +160,76 @@ class Cookies:
             "verifier": begun.verifier,
             "path": begun.path,
         }
-        self._set(response, _SIGN_IN, claims, SIGN_IN_LIFE, secure=secure)
+        await self._set(request, response, _SIGN_IN, claims, SIGN_IN_LIFE)
 
-    def begun(self, cookies: Mapping[str, str]) -> SignIn | None:
+    def forget(self, request: Request, response: Response) -> None:
+        """Let the callback be the last one."""
+        _delete(request, response, _SIGN_IN)
+
+    async def begun(self, request: Request) -> SignIn | None:
         """The sign-in that this browser began, if it did so lately."""
-        claims = self._read(cookies, _SIGN_IN)
+        claims = await self._read(request, _SIGN_IN)
         if claims is None:
             return None
         return SignIn(claims["state"], claims["nonce"], claims["verifier"], claims["path"])
 
-    def _set(
+    async def _set(
         self,
+        request: Request,
         response: Response,
         name: str,
         claims: dict[str, Any],
         life: timedelta,
-        *,
-        secure: bool,
     ) -> None:
-        claims |= {"aud": name, "exp": self._now() + life}
+        signing, *_ = await self._keys()
         response.set_cookie(
-            name,
-            jwt.encode(claims, self._key, "HS256"),
+            value=jwt.encode({**claims, "aud": name, "exp": self._now() + life}, signing, "HS256"),
             max_age=int(life.total_seconds()),
-            path=PATH,
-            secure=secure,
             httponly=True,
             samesite="lax",  # the provider's redirect back must carry it
+            **_place(request, name),
         )
 
-    def _read(self, cookies: Mapping[str, str], name: str) -> dict[str, Any] | None:
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                cookies.get(name, ""),
-                self._key,
-                algorithms=["HS256"],
-                audience=name,
-                options={"require": ["exp", "aud"], "verify_exp": False},
-            )
-        except jwt.InvalidTokenError:
+    async def _read(self, request: Request, name: str) -> dict[str, Any] | None:
+        if not (text := request.cookies.get(_place(request, name)["key"])):
             return None
-        return claims if claims["exp"] > self._now().timestamp() else None
+        for key in await self._keys():
+            if (claims := _verified(text, key, name)) is not None:
+                return claims if claims["exp"] > self._now().timestamp() else None
+        return None
+
+
+class _Place(TypedDict):
+    """Under what name a cookie is kept, and when it is sent."""
+
+    key: str
+    path: str
+    secure: bool
+
+
+def _place(request: Request, name: str) -> _Place:
+    """Cookies are Secure and this host's alone, except where the console is addressed without TLS
+    on loopback."""
+    url = request.url
+    if url.scheme == "http" and is_loopback(url.hostname):
+        return {"key": name, "path": PATH, "secure": False}
+    return {"key": SECURE_PREFIX + name, "path": "/", "secure": True}
+
+
+def _delete(request: Request, response: Response, name: str) -> None:
+    response.delete_cookie(**_place(request, name), httponly=True, samesite="lax")
+
+
+def _verified(text: str, key: bytes, name: str) -> dict[str, Any] | None:
+    """The claims of a cookie of this name that this key signed."""
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            text,
+            key,
+            algorithms=["HS256"],
+            audience=name,
+            options={"require": ["exp", "aud"], "verify_exp": False},
+        )
+    except jwt.InvalidTokenError:
+        return None
+    return claims

@@ -1,20 +1,57 @@
-"""The way in: a provider's sign-in, or a one-time link on a laptop."""
+"""The way in: a provider's sign-in, or a one-time link on a laptop.
 
-from collections.abc import Awaitable, Callable, Iterator
+Nobody here has proven anything yet. So the pages share a rate for the whole process, and a sign-in
+that was begun is good for one request to the provider.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from console.one_time import is_loopback, redeem
-from console.provider import Provider, SignInRefused
+from administration.tenants import read_tenant
+from console.one_time import is_loopback, is_open, redeem
+from console.provider import Provider, ProviderUnavailable, SignInRefused
 from console.rendering import render
-from console.session import PATH, ROLES, Cookies
+from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn, end
+from directory.tenants import Tenant
 from scim.writing import Service
 from trust.authenticator import Home
+from trust.rate import RateLimit
 from trust.tenants import Tenants
 
+SIGN_INS_PER_SECOND = 10.0
+"""Requests to each of these pages, by whoever, in each process."""
+REDEEMED = 10_000
+"""Sign-ins that are remembered as redeemed: more than the rate lets through in their time."""
+RETRY_SECONDS = 5
 LAPTOP_NAME = "you@this-machine"
 """Whom the log names for a session that a one-time link began."""
+
+log = logging.getLogger("muster.console")
+
+
+class Redeemed:
+    """The sign-ins of the last minutes whose callback came. `clock` is a steady one."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+        """By state; the oldest first."""
+
+    def first(self, state: str) -> bool:
+        """Whether this is the first callback of a sign-in, which is used up by it. Nothing is the
+        first where there is no room to remember it."""
+        now = self._clock()
+        while self._until and (oldest := next(iter(self._until.items())))[1] <= now:
+            del self._until[oldest[0]]
+        if state in self._until or len(self._until) >= REDEEMED:
+            return False
+        self._until[state] = now + SIGN_IN_LIFE.total_seconds()
+        return True
 
 
 class SignInPages:
@@ -35,15 +72,31 @@ class SignInPages:
         self._cookies = cookies
         self._provider = provider
         self._home = home
-        self._tenants = Tenants(service.store, service.now, remember=0)
+        self._tenants = Tenants(service.store, remember=0)
         self._public_url = public_url.rstrip("/")
         self._one_time = one_time
+        self._redeemed = Redeemed()
+        self._rate = RateLimit(SIGN_INS_PER_SECOND)
 
-    def routes(self) -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
-        """Paths below /console."""
-        yield "/sign-in", self._begin
-        yield "/sign-in/callback", self._finish
-        yield "/sign-in/once", self._once
+    def routes(self) -> Iterator[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
+        """Methods and paths below /console."""
+        for method, path, page in (
+            ("GET", "/sign-in", self._begin),
+            ("GET", "/sign-in/callback", self._finish),
+            ("GET", "/sign-in/once", self._offer),
+            ("POST", "/sign-in/once", self._once),
+        ):
+            yield method, path, self._limited(path, page)
+
+    def _limited(
+        self, path: str, page: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def limited(request: Request) -> Response:
+            if wait := self._rate.take(path):
+                return self._later(_MANY, 429, wait)
+            return await page(request)
+
+        return limited
 
     async def _begin(self, request: Request) -> Response:
         if self._provider is None:
@@ -52,48 +105,104 @@ class SignInPages:
         path = local_path(request.query_params.get("path", ""))
         try:
             url, begun = await self._provider.begin(self._callback(request), path)
-        except SignInRefused as refusal:
-            return self._refused(str(refusal), 503)
+        except ProviderUnavailable as refusal:
+            return self._later(str(refusal), 503, RETRY_SECONDS)
         response = RedirectResponse(url, 303)
-        self._cookies.remember(response, begun, secure=self._secure(request))
+        await self._cookies.remember(request, response, begun)
         return response
 
     async def _finish(self, request: Request) -> Response:
-        begun = self._cookies.begun(request.cookies)
-        asked = request.query_params
-        if self._provider is None or begun is None or asked.get("state") != begun.state:
+        begun = await self._cookies.begun(request)
+        if self._provider is None or begun is None:
             return self._refused(_NOT_BEGUN, 400)
-        if "code" not in asked:
+        if request.query_params.get("state") != begun.state:
+            return self._refused(_NOT_BEGUN, 400)
+        first = self._redeemed.first(begun.state)
+        response = (
+            await self._redeem(self._provider, begun, request)
+            if first
+            else self._refused(_REDEEMED, 400)
+        )
+        self._cookies.forget(request, response)
+        return response
+
+    async def _redeem(self, provider: Provider, begun: SignIn, request: Request) -> Response:
+        """What comes of a sign-in that this browser began."""
+        code = request.query_params.get("code")
+        if code is None:
             return self._refused("The provider did not sign you in, or you cancelled it.", 403)
         try:
-            person = await self._provider.finish(asked["code"], self._callback(request), begun)
+            person = await provider.finish(code, self._callback(request), begun)
+        except ProviderUnavailable as refusal:
+            return self._later(str(refusal), 503, RETRY_SECONDS)
         except SignInRefused as refusal:
             return self._refused(str(refusal), 403)
         tenant = await self._tenants.of_directory(person.directory_id)
         if tenant is None:
+            log.info("not signed in: %s of %s", person.object_id, person.directory_id)
             return self._refused(_NO_TENANT, 403)
-        if tenant.region != self._home.region:
-            url = self._home.urls.get(tenant.region, "").rstrip("/")
-            there = f"{url}{PATH}" if url else "at the address that the operator gave you"
-            return self._refused(f"Your organisation's console is in another region: {there}.", 403)
-        response = RedirectResponse(begun.path, 303)
-        self._cookies.sign_in(
-            response, tenant.tenant_id, person.name, person.roles, secure=self._secure(request)
+        return await self._signed_in(
+            request, tenant, begun.path, person.name, person.roles, person.object_id
         )
+
+    async def _signed_in(
+        self,
+        request: Request,
+        tenant: Tenant,
+        path: str,
+        name: str,
+        roles: Sequence[str],
+        who: str,
+    ) -> Response:
+        """Begin a session in place of the one that this browser had. `who` is for the log, and
+        no name."""
+        if (elsewhere := self.elsewhere(tenant)) is not None:
+            return elsewhere
+        if (before := await self._cookies.session(request)) is not None:
+            await end(self._service.store, before)
+        response = RedirectResponse(path, 303)
+        session_id = await self._cookies.sign_in(request, response, tenant, name, roles)
+        log.info("signed in: %s at %s, session %s", who, tenant.tenant_id, session_id)
         return response
 
-    async def _once(self, request: Request) -> Response:
-        if not (self._one_time and is_loopback(request.url.hostname)):
-            return self._refused("One-time links work on the machine that runs Muster only.", 403)
-        tenant = request.query_params.get("tenant", "")
+    def elsewhere(self, tenant: Tenant) -> Response | None:
+        """What somebody is told whose organisation is another region's; None where it is here."""
+        if tenant.region == self._home.region:
+            return None
+        url = self._home.urls.get(tenant.region, "").rstrip("/")
+        there = f"{url}{PATH}" if url else "at the address that the operator gave you"
+        return self._refused(f"Your organisation's console is in another region: {there}.", 403)
+
+    async def _offer(self, request: Request) -> Response:
+        """What a one-time link leads to."""
+        if not self._may_be_once(request):
+            return self._refused(_HERE_ONLY, 403)
+        tenant_id = request.query_params.get("tenant", "")
         key = request.query_params.get("key", "")
-        if not await redeem(self._service.store, tenant, key, self._service.now):
-            return self._refused(_USED if self.offered else f"{_USED} {_LINK}", 403)
-        response = RedirectResponse(PATH, 303)
-        self._cookies.sign_in(
-            response, tenant, LAPTOP_NAME, ROLES[:1], secure=self._secure(request)
+        if not await is_open(self._service.store, tenant_id, key, self._service.now()):
+            return self._used()
+        tenant = await read_tenant(self._service.store, tenant_id)
+        return HTMLResponse(
+            render("sign_in_once.html", name=tenant.name, tenant_id=tenant_id, key=key)
         )
-        return response
+
+    async def _once(self, request: Request) -> Response:
+        if not self._may_be_once(request):
+            return self._refused(_HERE_ONLY, 403)
+        form = await request.form(max_files=0, max_fields=10, max_part_size=1000)
+        tenant_id, key = str(form.get("tenant", "")), str(form.get("key", ""))
+        if not await redeem(self._service.store, tenant_id, key, self._service.now):
+            return self._used()
+        tenant = await read_tenant(self._service.store, tenant_id)
+        return await self._signed_in(
+            request, tenant, PATH, LAPTOP_NAME, ROLES[:1], "a one-time link"
+        )
+
+    def _may_be_once(self, request: Request) -> bool:
+        return self._one_time and is_loopback(request.url.hostname)
+
+    def _used(self) -> Response:
+        return self._refused(_USED if self.offered else f"{_USED} {_LINK}", 403)
 
     @property
     def offered(self) -> bool:
@@ -103,16 +212,19 @@ class SignInPages:
     def _refused(self, text: str, status: int) -> Response:
         return HTMLResponse(render("sign_in_refused.html", text=text, offered=self.offered), status)
 
+    def _later(self, text: str, status: int, seconds: float) -> Response:
+        response = self._refused(text, status)
+        response.headers["retry-after"] = str(max(1, math.ceil(seconds)))
+        return response
+
     def _callback(self, request: Request) -> str:
         origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
         return f"{origin}{PATH}/sign-in/callback"
 
-    def _secure(self, request: Request) -> bool:
-        """Cookies are Secure, except where the console is addressed without TLS on loopback."""
-        return not (request.url.scheme == "http" and is_loopback(request.url.hostname))
-
 
 _NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."
+_REDEEMED = "This sign-in was used already. Sign in again."
+_MANY = "Too many sign in at the moment. Try again in a few seconds."
 _NO_PROVIDER = "Sign-in with Microsoft Entra ID is not set up for this deployment."
 _ASK = "Ask the operator to set it up."
 _LINK = "On this machine a one-time link signs you in. Make one: manage.py console link demo."
@@ -120,6 +232,7 @@ _NO_TENANT = (
     "Your directory is not registered in Muster. Ask the operator to register its directory id for "
     "your organisation."
 )
+_HERE_ONLY = "One-time links work on the machine that runs Muster only."
 _USED = "This link was used already, or it is too old."
 
 

@@ -19,7 +19,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 import wiring
 from devhost.hostfile import HostFile
-from devhost.http import HttpTriggers
+from devhost.http import BODY_BYTES, LIMIT_SETTING, HttpTriggers
 from devhost.pump import QueuePump
 from devhost.runtime import FunctionApp, IndexingFailed
 from devhost.server import Server, listen, url_of
@@ -38,7 +38,8 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
     """Run every function of the app until `stop` is set. Raises IndexingFailed."""
     host = HostFile.read(APP_FOLDER / "host.json")
     app = await FunctionApp.load(APP_FOLDER)
-    server = Server(HttpTriggers(app, host.route_prefix))
+    body_bytes = int(os.environ.get(LIMIT_SETTING) or BODY_BYTES)
+    server = Server(HttpTriggers(app, host.route_prefix, body_bytes))
     timers = [Timer(app, function) for function in app.triggered_by("timerTrigger")]
     application = await wiring.application()
     queue = application.sender

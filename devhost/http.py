@@ -6,6 +6,7 @@ AppServiceHeaderFixupMiddleware, RawScriptResult), its oddities included: they a
 meets in production.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -22,7 +23,13 @@ type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
-BODY_BYTES = 100 * 1024 * 1024
+LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+"""Where the host is told how many bytes a body may have."""
+BODY_BYTES = 5 * 1024 * 1024
+"""Unless it is told; Azure's host takes 100 MB then. Somewhat more than Muster takes, so that what
+is a little too large reaches Muster, which says so."""
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive."""
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +38,9 @@ class HttpTriggers:
     """Serves the HTTP functions of an app. Routes are tried in the alphabetical order of the
     functions' names; what none of them takes is a 404, another method included."""
 
-    def __init__(self, app: FunctionApp, route_prefix: str) -> None:
+    def __init__(self, app: FunctionApp, route_prefix: str, body_bytes: int = BODY_BYTES) -> None:
         self._app = app
+        self._body_bytes = body_bytes
         functions = sorted(app.triggered_by("httpTrigger"), key=lambda each: each.name.lower())
         self._routes = tuple(_Route.of(function, route_prefix) for function in functions)
 
@@ -48,10 +56,14 @@ class HttpTriggers:
             request, length = _request(scope, params)
         except ValueError:
             return await _send(send, 400)
-        if length > BODY_BYTES:
-            return await _send(send, 413, [(b"connection", b"close")])
+        if length > self._body_bytes:
+            return await _send(send, 413, _CLOSE)
         if length:
-            body = await _read(receive)
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _read(receive)
+            except TimeoutError:
+                return await _send(send, 408, _CLOSE)
             if body is None:
                 return None  # nobody waits for an answer
             request.body = TypedData(bytes=body)
@@ -162,6 +174,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 _WITHOUT_BODY = (204, 304)
+_CLOSE = ((b"connection", b"close"),)
 
 
 async def _send(

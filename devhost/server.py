@@ -11,6 +11,9 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from devhost.http import HttpTriggers
 
+HEAD_SECONDS = 30.0
+"""How long the head of a request may take to arrive: from its first byte on, or from the beginning
+of the connection."""
 GRACE_SECONDS = 10
 """How long requests in hand may take when the server stops."""
 
@@ -69,8 +72,36 @@ class _Gathering:
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's, which waits for the rest of a head as long as the client likes; this one gives
+    up. `cycle` is the request at hand, or else the one before."""
+
+    _late: asyncio.TimerHandle | None = None
+    """Ends the connection whose head does not come."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(_Gathering(transport))
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._head_came()
+        elif self._late is None and (before is None or before.response_complete):
+            self._await_head()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(error)
+
+    def _await_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._late = loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def url_of(listener: socket.socket) -> str:

@@ -13,7 +13,8 @@ _TEXT = """
     Secret Token  {scim}
     Console       {console}
 
-  The link to the console signs you in once, within ten minutes; for another one:
+  The link to the console leads to a button that signs you in once, within ten minutes; for
+  another one:
   .venv/bin/python manage.py console link demo
 
   Try next, in a second terminal in this folder:

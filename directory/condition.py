@@ -56,7 +56,7 @@ class OneOf:
     """The string at `path` is one of `values`."""
 
     path: Path
-    values: tuple[str, ...]
+    values: tuple[str, ...] | frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,6 +347,7 @@ AdministrativeOperation = Literal[
     "directory",
     "entraTokens",
     "region",
+    "sessionsEnd",
     "replay",
     "discard",
 ]

@@ -4,7 +4,16 @@ Indexed is what a hot path or a match asks for; everything else is right without
 reads the tenant's documents of that type.
 """
 
-from directory.condition import Path
+from directory.condition import (
+    All,
+    AnyElement,
+    Compare,
+    Condition,
+    Either,
+    Negated,
+    OneOf,
+    Path,
+)
 
 ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
@@ -29,3 +38,45 @@ ELEMENT_INDEXES: dict[str, tuple[tuple[Path, Path], ...]] = {
     "User": ((("search", "emails"), ("value",)),),
 }
 """Document type → (path to an array, path inside its elements)."""
+
+
+def scanned(type: str, condition: Condition) -> int:
+    """How many comparisons each document of the type is read for, because no index answers them.
+    Where an index answers one operand of a conjunction, few documents are left for the others."""
+    if _served(type, condition):
+        return 0
+    match condition:
+        case All(conditions) | Either(conditions):
+            return sum(scanned(type, inner) for inner in conditions)
+        case Negated(inner) | AnyElement(_, inner):
+            return _leaves(inner)
+    return 1
+
+
+def _served(type: str, condition: Condition) -> bool:
+    """Whether an index leads to the documents that satisfy the condition."""
+    match condition:
+        case Compare(path, "eq", str()) | OneOf(path, _):
+            return path == ("id",) or path in SCALAR_INDEXES.get(type, ())
+        case AnyElement(array, inner):
+            conjuncts = inner.conditions if isinstance(inner, All) else (inner,)
+            return any(
+                isinstance(each, Compare)
+                and each.operator == "eq"
+                and (array, each.path) in ELEMENT_INDEXES.get(type, ())
+                for each in conjuncts
+            )
+        case All(conditions):
+            return any(_served(type, inner) for inner in conditions)
+        case Either(conditions):
+            return bool(conditions) and all(_served(type, inner) for inner in conditions)
+    return False
+
+
+def _leaves(condition: Condition) -> int:
+    match condition:
+        case All(conditions) | Either(conditions):
+            return sum(map(_leaves, conditions))
+        case Negated(inner) | AnyElement(_, inner):
+            return _leaves(inner)
+    return 1

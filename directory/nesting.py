@@ -4,12 +4,13 @@ Loops end because no group is visited twice; an edge of a group that does not ex
 nothing.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import batched
 
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import group_id
-from directory.reading import every, read_all
+from directory.reading import at_most, every, read_all
 from directory.store import Query, Store
 
 EDGE_PAGE = 1000
@@ -18,15 +19,17 @@ MEMBERS_PER_QUERY = 100
 
 
 async def groups_above(
-    store: Store, tenant_id: str, members: Sequence[str]
+    store: Store, tenant_id: str, members: Sequence[str], most: float = math.inf
 ) -> dict[str, tuple[str, ...]]:
     """SCIM id → sorted ids of the existing groups that contain it directly, for the members and
-    for every group above them. One level of nesting costs two round trips per 100 ids."""
+    for every group above them. One level of nesting costs two round trips per 100 ids. Raises
+    TooManyFound where that are more than `most` memberships."""
     above: dict[str, tuple[str, ...]] = {}
     existing: dict[str, bool] = {}
     level = list(dict.fromkeys(members))
     while level:
-        edges = await groups_named(store, tenant_id, level)
+        edges = await groups_named(store, tenant_id, level, most)
+        most -= sum(map(len, edges.values()))
         unknown = sorted(set().union(*edges.values()) - existing.keys())
         found = await read_all(store, tenant_id, [group_id(group) for group in unknown])
         existing |= {group: group_id(group) in found for group in unknown}
@@ -36,8 +39,11 @@ async def groups_above(
     return above
 
 
-async def groups_named(store: Store, tenant_id: str, members: Sequence[str]) -> dict[str, set[str]]:
-    """Member (SCIM id) → the groups that its edges name, those that are gone among them."""
+async def groups_named(
+    store: Store, tenant_id: str, members: Sequence[str], most: float = math.inf
+) -> dict[str, set[str]]:
+    """Member (SCIM id) → the groups that its edges name, those that are gone among them. Raises
+    TooManyFound where that are more than `most`."""
     groups: dict[str, set[str]] = {member: set() for member in members}
     for some in batched(members, MEMBERS_PER_QUERY, strict=False):
         query = Query(
@@ -46,20 +52,24 @@ async def groups_named(store: Store, tenant_id: str, members: Sequence[str]) -> 
             fields=("groupId", "memberId"),
             limit=EDGE_PAGE,
         )
-        async for edge in every(store, tenant_id, query):
-            groups[edge.document["memberId"]].add(edge.document["groupId"])
+        for edge in await at_most(most, every(store, tenant_id, query)):
+            groups[edge["memberId"]].add(edge["groupId"])
+            most -= 1
     return groups
 
 
-async def users_below(store: Store, tenant_id: str, memberships: Condition) -> set[str]:
+async def users_below(
+    store: Store, tenant_id: str, memberships: Condition, most: float = math.inf
+) -> set[str]:
     """SCIM ids of the users in the groups of these memberships, directly or through groups that
-    are members."""
+    are members. Raises TooManyFound where that are more than `most` memberships."""
     users: set[str] = set()
     walked: set[str] = set()
     where: Condition | None = memberships
     while where is not None:
         query = Query("Membership", where, limit=EDGE_PAGE)
-        edges = [edge.document async for edge in every(store, tenant_id, query)]
+        edges = await at_most(most, every(store, tenant_id, query))
+        most -= len(edges)
         groups = {group_id(edge["groupId"]) for edge in edges}
         existing = await read_all(store, tenant_id, sorted(groups))
         live = [edge for edge in edges if group_id(edge["groupId"]) in existing]

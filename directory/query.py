@@ -85,7 +85,7 @@ class Compiler[Source](ABC):
             case Present(path):
                 leaf = self.present(source, path)
             case OneOf(path, values):
-                leaf = self.one_of(source, path, values)
+                leaf = self.one_of(source, path, tuple(values))
             case AnyElement(path, inner):
                 leaf = self.any_element(source, path, inner)
         return self.negate(leaf) if negated else leaf
@@ -231,7 +231,8 @@ class SqliteCompiler(Compiler[Json]):
             f"EXISTS (SELECT 1 FROM json_each({self.array(source, path)}) {alias} WHERE {inner})"
         )
         narrowed = [*self._narrowing(path, condition)] if source is DOCUMENT else []
-        return f"({exists} AND {' AND '.join(narrowed)})" if narrowed else exists
+        # What an index answers comes first, so that no other document's array is looked through.
+        return f"({' AND '.join((*narrowed, exists))})" if narrowed else exists
 
     def array(self, source: Json, path: Path) -> str:
         """The array at a path, NULL where there is none."""

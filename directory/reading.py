@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from directory.store import READ_MANY, Damaged, Page, Query, Store, Stored, Unreadable
+from directory.store import READ_MANY, Damaged, Document, Page, Query, Store, Stored, Unreadable
 
 
 def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
@@ -19,6 +19,21 @@ def pages(store: Store, tenant_id: str, query: Query) -> AsyncIterator[tuple[Sto
 def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
     """All documents of a query in every tenant's partition; for operators and the relay only."""
     return _items(_pages(store.query_every_tenant, query))
+
+
+class TooManyFound(Exception):
+    """There are more documents than whoever asks is willing to read."""
+
+
+async def at_most(most: float, found: AsyncIterator[Stored]) -> list[Document]:
+    """The documents, whole or not at all. Raises TooManyFound where there are more than `most`, and
+    reads no more of them than shows it."""
+    documents: list[Document] = []
+    async for stored in found:
+        if len(documents) >= most:
+            raise TooManyFound
+        documents.append(stored.document)
+    return documents
 
 
 async def _items(pages: AsyncIterator[tuple[Stored, ...]]) -> AsyncIterator[Stored]:
@@ -64,6 +79,14 @@ async def each_readable[T](
 async def read_all(store: Store, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
     """Any number of documents by id; missing ones are left out."""
     found: dict[str, Stored] = {}
-    for start in range(0, len(ids), READ_MANY):
-        found |= await store.read_many(tenant_id, ids[start : start + READ_MANY])
+    async for some in reading_all(store, tenant_id, ids):
+        found |= some
     return found
+
+
+async def reading_all(
+    store: Store, tenant_id: str, ids: Sequence[str]
+) -> AsyncIterator[dict[str, Stored]]:
+    """The same, a round trip at a time, for whoever keeps little of them."""
+    for start in range(0, len(ids), READ_MANY):
+        yield await store.read_many(tenant_id, ids[start : start + READ_MANY])

@@ -9,6 +9,7 @@ disk in a thread; a write is answered when it is on the disk.
 import asyncio
 import math
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 import orjson
 
 from directory.condition import EVERYTHING, Condition
+from directory.lanes import Lanes
 from directory.sqlite_batch import Batch, execute, purge
 from directory.sqlite_json import original_text, stored_text
 from directory.sqlite_schema import BUSY_SECONDS, connect, open_database
@@ -37,6 +39,8 @@ from directory.store import (
 
 INLINE_SECONDS = 0.002
 """How long a read may keep the event loop."""
+READ_THREADS = 4
+"""For long reads; one tenant has one of them at a time."""
 GROUP_OPERATIONS = 128
 """A transaction takes no further write once it has so many operations."""
 PURGE_SECONDS = 60.0
@@ -90,8 +94,9 @@ class SqliteStore:
         self._reader.set_progress_handler(self._is_too_long, _INSTRUCTIONS)
         self._inline_until = 0.0
         self._write_thread = ThreadPoolExecutor(1, "store writes")
-        self._read_thread = ThreadPoolExecutor(1, "store reads")
-        self._long_reader: sqlite3.Connection | None = None
+        self._reads = Lanes(READ_THREADS, "store reads")
+        self._long_readers: list[sqlite3.Connection] = []
+        self._of_thread = threading.local()
         self._waiting: deque[_Write[Any]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._purge_at = 0.0
@@ -99,7 +104,7 @@ class SqliteStore:
     async def read(self, tenant_id: str, document_id: str) -> Stored:
         """Point read. Raises NotFound, Unavailable."""
         key = (stored_text(tenant_id), stored_text(document_id), self._now())
-        rows = await self._rows(Select(_READ, key))
+        rows = await self._rows(tenant_id, Select(_READ, key), list)
         if not rows:
             raise NotFound(document_id)
         return whole(*rows[0])
@@ -111,8 +116,11 @@ class SqliteStore:
             raise ValueError(f"{len(ids)} ids; at most {READ_MANY} can be read at once.")
         array = orjson.dumps([stored_text(id) for id in ids]).decode()
         parameters = (stored_text(tenant_id), array, self._now())
-        rows = await self._rows(Select(_READ_MANY, parameters))
-        return {original_text(row[0]): whole(*row) for row in rows}
+        return await self._rows(
+            tenant_id,
+            Select(_READ_MANY, parameters),
+            lambda rows: {original_text(row[0]): whole(*row) for row in rows},
+        )
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing; see the port. Raises Unavailable where it is not known to be written."""
@@ -127,17 +135,18 @@ class SqliteStore:
 
     async def query(self, tenant_id: str, query: Query) -> Page:
         """One page. Raises BadContinuation and ValueError (select_page says when), Unavailable."""
-        rows = await self._rows(select_page(query, tenant_id, self._now()))
-        return to_page(query, tenant_id, rows)
+        select = select_page(query, tenant_id, self._now())
+        return await self._rows(tenant_id, select, lambda rows: to_page(query, tenant_id, rows))
 
     async def query_every_tenant(self, query: Query) -> Page:
         """One page over all tenants, ordered by `order`, `id` and tenant. Raises as `query`."""
-        rows = await self._rows(select_page(query, None, self._now()))
-        return to_page(query, None, rows)
+        select = select_page(query, None, self._now())
+        return await self._rows("", select, lambda rows: to_page(query, None, rows))
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
         """How many documents satisfy the condition. Raises ValueError, Unavailable."""
-        ((count,),) = await self._rows(select_count(type, where, tenant_id, self._now()))
+        select = select_count(type, where, tenant_id, self._now())
+        ((count,),) = await self._rows(tenant_id, select, list)
         return int(count)
 
     async def close(self) -> None:
@@ -145,11 +154,10 @@ class SqliteStore:
         if self._writing is not None:
             await asyncio.wait({self._writing})
         loop = asyncio.get_running_loop()
-        for thread in (self._write_thread, self._read_thread):
-            await loop.run_in_executor(None, thread.shutdown)
-        for connection in (self._writer, self._reader, self._long_reader):
-            if connection is not None:
-                connection.close()
+        await loop.run_in_executor(None, self._write_thread.shutdown)
+        await self._reads.close()
+        for connection in (self._writer, self._reader, *self._long_readers):
+            connection.close()
 
     def explain(self, tenant_id: str | None, query: Query) -> list[str]:
         """SQLite's plan for a query (over all tenants without `tenant_id`): one line per step."""
@@ -166,26 +174,28 @@ class SqliteStore:
             self._writing = loop.create_task(self._write())
         return await answer
 
-    async def _rows(self, select: Select) -> list[Row]:
+    async def _rows[T](self, tenant_id: str, select: Select, shape: Callable[[list[Row]], T]) -> T:
+        """What `shape` makes of the rows."""
         self._inline_until = time.perf_counter() + INLINE_SECONDS
         try:
-            return self._reader.execute(select.sql, select.parameters).fetchall()
+            return shape(self._reader.execute(select.sql, select.parameters).fetchall())
         except sqlite3.Error as error:
             if _code(error) == sqlite3.SQLITE_ERROR:  # only the condition varies in our SQL
                 raise ValueError(f"SQLite refuses the query: {error}") from error
             if _code(error) != sqlite3.SQLITE_INTERRUPT:
                 raise self._unavailable(error) from error
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._read_thread, self._long_rows, select)
+        return await self._reads.run(tenant_id, lambda: shape(self._long_rows(select)))
 
     def _is_too_long(self) -> bool:
         return time.perf_counter() > self._inline_until
 
     def _long_rows(self, select: Select) -> list[Row]:
         try:
-            if self._long_reader is None:
-                self._long_reader = connect(self._path)
-            return self._long_reader.execute(select.sql, select.parameters).fetchall()
+            reader: sqlite3.Connection | None = getattr(self._of_thread, "reader", None)
+            if reader is None:
+                reader = self._of_thread.reader = connect(self._path)
+                self._long_readers.append(reader)
+            return reader.execute(select.sql, select.parameters).fetchall()
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 

@@ -148,10 +148,14 @@ def connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
-    connection.execute("PRAGMA synchronous = FULL")
-    # Savepoints then keep little buffers in memory; otherwise each begins with one of 64 KB, which
-    # malloc takes from the system and gives back, at several times the cost of the write.
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        # Savepoints then keep little buffers in memory; otherwise each begins with one of 64 KB,
+        # which malloc takes from the system and gives back, at several times the cost of the write.
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

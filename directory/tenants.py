@@ -118,6 +118,8 @@ class Tenant(StoredModel):
     """Tokens of the application that reads the access API."""
     console_tokens: tuple[Token, ...] = ()
     """Tokens for the console's JSON API."""
+    session_epoch: int = 0
+    """How often all sessions at the console were ended; one counts while it names this number."""
 
     @property
     def document_id(self) -> str:

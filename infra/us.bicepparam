@@ -3,39 +3,55 @@ using 'main.bicep'
 
 param stamp = 'us'
 param region = 'us'
-param location = 'eastus2'
+param location = 'eastus2' // without quota for zones there: centralus, westus3
 
 // Yours to fill in
 param alertEmails = ['platform@example.com']
-param operators = []
-param subscribers = []
-param publicUrl = ''
+param operators = [] // people who run manage.py: [{ principalId: '<object id>', principalType: 'Group' }]
+param subscribers = [] // the application's identities, which receive access changes
+param publicUrl = '' // only with a gateway of your own in front
+param proxies = 0 // gateways of your own in front
 param regionUrls = {}
 param entraAudiences = []
 param entraApplications = []
-param consoleClientId = ''
+param consoleClientId = '' // with one: a Key Vault, some cents a month
+param vaultCreateMode = 'default'
 param customDomain = ''
+param certificate = 'managed' // 'none' on the first deployment of a new name; managed costs nothing
 param certificateVaultId = ''
 param certificateName = ''
-param budgetAmount = 0
+param budgetAmount = 0 // tells, and stops nothing
 param budgetStartDate = ''
 
-// How large, how safe
-param zoneRedundant = true
-param capacityMode = 'autoscale'
+// How safe
+param zoneRedundant = true // the loss of a zone is not noticed; needs two ready instances of each kind
+param cosmosZoneRedundant = true // costs nothing more with autoscale; a new subscription may have to ask for quota
+param readLocations = [] // each costs the database again; see docs/deploy.md, Loss of a region
+param exportLocation = 'westus3' // some cents a month
+param backupTier = 'Continuous30Days' // 0.20 dollars per GB and month; 7 days cost nothing
+param databaseAccountName = '' // after a restore: the restored account's
+param deleteLock = true
+param vnetEnabled = false // about 740 dollars a month: Premium Service Bus, NAT gateway, endpoints
+param vnetAddressPrefix = '10.44.0.0/22'
+param frontDoor = false // about 330 dollars a month and its traffic
+param firewallMode = 'Detection' // Prevention once its log shows nothing that it should not refuse
+param namespaceRole = 'Reader'
+
+// How large
+param capacityMode = 'autoscale' // a tenth of maxThroughput is always paid: 35 dollars a month for 4,000
 param maxThroughput = 4000
-param databaseAccountName = ''
-param backupTier = 'Continuous30Days'
+param alwaysReadyInstances = 2 // 21 dollars a month each, of 2,048 MB
+param alwaysReadyReconcilers = 2 // the same
+param maximumInstances = 100
+param instanceMemoryMB = 2048
+param requestsPerInstance = 32
+param siteUpdateStrategy = 'Recreate'
 param retentionDays = 400
 param schemas = ''
 param entitlementKinds = []
-param alwaysReadyInstances = 2
-param maximumInstances = 100
-param instanceMemoryMB = 2048
-param targetBasedScaling = false
-param vnetEnabled = false
-param vnetAddressPrefix = '10.44.0.0/22'
-param logRetentionDays = 90
-param logDailyCapGB = 10
+
+// What it says of itself
+param availabilityTest = true // about 16 dollars a month
+param logRetentionDays = 90 // beyond 31 days 0.10 dollars per GB and month
+param logDailyCapGB = 10 // 2.76 dollars per GB
 param traceShare = '0.1'
-param deleteLock = true

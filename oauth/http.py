@@ -4,6 +4,7 @@ workload's own identity (RFC 6749 sections 2.3, 4.4 and 5; RFC 7523 section 3 fo
 The token that it answers opens the SCIM endpoint for an hour.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 BODY_BYTES = 64 * 1024
 SCOPE = "scim"
 """The only thing that a token is for, whatever scope was asked for."""
+
+
+log = logging.getLogger("muster.oauth")
 
 
 def oauth_application(
@@ -67,6 +71,7 @@ async def _prove(authenticator: Authenticator, shown: Credentials, now: datetime
             return await clients.by_assertion(shown.client_id, shown.assertion)
         return await clients.by_secret(shown.client_id, shown.secret, now)
     except NotProven as error:
+        log.info("refused: %s: %s", shown.client_id if tenant else "no client", error)
         hint = "; 'manage.py client show' lists what it may use"
         raise InvalidClient(f"{error}{hint}") from None
 

@@ -19,11 +19,11 @@ from itertools import batched
 from typing import Any
 
 import orjson
-from ulid import ULID
 
 from directory.condition import All, Compare
 from directory.documents import ulid_of
 from directory.store import Document, Query, Store
+from directory.ulids import new_ulid
 from queues.port import REPLAY, Message, QueueError, QueueSender
 from telemetry.logs import place
 from telemetry.observation import current
@@ -68,7 +68,7 @@ def replay_message(tenant_id: str, event_id: str) -> Message:
     """The message of an event that is sent once more, from its start; the queue takes it for a new
     one."""
     again = message_for(tenant_id, event_id)
-    return Message(f"{again.id}{REPLAY}{ULID()}".lower(), again.body)
+    return Message(f"{again.id}{REPLAY}{new_ulid()}", again.body)
 
 
 def parse(body: bytes) -> EventMessage:
@@ -184,7 +184,8 @@ class Relay:
         first = documents if resume is None else await self._oldest(query)
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
-        self._resent = {id: at for id, at in self._resent.items() if now - at < RESEND_SECONDS}
+        # Sent later than now: somebody has set the clock back. A second message does no harm.
+        self._resent = {id: at for id, at in self._resent.items() if 0 <= now - at < RESEND_SECONDS}
         messages = [message_for(one["tenantId"], ulid_of(one["id"])) for one in documents]
         due = [message for message in messages if message.id not in self._resent]
         sent = 0

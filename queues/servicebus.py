@@ -128,7 +128,8 @@ class ServiceBusSender:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[servicebus.ServiceBusSender]:
         """The link to send on; one that failed, or that was left in the middle, is given up."""
-        if self._link is not None and self._now() - self._used_at >= IDLE_SECONDS:
+        # Used later than now: somebody has set the clock back, and how idle it was is not known.
+        if self._link is not None and not 0 <= self._now() - self._used_at < IDLE_SECONDS:
             self._retire()
         try:
             if self._link is None:

@@ -19,8 +19,8 @@ from azure.servicebus import (
 )
 from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import MessageLockLostError
-from ulid import ULID
 
+from directory.ulids import new_ulid
 from queues.port import (
     DIRECTORY_EVENTS,
     ID_CHARACTERS,
@@ -217,7 +217,7 @@ def _dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
 
 
 def _replay(message: ServiceBusReceivedMessage) -> Message:
-    suffix = f"{REPLAY}{ULID()}".lower()
+    suffix = f"{REPLAY}{new_ulid()}"
     original = (message.message_id or "").partition(REPLAY)[0]
     return Message(original[: ID_CHARACTERS - len(suffix)] + suffix, _body(message))
 

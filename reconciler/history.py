@@ -8,13 +8,12 @@ says what held until then.
 from dataclasses import dataclass
 from datetime import datetime
 
-from ulid import ULID
-
 from directory.access import Access, AccessChange, AccessState, access_id
 from directory.condition import All, Compare, Condition
 from directory.documents import EntitlementKey
 from directory.store import Document, NotFound, Order, Query, Store
 from directory.tenants import Policy
+from directory.ulids import TIME, first_ulid
 from reconciler.access import current_access, lacking, state_of
 from reconciler.causes import Cause, read_causes
 
@@ -161,7 +160,7 @@ def _moment(change: AccessChange) -> tuple[datetime, int]:
 
 def _first_ulid(at: datetime) -> str:
     """The smallest id of a change in the millisecond of a moment."""
-    return str(ULID.from_datetime(at)).lower()[:10]
+    return first_ulid(at)[:TIME]
 
 
 def _last_ulid(at: datetime) -> str:

@@ -7,13 +7,14 @@ operation's position after a colon.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from scim.bulk_message import BulkOperation, BulkRequest, resolved, split
 from scim.bulk_plan import Step, plan
+from scim.computing import LIGHT, apart
 from scim.exchange import Answer, Request, renewed
 from scim.failure import failed
 from scim.groups import Groups
@@ -49,7 +50,11 @@ class Bulk:
     async def process(self, request: Request) -> Answer:
         """Process a bulk request; what came of each operation is in the answer."""
         request.require_provisioning()
-        message = BulkRequest.parse(request.body, request.base_url, self._resources)
+        message = await apart(
+            request.tenant.tenant_id,
+            request.size,
+            lambda: BulkRequest.parse(request.body, request.base_url, self._resources),
+        )
         results = await _Job(self._resources, request, message).results()
         return Answer(200, {"schemas": [BULK_RESPONSE], "Operations": results})
 
@@ -81,10 +86,10 @@ class _Job:
         """The steps to take now: one, or several POSTs that make no difference to each other."""
         together = [steps.popleft()]
         room = min(AT_ONCE, self._acceptable_errors)
-        if room <= 1 or not _is_creation(together[0]):
+        if room <= 1 or not _goes_together(together[0]):
             return together
         taken = self._claims(together[0])
-        while steps and len(together) < room and _is_creation(steps[0]):
+        while steps and len(together) < room and _goes_together(steps[0]):
             claims = self._claims(steps[0])
             if taken & (claims | steps[0].operation.references):
                 break
@@ -156,12 +161,12 @@ class _Job:
             )
         _check(operation)
         if operation.method == "POST":
-            data, _ = split(operation.data, step.left_out)
-            answer = await resources.create(self._request_of(operation, data))
+            data, _ = await self._split(operation, operation.data, step.left_out)
+            answer = await resources.create(await self._request_of(operation, data))
             self._ids[operation.creates or ""] = str((answer.body or {})["id"])
             return answer
         id = operation.id or self._id_of(operation.id_reference or "")
-        request = self._request_of(operation, operation.data)
+        request = await self._request_of(operation, operation.data)
         match operation.method:
             case "PUT":
                 return await resources.replace(request, id)
@@ -174,14 +179,14 @@ class _Job:
         """Add to a resource what was left out when it was created. Raises ScimError, StoreError."""
         operation = step.operation
         missing = {bulk_id for bulk_id in step.left_out if bulk_id not in self._ids}
-        _, left_out = split(operation.data, step.left_out)
-        found, _ = split(left_out, missing)
+        _, left_out = await self._split(operation, operation.data, step.left_out)
+        found, _ = await self._split(operation, left_out, missing)
         answer = Answer(201)
         if missing != step.left_out:
             body = {"Operations": [{"op": "add", "value": found}]}
             resources = self._resources[operation.endpoint or ""]
             answer = await resources.patch(
-                self._request_of(operation, body), self._ids[operation.creates or ""]
+                await self._request_of(operation, body), self._ids[operation.creates or ""]
             )
         for bulk_id in sorted(missing):
             self._id_of(bulk_id)
@@ -204,15 +209,25 @@ class _Job:
             "one first."
         )
 
-    def _request_of(self, operation: BulkOperation, data: Any) -> Request:
+    async def _split(
+        self, operation: BulkOperation, data: Any, left_out: Collection[str]
+    ) -> tuple[Any, Any]:
+        tenant_id = self._request.tenant.tenant_id
+        return await apart(tenant_id, operation.size, lambda: split(data, left_out))
+
+    async def _request_of(self, operation: BulkOperation, data: Any) -> Request:
         """The request that the operation stands for. Raises as `_id_of`."""
+        body = await apart(
+            self._request.tenant.tenant_id, operation.size, lambda: resolved(data, self._id_of)
+        )
         return replace(
             self._request,
             request_id=self._request_id(operation),
             parameters=_WITHOUT_MEMBERS,
             if_match=operation.version if operation.method != "POST" else None,
             if_none_match=None,
-            body=resolved(data, self._id_of),
+            body=body,
+            size=operation.size,
         )
 
     def _request_id(self, operation: BulkOperation) -> str:
@@ -236,8 +251,10 @@ class _Job:
         self._results[operation.position] = result
 
 
-def _is_creation(step: Step) -> bool:
-    return step.operation.method == "POST" and not step.completes
+def _goes_together(step: Step) -> bool:
+    """Whether others may run at the same time: it is a POST, and looking at it costs little."""
+    operation = step.operation
+    return operation.method == "POST" and not step.completes and operation.size <= LIGHT
 
 
 def _check(operation: BulkOperation) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+import orjson
+
 from scim.exchange import BASES
 from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
@@ -30,7 +32,7 @@ class BulkOperation:
     """One operation. `endpoint` is that of a resource type, None where `path` leads to none.
 
     `id` and `id_reference` are the resource in the path: its id, or the bulkId of the operation
-    that creates it. `references` are the bulkIds that `data` refers to.
+    that creates it. `references` are the bulkIds that `data` refers to, `size` its bytes.
     """
 
     position: int
@@ -43,6 +45,7 @@ class BulkOperation:
     id: str | None = None
     id_reference: str | None = None
     references: frozenset[str] = frozenset()
+    size: int = 0
 
     @property
     def creates(self) -> str | None:
@@ -161,6 +164,7 @@ def _operation(
         id=id,
         id_reference=id_reference,
         references=references(data),
+        size=len(orjson.dumps(data)),
     )
 
 
@@ -253,6 +257,8 @@ def split(data: Any, left_out: Collection[str]) -> tuple[Any, Any]:
     A value is an attribute's, an element of a multi-valued one, or an attribute's in the object
     of an extension.
     """
+    if not left_out:
+        return data, {}
     if not isinstance(data, dict):
         return data, {}
     rest: dict[str, Any] = {}

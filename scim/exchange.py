@@ -6,14 +6,13 @@ from typing import Any
 
 from directory.tenants import Tenant
 from scim.protocol.errors import Forbidden, ScimError
+from scim.protocol.work import Work
 from trust.caller import Caller
 
 BASES = ("/scim/v2", "/scim")
 """The paths below which SCIM is served; the same API under each."""
 BODY_BYTES = 4 * 1024 * 1024
 """The largest body that is read."""
-BODY_DEPTH = 32
-"""How deep objects and arrays in a body may be in each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,8 @@ class Request:
     """One request of a proven caller.
 
     `base_url` is the SCIM base that the client used, without a trailing slash. `parameters` are
-    the query's, the last of equal names. `body` is parsed JSON, None where there is none.
+    the query's, the last of equal names. `body` is parsed JSON, None where there is none, and
+    `size` how many bytes it had. `work` is what the request may cost.
     """
 
     caller: Caller
@@ -31,6 +31,8 @@ class Request:
     if_match: str | None = None
     if_none_match: str | None = None
     body: Any = None
+    size: int = 0
+    work: Work = field(default_factory=Work, compare=False)
     renew: Callable[[], Awaitable[Caller | None]] | None = None
     """The caller with the tenant as it is by now; None where that is the same."""
 
@@ -78,19 +80,4 @@ async def served(request: Request, use_case: Callable[[Request], Awaitable[Answe
         again = await renewed(request, refusal)
         if again is None:
             raise
-        return await use_case(again)
-
-
-def too_deep(body: Any) -> bool:
-    """Whether a body is nested deeper than BODY_DEPTH; looks at it layer by layer."""
-    layer = [body] if isinstance(body, dict | list) else []
-    for _ in range(BODY_DEPTH):
-        layer = [
-            inner
-            for outer in layer
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) is dict or type(inner) is list
-        ]
-        if not layer:
-            return False
-    return True
+        return await use_case(replace(again, work=Work()))

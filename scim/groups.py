@@ -5,7 +5,7 @@ the same in a group of ten and in a group of 100,000; only a request that asks f
 replaces all of them, reads them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from directory import membership_change
@@ -18,7 +18,7 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
-from directory.reading import every, read_all, readable
+from directory.reading import TooManyFound, at_most, every, readable, reading_all
 from directory.store import (
     Assign,
     Conflict,
@@ -33,15 +33,25 @@ from directory.store import (
     Unavailable,
     Update,
 )
+from scim.computing import apart, compute
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
-from scim.membership import PAGE, Delta, delta
+from scim.membership import (
+    FILTERED_LIMIT,
+    PAGE,
+    SHOWN_LIMIT,
+    Delta,
+    delta,
+    too_many_filtered,
+    too_many_shown,
+)
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
 from scim.protocol.representation import weak
-from scim.protocol.validation import Changed, differences, normalise, replacement
+from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
+from scim.protocol.work import Work
 from scim.remembering import give_again, remember
 from scim.resources import LookedUp, Resources
 from scim.selection import Selection
@@ -65,8 +75,7 @@ class Groups(Resources):
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(self.type, request.body))
-        normal = normalise(self.type, body)
+        normal, members = await self._normal(request)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
         resource = {**normal.resource, "id": resource_id}
@@ -78,8 +87,8 @@ class Groups(Resources):
         document = self.document(base, resource, self.stamp())
 
         async def attempt() -> Answer:
-            steps = [AddMembers(tuple(members or ()))]
-            changes = await delta(self.service.store, tenant_id, resource_id, steps)
+            steps = [AddMembers(members)]
+            changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
             try:
@@ -89,7 +98,7 @@ class Groups(Resources):
             if any(isinstance(operation, Create) for operation in also):
                 event = event.model_copy(update={"attributes": (*event.attributes, MAPPING)})
             stored = await self._write(request, None, document, event, changes, also)
-            (shown,) = await self.present(request, [stored], projection)
+            shown = await self.present_written(request, stored, projection)
             return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
@@ -99,15 +108,14 @@ class Groups(Resources):
         is cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        body, members = members_of(entra.resource(self.type, request.body))
-        normal = normalise(self.type, body)
-        steps = [ReplaceMembers(tuple(members or ()))]
+        normal, members = await self._normal(request)
+        steps = [ReplaceMembers(members)]
 
-        def change(resource: dict[str, Any]) -> Changed:
+        def change(resource: dict[str, Any], _: Work) -> Changed:
             return replacement(self.type, resource, normal)
 
         stored = await self._change(request, resource_id, "replace", change, steps)
-        (shown,) = await self.present(request, [stored], projection)
+        shown = await self.present_written(request, stored, projection)
         return self.answer(request, 200, resource_id, shown)
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
@@ -115,16 +123,30 @@ class Groups(Resources):
         group where the request asks for `attributes`."""
         request.require_provisioning()
         projection = self.projection(request)
-        others, steps = split(self.type, entra.operations(request.body))
+        others, steps = await compute(
+            request.tenant.tenant_id,
+            request.work,
+            request.size,
+            lambda work: split(self.type, entra.operations(request.body), work),
+        )
 
-        def change(resource: dict[str, Any]) -> Changed:
-            return patch.apply(self.type, resource, others)
+        def change(resource: dict[str, Any], work: Work) -> Changed:
+            return patch.apply(self.type, resource, others, work)
 
         stored = await self._change(request, resource_id, "patch", change, steps)
         if "attributes" not in request.parameters:
             return Answer(204, None, self.headers(request, resource_id, weak(stored.etag)))
-        (shown,) = await self.present(request, [stored], projection)
+        shown = await self.present_written(request, stored, projection)
         return self.answer(request, 200, resource_id, shown)
+
+    async def _normal(self, request: Request) -> tuple[Normalised, tuple[str, ...]]:
+        """The resource in the body of a POST or PUT, and the ids of its members."""
+
+        def read() -> tuple[Normalised, tuple[str, ...]]:
+            body, members = members_of(entra.resource(self.type, request.body))
+            return normalise(self.type, body), members or ()
+
+        return await apart(request.tenant.tenant_id, request.size, read)
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """A group belongs to the connection that provisioned it first (product, section 2)."""
@@ -142,7 +164,7 @@ class Groups(Resources):
         request: Request,
         resource_id: str,
         operation: Literal["replace", "patch"],
-        change: Callable[[dict[str, Any]], Changed],
+        change: Callable[[dict[str, Any], Work], Changed],
         steps: Sequence[MemberStep],
     ) -> Stored:
         tenant_id = request.tenant.tenant_id
@@ -151,8 +173,8 @@ class Groups(Resources):
             stored = await self._settled(request, resource_id)
             self.check_owner(request, stored)
             self.check_version(request, stored)
-            patched = change(stored.document["resource"])
-            changes = await delta(self.service.store, tenant_id, resource_id, steps)
+            patched = await self.changed(request, stored, change)
+            changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
             event = self._event(
                 request, operation, resource_id, patched.changed, patched.ignored, changes
             )
@@ -246,49 +268,46 @@ class Groups(Resources):
             raise unfinished(error) from error
 
     async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
-        """The members of the groups."""
-        return [await self._members_of(request, one.document["resource"]["id"]) for one in items]
-
-    async def _members_of(self, request: Request, group: str) -> LookedUp:
-        """The members as RFC 7643 section 4.2 shows them, in order of their ids; a membership
-        whose user or group is gone is none.
-
-        Who is a member is part of the group's version. What the members are called is not, and
-        who is gone is not until the reconciler has taken the membership away.
-        """
+        """The members of the groups, in order of their ids. Raises TooMany."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        edges = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
-        members, gone = [], []
-        page = [edge.document async for edge in every(store, tenant_id, edges)]
-        ids = [f"{edge['memberType'].lower()}:{edge['memberId']}" for edge in page]
-        found = readable(await read_all(store, tenant_id, ids))
-        for edge, document_id in zip(page, ids, strict=True):
-            if document_id in found:
-                resource = found[document_id].document["resource"]
-                members.append(_member(request.base_url, edge, resource))
-            else:
-                gone.append(document_id)
-        return LookedUp(members, lambda shown: [*(one for one in shown if "display" in one), *gone])
+        edges: list[list[Document]] = []
+        left = SHOWN_LIMIT
+        for one in items:
+            group = one.document["resource"]["id"]
+            query = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
+            try:
+                edges.append(await at_most(left, every(store, tenant_id, query)))
+            except TooManyFound:
+                raise too_many_shown("members") from None
+            left -= len(edges[-1])
+        ids = dict.fromkeys(_member_id(edge) for each in edges for edge in each)
+        names: dict[str, str | None] = {}
+        async for some in reading_all(store, tenant_id, list(ids)):
+            for id, stored in readable(some).items():
+                resource = stored.document["resource"]
+                names[id] = resource.get("displayName") or resource.get("userName")
+        return await apart(
+            tenant_id,
+            SHOWN_LIMIT - left,
+            lambda: [_members(request.base_url, each, names) for each in edges],
+        )
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `members` become the ids of the groups that have such a member."""
         answers: dict[Related, Condition] = {}
+        left = FILTERED_LIMIT
         for question in related(selection.filter):
-            edges = [
-                edge.document
-                async for edge in every(
-                    self.service.store,
-                    tenant_id,
-                    Query("Membership", question.condition, limit=PAGE),
-                )
-            ]
-            ids = {f"{edge['memberType'].lower()}:{edge['memberId']}": None for edge in edges}
-            found = await read_all(self.service.store, tenant_id, list(ids))
-            groups = {
-                group_id(edge["groupId"])
-                for edge in edges
-                if f"{edge['memberType'].lower()}:{edge['memberId']}" in found
-            }
+            query = Query("Membership", question.condition, limit=PAGE)
+            try:
+                edges = await at_most(left, every(self.service.store, tenant_id, query))
+            except TooManyFound:
+                raise too_many_filtered() from None
+            left -= len(edges)
+            ids = dict.fromkeys(map(_member_id, edges))
+            found: set[str] = set()
+            async for some in reading_all(self.service.store, tenant_id, list(ids)):
+                found |= some.keys()
+            groups = {group_id(edge["groupId"]) for edge in edges if _member_id(edge) in found}
             answers[question] = OneOf(("id",), tuple(sorted(groups)))
         return resolve(selection.filter, answers)
 
@@ -348,12 +367,33 @@ def _edges(event: Event, changes: Delta) -> list[Operation]:
     return operations
 
 
-def _member(base_url: str, edge: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
+def _member_id(edge: Document) -> str:
+    """The id of the document of the user or group that is the member."""
+    return f"{edge['memberType'].lower()}:{edge['memberId']}"
+
+
+def _members(base_url: str, edges: Sequence[Document], names: Mapping[str, str | None]) -> LookedUp:
+    """The members of a group as RFC 7643 section 4.2 shows them; a membership whose user or group
+    is gone, so that `names` lacks it, is none.
+
+    Who is a member is part of the group's version. What the members are called is not, and who is
+    gone is not until the reconciler has taken the membership away.
+    """
+    ids = [_member_id(edge) for edge in edges]
+    members = [
+        _member(base_url, edge, names[id])
+        for edge, id in zip(edges, ids, strict=True)
+        if id in names
+    ]
+    gone = [id for id in ids if id not in names]
+    return LookedUp(members, lambda shown: [*(one for one in shown if "display" in one), *gone])
+
+
+def _member(base_url: str, edge: Document, display: str | None) -> dict[str, Any]:
     kind = edge["memberType"]
     member = {
         "value": edge["memberId"],
         "$ref": f"{base_url}/{kind}s/{edge['memberId']}",
         "type": kind,
     }
-    display = resource.get("displayName") or resource.get("userName")
     return member | ({"display": display} if display else {})

@@ -13,10 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
+from scim.computing import apart
 from scim.counting import RequestCounter
-from scim.exchange import BASES, BODY_BYTES, BODY_DEPTH, Answer, Request, served, too_deep
+from scim.exchange import BASES, BODY_BYTES, Answer, Request, served
 from scim.failure import failed
 from scim.groups import Groups
+from scim.protocol.body import BODY_DEPTH, BODY_VALUES, too_deep, values_in
 from scim.protocol.errors import (
     InvalidSyntax,
     MethodNotAllowed,
@@ -34,9 +36,10 @@ from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.rate import RateLimit
 from web.surface import REQUEST_SECONDS, Surface, request_id, route
-from web.trouble import Trouble, body_too_large, too_many_requests
+from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values
 
 MEDIA_TYPE = "application/scim+json"
+_IN_SEVERAL = "Split the request; members can be added to a group in several PATCH requests."
 _ANYBODY = ""
 """In place of a tenant, where none is known."""
 
@@ -120,6 +123,10 @@ class _Application:
             current().tenant_id = caller.tenant.tenant_id
             if seconds := self._rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
+            body, size = None, 0
+            if http.method in ("POST", "PUT", "PATCH"):
+                content = await _content(http)
+                body, size = await _body(caller.tenant.tenant_id, content), len(content)
             request = Request(
                 caller=caller,
                 request_id=request_id(),
@@ -127,7 +134,8 @@ class _Application:
                 parameters=_parameters(http),
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
-                body=await _body(http) if http.method in ("POST", "PUT", "PATCH") else None,
+                body=body,
+                size=size,
                 renew=lambda: self._authenticator.renewed(caller, header, "scim"),
             )
             return _response(await served(request, lambda one: use_case(one, http.path_params)))
@@ -211,9 +219,9 @@ def _parameters(http: HttpRequest) -> dict[str, str]:
     return check_lengths(dict(parse_qsl(query, keep_blank_values=True)))
 
 
-async def _body(http: HttpRequest) -> Any:
-    """The body as JSON; a byte order mark before it is skipped (RFC 8259 section 8.1). Raises
-    Trouble, UnsupportedEncoding, InvalidSyntax."""
+async def _content(http: HttpRequest) -> bytes:
+    """The body as it was sent, without the byte order mark that may be before it (RFC 8259
+    section 8.1). Raises Trouble, UnsupportedEncoding, InvalidSyntax where there is none."""
     encoding = http.headers.get("content-encoding", "").strip()
     if encoding.lower() not in ("", "identity"):
         raise UnsupportedEncoding(
@@ -234,8 +242,19 @@ async def _body(http: HttpRequest) -> Any:
             "The request has no body. Send a JSON object with a Content-Length header; a body in "
             "chunks without a length does not arrive."
         )
+    return text
+
+
+async def _body(tenant_id: str, content: bytes) -> Any:
+    """The body as JSON. Raises InvalidSyntax, Trouble."""
+    return await apart(tenant_id, len(content), lambda: _parsed(content))
+
+
+def _parsed(body: bytes) -> Any:
+    if values_in(body) > BODY_VALUES:
+        raise too_many_values(BODY_VALUES, _IN_SEVERAL)
     try:
-        content = orjson.loads(text)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidSyntax(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column "
@@ -252,8 +271,7 @@ async def _body(http: HttpRequest) -> Any:
 def _too_large() -> Trouble:
     return body_too_large(
         BODY_BYTES,
-        "That is the maxPayloadSize of /Bulk, too. Split the request; members can be added to a "
-        "group in several PATCH requests.",
+        f"That is the maxPayloadSize of /Bulk, too. {_IN_SEVERAL}",
     )
 
 

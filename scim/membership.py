@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from directory.condition import Compare, matches
 from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
 from directory.reading import every, read_all
 from directory.store import Query, Store
-from scim.protocol.errors import InvalidValue, PayloadTooLarge
+from scim.computing import compute
+from scim.protocol.errors import InvalidValue, PayloadTooLarge, TooMany
 from scim.protocol.members import (
     AddMembers,
     MemberStep,
@@ -15,11 +17,32 @@ from scim.protocol.members import (
     RemoveMembersWhere,
     ReplaceMembers,
 )
+from scim.protocol.work import Work, comparisons
 
 PAGE = 1000
 MEMBERS_LIMIT = 50_000
 """The most members that one request may name, and the most memberships that it may change: the
 event that lists them is one document of at most 2 MB."""
+SHOWN_LIMIT = 40_000
+"""The most memberships in one answer, in all of its resources."""
+FILTERED_LIMIT = 100_000
+"""The most memberships that are read for the conditions of one filter."""
+
+
+def too_many_shown(attribute: Literal["members", "groups"]) -> TooMany:
+    """The answer would hold more than SHOWN_LIMIT memberships."""
+    return TooMany(
+        f"The answer would hold more than {SHOWN_LIMIT:,} memberships. Leave them out with"
+        f" excludedAttributes={attribute}, or ask for fewer resources at once with a smaller count."
+    )
+
+
+def too_many_filtered() -> TooMany:
+    """A filter would have more than FILTERED_LIMIT memberships read."""
+    return TooMany(
+        f"The filter's conditions on memberships are true of more than {FILTERED_LIMIT:,} of them."
+        " Compare members.value or groups.value with eq, one in each request."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +60,15 @@ class Delta:
         return len(self.added) + len(self.removed)
 
 
-async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[MemberStep]) -> Delta:
-    """What the steps, in order, change in a group.
+async def delta(
+    store: Store, tenant_id: str, group: str, steps: Sequence[MemberStep], work: Work
+) -> Delta:
+    """What the steps, in order, change in a group; `work` is what they may cost.
 
     Reads the memberships and members that the steps name, in one round trip; all memberships of
     the group only where a step speaks of all of them. Raises PayloadTooLarge, before anything is
-    read where the steps name too many, and InvalidValue for a replacement by nobody known.
+    read where the steps name too many, and before anything is compared where that is too much, and
+    InvalidValue for a replacement by nobody known.
     """
     named = list(dict.fromkeys(_named(steps)))
     _check_size(len(named), "names", "members")
@@ -51,9 +77,23 @@ async def delta(store: Store, tenant_id: str, group: str, steps: Sequence[Member
     types, current = await _look_up(store, tenant_id, group, named)
     if any(isinstance(step, ReplaceMembers | RemoveMembersWhere) for step in steps):
         current = await _all_members(store, tenant_id, group)
+    return await compute(
+        tenant_id,
+        work,
+        len(current) + len(named),
+        lambda work: _changes(steps, current, types, work),
+    )
+
+
+def _changes(
+    steps: Sequence[MemberStep],
+    current: Mapping[str, MemberType],
+    types: Mapping[str, MemberType],
+    work: Work,
+) -> Delta:
     types = {**types, **current}
     _check_replacements(steps, types)
-    wanted = _play(steps, dict.fromkeys(current), types)
+    wanted = _play(steps, dict.fromkeys(current), types, work)
     changes = Delta(
         added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
         removed=tuple(_document(m, current[m]) for m in current if m not in wanted),
@@ -118,7 +158,10 @@ async def _all_members(store: Store, tenant_id: str, group: str) -> dict[str, Me
 
 
 def _play(
-    steps: Sequence[MemberStep], wanted: dict[str, None], types: dict[str, MemberType]
+    steps: Sequence[MemberStep],
+    wanted: dict[str, None],
+    types: Mapping[str, MemberType],
+    work: Work,
 ) -> dict[str, None]:
     """The members after the steps, in order of arrival; the values of the dict mean nothing."""
     for step in steps:
@@ -131,6 +174,7 @@ def _play(
             case ReplaceMembers(ids):
                 wanted = dict.fromkeys(ids)
             case RemoveMembersWhere(condition):
+                work.spend(len(wanted) * (1 + comparisons(condition)))
                 wanted = {
                     member: None
                     for member in wanted
@@ -143,6 +187,6 @@ def _document(member: str, member_type: MemberType) -> str:
     return user_id(member) if member_type == "User" else group_id(member)
 
 
-def _comparable(member: str, types: dict[str, MemberType]) -> dict[str, str]:
+def _comparable(member: str, types: Mapping[str, MemberType]) -> dict[str, str]:
     """A member as conditions on `members` see it."""
     return {"value": member, "type": types[member].casefold() if member in types else ""}

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
 from directory.store import NotFound, Operation, Stored
+from scim.computing import apart, compute
 from scim.exchange import Answer, Request
-from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound
+from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound, TooMany
 from scim.protocol.representation import (
     Projection,
     list_response,
@@ -20,6 +21,8 @@ from scim.protocol.representation import (
     weak,
 )
 from scim.protocol.schema import ResourceType
+from scim.protocol.validation import Changed
+from scim.protocol.work import Work
 from scim.selection import Selection
 from scim.writing import Service, Writing
 from telemetry.traces import traceparent
@@ -53,7 +56,7 @@ class Resources(Writing, ABC):
 
     def __init__(self, service: Service, resource_type: ResourceType) -> None:
         super().__init__(service, resource_type)
-        self._keys = SigningKeys(service.store)
+        self._keys = SigningKeys(service.store, service.now)
 
     def location(self, request: Request, resource_id: str) -> str:
         """The resource's URL under the base that the client uses."""
@@ -62,28 +65,51 @@ class Resources(Writing, ABC):
     async def present(
         self, request: Request, items: Sequence[Stored], projection: Projection
     ) -> list[Presented]:
-        """The resources as this request shall see them."""
+        """The resources as this request shall see them. Raises TooMany where their memberships
+        are more than one answer holds."""
         bodies = [self._rendered(request, stored, projection) for stored in items]
         if not bodies or not projection.wants(self.looked_up):
             pairs = zip(bodies, items, strict=True)
             return [Presented(body, weak(stored.etag)) for body, stored in pairs]
-        presented = []
         found = await self.look_up(request, items)
-        for stored, body, elements in zip(items, bodies, found, strict=True):
-            shown = projection.apply({self.looked_up: elements.shown} if elements.shown else {})
-            tag = weak(stored.etag, elements.beyond(shown.get(self.looked_up, [])))
-            if "version" in body.get("meta", {}):
-                shown["meta"] = {**body["meta"], "version": tag}
-            presented.append(Presented({**body, **shown}, tag))
-        return presented
+
+        def presented() -> list[Presented]:
+            triples = zip(bodies, items, found, strict=True)
+            return [self._with_looked_up(*each, projection) for each in triples]
+
+        return await apart(
+            request.tenant.tenant_id, sum(len(each.shown) for each in found), presented
+        )
+
+    def _with_looked_up(
+        self, body: dict[str, Any], stored: Stored, found: LookedUp, projection: Projection
+    ) -> Presented:
+        shown = projection.apply({self.looked_up: found.shown} if found.shown else {})
+        tag = weak(stored.etag, found.beyond(shown.get(self.looked_up, [])))
+        if "version" in body.get("meta", {}):
+            shown["meta"] = {**body["meta"], "version": tag}
+        return Presented({**body, **shown}, tag)
+
+    async def present_written(
+        self, request: Request, stored: Stored, projection: Projection
+    ) -> Presented:
+        """A resource after its write, without its memberships where they are too many to show: the
+        write is done and cannot be refused any more."""
+        try:
+            (shown,) = await self.present(request, [stored], projection)
+        except TooMany:
+            return Presented(self._rendered(request, stored, projection), weak(stored.etag))
+        return shown
 
     @abstractmethod
     async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
-        """The attribute `looked_up` of each of these resources."""
+        """The attribute `looked_up` of each of these resources. Raises TooMany where that is more
+        than one answer holds."""
 
     @abstractmethod
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
-        """The selection's condition with everything about memberships looked up."""
+        """The selection's condition with everything about memberships looked up. Raises TooMany
+        where these are too many."""
 
     async def read(self, request: Request, resource_id: str) -> Stored:
         """The stored resource. Raises ResourceNotFound."""
@@ -141,10 +167,10 @@ class Resources(Writing, ABC):
         """A page by cursor (RFC 9865): its cost does not grow with its number."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         asked = f"{tenant_id} {self.type.name} {selection.question}"
-        key = await self._keys.key("cursors")
+        keys = await self._keys.keys("cursors")
         query = replace(selection.query(self.type.name, condition), offset=0)
         if selection.cursor:
-            at = Cursor.read(selection.cursor, asked, key)
+            at = Cursor.read(selection.cursor, asked, keys)
             query, total = replace(query, continuation=at.continuation), at.total
         else:
             total = await store.count(tenant_id, self.type.name, condition)
@@ -154,7 +180,7 @@ class Resources(Writing, ABC):
         shown = await self.present(request, page.items, projection)
         body = list_response([one.body for one in shown], total, None)
         if page.continuation is not None:
-            body["nextCursor"] = Cursor(page.continuation, total).write(asked, key)
+            body["nextCursor"] = Cursor(page.continuation, total).write(asked, keys)
         return Answer(200, body)
 
     async def delete(self, request: Request, resource_id: str) -> Answer:
@@ -187,6 +213,17 @@ class Resources(Writing, ABC):
                 f"If-Match names a version of this {self.type.name.lower()} that is not the "
                 f"current one ({weak(stored.etag)}). Read it again and repeat the change."
             )
+
+    async def changed(
+        self, request: Request, stored: Stored, change: Callable[[dict[str, Any], Work], Changed]
+    ) -> Changed:
+        """What a PUT or PATCH makes of the stored resource. Raises what `change` raises."""
+        return await compute(
+            request.tenant.tenant_id,
+            request.work,
+            request.size,
+            lambda work: change(stored.document["resource"], work),
+        )
 
     def projection(self, request: Request) -> Projection:
         """Which attributes this request wants to see."""

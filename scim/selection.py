@@ -1,14 +1,16 @@
 """Which resources a query asks for: filter, sorting and paging (RFC 7644 section 3.4.2)."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from directory.condition import EVERYTHING, Condition
+from directory.condition import EVERYTHING, NOTHING, Condition
+from directory.indexing import scanned
 from directory.store import Order, Query
-from scim.protocol.binding import BoundFilter, bind, sort_path
-from scim.protocol.errors import InvalidSyntax, InvalidValue
+from scim.protocol.binding import BoundFilter, bind, related, resolve, sort_path
+from scim.protocol.errors import InvalidFilter, InvalidSyntax, InvalidValue
 from scim.protocol.filter import parse_filter
 from scim.protocol.schema import ResourceType
 from scim.protocol.scope import Unknown
@@ -16,6 +18,10 @@ from scim.protocol.scope import Unknown
 PAGE_DEFAULT = 100
 PAGE_LIMIT = 200
 """The most resources in one answer; /ServiceProviderConfig announces it."""
+
+MOST_SCANNED = 10
+"""The most comparisons of a filter for which every resource of the tenant has to be read, and the
+most conditions on memberships."""
 
 PARAMETER_CHARACTERS = 8192
 """As long as a parameter in a URL can be; one in a body must not be longer."""
@@ -96,16 +102,16 @@ class Selection:
         """From query parameters; `unknown` is what a filter on an attribute that the type lacks
         does. Raises InvalidFilter, InvalidValue."""
         text = parameters.get("filter")
+        bound: BoundFilter = EVERYTHING
+        if text is not None:
+            bound = bind(resource_type, parse_filter(text), unknown=unknown)
+            _check_scanned(resource_type, bound)
         order: tuple[Order, ...] = ()
         if parameters.get("sortBy"):
             path = sort_path(resource_type, parameters["sortBy"])
             order = (Order(path, _is_descending(parameters.get("sortOrder") or "ascending")),)
         return cls(
-            filter=(
-                EVERYTHING
-                if text is None
-                else bind(resource_type, parse_filter(text), unknown=unknown)
-            ),
+            filter=bound,
             order=order,
             start_index=max(1, _integer(parameters, "startIndex", 1)),
             count=min(PAGE_LIMIT, max(0, _integer(parameters, "count", PAGE_DEFAULT))),
@@ -121,6 +127,17 @@ class Selection:
             order=self.order,
             limit=self.count,
             offset=self.start_index - 1,
+        )
+
+
+def _check_scanned(resource_type: ResourceType, bound: BoundFilter) -> None:
+    looked_up = sum(max(1, scanned("Membership", each.condition)) for each in related(bound))
+    own = scanned(resource_type.name, resolve(bound, defaultdict(lambda: NOTHING)))
+    if own + looked_up > MOST_SCANNED:
+        raise InvalidFilter(
+            f"The filter has {own + looked_up} comparisons that no index answers; at most"
+            f" {MOST_SCANNED} are taken. Ask with eq, for what identifies a resource (id, userName,"
+            " externalId, displayName, emails.value), or in several requests."
         )
 
 

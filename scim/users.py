@@ -7,13 +7,23 @@ from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
 from directory.nesting import groups_above, users_below
-from directory.reading import read_all, readable
+from directory.reading import TooManyFound, read_all, readable
 from directory.store import Operation, Stored
+from scim.computing import apart
 from scim.exchange import Answer, Request
+from scim.membership import FILTERED_LIMIT, SHOWN_LIMIT, too_many_filtered, too_many_shown
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
-from scim.protocol.validation import Changed, defaulted, differences, normalise, replacement
+from scim.protocol.validation import (
+    Changed,
+    Normalised,
+    defaulted,
+    differences,
+    normalise,
+    replacement,
+)
+from scim.protocol.work import Work
 from scim.resources import LookedUp, Resources
 from scim.selection import Selection
 
@@ -28,7 +38,7 @@ class Users(Resources):
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = normalise(self.type, entra.resource(self.type, request.body))
+        normal = await self._normal(request)
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
@@ -49,7 +59,7 @@ class Users(Resources):
 
         async def attempt() -> Answer:
             stored = await self.insert(base, resource, event)
-            (shown,) = await self.present(request, [stored], projection)
+            shown = await self.present_written(request, stored, projection)
             return self.answer(request, 201, resource_id, shown)
 
         return await self.retrying(attempt)
@@ -57,9 +67,9 @@ class Users(Resources):
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
-        normal = normalise(self.type, entra.resource(self.type, request.body))
+        normal = await self._normal(request)
 
-        def change(resource: dict[str, Any]) -> Changed:
+        def change(resource: dict[str, Any], _: Work) -> Changed:
             return replacement(self.type, resource, normal)
 
         return await self._change(request, resource_id, "replace", change)
@@ -67,12 +77,22 @@ class Users(Resources):
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a user (RFC 7644 section 3.5.2), all operations or none; answers the resource."""
         request.require_provisioning()
-        operations = entra.operations(request.body)
+        operations = await apart(
+            request.tenant.tenant_id, request.size, lambda: entra.operations(request.body)
+        )
 
-        def change(resource: dict[str, Any]) -> Changed:
-            return patch.apply(self.type, resource, operations)
+        def change(resource: dict[str, Any], work: Work) -> Changed:
+            return patch.apply(self.type, resource, operations, work)
 
         return await self._change(request, resource_id, "patch", change)
+
+    async def _normal(self, request: Request) -> Normalised:
+        """The resource in the body of a POST or PUT."""
+        return await apart(
+            request.tenant.tenant_id,
+            request.size,
+            lambda: normalise(self.type, entra.resource(self.type, request.body)),
+        )
 
     def check_owner(self, request: Request, stored: Stored) -> None:
         """Users have no owner: every connection of the tenant may provision them."""
@@ -86,14 +106,14 @@ class Users(Resources):
         request: Request,
         resource_id: str,
         operation: Literal["replace", "patch"],
-        change: Callable[[dict[str, Any]], Changed],
+        change: Callable[[dict[str, Any], Work], Changed],
     ) -> Answer:
         projection = self.projection(request)
 
         async def attempt() -> Answer:
             stored = await self.read(request, resource_id)
             self.check_version(request, stored)
-            patched = change(stored.document["resource"])
+            patched = await self.changed(request, stored, change)
             self.refuse_ignored(request, patched.ignored)
             event = self.event(
                 request,
@@ -104,7 +124,7 @@ class Users(Resources):
                 ignored=patched.ignored,
             )
             stored = await self._store(stored, patched.resource, event)
-            (shown,) = await self.present(request, [stored], projection)
+            shown = await self.present_written(request, stored, projection)
             return self.answer(request, 200, resource_id, shown)
 
         return await self.retrying(attempt)
@@ -131,7 +151,13 @@ class Users(Resources):
         """User id → the groups that the user is in, directly or through other groups, as RFC 7643
         section 4.1.2 shows them."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        above = await groups_above(store, tenant_id, user_ids)
+        try:
+            above = await groups_above(store, tenant_id, user_ids, SHOWN_LIMIT)
+        except TooManyFound:
+            raise too_many_shown("groups") from None
+        reached = {user: _reached(user, above) for user in user_ids}
+        if sum(map(len, reached.values())) > SHOWN_LIMIT:
+            raise too_many_shown("groups")
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
         found = readable(await read_all(store, tenant_id, [group_id(group) for group in ids]))
         names = {
@@ -147,7 +173,7 @@ class Users(Resources):
                     "display": names[group],
                     "type": "direct" if group in above[user] else "indirect",
                 }
-                for group in _reached(user, above)
+                for group in reached[user]
                 if group in names
             ]
             for user in user_ids
@@ -156,8 +182,13 @@ class Users(Resources):
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `groups` become the ids of the users that have such a membership."""
         answers: dict[Related, Condition] = {}
-        for question in related(selection.filter):
-            users = await users_below(self.service.store, tenant_id, question.condition)
+        questions = related(selection.filter)
+        for question in questions:
+            most = FILTERED_LIMIT // len(questions)
+            try:
+                users = await users_below(self.service.store, tenant_id, question.condition, most)
+            except TooManyFound:
+                raise too_many_filtered() from None
             answers[question] = OneOf(("id",), tuple(self.document_id(u) for u in sorted(users)))
         return resolve(selection.filter, answers)
 

@@ -22,6 +22,7 @@ _FIELDS = (
     "tenant",
     "request",
     "event",
+    "network",
     "requestUnits",
     "oldest_pending_seconds",
     "applied_by_timer",

@@ -26,6 +26,8 @@ class Observation:
     request_id: str = ""
     tenant_id: str = ""
     event_id: str = ""
+    network: str = ""
+    """Where a request came from, see `telemetry.network`."""
     outcome: str = ""
     """A status code, or what came of a message."""
     request_units: float = 0.0
@@ -47,6 +49,8 @@ class Observation:
             told["request"] = self.request_id
         if self.event_id:
             told["event"] = self.event_id
+        if self.network:
+            told["network"] = self.network
         if self.request_units:
             told["requestUnits"] = round(self.request_units, 2)
         return told | self.measures

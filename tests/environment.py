@@ -20,7 +20,7 @@ from queues.port import Message
 from queues.relay import parse
 from queues.sqlite import ReceivedMessage, SqliteQueue
 from trust.tokens import issue
-from wiring import Application, Settings, build
+from wiring import Application, Settings, build, utc_now
 
 TENANT = "acme"
 
@@ -65,10 +65,11 @@ async def running(
     policy: dict[str, Any] | None = None,
     *,
     tenant_id: str = TENANT,
+    now: Callable[[], datetime] = utc_now,
     **settings: Any,
 ) -> AsyncIterator[Environment]:
     """A Muster with all its state in `folder`."""
-    application = build(Settings(data=folder, **settings))
+    application = build(Settings(data=folder, **settings), now)
     try:
         token, access_token = await add_tenant(
             application.store, tenant_id, Policy.model_validate(policy or {})

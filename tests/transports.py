@@ -37,8 +37,8 @@ class Muster(ABC):
 
     @abstractmethod
     def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
-        """A client of `/scim`, `/access/v1`, `/console/api` or `/oauth` that sends this token, if
-        any."""
+        """A client of `/scim`, `/access/v1`, `/console/api`, `/oauth` or `/health` that sends this
+        token, if any."""
 
     @abstractmethod
     async def settle(self, tenant_id: str) -> None:
@@ -145,6 +145,7 @@ class InProcess(Muster):
             "/access/v1": application.access,
             "/console/api": application.console,
             "/oauth": application.oauth,
+            "/health": application.health,
         }
         client = client_of(apps[surface], surface, token or "")
         if token is None:

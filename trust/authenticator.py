@@ -4,6 +4,8 @@ The tenant comes from the proven token and from nowhere else (product invariant 
 """
 
 import hashlib
+import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +15,15 @@ from directory.store import Store
 from directory.tenants import Tenant, Token
 from trust.caller import Caller
 from trust.cloud import Cloud
-from trust.refusal import HomedElsewhere, Unproven, bad_token, no_credentials
+from trust.refusal import HomedElsewhere, Refused, Unproven, bad_token, no_credentials
 from trust.tenants import Tenants
 from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
 from trust.usage import Usage
 
 if TYPE_CHECKING:
     from trust.signed import SignedTokens
+
+log = logging.getLogger("muster.trust")
 
 SIGNED = ("ey", "muster_oauth_")
 """What signed tokens begin with: a JSON object in base64url, and Muster's own prefix."""
@@ -48,7 +52,7 @@ class Home:
 
 class Authenticator:
     """Verifies bearer tokens. Tenants are remembered for `remember` seconds, so a revoked token
-    works that much longer at most."""
+    works that much longer at most; `clock` is a steady one."""
 
     def __init__(
         self,
@@ -57,11 +61,12 @@ class Authenticator:
         remember: float = 5.0,
         home: Home | None = None,
         cloud: Cloud | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
         self._home = home or Home()
         self._cloud = cloud or Cloud()
-        self._tenants = Tenants(store, now, remember)
+        self._tenants = Tenants(store, remember, clock)
         self._usage = Usage(store, now)
         self._signed: SignedTokens | None = None
         self._proven: dict[tuple[TokenKind, bytes], tuple[Caller, Token]] = {}
@@ -73,7 +78,13 @@ class Authenticator:
         if not authorization:
             raise no_credentials(kind)
         refusals = Unproven, HomedElsewhere
-        return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+        try:
+            return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+        except Refused as refusal:
+            why = f": {refusal.reason}" if isinstance(refusal, Unproven) and refusal.reason else ""
+            shown = await self._named(authorization.partition(" ")[2].strip())
+            log.info("refused (%s): %s%s", type(refusal).__name__, shown, why)
+            raise
 
     async def anew_before[T](
         self, refusals: tuple[type[Exception], ...], prove: Callable[[], Awaitable[T]]
@@ -115,6 +126,17 @@ class Authenticator:
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
         raise bad_token(kind)
+
+    async def _named(self, text: str) -> str:
+        """What a token says that it is, for the log: nothing of it is proven, so a tenant is named
+        only where there is one, and ids only in their fixed form. Raises StoreError."""
+        if (shown := presented(text)) is not None:
+            known = await self._tenants.get(shown.tenant_id)
+            whose = shown.tenant_id if known else "no tenant"
+            return f"{shown.kind} token {shown.token_id} of {whose}"
+        if text.startswith(SIGNED):
+            return await self.signed().named(text)
+        return "a token of no known form"
 
     def check_home(self, tenant: Tenant) -> None:
         """Raises HomedElsewhere for a tenant of another region."""

@@ -17,6 +17,7 @@ import jwt
 
 from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
 from trust.caller import Caller
+from trust.cloud import audiences_of
 from trust.jwts import Demand, Untrusted, unproven_claims, unproven_header, verified_claims
 from trust.keysets import KeySets
 from trust.proofs import Proofs
@@ -27,6 +28,10 @@ from trust.usage import Usage
 
 LIFETIME = timedelta(minutes=60)
 PREFIX = "muster_oauth_"
+ASSERTION_SECONDS = 90 * 60.0
+"""How long an assertion may live, so that one that leaks is soon worth nothing. Entra ID's live for
+60 to 90 minutes (https://learn.microsoft.com/entra/identity-platform/access-tokens#token-lifetime).
+"""
 
 _CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})_[0-9a-f]{{8}}")
 
@@ -104,7 +109,8 @@ class Clients:
             federation = client.federation
             if tenant is None or client.client_id != client_id or federation is None:
                 continue
-            demand = Demand(federation.keys_url, federation.issuer, [federation.audience])
+            audiences = audiences_of(federation.audience)
+            demand = Demand(federation.keys_url, federation.issuer, audiences, ASSERTION_SECONDS)
             try:
                 claims = await verified_claims(self._key_sets, assertion, demand)
             except Untrusted as error:

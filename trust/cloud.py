@@ -23,7 +23,7 @@ class Cloud:
     issuer_url: str = "https://sts.windows.net"
     audiences: tuple[str, ...] = (NON_GALLERY,)
     applications: tuple[str, ...] = (PROVISIONING,)
-    """Who the tokens may be issued to; empty: anybody in the tenant's directory."""
+    """Which applications the tokens may be issued to; empty: any of the tenant's directory."""
 
     def issuer(self, version: str, directory_id: str) -> str:
         """Who issues a directory's tokens of a version, to the letter
@@ -45,6 +45,20 @@ class Cloud:
             if is_guid(directory_id) and self.issuer(version, directory_id) == issuer:
                 return self.keys_url(version, directory_id)
         return None
+
+
+def audiences_of(named: str) -> tuple[str, ...]:
+    """What the `aud` of a token for this audience may be, the form to keep first.
+
+    Of one application, Entra ID's pages show the scope `api://<app id>/.default`; a token says
+    `api://<app id>` in version 1.0 and `<app id>` in 2.0
+    (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+    """
+    audience = named.removesuffix("/.default")
+    application = audience.removeprefix("api://").lower()
+    if not is_guid(application):
+        return (named,)
+    return f"api://{application}", application, f"api://{application}/.default"
 
 
 def is_guid(text: object) -> bool:

@@ -18,6 +18,21 @@ from trust.refusal import bad_token
 from trust.tenants import Tenants
 
 VERSIONS = ("1.0", "2.0")
+OF_PEOPLE = (
+    "scp",
+    "upn",
+    "unique_name",
+    "preferred_username",
+    "name",
+    "given_name",
+    "family_name",
+    "email",
+    "nonce",
+)
+"""Claims of access tokens and ID tokens that Entra ID issues for somebody who signed in; an
+application's own token has none of them
+(https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference,
+https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference)."""
 
 
 class EntraTokens:
@@ -63,10 +78,13 @@ class EntraTokens:
         """What is Entra ID's own about the claims of a proven token. Raises Untrusted."""
         if claims["tid"] != tenant.directory_id:
             raise Untrusted
-        if "scp" in claims or claims.get("idtyp") == "user":
+        if claims.get("idtyp") == "user" or any(name in claims for name in OF_PEOPLE):
             # Somebody signed in and asked for it: not the provisioning service.
             raise Untrusted("the token speaks for a user")
         applications = tenant.entra.applications or self._cloud.applications
         application = claims.get("appid" if claims["ver"] == "1.0" else "azp")
+        # An ID token is issued to nobody but its audience, and names no application.
+        if not application or not isinstance(application, str):
+            raise Untrusted("the token was issued to no application")
         if applications and application not in applications:
             raise Untrusted("the token was issued to another application")

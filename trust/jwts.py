@@ -1,6 +1,7 @@
 """Signed tokens of other issuers (RFC 7519, RFC 8725): one way to verify them all."""
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ class Demand:
     keys_url: str
     issuer: str
     audiences: Sequence[str]
+    life: float | None = None
+    """How many seconds may pass between its issue and its expiry; None: any number."""
 
 
 def looks_signed(text: str) -> bool:
@@ -76,6 +79,7 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud"]},
         )
+        _check_life(claims, demand)
     except jwt.ExpiredSignatureError:
         raise Untrusted("the token has expired") from None
     except jwt.ImmatureSignatureError:
@@ -84,9 +88,19 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
         raise Untrusted("the token is meant for another audience") from None
     except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError):
         raise Untrusted from None
-    if not isinstance(claims["aud"], str):
-        raise Untrusted("the token is meant for another audience")
-    return claims
+    match claims["aud"]:
+        case str() | [str()]:
+            return claims
+    raise Untrusted("the token is meant for another audience")
+
+
+def _check_life(claims: dict[str, Any], demand: Demand) -> None:
+    """A token that does not say when it was issued, or says later than now, was issued now.
+    Raises Untrusted, and ValueError and OverflowError for what is no time."""
+    expires, now = float(claims["exp"]), time.time() + LEEWAY_SECONDS
+    begins = min(float(claims.get("iat", now)), now)
+    if demand.life is not None and expires - begins > demand.life:
+        raise Untrusted("the token lives too long")
 
 
 def _segment(text: str, index: int) -> dict[str, Any]:

@@ -15,10 +15,16 @@ type Claims = dict[str, Any]
 
 class Proofs:
     """Remembers claims by their token and what was demanded of it; a change of either is another
-    question. `clock` gives seconds since 1970, which expiry is told in."""
+    question. `now` gives seconds since 1970, which expiry is told in; `clock` is a steady one, by
+    which a proof ends, whatever somebody sets the time to."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._clock = clock
+        self._now = now
         self._known: dict[tuple[bytes, Hashable], tuple[float, Claims]] = {}
 
     def find(self, token: str, demand: Hashable) -> Claims | None:
@@ -30,8 +36,8 @@ class Proofs:
         """Remember a token that is proven; `exp` is among its claims."""
         if len(self._known) >= KEPT:
             self._known.clear()
-        until = min(self._clock() + KEPT_SECONDS, float(claims["exp"]))
-        self._known[_key(token, demand)] = (until, claims)
+        left = min(KEPT_SECONDS, float(claims["exp"]) - self._now())
+        self._known[_key(token, demand)] = (self._clock() + left, claims)
 
 
 def _key(token: str, demand: Hashable) -> tuple[bytes, Hashable]:

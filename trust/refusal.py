@@ -28,6 +28,7 @@ class Unproven(Refused):
 
     def __init__(self, detail: str, *, presented: bool = True, reason: str = "") -> None:
         super().__init__(f"{detail} ({reason}.)" if reason else detail)
+        self.reason = reason
         error = ', error="invalid_token"' if presented else ""
         description = f', error_description="{reason}"' if reason else ""
         self.challenge = f'Bearer realm="muster"{error}{description}'

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from directory.tenants import Tenant
 from trust.caller import Caller
 from trust.clients import PREFIX, Clients
-from trust.cloud import Cloud
+from trust.cloud import Cloud, is_guid
 from trust.entra import EntraTokens
+from trust.jwts import Untrusted, unproven_claims
 from trust.keysets import KeySets
 from trust.tenants import Tenants
 from trust.usage import Usage
@@ -22,11 +23,11 @@ class SignedTokens:
     def __init__(
         self, cloud: Cloud, tenants: Tenants, usage: Usage, check_home: Callable[[Tenant], None]
     ) -> None:
-        self._key_sets = KeySets()
+        self.key_sets = KeySets()
         self._usage = usage
         self._check_home = check_home
-        self._entra = EntraTokens(cloud, tenants, self._key_sets)
-        self.clients = Clients(tenants, usage, self._key_sets)
+        self._entra = EntraTokens(cloud, tenants, self.key_sets)
+        self.clients = Clients(tenants, usage, self.key_sets)
 
     async def caller(self, text: str) -> Caller:
         """The caller that a signed token proves. Raises Refused."""
@@ -38,6 +39,29 @@ class SignedTokens:
         self._check_home(caller.tenant)
         return caller
 
+    async def named(self, text: str) -> str:
+        """What a signed token says that it is, for the log; nothing of it is proven."""
+        if not text.startswith(PREFIX):
+            return of_directory(text)
+        try:
+            client_id = unproven_claims(text.removeprefix(PREFIX)).get("sub")
+        except Untrusted:
+            return "an access token that cannot be read"
+        known = isinstance(client_id, str) and await self.clients.tenant_of(client_id)
+        return f"access token of {client_id}" if known else "access token of no client"
+
     async def close(self) -> None:
         """Stop fetching keys."""
-        await self._key_sets.close()
+        await self.key_sets.close()
+
+
+def of_directory(text: str) -> str:
+    """What a directory's token says that it is, for the log: ids of a fixed form, and nothing of
+    it proven."""
+    try:
+        claims = unproven_claims(text)
+    except Untrusted:
+        return "a signed token that cannot be read"
+    named = (claims.get("tid"), claims.get("appid") or claims.get("azp"), claims.get("oid"))
+    directory, application, who = (each if is_guid(each) else "-" for each in named)
+    return f"token of directory {directory}, application {application}, object {who}"

@@ -1,47 +1,132 @@
-"""The secret that all instances of a deployment share, made once and kept in the store.
+"""The secrets that all instances of a deployment share, made by themselves and kept in the store.
 
-It signs what Muster hands out and takes back (cursors, for one). Each purpose has a key of its
-own, derived from it, so that what is signed for one is worth nothing for another.
+They sign what Muster hands out and takes back: the console's cookies and cursors. Each purpose has
+keys of its own, derived from them, so that what is signed for one is worth nothing for another.
+
+A secret is rolled in two steps, because instances read the store once a minute: a new one counts
+from the moment it is stored, and signs only once every instance knows it. The one before counts for
+a day more: longer than any session, and than anybody takes to walk through a list.
 """
 
 import base64
 import hmac
 import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
-from directory.store import Conflict, Create, NotFound, Store
+from directory.documents import Model, StoredModel
+from directory.store import Conflict, Create, NotFound, PreconditionFailed, Replace, Store, Stored
 
 PARTITION = "_deployment"
 """No tenant's: a tenant's id has no underscore."""
 DOCUMENT = "secret"
+REMEMBER_SECONDS = 60.0
+AHEAD = timedelta(minutes=3)
+"""So long before it signs, a new secret is stored."""
+OLD = timedelta(days=1)
+"""So long a secret counts once another one signs."""
+ATTEMPTS = 5
+
+type Keys = tuple[bytes, ...]
+"""All that count, 32 bytes each; the first one signs."""
+
+
+class Rolled(Model):
+    """A secret that takes the place of the one before."""
+
+    value: str
+    signs_from: datetime
+
+
+class Secret(StoredModel):
+    """The secrets, oldest first: `value`, and those that took its place."""
+
+    document_type = "Secret"
+
+    value: str
+    """256 random bits in Base64."""
+    rolled: tuple[Rolled, ...] = ()
+
+    @property
+    def document_id(self) -> str:
+        return DOCUMENT
+
+    def counting(self, now: datetime) -> Keys:
+        """The secrets that count at a moment; the first one signs."""
+        begin = [datetime.min.replace(tzinfo=UTC), *(each.signs_from for each in self.rolled)]
+        values = [self.value, *(each.value for each in self.rolled)]
+        signing = max(at for at, begins in enumerate(begin) if at == 0 or begins <= now)
+        old = [at for at in range(signing) if now < begin[at + 1] + OLD]
+        new = range(signing + 1, len(values))
+        return tuple(base64.b64decode(values[at]) for at in (signing, *new, *old))
+
+    def rolling(self, now: datetime) -> "Secret":
+        """With a new secret that signs soon, and without those that no longer count."""
+        kept = set(self.counting(now))
+        all_of_them = (Rolled(value=self.value, signs_from=now), *self.rolled)
+        first, *others = (each for each in all_of_them if base64.b64decode(each.value) in kept)
+        new = Rolled(value=_new(), signs_from=now + AHEAD)
+        return self.model_copy(update={"value": first.value, "rolled": (*others, new)})
 
 
 class SigningKeys:
-    """The deployment's keys; the store is read once per process."""
+    """The deployment's keys, remembered for a minute. `clock` is a steady one."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
-        self._secret: bytes | None = None
+        self._now = now
+        self._clock = clock
+        self._known: tuple[float, Secret] | None = None
 
-    async def key(self, purpose: str) -> bytes:
-        """32 bytes for this purpose. Raises StoreError."""
-        secret = self._secret or await self._read() or await self._make()
-        self._secret = secret
-        return hmac.digest(secret, purpose.encode(), "sha256")
+    async def keys(self, purpose: str) -> Keys:
+        """Those for this purpose. Raises StoreError."""
+        known = self._known
+        if known is None or self._clock() >= known[0]:
+            known = self._clock() + REMEMBER_SECONDS, await self._read()
+            self._known = known
+        counting = known[1].counting(self._now())
+        return tuple(hmac.digest(secret, purpose.encode(), "sha256") for secret in counting)
 
-    async def _read(self) -> bytes | None:
+    async def _read(self) -> Secret:
         try:
-            stored = await self._store.read(PARTITION, DOCUMENT)
+            return Secret.from_document((await self._stored()).document)
         except NotFound:
-            return None
-        return base64.b64decode(stored.document["value"])
-
-    async def _make(self) -> bytes:
-        value = secrets.token_bytes(32)
-        document = {"id": DOCUMENT, "tenantId": PARTITION, "type": "Secret"}
+            pass
+        made = Secret(tenant_id=PARTITION, value=_new())
         try:
-            text = base64.b64encode(value).decode()
-            await self._store.batch(PARTITION, [Create({**document, "value": text})])
+            await self._store.batch(PARTITION, [Create(made.to_document())])
         except Conflict:  # another instance was there first
-            stored = await self._store.read(PARTITION, DOCUMENT)
-            return base64.b64decode(stored.document["value"])
-        return value
+            return Secret.from_document((await self._stored()).document)
+        return made
+
+    async def roll(self, *, at_once: bool = False) -> datetime:
+        """Sign with a new secret soon, and answer from when on. `at_once`: nothing that any other
+        secret has signed counts from then on, which is a minute from now. Raises StoreError."""
+        for _ in range(ATTEMPTS):
+            await self._read()
+            stored = await self._stored()
+            secret = Secret.from_document(stored.document)
+            new = Secret(tenant_id=PARTITION, value=_new())
+            rolled = new if at_once else secret.rolling(self._now())
+            try:
+                await self._store.batch(PARTITION, [Replace(rolled.to_document(), stored.etag)])
+            except PreconditionFailed:
+                continue
+            self._known = None
+            if at_once:
+                return self._now() + timedelta(seconds=REMEMBER_SECONDS)
+            return rolled.rolled[-1].signs_from
+        raise RuntimeError("Somebody else keeps rolling the key.")
+
+    async def _stored(self) -> Stored:
+        return await self._store.read(PARTITION, DOCUMENT)
+
+
+def _new() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()

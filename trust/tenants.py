@@ -4,10 +4,10 @@ Nobody is refused because of what is remembered: before that, it is read anew. S
 administrator enables, creates or permits counts at once, in every process.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
 
 from directory.store import NotFound, Store
 from directory.tenants import (
@@ -31,13 +31,16 @@ _since: ContextVar[float | None] = ContextVar("since", default=None)
 
 class Tenants:
     """Reads tenants by id. What was read counts for `remember` seconds, so a revoked token works
-    that much longer at most."""
+    that much longer at most. `clock` is a steady one: nothing counts for longer because somebody
+    set the time."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], remember: float = 5.0) -> None:
+    def __init__(
+        self, store: Store, remember: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
-        self._now = now
-        self._tenants = _Memory(self._read, now, remember)
-        self._claims = _Memory(self._read_claim, now, remember)
+        self._clock = clock
+        self._tenants = _Memory(self._read, clock, remember)
+        self._claims = _Memory(self._read_claim, clock, remember)
 
     async def get(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None where there is none."""
@@ -52,7 +55,7 @@ class Tenants:
 
     def moment(self) -> float:
         """Now, for `anew`."""
-        return self._now().timestamp()
+        return self._clock()
 
     @contextmanager
     def anew(self, since: float) -> Iterator[None]:
@@ -84,18 +87,18 @@ class _Memory[T]:
     def __init__(
         self,
         read: Callable[[str], Awaitable[T | None]],
-        now: Callable[[], datetime],
+        clock: Callable[[], float],
         remember: float,
     ) -> None:
         self._read = read
-        self._now = now
+        self._clock = clock
         self._remember = remember
         self._known: dict[str, tuple[float, T | None]] = {}
         """When its reading began, and what was read."""
-        self._anew = RateLimit(ANEW_PER_SECOND, lambda: now().timestamp())
+        self._anew = RateLimit(ANEW_PER_SECOND, clock)
 
     async def get(self, key: str) -> T | None:
-        at = self._now().timestamp()
+        at = self._clock()
         known = self._known.get(key)
         if known and at < known[0] + self._remember and not self._too_old(key, known[0]):
             return known[1]

@@ -2,11 +2,13 @@
 
 A cursor carries the store's continuation and the total that the first page counted, so that the
 cost of a page does not depend on its number. It is signed, together with the query and the tenant
-that it belongs to: anywhere else, or changed, it is invalid. Cursors do not expire.
+that it belongs to: anywhere else, or changed, it is invalid. It counts as long as the key that
+signed it.
 """
 
 import base64
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -21,20 +23,22 @@ class Cursor:
     continuation: str
     total: int
 
-    def write(self, query: str, key: bytes) -> str:
-        """URL-safe text for a client; `query` names the tenant and everything that was asked."""
-        content = [self._signature(query, key), self.total, self.continuation]
+    def write(self, query: str, keys: Sequence[bytes]) -> str:
+        """URL-safe text for a client; `query` names the tenant and everything that was asked. The
+        first key signs."""
+        content = [self._signature(query, keys[0]), self.total, self.continuation]
         return base64.urlsafe_b64encode(orjson.dumps(content)).decode().rstrip("=")
 
     @classmethod
-    def read(cls, text: str, query: str, key: bytes) -> "Cursor":
-        """Raises BadContinuation for what was not written for this query."""
+    def read(cls, text: str, query: str, keys: Sequence[bytes]) -> "Cursor":
+        """Raises BadContinuation for what was not written for this query with one of these keys."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             signature, total, continuation = orjson.loads(base64.urlsafe_b64decode(padded))
             cursor = cls(continuation, total)
-            if hmac.compare_digest(signature, cursor._signature(query, key)):
-                return cursor
+            for key in keys:
+                if hmac.compare_digest(signature, cursor._signature(query, key)):
+                    return cursor
         except (ValueError, TypeError):
             pass
         raise BadContinuation

@@ -70,6 +70,30 @@ def scope_of(request: Trigger) -> Message:
     }
 
 
+def client_of(request: Trigger, proxies: int = 0) -> tuple[str, int] | None:
+    """Address and port (0 where it is not said) of whoever sent a request; None where nobody says.
+
+    Each hop appends to X-Forwarded-For where it had the request from, and what a client wrote
+    there itself stands before. The last entry is the one that Azure's front end made; with
+    `proxies` of one's own in front, such as Front Door, it names the last of those, and the client
+    stands as many places before it. https://learn.microsoft.com/azure/app-service/overview-inbound-outbound-ips
+    """
+    said = request.headers.get("x-forwarded-for") or ""
+    hops = [hop.strip() for hop in said.split(",") if hop.strip()]
+    if len(hops) <= proxies:
+        return None
+    try:
+        hop = urlsplit(f"//{_bracketed(hops[-1 - proxies])}")
+        return hop.hostname or "", hop.port or 0
+    except ValueError:
+        return None
+
+
+def _bracketed(hop: str) -> str:
+    """`2001:db8::1` is written without brackets where no port follows."""
+    return f"[{hop}]" if hop.count(":") > 1 and not hop.startswith("[") else hop
+
+
 def _parts(url: str) -> tuple[str, str, str, str]:
     scheme, _, rest = url.partition("://")
     target, _, query = rest.partition("?")

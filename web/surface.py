@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from directory.ulids import new_ulid
 from telemetry import traces
+from telemetry.network import network_of
 from telemetry.observation import Observation, current
 from web.trouble import Trouble, malformed, too_slow
 
@@ -23,7 +24,8 @@ REQUEST_SECONDS = 90.0
 """How long a request may take; .NET's HTTP clients give up after 100 seconds."""
 HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "strict-transport-security": "max-age=31536000",
     "x-content-type-options": "nosniff",
@@ -69,7 +71,12 @@ class Surface:
         """Serve one request."""
         request_id = _request_id(scope)
         with (
-            Observation(self._log, f"{_method(scope)} {self.name}", request_id) as seen,
+            Observation(
+                self._log,
+                f"{_method(scope)} {self.name}",
+                request_id,
+                network=_network(scope),
+            ) as seen,
             traces.span(self.name, "server", parent=scope.get(PARENT)) as span,
         ):
             await self._answer(scope, receive, _completed(send, seen), seen)
@@ -169,6 +176,11 @@ def _request_id(scope: Scope) -> str:
             if _REQUEST_ID.fullmatch(text):
                 return text
     return new_ulid()
+
+
+def _network(scope: Scope) -> str:
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
 
 
 _UNREADABLE_URL = (

@@ -189,6 +189,11 @@ def body_too_large(limit: int, hint: str = "Send less at once.") -> Trouble:
     return Trouble(413, f"The body is larger than {size}. {hint}")
 
 
+def too_many_values(limit: int, hint: str = "Send less at once.") -> Trouble:
+    """The answer to a JSON body of more values, arrays and objects than a surface reads."""
+    return Trouble(413, f"The body holds more than {limit:,} values. {hint}")
+
+
 def malformed(detail: str) -> Trouble:
     """The answer to a request that cannot be read."""
     return Trouble(400, detail, kind="syntax")

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-from ulid import ULID
+from datetime import datetime, timedelta
 
 from administration.files import as_csv
 from administration.reading.naming import group_names, user_names
@@ -14,6 +12,7 @@ from directory.access import AccessChange, access_change_id
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import Event, event_id, is_resource_id
 from directory.store import NEWEST_FIRST, NotFound, Query, Store
+from directory.ulids import first_ulid
 from scim.protocol.scalars import fold
 
 ENTRIES = 50
@@ -160,12 +159,6 @@ async def export(store: Store, tenant_id: str, filter: Filter) -> str:
         if after is None:
             break
     return as_csv(COLUMNS, rows)
-
-
-def first_ulid(moment: datetime) -> str:
-    """The smallest id of what was made at a moment or later."""
-    milliseconds = max(0, int(moment.astimezone(UTC).timestamp() * 1000))
-    return str(ULID(milliseconds.to_bytes(6) + bytes(10))).lower()
 
 
 def _cells(entry: Entry) -> list[str]:

@@ -19,6 +19,7 @@ from console.api.operation import PATH, Call, Operation
 from console.api.problems import Problem, malformed, refuse
 from console.visit import Deployment
 from directory.documents import Actor
+from scim.protocol.body import BODY_VALUES, values_in
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
@@ -26,7 +27,7 @@ from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
-from web.trouble import body_too_large, too_many_requests
+from web.trouble import body_too_large, too_many_requests, too_many_values
 
 OPERATIONS: tuple[Operation, ...] = (
     *overview.OPERATIONS,
@@ -41,6 +42,8 @@ OPERATIONS: tuple[Operation, ...] = (
 DOCUMENT = f"{PATH}/openapi.json"
 BODY_BYTES = 4 * 1024 * 1024
 """The largest body that is read."""
+JSON_VALUES = 20_000
+"""The most values in a body that is no file: everything that is wrong with them is said."""
 
 
 def api_application(
@@ -74,7 +77,7 @@ class _Api:
         self._deployment = deployment
         self._authenticator = authenticator
         self._rate = rate
-        self._keys = SigningKeys(deployment.service.store)
+        self._keys = SigningKeys(deployment.service.store, deployment.service.now)
         self._document: bytes | None = None
 
     async def document(self, _: Request) -> Response:
@@ -129,7 +132,7 @@ class _Api:
             content=content,
             if_match=request.headers.get("if-match"),
             asked=_asked(tenant.tenant_id, operation, request.path_params, query, body),
-            cursor_key=await self._keys.key("console-api"),
+            cursor_keys=await self._keys.keys("console-api"),
         )
 
 
@@ -167,4 +170,8 @@ async def _content(request: Request, operation: Operation) -> bytes:
         size += len(part)
         if size > BODY_BYTES:
             raise body_too_large(BODY_BYTES)
-    return b"".join(parts)
+    content = b"".join(parts)
+    most = BODY_VALUES if operation.file else JSON_VALUES
+    if named.strip().lower() == "application/json" and values_in(content) > most:
+        raise too_many_values(most)
+    return content

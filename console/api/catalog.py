@@ -5,6 +5,7 @@ from administration.catalog import list_catalog as listed
 from administration.catalog_change import Catalog
 from console.api.models import Answer, Name, NamedEntitlement, Parameters
 from console.api.operation import Call, Operation
+from scim.computing import apart
 
 
 class CatalogAnswer(Answer):
@@ -57,7 +58,11 @@ async def catalog_as_csv(call: Call[Parameters, None]) -> str:
 
 async def import_catalog(call: Call[CatalogImport, None]) -> Plan:
     """Add entries and rename those that exist. CSV has the columns kind, key, displayName."""
-    file = parse_catalog(call.content, call.deployment.kinds)
+    file = await apart(
+        call.tenant_id,
+        len(call.content),
+        lambda: parse_catalog(call.content, call.deployment.kinds),
+    )
     plan = await call.changing(Catalog).load(
         file, remove_missing=call.query.remove_missing, dry_run=call.query.dry_run
     )

@@ -27,6 +27,7 @@ from console.api.operation import Call, Operation
 from console.api.problems import Problem, absent
 from directory.documents import Reason
 from reconciler.proposal import MappingProposal
+from scim.computing import apart
 
 MOST_ENTITLEMENTS = 1_000
 """In one mapping."""
@@ -265,7 +266,7 @@ async def import_groups(call: Call[ImportQuery, None]) -> Imported:
     """Create groups of an earlier integration with what they give, by externalId. They wait for
     Entra ID, which brings their members. To import again changes nothing. CSV has the columns
     externalId, displayName, kind, key, and a line for each entitlement of a group."""
-    file = parse_import(call.content)
+    file = await apart(call.tenant_id, len(call.content), lambda: parse_import(call.content))
     done = await call.changing(GroupImport).load(file, dry_run=call.query.dry_run)
     return Imported(groups=tuple(ImportedGroup.model_validate(one) for one in done))
 

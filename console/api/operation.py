@@ -22,6 +22,7 @@ from directory.documents import Actor, Model
 from directory.store import Store
 from directory.tenants import Tenant
 from reconciler.preview import PreviewCursor
+from trust.signing import Keys
 from web.cursor import Cursor
 
 PATH = "/console/api"
@@ -46,7 +47,7 @@ class Call[Q, B]:
     if_match: str | None
     asked: str
     """The tenant and all that was asked but for the cursor, which counts for nothing else."""
-    cursor_key: bytes
+    cursor_keys: Keys
 
     @property
     def store(self) -> Store:
@@ -66,13 +67,13 @@ class Call[Q, B]:
         """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
         if cursor is None:
             return None
-        return Cursor.read(cursor, self.asked, self.cursor_key).continuation
+        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation
 
     def next(self, continuation: str | None) -> str | None:
         """The cursor of the next page, signed for this list alone."""
         if continuation is None:
             return None
-        return Cursor(continuation, 0).write(self.asked, self.cursor_key)
+        return Cursor(continuation, 0).write(self.asked, self.cursor_keys)
 
     def preview_place(self, cursor: str | None) -> PreviewCursor | None:
         """Where a preview goes on. Raises BadContinuation."""

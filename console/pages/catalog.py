@@ -13,6 +13,7 @@ from administration.catalog import (
 from administration.catalog_change import Catalog
 from administration.tenants import AdministrationError
 from console.visit import Page, Visit
+from scim.computing import apart
 
 
 async def catalog(visit: Visit, error: str = "", content: str = "") -> Response:
@@ -61,7 +62,11 @@ async def import_file(visit: Visit) -> Response:
     applying = visit.given("do") == "import"
     remove = visit.given("remove") == "yes"
     try:
-        file = parse_catalog(content.encode(), visit.deployment.kinds)
+        file = await apart(
+            visit.tenant.tenant_id,
+            len(content),
+            lambda: parse_catalog(content.encode(), visit.deployment.kinds),
+        )
         plan = await visit.changing(Catalog).load(file, remove_missing=remove, dry_run=not applying)
     except AdministrationError as refusal:
         return await catalog(visit, str(refusal), content)

@@ -1,6 +1,8 @@
 // What somebody must hear of. docs/operate.md says for each alert what to look at and what to do.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -8,14 +10,21 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Who is told.')
 @minLength(1)
-param emails array
+param emails string[]
 
-@description('The function app.')
-param appId string
+@description('The Application Insights component, which asks from outside whether the app answers.')
+param insightsId string
+
+@description('URL that it asks; empty: it does not.')
+param healthUrl string
+
+@description('Places that it asks from, at least three.')
+@minLength(3)
+param testLocations string[]
 
 @description('The Cosmos DB account.')
 param cosmosId string
@@ -87,7 +96,7 @@ var metrics = [
     resource: cosmosId
     namespace: 'Microsoft.DocumentDB/databaseAccounts'
     metric: 'NormalizedRUConsumption'
-    aggregation: 'Maximum'
+    aggregation: 'Average' // the maximum is 100 % for a peak of one second
     threshold: 70
     window: 'PT15M'
     dimensions: []
@@ -104,18 +113,6 @@ var metrics = [
     window: 'PT5M'
     dimensions: [{ name: 'StatusCode', operator: 'Include', values: ['429'] }]
   }
-  {
-    name: 'http-5xx'
-    description: 'Requests fail with 5xx, those included that never reach the code.'
-    severity: 1
-    resource: appId
-    namespace: 'Microsoft.Web/sites'
-    metric: 'Http5xx'
-    aggregation: 'Total'
-    threshold: 5
-    window: 'PT5M'
-    dimensions: []
-  }
 ]
 
 var logs = [
@@ -129,6 +126,20 @@ var logs = [
     operator: 'GreaterThan'
     threshold: 600
     window: 'PT10M'
+    frequency: 'PT5M'
+    dimensions: []
+  }
+  {
+    name: 'queue-asleep'
+    description: 'The timer reconciled events that the queue had not brought in two minutes: access comes late until its trigger wakes.'
+    severity: 2
+    query: loadTextContent('../queries/applied-by-timer.kql')
+    aggregation: 'Total'
+    column: 'events'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT15M'
+    frequency: 'PT5M'
     dimensions: []
   }
   {
@@ -141,6 +152,7 @@ var logs = [
     operator: 'LessThan'
     threshold: 1
     window: 'PT15M'
+    frequency: 'PT5M'
     dimensions: []
   }
   {
@@ -153,6 +165,7 @@ var logs = [
     operator: 'GreaterThan'
     threshold: 5
     window: 'PT5M'
+    frequency: 'PT5M'
     dimensions: [{ name: 'surface', operator: 'Include', values: ['*'] }]
   }
   {
@@ -165,7 +178,34 @@ var logs = [
     operator: 'GreaterThan'
     threshold: 100
     window: 'PT15M'
+    frequency: 'PT5M'
     dimensions: [{ name: 'surface', operator: 'Include', values: ['*'] }]
+  }
+  {
+    name: 'logs-stopped'
+    description: 'The workspace takes no more logs today: every alert on a log query is blind.'
+    severity: 1
+    query: loadTextContent('../queries/logs-stopped.kql')
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT30M'
+    frequency: 'PT15M'
+    dimensions: []
+  }
+  {
+    name: 'tenant-size'
+    description: 'A tenant has more than 14 GB. At 20 GB, its writes fail.'
+    severity: 2
+    query: loadTextContent('../queries/tenant-size.kql')
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'P1D'
+    frequency: 'PT1H'
+    dimensions: [{ name: 'tenant', operator: 'Include', values: ['*'] }]
   }
 ]
 
@@ -219,6 +259,60 @@ resource metricAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [
   }
 ]
 
+// From outside, as Entra ID comes: the plan has no metric of failed requests
+// (https://learn.microsoft.com/azure/azure-functions/monitor-functions-reference), and what never
+// reaches the code is in no log.
+resource outside 'Microsoft.Insights/webtests@2022-06-15' = if (!empty(healthUrl)) {
+  name: 'muster-${suffix}-health'
+  location: location
+  tags: union(tags, { 'hidden-link:${insightsId}': 'Resource' }) // how the component finds its tests
+  kind: 'standard'
+  properties: {
+    SyntheticMonitorId: 'muster-${suffix}-health'
+    Name: 'muster-${suffix}-health'
+    Description: 'Does the app answer, and does its database?'
+    Enabled: true
+    Kind: 'standard'
+    Frequency: 300
+    Timeout: 30
+    RetryEnabled: true
+    Locations: [for place in testLocations: { Id: place }]
+    Request: {
+      RequestUrl: healthUrl
+      HttpVerb: 'GET'
+      FollowRedirects: false
+      ParseDependentRequests: false
+    }
+    ValidationRules: {
+      ExpectedHttpStatusCode: 200
+      SSLCheck: true
+      SSLCertRemainingLifetimeCheck: 14
+    }
+  }
+}
+
+resource unavailable 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(healthUrl)) {
+  name: 'muster-${suffix}-availability'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Seen from outside, the app or its database does not answer, or the certificate ends within two weeks.'
+    severity: 1
+    enabled: true
+    scopes: [outside.id, insightsId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'
+      webTestId: outside.id
+      componentId: insightsId
+      failedLocationCount: 2
+    }
+    actions: [{ actionGroupId: people.id }]
+  }
+}
+
 // Cosmos DB counts its own availability by the hour.
 resource availability 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   name: 'muster-${suffix}-database-availability'
@@ -262,7 +356,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = [
       severity: alert.severity
       enabled: true
       scopes: [workspaceId]
-      evaluationFrequency: 'PT5M'
+      evaluationFrequency: alert.frequency
       windowSize: alert.window
       autoMitigate: true
       skipQueryValidation: true // the tables are there once the app has logged something

@@ -12,7 +12,7 @@ param startDate string
 
 @description('Who is told.')
 @minLength(1)
-param emails array
+param emails string[]
 
 resource budget 'Microsoft.Consumption/budgets@2024-08-01' = {
   name: 'muster'

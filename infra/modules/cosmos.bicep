@@ -3,6 +3,8 @@
 // committed; one write region, because uniqueness and ETags hold in one only.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the account.')
 @minLength(3)
 @maxLength(44)
@@ -12,10 +14,13 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Spread the replicas over the availability zones.')
 param zoneRedundant bool
+
+@description('Azure regions that keep a replica beside the home region.')
+param readLocations string[]
 
 @description('Reachable through private endpoints only.')
 param privateOnly bool
@@ -33,10 +38,17 @@ param maxThroughput int
 @allowed(['Continuous7Days', 'Continuous30Days'])
 param backupTier string
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 var serverless = capacityMode == 'serverless'
+var replicas = [
+  for (place, index) in readLocations: {
+    locationName: place
+    failoverPriority: index + 1
+    isZoneRedundant: zoneRedundant
+  }
+]
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   name: name
@@ -45,22 +57,24 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   kind: 'GlobalDocumentDB'
   properties: {
     databaseAccountOfferType: 'Standard'
-    locations: [
-      {
-        locationName: location
-        failoverPriority: 0
-        isZoneRedundant: zoneRedundant
-      }
-    ]
+    locations: serverless && !empty(readLocations)
+      ? fail('A serverless account has one region: set capacityMode to autoscale, or readLocations to [].')
+      : concat(
+          [
+            {
+              locationName: location
+              failoverPriority: 0
+              isZoneRedundant: zoneRedundant
+            }
+          ],
+          replicas
+        )
     consistencyPolicy: {
       defaultConsistencyLevel: 'Strong'
     }
     enableMultipleWriteLocations: false
-    enableAutomaticFailover: false
+    enableAutomaticFailover: !empty(readLocations)
     capabilities: serverless ? [{ name: 'EnableServerless' }] : []
-    capacity: {
-      totalThroughputLimit: serverless ? -1 : maxThroughput
-    }
     backupPolicy: {
       type: 'Continuous'
       continuousModeProperties: {
@@ -101,22 +115,27 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
       // On, without a default: a document lives for ever unless it says otherwise itself.
       defaultTtl: -1
     }
-    options: serverless ? {} : {
-      autoscaleSettings: {
-        maxThroughput: maxThroughput
-      }
-    }
+    options: serverless
+      ? {}
+      : {
+          autoscaleSettings: {
+            maxThroughput: maxThroughput
+          }
+        }
   }
 }
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: account
   properties: {
     workspaceId: workspaceId
     logAnalyticsDestinationType: 'Dedicated'
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [
+      { category: 'PartitionKeyStatistics', enabled: true }
+      { category: 'PartitionKeyRUConsumption', enabled: true }
+      { category: 'ControlPlaneRequests', enabled: true }
+    ]
   }
 }
 

@@ -1,24 +1,27 @@
-// The app under a name of your own, with a certificate from Key Vault: the plan knows no
-// certificates of App Service's making. DNS must have the CNAME and the TXT record asuid.<name>
-// before; docs/deploy.md has the order.
+// The app under a name of your own. Azure wants two deployments for a certificate of its own
+// making: it proves the name by asking the app under it, so that the name comes first
+// (`certificate` none) and the certificate afterwards. DNS must have the CNAME and the TXT record
+// asuid.<name> before; docs/deploy.md has the order.
 targetScope = 'resourceGroup'
+
+import { certificateSource, tagSet } from '../types.bicep'
 
 @description('Name of the function app.')
 param appName string
-
-@description('The plan it runs on.')
-param planId string
 
 @description('Azure region.')
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Host name, such as eu.muster.example.com.')
 param hostName string
 
-@description('Resource id of the Key Vault that holds the certificate.')
+@description('Where its certificate comes from.')
+param certificate certificateSource
+
+@description('Resource id of the Key Vault that holds the certificate, where it comes from there.')
 param vaultId string
 
 @description('Name of the certificate in it.')
@@ -28,15 +31,20 @@ resource app 'Microsoft.Web/sites@2025-03-01' existing = {
   name: appName
 }
 
-resource certificate 'Microsoft.Web/certificates@2025-03-01' = {
-  name: 'cert-${hostName}'
+// Of the site: the plan takes no others (https://github.com/hashicorp/terraform-provider-azurerm/issues/31884).
+resource siteCertificate 'Microsoft.Web/sites/certificates@2025-03-01' = if (certificate != 'none') {
+  parent: app
+  name: 'cert-${replace(hostName, '.', '-')}'
   location: location
   tags: tags
-  properties: {
-    serverFarmId: planId
-    keyVaultId: vaultId
-    keyVaultSecretName: certificateName
-  }
+  properties: certificate == 'keyVault'
+    ? {
+        keyVaultId: vaultId
+        keyVaultSecretName: certificateName
+      }
+    : {
+        canonicalName: hostName
+      }
 }
 
 resource binding 'Microsoft.Web/sites/hostNameBindings@2025-03-01' = {
@@ -46,7 +54,7 @@ resource binding 'Microsoft.Web/sites/hostNameBindings@2025-03-01' = {
     siteName: appName
     hostNameType: 'Verified'
     customHostNameDnsRecordType: 'CName'
-    sslState: 'SniEnabled'
-    thumbprint: certificate.properties.thumbprint
+    sslState: certificate == 'none' ? 'Disabled' : 'SniEnabled'
+    thumbprint: certificate == 'none' ? null : siteCertificate!.properties.thumbprint
   }
 }

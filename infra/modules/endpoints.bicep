@@ -1,6 +1,8 @@
 // A private endpoint for each service, and the DNS zone that makes its name resolve to it.
 targetScope = 'resourceGroup'
 
+import { privateService, tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -8,7 +10,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('The network in which the names resolve.')
 param networkId string
@@ -18,18 +20,21 @@ param subnetId string
 
 @description('What gets an endpoint: objects of name, serviceId, groupId and zone.')
 @minLength(1)
-param services array
+param services privateService[]
+
+// Several services may share a zone, as all blobs do.
+var zoneNames = union(map(services, service => service.zone), [])
 
 resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
-  for service in services: {
-    name: service.zone
+  for zone in zoneNames: {
+    name: zone
     location: 'global'
     tags: tags
   }
 ]
 
 resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
-  for (service, index) in services: {
+  for (zone, index) in zoneNames: {
     parent: zones[index]
     name: 'muster'
     location: 'global'
@@ -43,6 +48,7 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
   }
 ]
 
+@batchSize(1)
 resource endpoints 'Microsoft.Network/privateEndpoints@2025-05-01' = [
   for service in services: {
     name: 'pep-muster-${service.name}-${suffix}'
@@ -74,10 +80,11 @@ resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-0
         {
           name: service.name
           properties: {
-            privateDnsZoneId: zones[index].id
+            privateDnsZoneId: resourceId('Microsoft.Network/privateDnsZones', service.zone)
           }
         }
       ]
     }
+    dependsOn: [zones]
   }
 ]

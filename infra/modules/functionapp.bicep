@@ -2,6 +2,8 @@
 // publishing password.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -9,7 +11,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Spread plan and instances over the availability zones.')
 param zoneRedundant bool
@@ -25,6 +27,23 @@ param releasesUrl string
 @maxValue(20)
 param alwaysReadyInstances int
 
+@description('Instances that always run for the queue of events.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyReconcilers int
+
+@description('Requests that an instance is given at once.')
+@minValue(1)
+@maxValue(1000)
+param requestsPerInstance int
+
+@description('How running instances give way to new code or settings.')
+@allowed(['Recreate', 'RollingUpdate'])
+param siteUpdateStrategy string
+
+@description('The one Front Door that the app answers to; empty: it answers everybody.')
+param frontDoorId string
+
 @description('The most instances that the app may scale out to.')
 @minValue(1)
 @maxValue(1000)
@@ -37,8 +56,12 @@ param instanceMemoryMB int
 @description('Subnet that the app reaches everything through; empty: the platform\'s own network.')
 param subnetId string
 
-@description('Where logs and metrics go.')
-param workspaceId string
+// Each HTTP trigger shares the group http; a queue's trigger is a group of its own.
+var alwaysReady = [
+  { name: 'http', instanceCount: alwaysReadyInstances }
+  { name: 'function:reconcile', instanceCount: alwaysReadyReconcilers }
+]
+var tooFew = zoneRedundant && min(alwaysReadyInstances, alwaysReadyReconcilers) < 2
 
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: 'plan-muster-${suffix}'
@@ -68,8 +91,12 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   }
   properties: {
     serverFarmId: plan.id
+    // Cannot be set later than at the app's creation; without it, no certificate for a name of its own.
+    #disable-next-line BCP037 // Azure takes it; the published types do not have it yet
+    siteScopedCertificatesEnabled: true
     httpsOnly: true
-    // Entra ID calls from the internet, with or without a virtual network behind the app.
+    // Entra ID calls from the internet, with or without a virtual network behind the app; where
+    // there is a Front Door, through it alone.
     publicNetworkAccess: 'Enabled'
     clientAffinityEnabled: false
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
@@ -79,6 +106,22 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       scmMinTlsVersion: '1.2'
       ftpsState: 'Disabled'
       http20Enabled: true
+      ipSecurityRestrictionsDefaultAction: empty(frontDoorId) ? 'Allow' : 'Deny'
+      ipSecurityRestrictions: empty(frontDoorId)
+        ? []
+        : [
+            {
+              name: 'front-door'
+              priority: 100
+              action: 'Allow'
+              tag: 'ServiceTag'
+              ipAddress: 'AzureFrontDoor.Backend'
+              headers: {
+                'x-azure-fdid': [frontDoorId]
+              }
+            }
+          ]
+      scmIpSecurityRestrictionsUseMain: false // releases arrive there, each with a token of Entra ID
     }
     functionAppConfig: {
       deployment: {
@@ -96,11 +139,20 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         version: '3.13'
       }
       scaleAndConcurrency: {
-        alwaysReady: alwaysReadyInstances > 0
-          ? [{ name: 'http', instanceCount: alwaysReadyInstances }]
-          : []
+        alwaysReady: tooFew
+          ? fail('With zoneRedundant, alwaysReadyInstances and alwaysReadyReconcilers must be 2 or more: one for each of two zones.')
+          : filter(alwaysReady, group => group.instanceCount > 0)
         maximumInstanceCount: maximumInstances
         instanceMemoryMB: instanceMemoryMB
+        triggers: {
+          http: {
+            perInstanceConcurrency: requestsPerInstance // 1 for Python, if nobody says more
+          }
+        }
+      }
+      #disable-next-line BCP037 // Azure takes it; the published types do not have it yet
+      siteUpdateStrategy: {
+        type: siteUpdateStrategy
       }
     }
   }
@@ -120,35 +172,11 @@ resource scmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
   properties: {
     allow: false
   }
+  dependsOn: [ftpPassword] // a site takes one change at a time
 }
-
-resource appDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: app
-  properties: {
-    workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
-  }
-}
-
-resource planDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: plan
-  properties: {
-    workspaceId: workspaceId
-    metrics: [{ category: 'AllMetrics', enabled: true }]
-  }
-}
-
-@description('Resource id of the app.')
-output id string = app.id
 
 @description('The app\'s name.')
 output name string = app.name
-
-@description('Resource id of the plan.')
-output planId string = plan.id
 
 @description('The app\'s own host name.')
 output hostName string = app.properties.defaultHostName

@@ -1,6 +1,8 @@
 // The identity of the function app: what it may do is in roles.bicep.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the identity.')
 param name string
 
@@ -8,7 +10,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name

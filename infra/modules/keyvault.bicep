@@ -2,16 +2,22 @@
 // hand (docs/deploy.md); a setting names it and never holds it.
 targetScope = 'resourceGroup'
 
+import { principal, tagSet } from '../types.bicep'
+
 @description('Name of the vault.')
 @minLength(3)
 @maxLength(24)
 param name string
 
+@description('default makes a vault, recover brings a deleted one of this name back.')
+@allowed(['default', 'recover'])
+param createMode string
+
 @description('Azure region.')
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Reachable through a private endpoint only.')
 param privateOnly bool
@@ -20,20 +26,27 @@ param privateOnly bool
 param appPrincipalId string
 
 @description('Who may set it: objects of principalId and principalType.')
-param operators array
+param operators principal[]
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-var secretsUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
-var secretsOfficer = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
+var secretsUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4633458b-17de-408a-b874-0445c86b69e6'
+)
+var secretsOfficer = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
+)
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name
   location: location
   tags: tags
   properties: {
+    createMode: createMode
     tenantId: tenant().tenantId
     sku: {
       family: 'A'
@@ -74,12 +87,11 @@ resource operatorSets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 ]
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: vault
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'AuditEvent', enabled: true }]
   }
 }
 

@@ -1,6 +1,8 @@
 // Logs, metrics and traces: one workspace, and Application Insights on it.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -8,7 +10,7 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Days for which logs are kept.')
 @minValue(30)
@@ -53,17 +55,19 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 
 // Who asked the workspace what, kept in the workspace.
 resource workspaceDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: workspace
   properties: {
     workspaceId: workspace.id
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'Audit', enabled: true }]
   }
 }
 
 @description('Where every resource sends its logs and metrics.')
 output workspaceId string = workspace.id
+
+@description('The component\'s resource id.')
+output insightsId string = insights.id
 
 @description('The component\'s name.')
 output insightsName string = insights.name

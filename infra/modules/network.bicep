@@ -2,6 +2,8 @@
 // towards the internet (Entra ID's keys and the telemetry are there).
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Suffix of the resources\' names.')
 param suffix string
 
@@ -9,13 +11,13 @@ param suffix string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Address space, a /22 or larger.')
 param addressPrefix string
 
-@description('Where logs and metrics go.')
-param workspaceId string
+@description('Over all zones of the region.')
+param zoneRedundant bool
 
 resource appGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
   name: 'nsg-muster-app-${suffix}'
@@ -46,12 +48,16 @@ resource endpointGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
   }
 }
 
+// Standard stands in one zone, StandardV2 in all; neither becomes the other in place, and an address
+// is of its gateway's kind (https://learn.microsoft.com/azure/nat-gateway/nat-sku).
+var sku = zoneRedundant ? 'StandardV2' : 'Standard'
+
 resource address 'Microsoft.Network/publicIPAddresses@2025-05-01' = {
   name: 'pip-muster-${suffix}'
   location: location
   tags: tags
   sku: {
-    name: 'Standard'
+    name: sku
   }
   properties: {
     publicIPAllocationMethod: 'Static'
@@ -63,7 +69,7 @@ resource gateway 'Microsoft.Network/natGateways@2025-05-01' = {
   location: location
   tags: tags
   sku: {
-    name: 'Standard'
+    name: sku
   }
   properties: {
     publicIpAddresses: [{ id: address.id }]
@@ -112,44 +118,6 @@ resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
         }
       }
     ]
-  }
-}
-
-resource appGroupDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: appGroup
-  properties: {
-    workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-  }
-}
-
-resource endpointGroupDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: endpointGroup
-  properties: {
-    workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-  }
-}
-
-resource addressDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: address
-  properties: {
-    workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
-  }
-}
-
-resource networkDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: network
-  properties: {
-    workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
   }
 }
 

@@ -2,17 +2,20 @@
 // keys and local accounts are off everywhere.
 targetScope = 'resourceGroup'
 
+import { principal } from '../types.bicep'
+
 @description('Principal of the function app.')
 param appPrincipalId string
 
 @description('Who may run manage.py: objects of principalId and principalType.')
-param operators array
+param operators principal[]
 
 @description('Who receives access changes: objects of principalId and principalType.')
-param subscribers array
+param subscribers principal[]
 
-@description('Let the host read the length of the queue, which needs the right to manage it.')
-param targetBasedScaling bool
+@description('What the app may do on the whole namespace: Reader, or DataOwner in its place.')
+@allowed(['Reader', 'DataOwner'])
+param namespaceRole string
 
 @description('Name of the storage account.')
 param storageName string
@@ -39,17 +42,42 @@ param topicName string
 param subscriptionName string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-var blobOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b')
-var tableContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3')
-var metricsPublisher = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '3913510d-42f4-4e42-8a64-420c390055eb')
-var serviceBusOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '090c5cfd-751d-490a-894a-3ce6f1109419')
-var serviceBusSender = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '69a216fc-b8fb-44d8-bc22-1f3c2cd27a39')
-var serviceBusReceiver = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0')
+var blobOwner = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+)
+var tableContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+)
+var metricsPublisher = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '3913510d-42f4-4e42-8a64-420c390055eb'
+)
+var reader = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'acdd72a7-3385-48ef-bd42-f606fba81ae7'
+)
+var serviceBusOwner = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '090c5cfd-751d-490a-894a-3ce6f1109419'
+)
+var serviceBusSender = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '69a216fc-b8fb-44d8-bc22-1f3c2cd27a39'
+)
+var serviceBusReceiver = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0'
+)
 // Cosmos DB's own roles, https://learn.microsoft.com/azure/cosmos-db/how-to-setup-rbac
 var dataContributor = '00000000-0000-0000-0000-000000000002'
 
-// Owner of the queue is sender and receiver too.
-var queueRoles = targetBasedScaling ? [serviceBusOwner] : [serviceBusReceiver, serviceBusSender]
+// The platform starts instances for the queue by its length, which it reads with the app's identity
+// from the namespace. With rights on the queue alone it reads nothing, says nothing, and may start
+// no instance for hours (https://github.com/Azure/azure-functions-host/issues/8261). Reader reads;
+// there are no keys that it could list, as local authentication is off.
+var namespaceRoleId = namespaceRole == 'DataOwner' ? serviceBusOwner : reader
 
 resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: storageName
@@ -106,8 +134,18 @@ resource appInsights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+resource appNamespace 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(namespace.id, appPrincipalId, namespaceRoleId)
+  scope: namespace
+  properties: {
+    roleDefinitionId: namespaceRoleId
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
 resource appQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for id in queueRoles: {
+  for id in [serviceBusReceiver, serviceBusSender]: {
     name: guid(queue.id, appPrincipalId, id)
     scope: queue
     properties: {
@@ -140,6 +178,7 @@ resource appDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2
   }
 }
 
+@batchSize(1)
 resource operatorDatabase 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [
   for operator in operators: {
     parent: cosmos

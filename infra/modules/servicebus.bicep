@@ -3,6 +3,8 @@
 // until it is done, so that losing one here loses nothing.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the namespace.')
 @minLength(6)
 @maxLength(50)
@@ -12,7 +14,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Spread the namespace over the availability zones.')
 param zoneRedundant bool
@@ -25,7 +27,7 @@ param privateOnly bool
 @maxValue(100)
 param maxDeliveryCount int
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 var sku = privateOnly ? 'Premium' : 'Standard'
@@ -45,7 +47,7 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
     disableLocalAuth: true
     minimumTlsVersion: '1.2'
     publicNetworkAccess: privateOnly ? 'Disabled' : 'Enabled'
-    zoneRedundant: zoneRedundant
+    zoneRedundant: privateOnly ? zoneRedundant : null // Standard has zones without being asked
     premiumMessagingPartitions: privateOnly ? 1 : null
   }
 }
@@ -92,12 +94,11 @@ resource application 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-
 }
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: namespace
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'OperationalLogs', enabled: true }]
   }
 }
 

@@ -2,6 +2,8 @@
 // to local.settings.example.json. Nothing here is secret.
 targetScope = 'resourceGroup'
 
+import { urlsByRegion } from '../types.bicep'
+
 @description('Name of the function app.')
 param appName string
 
@@ -34,13 +36,13 @@ param region string
 param publicUrl string
 
 @description('Region → scheme and host of the other stamps.')
-param regionUrls object
+param regionUrls urlsByRegion
 
 @description('Audiences of Entra ID\'s own tokens; empty: the code\'s default.')
-param entraAudiences array
+param entraAudiences string[]
 
 @description('Applications that those tokens may be issued to; empty: the code\'s default.')
-param entraApplications array
+param entraApplications string[]
 @description('Client id of the application that administrators sign in to; empty: no console.')
 param consoleClientId string
 
@@ -55,7 +57,7 @@ param retentionDays int
 param schemas string
 
 @description('Kinds of entitlements, beside those that ship.')
-param entitlementKinds array
+param entitlementKinds string[]
 
 @description('Share of the traces that are kept, 0 to 1.')
 param traceShare string
@@ -63,6 +65,13 @@ param traceShare string
 @description('Requests a second that a tenant may send to one instance; 0: any number.')
 @minValue(0)
 param requestsPerSecond int
+
+@description('Proxies that stand before the platform\'s own front end.')
+@minValue(0)
+param proxies int
+
+@description('The container that the tenants\' files are copied to; empty: none.')
+param exportUrl string
 
 @description('Deliveries after which the queue dead-letters.')
 @minValue(2)
@@ -81,6 +90,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     AzureWebJobsStorage__credential: 'managedidentity'
     AzureWebJobsStorage__clientId: identityClientId
     AzureWebJobsDisableHomepage: 'true'
+    FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '5242880' // bytes; the host's own is 100 MB, the code's 4 MB
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
     // The Service Bus trigger, and the code's own sender
@@ -89,6 +99,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     ServiceBusConnection__clientId: identityClientId
     // Which identity the SDKs use
     AZURE_CLIENT_ID: identityClientId
+    AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential' // DefaultAzureCredential tries nothing else first
     // Muster
     MUSTER_REGION: region
     MUSTER_PUBLIC_URL: publicUrl
@@ -101,7 +112,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_ENTRA_APPLICATIONS: empty(entraApplications) ? '' : string(entraApplications)
     MUSTER_CONSOLE_CLIENT_ID: consoleClientId
     MUSTER_CONSOLE_AUTHORITY: '${environment().authentication.loginEndpoint}organizations/v2.0'
-    MUSTER_CONSOLE_CLIENT_SECRET: empty(vaultUri) ? '' : '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/console-client-secret)'
+    MUSTER_CONSOLE_CLIENT_SECRET: empty(vaultUri)
+      ? ''
+      : '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/console-client-secret)'
     MUSTER_COSMOS_ENDPOINT: cosmosEndpoint
     MUSTER_COSMOS_DATABASE: databaseName
     MUSTER_COSMOS_CONTAINER: containerName
@@ -109,6 +122,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_RELAY_APPLY_SECONDS: '120'
     MUSTER_REQUESTS_PER_SECOND: string(requestsPerSecond)
     MUSTER_REQUEST_SECONDS: '90'
+    MUSTER_HSTS_SUBDOMAINS: 'false'
+    MUSTER_PROXIES: string(proxies)
+    MUSTER_EXPORT_URL: exportUrl
     MUSTER_TRACE_SHARE: traceShare
     MUSTER_RETENTION_DAYS: string(retentionDays)
     MUSTER_MAX_DELIVERY_COUNT: string(maxDeliveryCount)

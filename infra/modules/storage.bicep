@@ -2,6 +2,8 @@
 // Muster is here.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Name of the storage account.')
 @minLength(3)
 @maxLength(24)
@@ -11,7 +13,7 @@ param name string
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Keep a copy in each availability zone.')
 param zoneRedundant bool
@@ -19,7 +21,7 @@ param zoneRedundant bool
 @description('Reachable through private endpoints only.')
 param privateOnly bool
 
-@description('Where logs and metrics go.')
+@description('Where logs go.')
 param workspaceId string
 
 var releases = 'releases'
@@ -77,33 +79,12 @@ resource tables 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' = {
   name: 'default'
 }
 
-// The account itself has metrics only; its services have the logs.
-resource accountDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: account
-  properties: {
-    workspaceId: workspaceId
-    metrics: [{ category: 'AllMetrics', enabled: true }]
-  }
-}
-
 resource blobDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
+  name: 'chosen'
   scope: blobs
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
-  }
-}
-
-resource tableDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'all'
-  scope: tables
-  properties: {
-    workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
-    metrics: [{ category: 'AllMetrics', enabled: true }]
+    logs: [{ category: 'StorageDelete', enabled: true }]
   }
 }
 

@@ -1,14 +1,22 @@
 // One page that shows how the stamp does, from the queries that the alerts use too.
 targetScope = 'resourceGroup'
 
+import { tagSet } from '../types.bicep'
+
 @description('Azure region.')
 param location string
 
 @description('Tags.')
-param tags object
+param tags tagSet
 
 @description('Name of the stamp.')
 param stamp string
+
+@description('The Cosmos DB account.')
+param cosmosId string
+
+@description('The Service Bus namespace.')
+param serviceBusId string
 
 @description('The workspace that the queries run in.')
 param workspaceId string
@@ -31,16 +39,6 @@ var charts = [
     visualization: 'timechart'
   }
   {
-    title: 'Queue and subscription: waiting and dead-lettered'
-    query: loadTextContent('../queries/queue.kql')
-    visualization: 'timechart'
-  }
-  {
-    title: 'Database: share of the request units that may be used, and refusals'
-    query: loadTextContent('../queries/database.kql')
-    visualization: 'timechart'
-  }
-  {
     title: 'Tenants: what they ask, and what it costs the database'
     query: loadTextContent('../queries/tenants.kql')
     visualization: 'table'
@@ -49,6 +47,43 @@ var charts = [
     title: 'What failed'
     query: loadTextContent('../queries/failures.kql')
     visualization: 'table'
+  }
+]
+
+// type 10: metrics as Azure keeps them for 93 days at no cost; they are not copied into the workspace.
+// aggregation: 1 total, 3 maximum, 4 average, 7 count
+var measures = [
+  {
+    title: 'Queue and subscription: waiting'
+    resource: serviceBusId
+    type: 'microsoft.servicebus/namespaces'
+    metric: 'ActiveMessages'
+    aggregation: 4
+    splitBy: 'EntityName'
+  }
+  {
+    title: 'Queue and subscription: dead-lettered'
+    resource: serviceBusId
+    type: 'microsoft.servicebus/namespaces'
+    metric: 'DeadletteredMessages'
+    aggregation: 3
+    splitBy: 'EntityName'
+  }
+  {
+    title: 'Database: share of the request units that may be used (percent)'
+    resource: cosmosId
+    type: 'microsoft.documentdb/databaseaccounts'
+    metric: 'NormalizedRUConsumption'
+    aggregation: 4
+    splitBy: null
+  }
+  {
+    title: 'Database: answers by status'
+    resource: cosmosId
+    type: 'microsoft.documentdb/databaseaccounts'
+    metric: 'TotalRequests'
+    aggregation: 7
+    splitBy: 'StatusCode'
   }
 ]
 
@@ -88,6 +123,30 @@ var tiles = map(charts, chart => {
   name: chart.title
 })
 
+var gauges = map(measures, measure => {
+  type: 10
+  content: {
+    version: 'MetricsItem/2.0'
+    chartId: guid('muster', measure.title)
+    title: measure.title
+    size: 0
+    chartType: 2
+    timeContextFromParameter: 'time'
+    resourceType: measure.type
+    metricScope: 0
+    resourceIds: [measure.resource]
+    metrics: [
+      {
+        namespace: measure.type
+        metric: '${measure.type}--${measure.metric}'
+        aggregation: measure.aggregation
+        splitBy: measure.splitBy
+      }
+    ]
+  }
+  name: measure.title
+})
+
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   name: guid(resourceGroup().id, 'muster', 'operations')
   location: location
@@ -100,7 +159,7 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
     sourceId: workspaceId
     serializedData: string({
       version: 'Notebook/1.0'
-      items: concat([time], tiles)
+      items: concat([time], tiles, gauges)
       fallbackResourceIds: [workspaceId]
     })
   }

@@ -107,7 +107,7 @@ def bind_element(attribute: Attribute, filter: Filter) -> Condition:
 
 def element_matches(attribute: Attribute, condition: Condition, element: Any) -> bool:
     """Whether an element of the canonical resource satisfies a condition of `bind_element`."""
-    return matches(condition, _comparable(attribute, element))
+    return matches(condition, comparable_element(attribute, element))
 
 
 def related(bound: BoundFilter) -> list[Related]:
@@ -299,12 +299,14 @@ def _literals(
         ) from None
 
 
-def _comparable(attribute: Attribute, value: Any) -> Any:
+def comparable_element(attribute: Attribute, value: Any) -> Any:
+    """An element of the canonical resource in the form that conditions of `bind_element` are
+    compared with."""
     if isinstance(value, list):
-        return [_comparable(attribute, element) for element in value]
+        return [comparable_element(attribute, element) for element in value]
     if isinstance(value, dict):
         subs = attribute.sub_attributes
-        return {name: _comparable(subs[name.lower()], item) for name, item in value.items()}
+        return {name: comparable_element(subs[name.lower()], item) for name, item in value.items()}
     return comparable(attribute, value)
 
 

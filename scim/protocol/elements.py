@@ -7,7 +7,7 @@ they say is the same. Texts compare without case unless their attribute is caseE
 linear in the number of elements.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from scim.protocol.scalars import fold
@@ -68,18 +68,18 @@ def appended(
     return result, marked
 
 
-def without(attribute: Attribute, elements: Sequence[Any], removed: Iterable[Any]) -> list[Any]:
-    """The elements that none of `removed` means. An element of `removed` with a `value` means
+def meant(attribute: Attribute, named: Iterable[Any]) -> Callable[[Any], bool]:
+    """Whether an element is one that `named` means. An element of `named` with a `value` means
     all that have this value (and this type, where it says one)."""
     wanted: dict[_Names, set[_Key]] = {}
-    for element in removed:
-        names = _telling(element)
+    for element in named:
+        names = telling(element)
         wanted.setdefault(names, set()).add(_key(attribute, element, names))
-    return [
-        element
-        for element in elements
-        if not any(_key(attribute, element, names) in keys for names, keys in wanted.items())
-    ]
+
+    def is_meant(element: Any) -> bool:
+        return any(_key(attribute, element, names) in keys for names, keys in wanted.items())
+
+    return is_meant
 
 
 def settled(elements: Iterable[Any], marked: Collection[int] = ()) -> list[Any]:
@@ -105,12 +105,12 @@ def _whole(element: Any) -> Any:
 
 
 def _identity(attribute: Attribute, element: Any) -> tuple[_Names, _Key]:
-    names = _telling(element)
+    names = telling(element)
     return names, _key(attribute, element, names)
 
 
-def _telling(element: Any) -> _Names:
-    """Names of the sub-attributes that tell an element from others."""
+def telling(element: Any) -> _Names:
+    """Names of the sub-attributes that tell an element from others of its attribute."""
     if not isinstance(element, dict):
         return ()
     if "value" in element:

@@ -15,18 +15,18 @@ article and its list of attribute mapping functions.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import orjson
-
+from scim.protocol.body import in_json_text
 from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
 from scim.protocol.schema import Location, ResourceType
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAXIMUM_OPERATIONS = 1_000
-"""Operations in one PATCH; Entra ID sends one per attribute, or one per removed member."""
+"""Operations in one PATCH, each key of an object without a path counted as one; Entra ID sends one
+per attribute, or one per removed member."""
 
 type Verb = Literal["add", "replace", "remove"]
 
@@ -77,14 +77,21 @@ def operations(body: object) -> list[Operation]:
     items = _member(body, "Operations")
     if not isinstance(items, list) or not items:
         raise InvalidSyntax("`Operations` must be an array of at least one operation.")
-    if len(items) > MAXIMUM_OPERATIONS:
+    found: list[Operation] = []
+    for position, item in enumerate(items):
+        found += _operation(item, position)
+        check_number(len(found))
+    return found
+
+
+def check_number(operations: int) -> None:
+    """Raises PayloadTooLarge for more operations than one PATCH may come to."""
+    if operations > MAXIMUM_OPERATIONS:
         raise PayloadTooLarge(
-            f"`Operations` holds {len(items)} operations; at most {MAXIMUM_OPERATIONS} are taken in"
-            " one PATCH. Send the rest in further requests."
+            f"The PATCH comes to {operations} operations, every attribute of a value without a path"
+            f" counted as one; at most {MAXIMUM_OPERATIONS} are taken. Send the rest in further"
+            " requests."
         )
-    return [
-        operation for position, item in enumerate(items) for operation in _operation(item, position)
-    ]
 
 
 def resource(resource_type: ResourceType, body: object) -> dict[str, Any]:
@@ -105,8 +112,11 @@ def resource(resource_type: ResourceType, body: object) -> dict[str, Any]:
             nested.append((location.keys, value))
         else:
             result[key] = value
-    for keys, value in nested:
-        _place(result, keys, value)
+    if nested:
+        nest = _Nest(result)
+        for keys, value in nested:
+            nest.place(keys, value)
+        result = nest.values
     for key in result:
         if key.lower() == "roles":
             result[key] = _roles(result[key])
@@ -148,6 +158,7 @@ def _per_key(verb: Verb, value: Any, position: int) -> Iterator[Operation]:
         raise InvalidValue(
             f"Operations[{position}] has no `path`, so its `value` must be an object of attributes."
         )
+    check_number(len(value))
     for key, one in value.items():
         if key.lower() != "schemas":
             yield _with_roles(Operation(verb, key, one, position, in_object=True))
@@ -223,27 +234,33 @@ def _role(role: Any) -> Any:
     return result
 
 
-def in_json_text(value: Any) -> Any:
-    """What stands in a text that is a JSON object or array, where one is expected; any other value
-    as it is."""
-    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return value
+class _Nest:
+    """A copy of an object whose members are found by name in any case, each at once; objects
+    inside are copied once, when something is placed in them."""
 
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = dict(values)
+        self._inner: dict[str, _Nest] = {}
+        self._names: dict[str, str] = {}
+        """Name in lower case → as it is written first."""
+        for name in values:
+            self._names.setdefault(name.lower(), name)
 
-def _place(result: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
-    """Set the value in nested objects where none is, copying those that the client's body
-    shares."""
-    head, *rest = keys
-    head = next((key for key in result if key.lower() == head.lower()), head)
-    inner = result.get(head)
-    if not rest:
-        result[head] = value if inner is None else inner
-        return
-    if inner is not None and not isinstance(inner, dict):
-        raise InvalidValue(f"`{head}` must be an object, because `{'.'.join(keys)}` is set too.")
-    result[head] = dict(inner or {})
-    _place(result[head], tuple(rest), value)
+    def place(self, keys: Sequence[str], value: Any) -> None:
+        """Set the value below these keys, unless one is there. Raises InvalidValue where a key
+        leads into no object."""
+        head, *rest = keys
+        name = self._names.setdefault(head.lower(), head)
+        if not rest:
+            if self.values.get(name) is None:
+                self.values[name] = value
+            return
+        if name not in self._inner:
+            there = self.values.get(name)
+            if there is not None and not isinstance(there, dict):
+                raise InvalidValue(
+                    f"`{name}` must be an object, because `{'.'.join(keys)}` is set too."
+                )
+            self._inner[name] = _Nest(there or {})
+            self.values[name] = self._inner[name].values
+        self._inner[name].place(rest, value)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from directory.condition import All, Compare, Condition, Either, OneOf
-from scim.protocol.entra import Operation, in_json_text
+from scim.protocol.body import in_json_text
+from scim.protocol.entra import Operation
 from scim.protocol.errors import InvalidValue, MutabilityViolation, ScimError
 from scim.protocol.schema import ResourceType
 from scim.protocol.target import Target, locate
+from scim.protocol.work import Work
 
 _MEMBERS = "members"
 
@@ -64,17 +66,20 @@ def members_of(body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...] | 
 
 
 def split(
-    group: ResourceType, operations: Sequence[Operation]
+    group: ResourceType, operations: Sequence[Operation], work: Work | None = None
 ) -> tuple[list[Operation], list[MemberStep]]:
     """PATCH operations on everything but the members, and those on the members as steps.
 
     Raises InvalidPath and InvalidFilter for a path, InvalidValue for a value, MutabilityViolation
-    where a member itself is to change (RFC 7643 section 4.2: it can only be added and removed).
+    where a member itself is to change (RFC 7643 section 4.2: it can only be added and removed),
+    PayloadTooLarge where the paths alone are too much `work`.
     """
+    work = work or Work()
     others: list[Operation] = []
     steps: list[MemberStep] = []
     for operation in operations:
         try:
+            work.spend_on_path(operation.path)
             found = locate(group, operation.path)
             if isinstance(found, Target) and found.keys == (_MEMBERS,):
                 steps.extend(_steps(operation, found))
@@ -110,8 +115,9 @@ def _removal(condition: Condition, named: tuple[str, ...] | None) -> MemberStep:
     if named is None:
         return RemoveMembersWhere(condition) if ids is None else RemoveMembers(ids)
     if ids is None:
-        return RemoveMembersWhere(All((OneOf(("value",), named), condition)))
-    return RemoveMembers(tuple(id for id in named if id in ids))
+        return RemoveMembersWhere(All((OneOf(("value",), frozenset(named)), condition)))
+    both = frozenset(ids)
+    return RemoveMembers(tuple(id for id in named if id in both))
 
 
 def _ids(value: Any, name: str) -> tuple[str, ...]:
@@ -146,7 +152,7 @@ def _equal_values(condition: Condition) -> tuple[str, ...] | None:
         case Compare(("value",), "eq", str(value)):
             return (value,)
         case OneOf(("value",), values):
-            return values
+            return tuple(values)
         case Either(conditions):
             found = [_equal_values(inner) for inner in conditions]
             if all(ids is not None for ids in found):

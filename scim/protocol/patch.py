@@ -24,9 +24,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from directory.condition import EVERYTHING
 from scim.protocol.binding import element_matches
-from scim.protocol.elements import appended, completed, is_primary, named, settled, without
-from scim.protocol.entra import Operation, Verb, in_json_text
+from scim.protocol.body import in_json_text
+from scim.protocol.elements import appended, completed, is_primary, meant, named, settled, telling
+from scim.protocol.entra import Operation, Verb, check_number
 from scim.protocol.errors import InvalidValue, MutabilityViolation, NoTarget, ScimError
 from scim.protocol.schema import Attribute, ResourceType, Schema
 from scim.protocol.target import Target, Unknown, locate
@@ -43,24 +45,32 @@ from scim.protocol.validation import (
     schemas_without_values,
     unfolded,
 )
+from scim.protocol.work import Work
 
 
 def apply(
-    resource_type: ResourceType, resource: dict[str, Any], operations: Sequence[Operation]
+    resource_type: ResourceType,
+    resource: dict[str, Any],
+    operations: Sequence[Operation],
+    work: Work | None = None,
 ) -> Changed:
-    """The canonical resource after all operations, in order.
+    """The canonical resource after all operations, in order; `work` is what they may cost.
 
     Raises InvalidPath, InvalidFilter, InvalidValue, NoTarget or MutabilityViolation, whose detail
-    begins with the operation at fault.
+    begins with the operation at fault, and PayloadTooLarge where they would cost too much.
     """
+    work = work or Work()
     before = after = defaulted(resource_type, resource)
+    writes = 0
     touched: dict[str, tuple[str, ...]] = {}
     ignored: Ignored = []
     for operation in operations:
         try:
-            for target, value in _writes(resource_type, operation, ignored):
+            for target, value in _writes(resource_type, operation, ignored, work):
+                writes += 1
+                check_number(writes)
                 touched[target.name] = target.keys
-                written = _write(operation.op, target, after, value, ignored)
+                written = _write(operation.op, target, after, value, ignored, work)
                 after = defaulted(resource_type, written, before=after)
         except ScimError as error:
             raise operation.blamed(error) from error
@@ -73,9 +83,10 @@ def apply(
 
 
 def _writes(
-    resource_type: ResourceType, operation: Operation, ignored: Ignored
+    resource_type: ResourceType, operation: Operation, ignored: Ignored, work: Work
 ) -> Iterator[tuple[Target, Any]]:
     """What an operation is about, and the value for each: for a schema's URN, its attributes."""
+    work.spend_on_path(operation.path)
     found = locate(resource_type, operation.path)
     if isinstance(found, Target):
         if operation.in_object and _is_read_only(found):
@@ -89,7 +100,7 @@ def _writes(
         for name, value in _values_below(found, operation).items():
             path = f"{found.id}:{name}"
             single = replace(operation, path=path, value=value, in_object=True)
-            yield from _writes(resource_type, single, ignored)
+            yield from _writes(resource_type, single, ignored, work)
 
 
 def _is_read_only(target: Target) -> bool:
@@ -100,6 +111,7 @@ def _is_read_only(target: Target) -> bool:
 def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
     value = in_json_text(operation.value)
     if isinstance(value, dict) and (value or operation.op != "remove"):
+        check_number(len(value))
         return value
     if operation.op == "remove" or value is None:
         writable = (a for a in schema.attributes.values() if a.mutability != "readOnly")
@@ -108,7 +120,12 @@ def _values_below(schema: Schema, operation: Operation) -> Mapping[str, Any]:
 
 
 def _write(
-    verb: Verb, target: Target, resource: dict[str, Any], value: Any, ignored: Ignored
+    verb: Verb,
+    target: Target,
+    resource: dict[str, Any],
+    value: Any,
+    ignored: Ignored,
+    work: Work,
 ) -> dict[str, Any]:
     """The resource with one target changed."""
     attribute = target.attribute
@@ -123,11 +140,11 @@ def _write(
     value = unfolded(target.sub or attribute, value)
     after: Any
     if target.selects:
-        after = _selected(verb, target, before or [], value, ignored)
+        after = _selected(verb, target, before or [], value, ignored, work)
     elif target.sub is not None:
-        after = _with_sub(verb, target, target.sub, before or {}, value, ignored)
+        after = _with_sub(verb, target, target.sub, before or {}, value, ignored, work)
     else:
-        after = _whole(verb, attribute, before, value, target.path, ignored)
+        after = _whole(verb, attribute, before, value, target.path, ignored, work)
     if after == before:
         return resource
     check_size(after, target.path)
@@ -136,13 +153,21 @@ def _write(
 
 
 def _whole(
-    verb: Verb, attribute: Attribute, before: Any, value: Any, path: str, ignored: Ignored
+    verb: Verb,
+    attribute: Attribute,
+    before: Any,
+    value: Any,
+    path: str,
+    ignored: Ignored,
+    work: Work,
 ) -> Any:
     """The value of an attribute after the verb, None where it has none."""
     if attribute.multi_valued:
-        return _array(verb, attribute, before or [], value, path, ignored)
+        return _array(verb, attribute, before or [], value, path, ignored, work)
     if verb == "remove":
-        return before if before is None or not _removes(attribute, before, value, path) else None
+        wanted = _named(attribute, value, path)
+        stays = wanted and not _meant_by(attribute, wanted, [before], work)(before)
+        return before if before is None or stays else None
     normal = normalise_value(attribute, value, path, ignored)
     given = _unwrapped(attribute, value)
     if attribute.type == "complex" and isinstance(given, dict):
@@ -150,18 +175,20 @@ def _whole(
     return normal
 
 
-def _removes(attribute: Attribute, element: Any, value: Any, path: str) -> bool:
-    """Whether a `remove` with this value means an element, or a single value: it does where the
-    value names it, and where there is none (null, "", [])."""
-    wanted = _named(attribute, value, path)
-    return not wanted or not without(attribute, [element], wanted)
-
-
 def _named(attribute: Attribute, value: Any, path: str) -> list[Any]:
     """The elements that the value of a `remove` names, in canonical form."""
     given = value if isinstance(value, list) else [value]
     elements = (normalise_element(attribute, one, path, []) for one in given)
     return [element for element in elements if element is not None]
+
+
+def _meant_by(
+    attribute: Attribute, wanted: Sequence[Any], elements: Sequence[Any], work: Work
+) -> Callable[[Any], bool]:
+    """Whether one of these elements is among those that the value of a `remove` names. Raises
+    PayloadTooLarge where to look at all of them is too much."""
+    work.spend_on(attribute, elements, times=len(set(map(telling, wanted))))
+    return meant(attribute, wanted)
 
 
 def _unwrapped(attribute: Attribute, value: Any) -> Any:
@@ -177,9 +204,10 @@ def _with_sub(
     element: Mapping[str, Any],
     value: Any,
     ignored: Ignored,
+    work: Work,
 ) -> dict[str, Any] | None:
     """A complex value with one sub-attribute written."""
-    after = _whole(verb, sub, element.get(sub.name), value, target.path, ignored)
+    after = _whole(verb, sub, element.get(sub.name), value, target.path, ignored, work)
     normal = {} if after is None else {sub.name: after}
     return completed(target.attribute, element, {sub.name}, normal)
 
@@ -191,17 +219,21 @@ def _array(
     value: Any,
     path: str,
     ignored: Ignored,
+    work: Work,
 ) -> list[Any] | None:
     """The elements of a multi-valued attribute after the verb; a single value stands for an array
     of one."""
     if verb == "remove" and value is None:
         return None
     if verb == "remove":
-        return without(attribute, before, _named(attribute, value, path)) or None
+        wanted = _named(attribute, value, path)
+        is_meant = _meant_by(attribute, wanted, before, work)
+        return [element for element in before if not is_meant(element)] or None
     given = value if isinstance(value, list) else [value]
     normal = normalise_value(attribute, given, path, ignored) or []
     if verb == "replace":
         return normal or None
+    work.spend_on(attribute, before)
     return _joined(verb, attribute, before, normal, path) or None
 
 
@@ -215,14 +247,17 @@ def _joined(
 
 
 def _selected(
-    verb: Verb, target: Target, elements: Sequence[Any], value: Any, ignored: Ignored
+    verb: Verb,
+    target: Target,
+    elements: Sequence[Any],
+    value: Any,
+    ignored: Ignored,
+    work: Work,
 ) -> list[Any] | None:
     """The elements of a multi-valued attribute, with those that the target selects written."""
-    write = _element_writer(verb, target, value, ignored)
-    hits = [
-        target.condition is None or element_matches(target.attribute, target.condition, element)
-        for element in elements
-    ]
+    write = _element_writer(verb, target, elements, value, ignored, work)
+    hits = work.selected(target.attribute, target.condition or EVERYTHING, elements)
+    work.spend_on_copies(value, sum(hits))
     if verb != "remove" and not any(hits):
         return _with_created(verb, target, elements, write({})) or None
     result: list[Any] = []
@@ -241,14 +276,21 @@ def _selected(
 
 
 def _element_writer(
-    verb: Verb, target: Target, value: Any, ignored: Ignored
+    verb: Verb,
+    target: Target,
+    elements: Sequence[Any],
+    value: Any,
+    ignored: Ignored,
+    work: Work,
 ) -> Callable[[Any], Any]:
-    """What becomes of one selected element; None: it goes."""
+    """What becomes of one of the elements that is selected; None: it goes."""
     attribute, sub = target.attribute, target.sub
     if sub is not None:
-        return lambda element: _with_sub(verb, target, sub, element, value, ignored)
+        return lambda element: _with_sub(verb, target, sub, element, value, ignored, work)
     if verb == "remove":
-        return lambda one: None if _removes(attribute, one, value, target.path) else one
+        wanted = _named(attribute, value, target.path)
+        is_meant = _meant_by(attribute, wanted, elements, work)
+        return lambda one: one if wanted and not is_meant(one) else None
     given = _unwrapped(attribute, value)
     normal = normalise_element(attribute, given, target.path, ignored)
     if attribute.type != "complex":

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NoReturn
 
 from scim.protocol.errors import InvalidValue
@@ -49,6 +50,28 @@ _PLAIN_WIDTHS = _plain_widths()
 """Full-width and half-width characters → the plain ones (RFC 8265 section 3.3.2, rule 1)."""
 
 
+_DECOMPOSED = {0x0F73: "\u0f71\u0f72", 0x0F75: "\u0f71\u0f74", 0x0F81: "\u0f71\u0f80"}
+"""What is no combining character, and decomposes into nothing but these, of two classes."""
+_SHORT = 64
+"""A text of no more characters is normalised at once in whatever order its marks are."""
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    codes = (code for code in range(0x20000) if unicodedata.combining(chr(code)))
+    return re.compile(f"[{''.join(map(chr, codes))}]{{33,}}")
+
+
+def _ordered(text: str) -> str:
+    """The same text (canonically equivalent) with every long run of combining characters in
+    canonical order. To bring a run into order takes `normalize` a time that grows with the square
+    of its length, and holds up every thread meanwhile."""
+    return _marks().sub(
+        lambda run: "".join(sorted(run[0], key=unicodedata.combining)),
+        text.translate(_DECOMPOSED),
+    )
+
+
 def fold(text: str) -> str:
     """The form in which texts are compared without case (RFC 7644 section 5, RFC 8265
     UsernameCaseMapped): width mapping, case mapping, normalisation (NFC).
@@ -60,7 +83,8 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFD", text.translate(_PLAIN_WIDTHS))
+    text = text.translate(_PLAIN_WIDTHS)
+    decomposed = unicodedata.normalize("NFD", text if len(text) <= _SHORT else _ordered(text))
     return unicodedata.normalize("NFC", decomposed.casefold())
 
 

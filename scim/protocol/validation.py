@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from directory.completeness import is_blank
-from scim.protocol.entra import in_json_text
+from scim.protocol.body import in_json_text
 from scim.protocol.errors import InvalidSyntax, InvalidValue, MutabilityViolation
 from scim.protocol.scalars import SCALARS, json_type, refuse
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
@@ -142,6 +142,7 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
         only = value[0] if isinstance(value, list) else value
         element = normalise_element(attribute, only, path, ignored)
         return None if element is None else [element]
+    check_size(value, path)
     elements: list[Any] = []
     seen: set[Any] = set()
     for given in value:
@@ -154,7 +155,6 @@ def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignore
             elements.append(element)
     if attribute.type == "complex":
         _check_primary(elements, path)
-    check_size(elements, path)
     return elements or None
 
 

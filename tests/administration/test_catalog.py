@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from administration.catalog import COLUMNS, list_catalog, parse_catalog
@@ -189,23 +190,46 @@ def test_a_file_that_cannot_be_read_names_the_place(given: bytes, says: str) -> 
     assert says in str(refused.value)
 
 
-CELL = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("'=+-@,;\"\t\r\n"))
+SIGNS = tuple(FORMULA.strip())
+CELL = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("'=+-@＝,;\"\t\r\n"))
 STRIPPED = CELL.map(str.strip).filter(lambda text: 0 < len(text) <= 200)
 ENTRIES = st.dictionaries(STRIPPED, STRIPPED, min_size=1)
 
 
+@example({"0": ';"=1'})
 @given(ENTRIES)
 def test_what_is_exported_is_imported_as_it_was(names: dict[str, str]) -> None:
-    """And no cell of it is a formula to a spreadsheet."""
+    """And no cell of it is a formula to a spreadsheet, wherever it takes cells to begin."""
     rows = [("role", key, name) for key, name in names.items()]
     exported = as_csv(COLUMNS, rows)
-    assert not any(
-        cell.startswith(FORMULA)
-        for row in csv.reader(io.StringIO(exported, newline=""))
-        for cell in row
-    )
+    for delimiter in ",;\t":
+        for row in csv.reader(io.StringIO(exported, newline=""), delimiter=delimiter):
+            assert not any(cell.lstrip("\t\r\n").startswith(SIGNS) for cell in row)
+    for cell in re.split(r"[,;\t\r\n]\"*", exported):  # by readers that know no quotes
+        assert not cell.startswith(SIGNS), exported
     imported = parse_catalog(exported.encode()).entitlements
     assert [(one.kind, one.key, one.display_name) for one in imported] == rows
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("\n=1+1", "'\n'=1+1"),
+        ("＝1+1", "'＝1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a\t@b", "a\t'@b"),
+        ("a\n-1;+1", "a\n'-1;'+1"),
+        ("a,=1", "a,'=1"),
+        ('a;"=1', "a;'\"=1"),
+        ("'=1", "''=1"),
+        ("a; -b, c-d", "a; -b, c-d"),
+        ("it's", "it's"),
+    ],
+)
+def test_an_apostrophe_goes_where_a_formula_would_begin(cell: str, written: str) -> None:
+    (row,) = csv.reader(io.StringIO(as_csv(("a",), [(cell,)]).split("\r\n", 1)[1], newline=""))
+    assert row == [written]
 
 
 def test_a_deployment_has_kinds_of_its_own(

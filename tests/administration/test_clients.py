@@ -62,6 +62,24 @@ def test_a_workload_in_place_of_a_secret(acme: Operator) -> None:
     assert [row["credential"] for row in again["credentials"]] == ["federation"]
 
 
+APPLICATION = "3c1f6f6e-9c0e-4f0a-8f43-6a1d6f0f7b11"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"api://{APPLICATION}/.default",
+        f"api://{APPLICATION}",
+        APPLICATION,
+        APPLICATION.upper(),
+    ],
+)
+def test_the_forms_of_an_application_are_one_audience(acme: Operator, named: str) -> None:
+    workload = ("--issuer", ISSUER, "--subject", "object-id", "--audience", named)
+    shown = acme.does("client", "federate", "acme", *workload)
+    assert shown["federation"]["audience"] == f"api://{APPLICATION}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

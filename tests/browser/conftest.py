@@ -95,6 +95,11 @@ class Tenant:
 
         return on_state(self.host, make)
 
+    def sign_in(self, page: Page) -> None:
+        """Open a one-time link in a tab, and press its button."""
+        page.goto(self.link())
+        page.get_by_role("button", name="Sign in").click()
+
     def user(self, name: str, *, active: bool = True) -> str:
         """Provision a user."""
         body = {

@@ -11,7 +11,7 @@ from tests.browser.conftest import Tenant, until
 
 
 def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant: Tenant) -> None:
-    page.goto(new_tenant.link())
+    new_tenant.sign_in(page)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     tenant_url = page.get_by_label("Tenant URL").input_value()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -64,7 +64,7 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
 
 
 def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant) -> None:
-    page.goto(tenant.link())
+    tenant.sign_in(page)
     row = page.get_by_role("row", name=re.compile("Entra ID"))
     row.get_by_role("button", name=re.compile("^Rotate")).click()
     expect(page.get_by_text("goes on working for 7 days")).to_be_visible()
@@ -88,7 +88,7 @@ def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant
 
 
 def test_what_cannot_be_undone_is_asked_about(page: Page, tenant: Tenant) -> None:
-    page.goto(tenant.link())
+    tenant.sign_in(page)
     row = page.get_by_role("row", name=re.compile("Access API"))
     revoke = row.get_by_role("button", name=re.compile("^Revoke"))
     page.once("dialog", lambda dialog: dialog.dismiss())
@@ -102,7 +102,7 @@ def test_what_cannot_be_undone_is_asked_about(page: Page, tenant: Tenant) -> Non
 
 def test_on_a_phone_the_current_page_is_among_the_tabs(page: Page, tenant: Tenant) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(tenant.link())
+    tenant.sign_in(page)
     for label in ("Policy", "Overview"):
         page.get_by_role("link", name=label, exact=True).click()
         tab = page.get_by_label("Console").get_by_role("link", name=label)
@@ -136,7 +136,7 @@ def test_signing_in_at_the_provider_and_out_again(
 
 
 def test_another_sites_form_reaches_nothing(page: Page, tenant: Tenant) -> None:
-    page.goto(tenant.link())
+    tenant.sign_in(page)
     elsewhere = tenant.host.url.replace("127.0.0.1", "localhost")
     page.route(
         f"{elsewhere}/evil",
@@ -154,7 +154,7 @@ def test_another_sites_form_reaches_nothing(page: Page, tenant: Tenant) -> None:
 
 def test_the_keyboard_is_enough(page: Page, tenant: Tenant) -> None:
     tenant.group("Sales", tenant.user("Ada"))
-    page.goto(tenant.link())
+    tenant.sign_in(page)
     press = page.keyboard.press
 
     def reach(selector: str) -> None:
@@ -195,7 +195,7 @@ def test_pages_are_readable_without_scripts(chromium: Browser, tenant: Tenant) -
     sales = tenant.group("Sales", tenant.user("Ada"))
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(tenant.link())
+    tenant.sign_in(page)
     page.goto(f"{tenant.host.url}/console/groups/{sales}")
     expect(page.get_by_role("link", name="Ada Example")).to_be_visible()
     page.get_by_text("Roles").first.click()

@@ -41,7 +41,7 @@ class Viewer:
         self.tenant = tenant
         self._context = chromium.new_context(color_scheme="light", viewport=WIDE)
         self.page = page = self._context.new_page()
-        page.goto(tenant.link())
+        tenant.sign_in(page)
 
     def visit(self, name: str, path: str) -> None:
         """Go to a page and look at it."""
@@ -295,4 +295,6 @@ def test_an_organisation_without_anything_and_the_way_out(
     expect(viewer.page.get_by_text("Provisioning disabled")).to_be_visible()
     viewer.press("Sign out")
     viewer.look("signed-out")
+    viewer.page.goto(viewer.tenant.link())
+    viewer.look("link")
     viewer.visit("link-used", "/sign-in/once?tenant=demo&key=used")

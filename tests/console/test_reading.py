@@ -28,6 +28,7 @@ from tests.console.conftest import BASE
 from tests.console.organisation import ADD_IN
 from tests.environment import TENANT, Environment
 from trust.authenticator import Home
+from trust.rate import RateLimit
 from trust.signing import SigningKeys
 from wiring import dead_letters, utc_now
 
@@ -165,7 +166,7 @@ def _resource(type: str, id: str, resource: dict[str, str]) -> Document:
         "created": "2026-01-01T00:00:00.000Z",
         "modified": "2026-01-01T00:00:00.000Z",
         "resource": resource | {"schemas": []},
-        "search": {name: value.casefold() for name, value in resource.items()},
+        "search": {name: value.casefold() for name, value in resource.items()} | {"meta": {}},
     }
 
 
@@ -195,7 +196,8 @@ async def test_what_a_page_reads_does_not_grow_with_the_tenant(
     environment: Environment, owner: httpx.AsyncClient
 ) -> None:
     application = environment.application
-    cookies = Cookies(await SigningKeys(application.store).key("console"), utc_now)
+    keys = SigningKeys(application.store, utc_now)
+    cookies = Cookies(lambda: keys.keys("console"), utc_now)
     group, saved = await begin(application.store)
     user = ""
     read: list[dict[str, tuple[int, int, int]]] = []
@@ -209,7 +211,8 @@ async def test_what_a_page_reads_does_not_grow_with_the_tenant(
             deployment = Deployment(
                 service, application.sender, lambda: dead_letters(application), ("role",)
             )
-            console = Console(deployment, cookies, SignInPages(service, cookies, None, Home()))
+            sign_in = SignInPages(service, cookies, None, Home())
+            console = Console(deployment, cookies, sign_in, RateLimit(0))
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=console), base_url=BASE, cookies=owner.cookies
             ) as browser:

@@ -1,14 +1,18 @@
 """Who gets in: at a real OpenID provider, and by a one-time link."""
 
+import base64
+import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import jwt
 import pytest
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from console.application import HEADERS
@@ -16,9 +20,11 @@ from console.one_time import one_time_link
 from console.pages import PAGES
 from console.session import Cookies
 from console.sign_in import SignInPages, local_path
-from tests.console.conftest import BASE, client
+from directory.tenants import Tenant
+from tests.console.conftest import BASE, client, redeem
 from tests.environment import TENANT, Environment, change_tenant
 from trust.authenticator import Home
+from trust.signing import Keys
 from wiring import utc_now
 
 
@@ -91,7 +97,8 @@ async def test_the_request_carries_pkce_and_the_code_is_bound_to_this_browser(
     assert asked["response_type"] == "code"
     assert asked["code_challenge_method"] == "S256"
     kept = jwt.decode(browser.cookies["muster_sign_in"], options={"verify_signature": False})
-    assert create_s256_code_challenge(kept["verifier"]) == asked["code_challenge"]
+    digest = hashlib.sha256(kept["verifier"].encode()).digest()
+    assert base64.urlsafe_b64decode(asked["code_challenge"] + "=") == digest
     callback = await consent(browser, "olga")
     async with client(environment) as another:
         assert (await another.get(callback)).status_code == 400
@@ -102,7 +109,7 @@ async def test_the_request_carries_pkce_and_the_code_is_bound_to_this_browser(
 async def test_a_code_works_once_and_a_nonce_must_be_its_own(browser: httpx.AsyncClient) -> None:
     first = await consent(browser, "olga")
     assert (await browser.get(first)).status_code == 303
-    assert (await browser.get(first)).status_code == 403
+    assert (await browser.get(first)).status_code == 400
     stale = query_of(await consent(browser, "olga"))["code"][0]
     begun = await browser.get("/console/sign-in")  # another sign-in, with another nonce
     state = query_of(begun.headers["location"])["state"][0]
@@ -120,15 +127,23 @@ async def test_a_one_time_link_works_once_within_minutes_on_this_machine(
         assert (await browser.get(changed)).status_code == 403
     elsewhere = link.replace("127.0.0.1", "muster.example")
     assert (await browser.get(elsewhere)).status_code == 403
-    assert (await browser.get(link)).status_code == 303
+    for _ in range(2):
+        assert (await browser.head(link)).status_code == 200
+        assert (await browser.get(link)).status_code == 200
+    assert "muster_console" not in browser.cookies, "to open it signs nobody in"
+    assert (await redeem(browser, link)).status_code == 303
     assert (await browser.get(link)).status_code == 403
+    asked = {name: value for name, (value,) in query_of(link).items()}
+    assert (await browser.post("/console/sign-in/once", data=asked)).status_code == 403
+    there = elsewhere.partition("?")[0]
+    assert (await browser.post(there, data=asked)).status_code == 403
     old = await one_time_link(store, TENANT, BASE, utc_now() - timedelta(minutes=11))
     assert (await browser.get(old)).status_code == 403
 
 
 async def refusal(pages: SignInPages, path: str) -> str:
     """What a page of the way in says."""
-    routes = [Route(at, handler) for at, handler in pages.routes()]
+    routes = [Route(at, handler, methods=[method]) for method, at, handler in pages.routes()]
     transport = httpx.ASGITransport(app=Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
         return (await browser.get(path)).text
@@ -138,7 +153,7 @@ async def test_the_command_line_is_named_where_there_is_no_other_way_in(
     environment: Environment, browser: httpx.AsyncClient
 ) -> None:
     service = environment.application.service
-    cookies, home = Cookies(b"k" * 32, service.now), Home("eu", {})
+    cookies, home = Cookies(keys_of(b"k" * 32), service.now), Home("eu", {})
     laptop = SignInPages(service, cookies, None, home, one_time=True)
     for path in ("/sign-in", "/sign-in/once?tenant=demo&key=used"):
         assert "manage.py console link" in await refusal(laptop, path)
@@ -150,25 +165,37 @@ async def test_the_command_line_is_named_where_there_is_no_other_way_in(
     assert "manage.py" not in used, "one can sign in with Entra ID"
 
 
-def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:
+def keys_of(*keys: bytes) -> Callable[[], Awaitable[Keys]]:
+    """These keys, of which the first signs."""
+
+    async def answer() -> Keys:
+        return keys
+
+    return answer
+
+
+def asking(cookie: str) -> Request:
+    """A request with this cookie, on loopback."""
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", cookie.encode())]
+    return Request({"type": "http", "scheme": "http", "path": "/", "headers": headers})
+
+
+async def test_a_cookie_of_another_key_purpose_or_time_is_no_session() -> None:
     now = datetime(2026, 1, 1, 12, tzinfo=UTC)
     moments = [now]
-    cookies = Cookies(b"k" * 32, lambda: moments[0])
-
-    class Answer:
-        value = ""
-
-        def set_cookie(self, _: str, value: str, **__: object) -> None:
-            self.value = value
-
-    answer = Answer()
-    cookies.sign_in(answer, TENANT, "ada", ("Owner",), secure=True)  # type: ignore[arg-type]
-    held = {"muster_console": answer.value}
-    assert cookies.session(held) is not None
-    assert Cookies(b"x" * 32, lambda: now).session(held) is None
-    assert cookies.begun({"muster_sign_in": answer.value}) is None
+    cookies = Cookies(keys_of(b"k" * 32), lambda: moments[0])
+    tenant = Tenant(tenant_id=TENANT, name="Acme")
+    answer = Response()
+    await cookies.sign_in(asking(""), answer, tenant, "ada", ("Owner",))
+    kept = answer.headers["set-cookie"].partition(";")[0]
+    held = asking(kept)
+    assert await cookies.session(held) is not None
+    rolled = Cookies(keys_of(b"x" * 32, b"k" * 32), lambda: now)
+    assert await rolled.session(held) == await cookies.session(held)
+    assert await Cookies(keys_of(b"x" * 32), lambda: now).session(held) is None
+    assert await cookies.begun(asking(kept.replace("console", "sign_in"))) is None
     moments[0] = now + timedelta(minutes=61)
-    assert cookies.session(held) is None
+    assert await cookies.session(held) is None
 
 
 async def test_cookies_are_locked_down_and_every_answer_carries_the_headers(
@@ -178,13 +205,34 @@ async def test_cookies_are_locked_down_and_every_answer_carries_the_headers(
         answer = await owner.get(path)
         assert HEADERS.items() <= dict(answer.headers).items(), path
     link = await one_time_link(environment.application.store, TENANT, BASE, utc_now())
-    (cookie,) = (await owner.get(link)).headers.get_list("set-cookie")
+    (cookie,) = (await redeem(owner, link)).headers.get_list("set-cookie")
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Secure" not in cookie
     secure = await owner.get(f"{BASE.replace('http', 'https')}/console/sign-in")
-    assert "Secure" in secure.headers["set-cookie"]
+    kept = secure.headers["set-cookie"]
+    assert kept.startswith("__Host-muster_sign_in=")
+    assert re.search("; Path=/; SameSite=lax; Secure$", kept)
     assert "strict-transport-security" in secure.headers
+
+
+async def test_over_tls_no_cookie_counts_that_another_host_could_have_set(
+    environment: Environment,
+) -> None:
+    https = BASE.replace("http", "https")
+    link = await one_time_link(environment.application.store, TENANT, https, utc_now())
+    async with client(environment) as browser:
+        assert (await redeem(browser, link)).status_code == 303
+        assert (await browser.get(f"{https}/console")).status_code == 200
+        kept = browser.cookies["__Host-muster_console"]
+    async with client(environment) as browser:
+        for cookies, status in (
+            ({"muster_console": kept}, 303),
+            ({"__Host-muster_console": kept}, 200),
+        ):
+            header = "; ".join(f"{name}={value}" for name, value in cookies.items())
+            page = await browser.get(f"{https}/console", headers={"cookie": header})
+            assert page.status_code == status
 
 
 async def test_a_form_of_another_page_changes_nothing(
@@ -203,7 +251,8 @@ async def test_a_form_of_another_page_changes_nothing(
 async def test_signing_out_ends_the_session(owner: httpx.AsyncClient) -> None:
     page = await owner.get("/console")
     (csrf, *_) = re.findall(r'name="csrf" value="([^"]+)"', page.text)
-    assert (await owner.post("/console/sign-out", data={"csrf": csrf})).status_code == 200
+    out = await owner.post("/console/sign-out", data={"csrf": csrf})
+    assert (out.status_code, out.headers["clear-site-data"]) == (200, '"cache", "storage"')
     assert (await owner.get("/console")).status_code == 303
 
 

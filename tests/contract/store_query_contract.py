@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ulid import ULID
 
 from directory.condition import (
     EVERYTHING,
@@ -37,6 +36,7 @@ from directory.store import (
     Stored,
     Upsert,
 )
+from directory.ulids import new_ulid
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
@@ -46,7 +46,7 @@ SHARED = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors)
 
 def tenant() -> str:
     """A tenant that nobody else writes to."""
-    return f"tenant-{str(ULID()).lower()}"
+    return f"tenant-{new_ulid()}"
 
 
 def document(tenant_id: str, id: str, type: str = "User", **members: Any) -> Document:
@@ -287,7 +287,7 @@ class StoreQueryContract:
                 await store.query(acme, query)
 
     async def test_query_every_tenant(self, store: Store) -> None:
-        type = str(ULID())  # of this test alone: other tests have tenants too
+        type = new_ulid()  # of this test alone: other tests have tenants too
         tenants = sorted(tenant() for _ in range(3))
         for acme in reversed(tenants):
             await create(

@@ -48,6 +48,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "access": {**http, "route": "access/{*path}"},
         "console": {**http, "route": "console/{*path}"},
         "oauth": {**http, "route": "oauth/{*path}"},
+        "health": {**http, "route": "health", "methods": ["GET", "HEAD"]},
         "reconcile": {
             "direction": "IN",
             "type": "serviceBusTrigger",
@@ -64,6 +65,14 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
             "runOnStartup": False,
             "useMonitor": False,
         },
+        "export": {
+            "direction": "IN",
+            "type": "timerTrigger",
+            "name": "timer",
+            "schedule": "0 */30 * * * *",
+            "runOnStartup": False,
+            "useMonitor": False,
+        },
     }
 
 
@@ -73,9 +82,9 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "azure.cosmos",
         "azure.servicebus",
         "azure.identity",
+        "azure.storage.blob",
         "azure.monitor.opentelemetry.exporter",
         "aiohttp",
-        "authlib",
         "jinja2",
         "cryptography",
         "httpx",
@@ -132,7 +141,7 @@ def test_nothing_installed_shadows_our_modules() -> None:
 
 NEEDED = set(
     "annotated_types anyio azure dotenv markupsafe orjson pydantic pydantic_core pydantic_settings "
-    "python_multipart starlette typing_extensions typing_inspection ulid werkzeug".split()
+    "python_multipart starlette typing_extensions typing_inspection werkzeug".split()
 )
 """What a cold start waits for. A package more costs each of them its import: 30 to 300 ms."""
 
@@ -197,3 +206,16 @@ def test_what_escapes_the_application_is_a_500_of_its_surface(tmp_path: Path) ->
         assert request_id in report["log"]
     assert "FileExistsError" in report["log"]
     assert str(tmp_path) not in report["log"].replace(str(ROOT), ""), "the exception's text"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("", "max-age=31536000"), ("true", "max-age=31536000; includeSubDomains")],
+)
+def test_transport_security_speaks_for_other_hosts_only_where_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, said: str
+) -> None:
+    monkeypatch.setenv("MUSTER_HSTS_SUBDOMAINS", setting)
+    report = probe(tmp_path / "data", ("scim", "GET", "https://muster.test/scim/Users"))
+    ((_, headers, _),) = report["answers"]
+    assert headers["strict-transport-security"] == said

@@ -8,7 +8,9 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
-from devhost.http import HttpTriggers
+import devhost.http
+import devhost.server
+from devhost.http import BODY_BYTES, HttpTriggers
 from devhost.runtime import Function, FunctionApp, IndexingFailed
 from devhost.server import listen, url_of
 
@@ -103,11 +105,58 @@ async def test_a_body_in_chunks_without_length_arrives_empty(client: httpx.Async
     assert seen["body"] == ""
 
 
-async def test_a_body_over_100_mb_is_refused_unread(echo_server: tuple[str, int]) -> None:
-    request = b"POST /mirror/x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
-    head, body = await exchange(echo_server, request % (100 * 1024 * 1024 + 1))
+POST = b"POST /mirror/x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+
+
+async def test_a_body_over_the_limit_is_refused_unread(echo_server: tuple[str, int]) -> None:
+    head, body = await exchange(echo_server, POST % (BODY_BYTES + 1))
     assert head.startswith(b"HTTP/1.1 413 ")
     assert body == b""
+
+
+async def test_the_limit_is_what_the_host_is_told(echo: FunctionApp) -> None:
+    transport = httpx.ASGITransport(HttpTriggers(echo, "", body_bytes=10))
+    async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:
+        assert (await client.post("/mirror/x", content=b"x" * 10)).status_code == 200
+        assert (await client.post("/mirror/x", content=b"x" * 11)).status_code == 413
+
+
+async def test_a_body_that_does_not_come_is_given_up(
+    echo_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devhost.http, "BODY_SECONDS", 0.1)
+    head, _ = await exchange(echo_server, POST % 10 + b"123")
+    assert head.startswith(b"HTTP/1.1 408 ")
+
+
+GET = b"GET /mirror/x HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /mirror/x HTTP/1.1\r\nHost: h\r\nX-One: ", GET + GET[:20]],
+    ids=["nothing", "half a head", "half a second head"],
+)
+async def test_a_head_that_does_not_come_is_given_up(
+    echo_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(devhost.server, "HEAD_SECONDS", 0.1)
+    head, _ = await exchange(echo_server, sent)
+    assert head.startswith(b"HTTP/1.1 200 ") is sent.startswith(GET)
+
+
+async def test_a_head_in_time_ends_the_waiting_for_it(
+    echo_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection lives on while a body takes longer than a head may."""
+    monkeypatch.setattr(devhost.server, "HEAD_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection(*echo_server)
+    writer.write((POST % 3).replace(b"Host", b"Connection: close\r\nHost"))
+    await asyncio.sleep(0.3)
+    writer.write(b"123")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
 
 
 @pytest.mark.parametrize(

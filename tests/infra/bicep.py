@@ -15,7 +15,7 @@ import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
 INFRA = Path(__file__).parents[2] / "infra"
-STAMPS = ("eu", "us", "test")
+STAMPS = ("eu", "us", "test", "drill")
 
 _parser = Parser(Language(tree_sitter_bicep.language()))
 
@@ -37,6 +37,7 @@ class Resource:
     existing: bool
     body: dict[str, Any]
     node: Node
+    decorators: dict[str, Any] = field(default_factory=dict)
 
     def get(self, path: str) -> Any:
         """The value at `properties.siteConfig.minTlsVersion`; None where there is none."""
@@ -46,6 +47,11 @@ class Resource:
                 return None
             found = found.get(key)
         return found
+
+    @property
+    def text(self) -> str:
+        """Its declaration."""
+        return _text(self.node)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.symbol}"
@@ -108,6 +114,19 @@ class Infra:
                 if resource.version and not resource.existing and type in ("", resource.type):
                     yield resource
 
+    def after(self, file: str) -> dict[str, set[str]]:
+        """Symbol of each resource and module of a file → the symbols that it waits for, because it
+        refers to them or depends on them, at first or second hand."""
+        resources = self.files[file].resources
+        found = {
+            symbol: {*re.findall(r"\w+", _text(resource.node))} & {*resources} - {symbol}
+            for symbol, resource in resources.items()
+        }
+        for _ in found:
+            for symbol, before in found.items():
+                found[symbol] = before.union(*(found[each] for each in before))
+        return found
+
     def modules(self) -> Iterator[Resource]:
         """Every use of a module."""
         for file in self.files.values():
@@ -169,7 +188,9 @@ def _declare(file: File, node: Node, decorators: dict[str, Any]) -> None:
         type, _, version = named.partition("@")
         existing = any(c.type == "existing" for c in node.children)
         body = _value(_body(node))
-        file.resources[name] = Resource(file.name, name, type, version, existing, body, node)
+        file.resources[name] = Resource(
+            file.name, name, type, version, existing, body, node, decorators
+        )
 
 
 def _body(node: Node) -> Node:

@@ -18,7 +18,11 @@ ERRORS = {
     AdministrationError.__name__,
     *(error.__name__ for error in AdministrationError.__subclasses__()),
 }
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    ROOT / "tests/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def code(markdown: str) -> Iterator[str]:
@@ -108,6 +112,39 @@ def test_a_command_that_does_not_exist_is_seen() -> None:
     assert not list(unknown("manage.py tenant create contoso --name Contoso"))
 
 
+def groups_of_commands() -> Iterator[tuple[str, ...]]:
+    """Every command of manage.py, in words: `("tenant", "create")`."""
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if not hasattr(command, "commands"):
+            yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(inner, (*words, name))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+def listed_commands(markdown: str) -> set[tuple[str, ...]]:
+    """Those in the first column of the table, where `tenant create · list` names two."""
+    found = set()
+    for line in re.findall(r"^\| `([a-z][^`]*)` \|", markdown, re.MULTILINE):
+        subject = line.split()[0]
+        for part in line.split(" · "):
+            words = re.split(r" (?=[\[A-Z-])", part)[0].split()
+            found.add(tuple(words if words[0] == subject else (subject, *words)))
+    return found
+
+
+def test_every_command_is_listed() -> None:
+    listed = listed_commands((ROOT / "docs/commands.md").read_text())
+    assert listed == {*groups_of_commands()}
+
+
+def test_every_folder_of_tests_is_described() -> None:
+    described = re.findall(r"^\| `(\w+)/` \|", (ROOT / "tests/README.md").read_text(), re.MULTILINE)
+    assert {*described} == {found.parent.name for found in (ROOT / "tests").glob("*/test_*.py")}
+
+
 def links(markdown: str) -> Iterator[str]:
     """Files that a document links to."""
     for target in re.findall(r"\]\(([^)\s]+)\)", markdown):
@@ -127,8 +164,12 @@ def alerts(infra: Infra) -> list[str]:
     """The names of all alerts."""
     module = infra.files["modules/alerts.bicep"]
     listed = [row["name"] for kind in ("metrics", "logs") for row in module.variables[kind].value]
-    alone = str(module.resources["availability"].get("name"))
-    return [*listed, alone.partition("${suffix}-")[2].strip("'")]
+    alone = [
+        str(resource.get("name")).partition("${suffix}-")[2].strip("'")
+        for resource in module.resources.values()
+        if resource.type == "Microsoft.Insights/metricAlerts"
+    ]
+    return [*listed, *(name for name in alone if not name.startswith("${alert."))]
 
 
 def test_every_alert_has_its_paragraph() -> None:
@@ -136,3 +177,58 @@ def test_every_alert_has_its_paragraph() -> None:
     told = re.findall(r"^### `([\w-]+)`", manual, re.MULTILINE)
     assert sorted(told) == sorted(alerts(Infra.read()))
     assert len(alerts(Infra.read())) > 10
+
+
+def test_the_guide_names_the_portal_s_pages() -> None:
+    """Those of an Enterprise Application's provisioning, as they are called since 2026."""
+    guide = (ROOT / "docs/entra.md").read_text()
+    for page in ("New configuration", "Connectivity", "Attribute mapping", "Users and groups"):
+        assert f"**{page}**" in guide
+
+
+def test_both_forms_of_the_subject_are_told_and_how_to_see_which() -> None:
+    manual = (ROOT / "docs/deploy.md").read_text()
+    assert "`repo:<owner>/<repository>:environment:eu`" in manual
+    assert "`repo:<owner>@<id>/<repository>@<id>:environment:eu`" in manual
+    assert "actions/oidc/customization/sub" in manual
+
+
+def test_every_provider_that_is_deployed_is_registered() -> None:
+    """A resource of an unregistered provider ends the deployment."""
+    manual = (ROOT / "docs/deploy.md").read_text()
+    loop = re.search(r"for provider in (.*?); do", manual, re.DOTALL)
+    assert loop is not None
+    registered = {*re.findall(r"\w+", loop[1])}
+    used = {resource.type.split("/")[0] for resource in Infra.read().resources()}
+    needed = {name.removeprefix("Microsoft.") for name in used} - {"Resources"}
+    # Flex Consumption's network, and what Application Insights makes for itself.
+    assert needed | {"App", "AlertsManagement"} == registered
+
+
+def test_every_option_of_a_stamp_that_costs_says_so() -> None:
+    """In the parameter files, where the choice is made."""
+    for stamp in ("eu", "us"):
+        lines = (ROOT / f"infra/{stamp}.bicepparam").read_text().splitlines()
+        for name in (
+            "zoneRedundant",
+            "cosmosZoneRedundant",
+            "readLocations",
+            "exportLocation",
+            "backupTier",
+            "vnetEnabled",
+            "frontDoor",
+            "capacityMode",
+            "alwaysReadyInstances",
+            "alwaysReadyReconcilers",
+            "availabilityTest",
+            "logDailyCapGB",
+        ):
+            (line,) = [each for each in lines if each.startswith(f"param {name} ")]
+            assert "//" in line, f"{stamp}.bicepparam: {name} does not say what it costs"
+
+
+def test_nothing_says_that_it_was_deployed() -> None:
+    """Nobody has: what only a subscription can show is in a table."""
+    manual = (ROOT / "docs/deploy.md").read_text()
+    assert "None of this has been deployed to a live subscription" in manual
+    assert "## What was checked, and how" in manual

@@ -2,6 +2,7 @@
 machine has."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,47 @@ def test_every_parameter_and_output_is_described() -> None:
     assert list(undescribed(infra)) == []
     described = "@description('Name of the identity.')\n"
     assert list(undescribed(infra.changed("modules/identity.bicep", described, "")))
+
+
+def untyped(infra: Infra) -> Iterator[str]:
+    """Parameters that take any list or object, so that a wrong one fails in the deployment."""
+    for file in infra.files.values():
+        if file.name.endswith(".bicep"):
+            for name in re.findall(r"^param (\w+) (?:array|object)\b", file.text, re.MULTILINE):
+                yield f"{file.name}: {name} needs a type, see types.bicep"
+
+
+def test_every_parameter_has_a_type_of_its_own() -> None:
+    infra = Infra.read()
+    assert list(untyped(infra)) == []
+    assert list(untyped(infra.changed("main.bicep", "operators principal[]", "operators array")))
+
+
+def undeclared(infra: Infra) -> Iterator[str]:
+    """What a parameter file gives that main.bicep does not take, and the reverse."""
+    declared = infra.files["main.bicep"].parameters
+    for stamp in STAMPS:
+        given = infra.files[f"{stamp}.bicepparam"].parameters
+        yield from (f"{stamp}.bicepparam: there is no {name}" for name in given.keys() - declared)
+        for name in declared.keys() - given:
+            if not re.search(rf"^param {name} .*=", infra.texts["main.bicep"], re.MULTILINE):
+                yield f"{stamp}.bicepparam: {name} is missing"
+
+
+def test_parameter_files_fit_the_template() -> None:
+    infra = Infra.read()
+    assert list(undeclared(infra)) == []
+    for file, old, new in (
+        ("us.bicepparam", "param frontDoor = false", "param backDoor = false"),
+        ("drill.bicepparam", "param zoneRedundant = false", ""),
+    ):
+        assert list(undeclared(infra.changed(file, old, new)))
+
+
+def test_no_budget_is_no_error_in_its_module() -> None:
+    """Where there is none, the module is still checked with its parameters."""
+    budget = Infra.read().files["main.bicep"].resources["budget"]
+    assert budget.get("params.amount") == "max(budgetAmount, 1)"
 
 
 def test_every_module_is_used() -> None:

@@ -4,11 +4,11 @@ from functools import cache
 
 import pytest
 
-from tests.infra import observability, reliability, security
+from tests.infra import azure, observability, reliability, security
 from tests.infra.bicep import Infra, Resource, property_node
 from tests.infra.policy import Change, Policy
 
-SUBJECTS = (security, reliability, observability)
+SUBJECTS = (security, reliability, observability, azure)
 POLICIES = [policy for subject in SUBJECTS for policy in subject.POLICIES]
 REQUIRED = [
     (type, path, value)

@@ -2,17 +2,59 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from telemetry import logs
 from tests.hosting import Host
 from tests.infra.bicep import INFRA, Infra
+from tests.infra.test_documents import code
 from tests.triggers import triggers
 
 ROOT = Path(__file__).parents[2]
 FIELD = re.compile(r"(?:told|parse_json\(Message\))\.(\w+)")
+
+
+BINDER = Path(__file__).parent / "kusto.js"
+TABLES = re.compile(r"^\s*(?:App|CDB|Usage|_Log)\w+\s*(?:\||$)")
+
+
+def has_kusto() -> bool:
+    """Whether Node.js finds Microsoft's parser (NODE_PATH says where)."""
+    node = shutil.which("node")
+    asked = [str(node), "-e", "require.resolve('@kusto/language-service-next/package.json')"]
+    return bool(node) and subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+
+def bind(*files: Path) -> tuple[int, str]:
+    """The parser's exit status, and what it found."""
+    asked = ["node", str(BINDER), *map(str, files)]
+    run = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(not has_kusto(), reason="no @kusto/language-service-next for Node.js")
+def test_every_query_binds_to_its_tables(tmp_path: Path) -> None:
+    files = [INFRA / name for name in Infra.read().texts if name.endswith(".kql")]
+    for document in sorted((ROOT / "docs").glob("*.md")):
+        text = document.read_text()
+        blocks = re.findall(r"```kusto\n(.*?)```", text, re.DOTALL)
+        parts = [part for block in blocks for part in re.split(r"\n\n", block)]
+        for number, query in enumerate([*parts, *filter(TABLES.match, code(text))]):
+            files.append(tmp_path / f"{document.name}-{number}.kql")
+            files[-1].write_text(query)
+    assert len(files) > 15
+    assert bind(*files) == (0, "")
+
+    broken = tmp_path / "broken.kql"
+    for query in ("AppTrace | take 1", "AppTraces | where Mesage has 'x'", "AppTraces | summarise"):
+        broken.write_text(query)
+        assert bind(broken)[0] == 1, query
 
 
 def queries() -> Iterator[tuple[str, str]]:

@@ -1,11 +1,15 @@
 """What is deployed: it is enough to run, it is no more than that, and two tools agree on it."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tests.infra.bicep import Infra
 
@@ -64,7 +68,7 @@ def test_azd_and_core_tools_leave_out_the_same() -> None:
 
 def unpinned(workflow: str) -> list[str]:
     """Actions that somebody else could change under us."""
-    used = re.findall(r"uses:\s*(.+)", workflow)
+    used = re.findall(r"uses:\s*([^.\s].*)", workflow)  # ./ is our own, at the same commit
     return [use for use in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", use)]
 
 
@@ -74,17 +78,83 @@ def test_actions_are_pinned_by_hash() -> None:
     assert unpinned("- uses: actions/checkout@v5\n")
 
 
+def steps(name: str, job: str) -> list[dict[str, Any]]:
+    """What a job of a workflow does."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
+    found: list[dict[str, Any]] = workflow["jobs"][job]["steps"]
+    return found
+
+
 def test_workflows_may_no_more_than_they_need() -> None:
     for workflow in WORKFLOWS:
         text = workflow.read_text()
         assert "\npermissions:\n  contents: read\n\n" in text, workflow.name
-        assert set(re.findall(r"^\s+([\w-]+): (?:write|read)$", text, re.MULTILINE)) <= {
-            "contents",
-            "id-token",
-        }
-        assert not re.search(r"contents: write|write-all|pull_request_target", text)
-        assert ("id-token: write" in text) == ("azure/login@" in text), workflow.name
+        jobs = yaml.safe_load(text)["jobs"]
+        for name, job in jobs.items():
+            allowed = {"contents": "read"}
+            signs_in = "azure/login@" in str(job) or job.get("uses", "").endswith("/deploy.yml")
+            if signs_in:
+                allowed["id-token"] = "write"
+            if (workflow.name, name) == ("release.yml", "release"):
+                allowed["contents"] = "write"  # releases are contents
+            assert job.get("permissions", {"contents": "read"}).items() <= allowed.items(), name
+        assert not re.search(r"write-all|pull_request_target", text)
         assert "creds:" not in text  # a client secret
+
+
+def test_the_token_that_releases_is_given_to_nothing_else() -> None:
+    """What is installed to build a package runs in the same job."""
+    *others, last = steps("release.yml", "release")
+    assert "gh release create" in last["run"]
+    assert last["env"]["GH_TOKEN"] == "${{ github.token }}"
+    assert "token" not in str([step.get("env") for step in others])
+    for step in others:
+        if "checkout@" in step.get("uses", ""):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_what_was_released_is_what_is_deployed() -> None:
+    released = str(steps("release.yml", "release"))
+    for name in ("muster.zip", "sbom.json", "main.json", "SHA256SUMS"):
+        assert name in released
+    runs = [step.get("run", "") for step in steps("deploy.yml", "deploy")]
+    (fetched,) = [number for number, run in enumerate(runs) if 'download "$TAG"' in run]
+    assert "sha256sum --check --ignore-missing --strict SHA256SUMS" in runs[fetched]
+    (deployed,) = [number for number, run in enumerate(runs) if "--src muster.zip" in run]
+    assert fetched < deployed
+    assert not [run for run in runs if "make package" in run]
+
+
+def test_where_there_is_an_identity_nothing_else_is_installed_than_what_is_deployed() -> None:
+    """Whatever is installed in the job could ask for the identity's tokens."""
+    runs = "\n".join(step.get("run", "") for step in steps("deploy.yml", "deploy"))
+    assert re.findall(r"pip install .*", runs) == [
+        "pip install --quiet --require-hashes --requirement requirements.txt"
+    ]
+    assert not re.search(r"\bmake\b|\bnpm\b|\buv\b", runs)
+
+
+def test_a_release_that_does_not_answer_is_taken_back() -> None:
+    found = steps("deploy.yml", "deploy")
+    names = [step.get("name") or step["uses"] for step in found]
+    smoke, good, back = (found[names.index(name)] for name in names[-3:])
+    assert "--dry-target" in smoke["run"]
+    assert "/health" in smoke["run"]
+    assert "muster-release=$TAG" in good["run"]
+    assert "if" not in good, "only what answered is a release to come back to"
+    assert back["if"].startswith("failure()")
+    assert "steps.before.outputs.release != ''" in back["if"]
+    assert 'download "$RELEASE"' in back["run"]
+    assert "--src before/muster.zip" in back["run"]
+    assert found.index(back) > found.index(smoke)
+
+
+def test_infrastructure_is_deployed_only_where_it_changed() -> None:
+    """Writing settings ends every instance."""
+    (infrastructure,) = [s for s in steps("deploy.yml", "deploy") if s.get("id") == "infra"]
+    script = infrastructure["run"]
+    condition = script.index('[ "$now" != "$BEFORE" ]')
+    assert condition < script.index("az deployment sub create") < script.index("\nfi\n")
 
 
 def test_workflows_deploy_each_stamp_to_its_region() -> None:
@@ -106,3 +176,58 @@ def test_azd_deploys_the_test_stamp() -> None:
     assert service is not None
     tags = str(Infra.read().files["modules/functionapp.bicep"].resources["app"].get("tags"))
     assert f"'azd-service-name': '{service[1]}'" in tags
+
+
+PINNED = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^ ;]+)(?: ; [^\\]+)?")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def requirements(text: str) -> dict[str, list[str]]:
+    """What a requirements file pins, as name==version, each with its hashes."""
+    pinned: dict[str, list[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            package, *hashes = line.split(" --hash")
+            found = PINNED.fullmatch(package.strip())
+            assert found is not None, line
+            assert all(HASH.fullmatch("--hash" + each.strip()) for each in hashes)
+            pinned[f"{found['name']}=={found['version']}"] = hashes
+    return pinned
+
+
+def test_everything_is_pinned_by_hash() -> None:
+    """So pip, and Azure's build with it, takes nothing else; `make` says so besides."""
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        pinned = requirements((ROOT / name).read_text())
+        assert pinned
+        assert all(pinned.values()), name
+    deployed, developed = (
+        requirements((ROOT / name).read_text())
+        for name in ("requirements.txt", "requirements-dev.txt")
+    )
+    assert deployed.items() <= developed.items(), "what is tested is what is deployed"
+    makefile = (ROOT / "Makefile").read_text()
+    installs = re.findall(r"pip install .*-r requirements\S*", makefile)
+    assert len(installs) == 2
+    assert all("--require-hashes" in each for each in installs)
+    assert not requirements("a==1\n    # via b\n")["a==1"]
+
+
+def test_the_bill_of_materials_has_hashes_licences_and_what_is_kept_here(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / ".ci/sbom.py"), str(tmp_path / "sbom.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    bill = json.loads((tmp_path / "sbom.json").read_text())
+    components = {f"{one['name']}=={one['version']}": one for one in bill["components"]}
+    deployed = requirements((ROOT / "requirements.txt").read_text())
+    assert components.keys() - deployed.keys() == {"htmx.org==4.0.1"}
+    assert deployed.keys() <= components.keys()
+    unlicensed = [name for name, one in components.items() if not one.get("licenses")]
+    assert unlicensed == ["colorama==0.4.6"], "only what is not installed, because of Windows"
+    for one in components.values():
+        files = [file for each in one.get("externalReferences", ()) for file in each["hashes"]]
+        assert one.get("hashes") or files, one["name"]

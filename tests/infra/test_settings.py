@@ -1,6 +1,6 @@
 """Three lists of settings that must be one: what the code reads (wiring.Settings), what Azure sets
 (infra/modules/settings.bicep) and what a laptop with Core Tools sets
-(local.settings.example.json). The code's is the one that counts; the README explains each."""
+(local.settings.example.json). The code's is the one that counts; docs/settings.md explains each."""
 
 import json
 from inspect import signature
@@ -11,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+import devhost.http
 from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite import SqliteQueue
+from scim.exchange import BODY_BYTES
 from tests.infra.bicep import Infra
 from tests.triggers import triggers
 from wiring import Settings
@@ -34,11 +36,13 @@ HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "the host sends telemetry with the identity",
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "the host, where telemetry goes",
     "AZURE_CLIENT_ID": "azure-identity, which identity to use",
+    "AZURE_TOKEN_CREDENTIALS": "azure-identity, which kind of credential to use",
     "AzureWebJobsDisableHomepage": "the host",
     "AzureWebJobsStorage": "the host's own storage (Azurite)",
     "AzureWebJobsStorage__accountName": "the host's own storage",
     "AzureWebJobsStorage__clientId": "the host's own storage",
     "AzureWebJobsStorage__credential": "the host's own storage",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "the host, which reads a body before anybody looks at it",
     "FUNCTIONS_WORKER_RUNTIME": "Core Tools; Flex Consumption takes it from functionAppConfig",
     "ServiceBusConnection__clientId": "the trigger",
     "ServiceBusConnection__credential": "the trigger",
@@ -79,7 +83,7 @@ def problems(code: dict[str, FieldInfo], bicep: dict[str, Any], local: dict[str,
         if name not in bicep and name not in LAPTOP:
             found.append(
                 f"wiring.Settings reads {name}, which {BICEP} does not set: add it there, with a "
-                "parameter in stamp.bicep and main.bicep if stamps differ in it (or, if it is for "
+                "parameter in main.bicep if stamps differ in it (or, if it is for "
                 "laptops only, to LAPTOP in this test with the reason)."
             )
         # One connection has two forms: a host name for identities, a string for emulators.
@@ -129,7 +133,7 @@ def without[T](settings: dict[str, T], name: str) -> dict[str, T]:
 
 
 def test_the_readme_explains_every_setting() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "docs/settings.md").read_text()
     assert [name for name in code_settings() if f"`{name}`" not in readme] == []
 
 
@@ -159,7 +163,7 @@ def test_names_and_numbers_are_those_of_the_code() -> None:
     assert cosmos["container"].get("properties.resource.partitionKey.paths") == [
         "/" + "/".join(PARTITION_KEY)
     ]
-    deliveries = infra.files["modules/stamp.bicep"].variables["maxDeliveryCount"].value
+    deliveries = infra.files["main.bicep"].variables["maxDeliveryCount"].value
     assert deliveries == defaults["MUSTER_MAX_DELIVERY_COUNT"]
     parameters = infra.files["main.bicep"].parameters
     assert parameters["retentionDays"].value == defaults["MUSTER_RETENTION_DAYS"]
@@ -191,3 +195,21 @@ def test_the_indexing_policy_is_the_code_s() -> None:
     assert json.loads(infra.texts["indexing-policy.json"]) == indexing_policy(), (
         "The indexes have changed: run `make indexing-policy`."
     )
+
+
+def test_the_host_s_file_says_nothing_that_the_plan_ignores() -> None:
+    """On Flex Consumption the number of requests at once is the app's, not the file's
+    (https://learn.microsoft.com/azure/azure-functions/functions-concurrency)."""
+    host = json.loads((ROOT / "host.json").read_text())
+    assert [*host["extensions"]["http"]] == ["routePrefix"]
+    assert not host.keys() & {"concurrency", "healthMonitor", "singleton", "aggregator"}
+
+
+def test_every_host_takes_a_little_more_than_muster_takes() -> None:
+    """Its refusal has no text: what is a little too large should reach Muster's own."""
+    name = devhost.http.LIMIT_SETTING
+    told = {"devhost": devhost.http.BODY_BYTES, LOCAL: int(local_settings()[name])}
+    if name in (bicep := bicep_settings(Infra.read())):
+        told[BICEP] = int(str(bicep[name]).strip("'"))
+    assert set(told.values()) == {told[LOCAL]}, told
+    assert BODY_BYTES < told[LOCAL] <= 2 * BODY_BYTES

@@ -137,17 +137,20 @@ async def tokens_of(tenant: Tenant, kind: str, connection: str) -> list[str]:
     ]
 
 
-async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path) -> None:
-    """Product section 2: tenants are remembered for seconds."""
-    now = datetime(2026, 1, 31, 8, tzinfo=UTC)
+@pytest.mark.parametrize("set_by", [-86_400, 0, 86_400], ids=["set back", "right", "set ahead"])
+async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path, set_by: int) -> None:
+    """Product section 2: tenants are remembered for seconds, whatever the clock on the wall is
+    set to meanwhile."""
+    now, clock = datetime(2026, 1, 31, 8, tzinfo=UTC), 0.0
     application = build(Settings(data=tmp_path), lambda: now)
     store, tokens = application.store, Tokens(application.service, "acme")
-    authenticator = Authenticator(store, lambda: now, remember=5)
+    authenticator = Authenticator(store, lambda: now, remember=5, clock=lambda: clock)
     await create_tenant(store, "acme", "Acme", "eu")
     header = f"Bearer {await tokens.create('scim')}"
     assert (await authenticator.caller(header, "scim")).connection_id == "entra"
     await change_tenant(store, "acme", lambda tenant: with_tokens(tenant, ()))
-    now += timedelta(seconds=5)
+    now += timedelta(seconds=5 + set_by)
+    clock += 5
     with pytest.raises(Unproven):
         await authenticator.caller(header, "scim")
     await application.close()
@@ -160,7 +163,7 @@ async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires
     now = datetime(2026, 1, 31, 8, tzinfo=UTC)
     application = build(Settings(data=tmp_path), lambda: now)
     store, tokens = application.store, Tokens(application.service, "acme")
-    authenticator = Authenticator(store, lambda: now, remember=60)
+    authenticator = Authenticator(store, lambda: now, remember=60, clock=lambda: 0.0)
     await create_tenant(store, "acme", "Acme", "eu")
     expires = now + timedelta(seconds=5)
     header = f"Bearer {await tokens.create('scim', expires=expires)}"

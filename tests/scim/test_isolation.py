@@ -424,6 +424,7 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
     },
     "console-api": API_CASES,
     "oauth": {"/oauth/token": {"POST": _tokens}},
+    "health": {"/health": {each: fixed("/health", each) for each in ("GET", "HEAD")}},
 }
 """By surface, route and method. A new route fails the first test until it has its case."""
 
@@ -525,6 +526,9 @@ async def send(tenant: Tenant, surface: str, asked: Asked) -> httpx.Response:
     if surface == "oauth":
         async with tenant.muster.connect("/oauth", None) as oauth:
             return await oauth.post(asked.path.removeprefix("/oauth"), data=asked.form)
+    if surface == "health":
+        async with tenant.muster.connect("/health", None) as health:
+            return await health.request(asked.method, "", params=asked.params)
     clients = {"scim": tenant.scim, "access": tenant.access, "console-api": tenant.api}
     client = clients[surface]
     path = asked.path.removeprefix("/access/v1").removeprefix("/console/api")

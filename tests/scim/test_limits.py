@@ -12,7 +12,7 @@ from directory import membership_change
 from directory.store import Store
 from directory.tenants import Policy
 from scim import groups, membership
-from scim.exchange import BODY_DEPTH
+from scim.protocol.body import BODY_DEPTH
 from scim.selection import PARAMETER_CHARACTERS
 from tests.consistency import assert_consistent
 from tests.environment import TENANT, Environment, add_tenant, client_of, running

@@ -113,7 +113,7 @@ def signed(
 @asynccontextmanager
 async def publishing(issuer: Issuer) -> AsyncIterator[Issuer]:
     """The issuer on a free port of loopback; `url` says where."""
-    app = Starlette(routes=[Route("/{path:path}", issuer.serve)])
+    app = Starlette(routes=[Route("/{path:path}", issuer.serve, methods=["GET", "POST"])])
     server = Server(app)  # type: ignore[arg-type]
     with listen("127.0.0.1", 0) as listener:
         issuer.url = url_of(listener)

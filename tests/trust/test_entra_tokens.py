@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from administration.connections import Connections
 from administration.directories import Directories
 from administration.tenants import create_tenant
-from tests.environment import Environment, change_tenant
+from tests.environment import Environment, change_tenant, running
 from tests.scim.messages import user
 from tests.trust.issuer import (
     DIRECTORY,
@@ -30,6 +31,7 @@ from tests.trust.issuer import (
     signed,
 )
 from trust.cloud import NON_GALLERY, PROVISIONING
+from trust.entra import OF_PEOPLE
 from trust.keysets import parse_key_set
 
 CHALLENGE = re.compile(
@@ -228,6 +230,7 @@ async def test_why_is_told_only_of_what_the_directory_signed(
         "the token is not valid yet",
         "the token is meant for another audience",
         "the token was issued to another application",
+        "the token was issued to no application",
         "the token speaks for a user",
     }
     unknown = await ask(muster, other(issuer))
@@ -283,6 +286,60 @@ async def test_no_odd_value_of_a_claim_is_let_in_or_fails(
         return
     answer = await ask(muster, signed(claims | {name: value}))
     assert answer.status_code == 401
+
+
+PEOPLE: dict[str, dict[str, Any]] = {
+    "an ID token 1.0": {"ver": "1.0", "appid": None, "upn": "ada@acme.example"},
+    "an ID token 2.0": {"ver": "2.0", "azp": None, "preferred_username": "ada@acme.example"},
+    "an ID token without a name": {"ver": "1.0", "appid": None},
+    "an empty application": {"ver": "1.0", "appid": ""},
+    **{
+        f"a person's {claim}": {"ver": version, claim: "ada"}
+        for version in ("1.0", "2.0")
+        for claim in OF_PEOPLE
+    },
+}
+
+
+@pytest.mark.parametrize("claims", PEOPLE.values(), ids=[*PEOPLE])
+async def test_where_any_application_may_provision_a_person_may_not(
+    tmp_path: Path, issuer: Issuer, claims: dict[str, Any]
+) -> None:
+    async with running(
+        tmp_path, tenant_id=TENANT, entra_login_url=issuer.url, entra_applications=()
+    ) as muster:
+        await muster.changing(Directories).register(DIRECTORY)
+        assert (await ask(muster, issuer.token(appid="any-other"))).status_code == 200
+        version = claims["ver"]
+        refused = await ask(muster, issuer.token(version, **claims))
+        assert refused.status_code == 401
+
+
+async def test_the_log_says_which_token_was_refused_and_never_the_token(
+    muster: Environment, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "muster")
+    another = "22222222-0000-0000-0000-000000000000"
+    named = f"directory {DIRECTORY}, application {another}"
+    object_id = "object 11111111-2222-3333-4444-555555555555"
+    mistyped = muster.token[:-1] + ("0" if muster.token[-1] != "0" else "1")
+    for token, said in (
+        (
+            issuer.token(appid=another),
+            f"refused (Unproven): token of {named}, {object_id}: the token was issued to another",
+        ),
+        (issuer.token(tid="Ada Lovelace"), "token of directory -, application"),
+        (mistyped, f"refused (Unproven): scim token {mistyped.split('_')[3]} of {TENANT}"),
+        (mistyped.replace(TENANT, "ada-lovelace"), "of no tenant"),
+        ("eyJ.x.y", "a signed token that cannot be read"),
+        ("muster_oauth_eyJ.x.y", "an access token that cannot be read"),
+        ("Ada Lovelace", "a token of no known form"),
+    ):
+        caplog.clear()
+        assert (await ask(muster, token)).status_code == 401
+        assert said in caplog.text
+        assert token[-30:] not in caplog.text
+        assert "lovelace" not in caplog.text.lower()
 
 
 class TestWhatATenantSays:

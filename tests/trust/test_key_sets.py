@@ -10,14 +10,15 @@ from starlette.responses import RedirectResponse, Response
 
 from tests.environment import Environment
 from tests.trust.issuer import DIRECTORY, Issuer, private_key, published
-from trust import keysets
-from trust.keysets import (
+from trust import published as reading
+from trust.keysets import KeySets, parse_key_set
+from trust.published import (
+    ANSWER_BYTES,
     FRESH_SECONDS,
     KEPT_SECONDS,
-    KEY_SET_BYTES,
+    LOOK_AGAIN_SECONDS,
     RETRY_SECONDS,
-    UNKNOWN_KEY_SECONDS,
-    KeySets,
+    Published,
 )
 from trust.refusal import KeysUnavailable
 
@@ -38,6 +39,11 @@ class Asking:
             assert key.public_numbers() == right
         return key is not None
 
+    @property
+    def fetching(self) -> asyncio.Task[None] | None:
+        """The fetch under way."""
+        return self.key_sets.published.document(f"{self.issuer.url}/keys", parse_key_set).fetching
+
     async def is_unavailable(self, name: str = "first") -> bool:
         """Whether it cannot be told if there is such a key."""
         try:
@@ -49,7 +55,7 @@ class Asking:
 
 @pytest.fixture
 async def asking(issuer: Issuer) -> AsyncIterator[Asking]:
-    made = Asking(issuer, KeySets(lambda: made.seconds))
+    made = Asking(issuer, KeySets(Published(lambda: made.seconds)))
     yield made
     await made.key_sets.close()
 
@@ -73,7 +79,7 @@ async def test_unknown_keys_cost_the_issuer_one_request_a_minute(asking: Asking)
     for number in range(50):
         assert not await asking.finds(f"forged-{number}")
     assert len(asking.issuer.asked) == 2
-    asking.seconds += UNKNOWN_KEY_SECONDS - 1
+    asking.seconds += LOOK_AGAIN_SECONDS - 1
     assert not await asking.finds("forged")
     assert len(asking.issuer.asked) == 2
     asking.seconds += 1
@@ -93,7 +99,7 @@ async def test_a_withdrawn_key_counts_for_an_hour_at_most(asking: Asking) -> Non
     asking.seconds = FRESH_SECONDS
     assert await asking.finds("first"), "renewed beside the request"
     await until(lambda: len(asking.issuer.asked) == 2)
-    await until(lambda: asking.key_sets._sets[f"{asking.issuer.url}/keys"].fetching is None)
+    await until(lambda: asking.fetching is None)
     assert not await asking.finds("first")
     assert await asking.finds("second")
 
@@ -131,7 +137,7 @@ GOOD = json.dumps({"keys": [published("first")]})
         Response("<html>", media_type="text/html"),
         Response('{"keys": []}'),
         Response(GOOD, 404),
-        Response(GOOD + " " * KEY_SET_BYTES),
+        Response(GOOD + " " * ANSWER_BYTES),
     ],
     ids=["redirect", "a page", "no keys", "not found", "too large"],
 )
@@ -151,7 +157,7 @@ async def test_nobody_there(asking: Asking) -> None:
 async def test_an_issuer_that_does_not_answer_is_given_up(
     asking: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keysets, "FETCH_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "FETCH_SECONDS", 0.05)
     asking.issuer.pause = asyncio.Event()
     assert await asking.is_unavailable()
 

@@ -466,6 +466,26 @@ class TestWorkloadIdentity:
         assert issuer.asked == [f"/{OTHER_DIRECTORY}/discovery/v2.0/keys"]
         assert await federated.status(await federated.token()) == 200, "the secret works, too"
 
+    @pytest.mark.parametrize("named", ["api://{}/.default", "api://{}", "{}"])
+    @pytest.mark.parametrize(
+        ("audience", "status"),
+        [("api://{}", 200), ("{}", 200), ("api://{}/.default", 200), ("api://else", 401)],
+    )
+    async def test_the_forms_of_an_application_are_one_audience(
+        self, federated: Client, issuer: Issuer, named: str, audience: str, status: int
+    ) -> None:
+        await federated.muster.changing(Clients).federate(
+            "hr",
+            issuer=f"{issuer.url}/{OTHER_DIRECTORY}/v2.0",
+            subject=SUBJECT,
+            audience=named.format(DIRECTORY),
+            keys_url="",
+            cloud=federated.muster.application.settings.cloud,
+        )
+        federated.forget()
+        assertion = self.assertion(issuer, aud=audience.format(DIRECTORY))
+        assert (await federated.asks(asserting(federated, assertion))).status_code == status
+
     @pytest.mark.parametrize(
         ("changes", "says"),
         [
@@ -476,6 +496,7 @@ class TestWorkloadIdentity:
             ({"tid": DIRECTORY, "iss": f"https://sts.windows.net/{DIRECTORY}/"}, "not known"),
             ({"exp": 1}, "has expired"),
             ({"exp": None}, "not known"),
+            ({"exp": 10**400}, "not known"),
         ],
     )
     async def test_another_assertion_gets_none(
@@ -484,6 +505,26 @@ class TestWorkloadIdentity:
         answer = await federated.asks(asserting(federated, self.assertion(issuer, **changes)))
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
         assert says in answer.json()["error_description"]
+
+    async def test_an_assertion_that_lives_too_long_gets_none(
+        self, federated: Client, issuer: Issuer
+    ) -> None:
+        now = int(time.time())
+        for changes in (
+            {"exp": now + 91 * 60},
+            {"exp": str(now + 91 * 60)},
+            {"exp": now + 200 * 60, "iat": None},
+            {"exp": now + 60, "iat": now - 6000},
+        ):
+            answer = await federated.asks(asserting(federated, self.assertion(issuer, **changes)))
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+            assert "lives too long" in answer.json()["error_description"]
+
+    async def test_an_assertion_may_live_as_long_as_entra_ids_do(
+        self, federated: Client, issuer: Issuer
+    ) -> None:
+        long = self.assertion(issuer, exp=int(time.time()) + 90 * 60)
+        assert (await federated.asks(asserting(federated, long))).status_code == 200
 
     async def test_a_forged_assertion_gets_none(self, federated: Client, issuer: Issuer) -> None:
         good = self.assertion(issuer)

@@ -5,7 +5,7 @@ from trust.proofs import KEPT, KEPT_SECONDS, Proofs
 
 def test_what_is_remembered_and_for_how_long() -> None:
     clock = 1000.0
-    proofs = Proofs(lambda: clock)
+    proofs = Proofs(lambda: clock, lambda: clock)
     long, short = {"exp": 10_000, "sub": "long"}, {"exp": 1060, "sub": "short"}
     proofs.keep("long", ("one", ("a",)), long)
     proofs.keep("short", "one", short)
@@ -22,8 +22,21 @@ def test_what_is_remembered_and_for_how_long() -> None:
     assert proofs.find("long", ("one", ("a",))) is None
 
 
+def test_a_clock_that_is_set_back_prolongs_nothing() -> None:
+    clock, now = 0.0, 1_000_000.0
+    proofs = Proofs(lambda: clock, lambda: now)
+    proofs.keep("long", "", {"exp": now + 10_000})
+    proofs.keep("short", "", {"exp": now + 60})
+    now -= 86_400
+    clock = 60.0
+    assert proofs.find("short", "") is None, "expired"
+    assert proofs.find("long", "") is not None
+    clock = KEPT_SECONDS
+    assert proofs.find("long", "") is None
+
+
 def test_the_memory_is_bounded() -> None:
-    proofs = Proofs(lambda: 0.0)
+    proofs = Proofs(lambda: 0.0, lambda: 0.0)
     for number in range(3 * KEPT):
         proofs.keep(str(number), "", {"exp": 100})
     assert len(proofs._known) <= KEPT

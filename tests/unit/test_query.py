@@ -232,3 +232,10 @@ def test_values_and_strange_keys_are_parameters() -> None:
     sql = compiler.compile(Compare((hostile, hostile), "co", hostile), DOCUMENT)
     assert hostile not in sql
     assert compiler.parameters.count(hostile) >= 3
+
+
+def test_what_an_index_answers_is_asked_before_an_array_is_looked_through() -> None:
+    emails = AnyElement(("search", "emails"), Compare(("value",), "eq", "a@example.com"))
+    sql = SqliteCompiler("User", "acme").compile(Either((emails, emails)), DOCUMENT)
+    for each in sql.split(" OR "):
+        assert 0 < each.index("FROM elements") < each.index("json_each")

@@ -492,6 +492,15 @@ class TestResendPending:
         assert await relay.resend_pending(60) == 1
         assert sender.batches == [["e0001"], ["e0002"], ["e0001"]]
 
+    async def test_a_clock_that_is_set_back_does_not_keep_them_waiting(
+        self, relay: Relay, store: SqliteStore, clock: Clock
+    ) -> None:
+        await store_events(store, event(1, NOW - timedelta(hours=6)))
+        assert await relay.resend_pending(60) == 1
+        clock.seconds -= 3600
+        assert await relay.resend_pending(60) == 1
+        assert await relay.resend_pending(60) == 0
+
     async def test_the_oldest_is_told_wherever_the_run_is(
         self, relay: Relay, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

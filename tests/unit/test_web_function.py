@@ -4,6 +4,9 @@ Starlette's, which uses more of ASGI than ours do."""
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -77,3 +80,31 @@ async def test_an_application_sees_the_request_and_its_answer_comes_back_whole()
 async def test_an_answer_in_parts_is_complete() -> None:
     """Such an application listens for the client to leave while it answers."""
     assert (await _answer(Trigger("http://h/parts"))).body == b"one two"
+
+
+@pytest.mark.parametrize(
+    ("said", "proxies", "client"),
+    [
+        ("203.0.113.7:50512", 0, ("203.0.113.7", 50512)),
+        ("198.51.100.1, 203.0.113.7:50512", 0, ("203.0.113.7", 50512)),  # the first is a claim
+        ("198.51.100.1, 203.0.113.7, 192.0.2.9:443", 1, ("203.0.113.7", 0)),
+        ("[2001:db8::1]:50512", 0, ("2001:db8::1", 50512)),
+        ("2001:db8::1", 0, ("2001:db8::1", 0)),
+        ("203.0.113.7:50512", 1, None),  # it did not come through the proxy
+        ("", 0, None),
+        (" , ", 0, None),
+        ("203.0.113.7:port", 0, None),
+        ("[::1", 0, None),
+    ],
+)
+def test_the_client_is_who_the_platform_names(
+    said: str, proxies: int, client: tuple[str, int] | None
+) -> None:
+    trigger = Trigger("https://h/", headers={"x-forwarded-for": said})
+    assert function.client_of(trigger, proxies) == client
+    assert function.client_of(Trigger("https://h/"), proxies) is None
+
+
+@given(st.text())
+def test_no_forwarding_header_is_a_fault(said: str) -> None:
+    function.client_of(Trigger("https://h/", headers={"x-forwarded-for": said}))

@@ -68,6 +68,7 @@ MEDIA_TYPES = {
     "oauth": "application/json",
     "console": "text/html; charset=utf-8",
     "console-api": "application/problem+json",
+    "health": "application/json",
 }
 STATUS_OF_OAUTH = {403: 400}
 """RFC 6749 section 5.2: what says `unauthorized_client` is a 400."""
@@ -105,7 +106,7 @@ async def test_no_surface_is_left_out(tmp_path: Path) -> None:
         application = muster.application
         console = await application.console._others.built()  # type: ignore[attr-defined]
         assert {*await surfaces(muster), console.name} == {*MEDIA_TYPES}
-    assert {*failed(KeyError())} == {"scim", "access", "oauth", "console"}
+    assert {*failed(KeyError())} == {"scim", "access", "oauth", "console", "health"}
 
 
 @pytest.mark.parametrize("name", ["console", "console-api"])

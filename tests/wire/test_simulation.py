@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from directory import cosmos
+from directory.access import AccessChange
 from directory.cosmos_indexing import indexing_policy
 from directory.reading import every
 from directory.store import Document, Query, Store
@@ -303,7 +304,10 @@ async def assert_told(store: Store, heard: list[dict[str, Any]]) -> None:
     step that it can see, in its very words, and of nothing else."""
     histories: dict[str, list[Document]] = {}
     async for stored in every(store, TENANT, Query("AccessChange", limit=1000)):
-        histories.setdefault(stored.document["userId"], []).append(stored.document)
+        change = AccessChange.from_document(stored.document)
+        histories.setdefault(change.user_id, []).append(
+            change.model_dump(by_alias=True, mode="json")
+        )
     found = await Directory.read(store, TENANT)
     records = {record["userId"]: told(record) for record in found.of("Access").values()}
     visible: dict[tuple[str, int], Any] = {}

@@ -1,0 +1,60 @@
+"""JSON in requests: how much of it there may be, and JSON text inside it."""
+
+from typing import Any
+
+import orjson
+
+from scim.protocol.errors import InvalidValue, PayloadTooLarge
+
+BODY_VALUES = 400_000
+"""The most values, arrays and objects that a body may hold, as `values_in` counts them."""
+BODY_DEPTH = 32
+"""How deep objects and arrays in a body may be in each other; those in a JSON text, too."""
+
+
+def values_in(body: bytes) -> int:
+    """At least how many values, arrays and objects a JSON body holds, in a thousandth of the time
+    that reading it takes; what looks like one inside a text counts, too."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def too_deep(body: Any) -> bool:
+    """Whether a body is nested deeper than BODY_DEPTH; looks at it layer by layer."""
+    layer = [body] if isinstance(body, dict | list) else []
+    for _ in range(BODY_DEPTH):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def in_json_text(value: Any) -> Any:
+    """What stands in a text that is a JSON object or array, where one is expected; any other value
+    as it is. Raises PayloadTooLarge and InvalidValue where it holds more or deeper JSON than a body
+    may: to escape it hides nothing."""
+    if not isinstance(value, str) or not value[:_BEGINNING].lstrip().startswith(("{", "[")):
+        return value
+    if values_in(value.encode("utf-8", "surrogatepass")) > BODY_VALUES:
+        raise PayloadTooLarge(
+            f"A text in the request holds JSON of more than {BODY_VALUES:,} values. Send less at "
+            "once."
+        )
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+    if too_deep(found):
+        raise InvalidValue(
+            f"A text in the request holds JSON whose objects and arrays are more than {BODY_DEPTH}"
+            " deep in each other. Look for a value that was wrapped again and again."
+        )
+    return found
+
+
+_BEGINNING = 1000
+"""White space before an object or array is no longer than this."""

@@ -1,0 +1,122 @@
+"""How much a request may compute: the bound on what a PATCH makes of elements and members.
+
+A PATCH is as long as its operations, but what it costs is operations × elements × comparisons. So
+every step says what it is about to cost before it is taken, and a request that would cost more
+than MOST_STEPS is refused. All operations of a bulk request share one bound.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from directory.condition import All, AnyElement, Compare, Condition, Either, Negated, matches
+from scim.protocol.binding import comparable_element
+from scim.protocol.body import values_in
+from scim.protocol.errors import PayloadTooLarge
+from scim.protocol.schema import Attribute
+
+MOST_STEPS = 500_000
+"""A step takes about a microsecond: one value compared, or a fifth of what an operation does with
+each element of the attribute that it changes."""
+STEPS_PER_ELEMENT = 5
+_CHARACTERS = 256
+"""A text of so many characters more is a step more to compare."""
+_SOUGHT = 8
+"""A comparison that looks for a text anywhere in another is a step more for so many characters of
+it: in the worst case all of them are compared at every place."""
+_PATH_CHARACTERS = 2
+_COPIED_CHARACTERS = 16
+"""So many characters are a step, in a path that is read and in a value that is written to several
+elements, where every value in it is a step, too."""
+
+
+class Work:
+    """What may still be computed for one request, and the comparable forms of elements, each made
+    once."""
+
+    def __init__(self, most: int = MOST_STEPS) -> None:
+        self.most = most
+        self.spent = 0
+        self.exceeded = False
+        """Whether more was refused."""
+        self._forms: dict[int, tuple[Any, Any, int]] = {}
+        """By identity of an element: itself, which keeps the identity, its form and its weight."""
+
+    @property
+    def left(self) -> int:
+        """Steps that may still be taken."""
+        return self.most - self.spent
+
+    def spend(self, steps: int) -> None:
+        """Say what is about to be computed. Raises PayloadTooLarge where it is too much."""
+        if steps > self.left:
+            self.exceeded = True
+            raise PayloadTooLarge(
+                f"The request would take more than {MOST_STEPS:,} steps: a step is one value"
+                f" compared, and an operation takes {STEPS_PER_ELEMENT} more for each element of"
+                " its attribute. Send the operations in several requests, with fewer comparisons"
+                " in their paths."
+            )
+        self.spent += steps
+
+    def spend_on(self, attribute: Attribute, elements: Sequence[Any], times: int = 1) -> None:
+        """Say that an operation is about to add to elements of an attribute, or to remove from
+        them, in so many rounds. Raises PayloadTooLarge."""
+        weight = sum(self._form(attribute, element)[1] for element in elements)
+        self.spend(weight * STEPS_PER_ELEMENT * times)
+
+    def spend_on_path(self, path: str) -> None:
+        """Say that a path is about to be read. Raises PayloadTooLarge."""
+        self.spend(len(path) // _PATH_CHARACTERS)
+
+    def spend_on_copies(self, value: Any, copies: int) -> None:
+        """Say that a value is about to be written to several elements. Raises PayloadTooLarge."""
+        if copies > 1:
+            written = orjson.dumps(value)
+            self.spend((len(written) // _COPIED_CHARACTERS + values_in(written)) * copies)
+
+    def selected(
+        self, attribute: Attribute, condition: Condition, elements: Sequence[Any]
+    ) -> list[bool]:
+        """Which elements of the canonical resource satisfy a condition of `bind_element`, for an
+        operation that writes to them. Raises PayloadTooLarge before anything is compared."""
+        forms = [self._form(attribute, element) for element in elements]
+        weight = sum(weight for _, weight in forms)
+        self.spend(weight * (STEPS_PER_ELEMENT + comparisons(condition)))
+        return [matches(condition, form) for form, _ in forms]
+
+    def _form(self, attribute: Attribute, element: Any) -> tuple[Any, int]:
+        """The comparable form of an element, and how many steps it takes to compare with it."""
+        known = self._forms.get(id(element))
+        if known is None:
+            form = comparable_element(attribute, element)
+            known = self._forms[id(element)] = (element, form, 1 + _extra(form))
+        return known[1:]
+
+
+def _extra(form: Any) -> int:
+    """What makes an element heavier than a short value: long texts, and values in values."""
+    kind = type(form)
+    if kind is str:
+        return len(form) // _CHARACTERS
+    if kind is dict:
+        extra = 0
+        for value in form.values():
+            extra += len(value) // _CHARACTERS if type(value) is str else _extra(value)
+        return extra
+    return sum(1 + _extra(value) for value in form) if kind is list else 0
+
+
+def comparisons(condition: Condition) -> int:
+    """How many steps it takes to compare one short value with a condition."""
+    if type(condition) is Compare and condition.operator != "co":
+        return 1
+    match condition:
+        case All(conditions) | Either(conditions):
+            return sum(map(comparisons, conditions))
+        case Negated(inner) | AnyElement(_, inner):
+            return comparisons(inner)
+        case Compare(_, "co", str(value)):
+            return 1 + len(value) // _SOUGHT
+    return 1

@@ -1,0 +1,593 @@
+"""What a request costs: processor time linear in what it sends and selects, and bounded.
+
+A row of GROWING is an entry point with something of which a request can hold n or 2n. A row of
+REFUSED is a request that would cost too much. A new entry point is a row more.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import orjson
+import pytest
+import pytest_asyncio
+
+from scim.computing import LIGHT, compute
+from scim.membership import SHOWN_LIMIT
+from scim.protocol.body import BODY_VALUES
+from scim.protocol.entra import MAXIMUM_OPERATIONS
+from scim.protocol.errors import PayloadTooLarge
+from scim.protocol.work import MOST_STEPS, Work
+from scim.selection import MOST_SCANNED
+from tests.environment import TENANT, Environment, add_console_token, client_of, running
+from tests.scim.bulk import bulk, change, post
+from tests.scim.messages import (
+    ENTERPRISE,
+    SEARCH_REQUEST,
+    USER,
+    add,
+    create_group,
+    create_user,
+    create_users,
+    group,
+    operation,
+    patch,
+    user,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROUNDS = 10
+MOST_TIMES = 2.5
+"""Twice the input may take so many times the processor time; twice and no more is expected."""
+FEW, MANY = 50, 1000
+"""Members of two groups, and elements of two users' e-mails."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tenant with FEW and MANY of everything."""
+
+    muster: Environment
+    api: httpx.AsyncClient
+    people: list[str]
+    few: str
+    many: str
+    other: str
+    small: str
+    large: str
+    empty: str
+    """Ids: users with FEW, MANY and some e-mails, groups with FEW, MANY and no members."""
+
+    async def send(
+        self, method: str, path: str, body: Any = None, *, console: bool = False
+    ) -> httpx.Response:
+        """The answer of SCIM, or of the console's API."""
+        client = self.api if console else self.muster.client
+        headers = {} if body is None else {"content-type": "application/json"}
+        if isinstance(body, str):
+            headers = {"content-type": "text/csv"}
+        content = body.encode() if isinstance(body, str) else body
+        if not (content is None or isinstance(content, bytes)):
+            content = orjson.dumps(content)
+        return await client.request(method, path, content=content, headers=headers)
+
+
+def emails(number: int) -> list[dict[str, str]]:
+    return [{"type": f"t{n}" if n else "work", "value": f"{n}@example.com"} for n in range(number)]
+
+
+def text(value: Any) -> str:
+    """The value as JSON text."""
+    return orjson.dumps(value).decode()
+
+
+def raw_filter(place: Place, around: str, inside: str, n: int) -> Awaitable[httpx.Response]:
+    """A filter of about n characters, most of them `inside` again and again."""
+    filter = around.replace("{}", inside * (n // len(inside)))
+    return place.send("GET", f"/Users?filter={quote(filter)}")
+
+
+def alternatives(number: int, attribute: str = "value", operator: str = "eq") -> str:
+    return " or ".join(f'{attribute} {operator} "nobody {n}"' for n in range(number))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    async with running(tmp_path_factory.mktemp("cost"), requests_per_second=1e9) as muster:
+        scim = muster.client
+        token = await add_console_token(muster.application.store, TENANT)
+        people = await create_users(scim, MANY)
+        few = await create_user(scim, "few", emails=emails(FEW))
+        many = await create_user(scim, "many", emails=emails(MANY))
+        other = await create_user(scim, "other")
+        small = await create_group(scim, "Small", people[:FEW])
+        large = await create_group(scim, "Large", people)
+        empty = await create_group(scim, "Empty")
+        await muster.settle()
+        async with client_of(muster.application.console, "/console/api", token) as api:
+            yield Place(muster, api, people, few, many, other, small, large, empty)
+
+
+type Send = Callable[[Place, int], Awaitable[httpx.Response]]
+
+GROWING: dict[str, tuple[int, Send]] = {}
+"""What grows → the smaller number of it, and the request."""
+REFUSED: dict[str, tuple[int, str, Callable[[Place], Awaitable[httpx.Response]]]] = {}
+"""What is too much → status and words of the refusal, and the request."""
+
+
+def growing(number: int) -> Callable[[Send], Send]:
+    def note(send: Send) -> Send:
+        GROWING[send.__name__] = number, send
+        return send
+
+    return note
+
+
+def refused(status: int, words: str) -> Callable[[Any], Any]:
+    def note(send: Any) -> Any:
+        REFUSED[send.__name__] = status, words, send
+        return send
+
+    return note
+
+
+@growing(2_000)
+def post_dotted_keys(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", {**user("few"), **{f"a{i}.b": 1 for i in range(n)}})
+
+
+@growing(2_000)
+def post_keys_of_one_object(place: Place, n: int) -> Awaitable[httpx.Response]:
+    keys = {f"{ENTERPRISE}:a{i}.b": 1 for i in range(n)} | {f"name.a{i}": 1 for i in range(n)}
+    return place.send("POST", "/Users", {**user("few"), **keys})
+
+
+@growing(20_000)
+def post_unknown_keys(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", {**user("few"), **{f"a{i}": 1 for i in range(n)}})
+
+
+@growing(500)
+def put_emails(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("PUT", f"/Users/{place.other}", user("other", emails=emails(n)))
+
+
+@growing(500)
+def put_emails_in_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("PUT", f"/Users/{place.other}", user("other", emails=text(emails(n))))
+
+
+@growing(2_000)
+def post_roles_in_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    """Text in text in an array in a text."""
+    roles = text([text({"value": text({"value": "r", "id": i})}) for i in range(n)])
+    return place.send("POST", "/Users", user("few", roles=roles))
+
+
+@growing(1_000_000)
+def post_megabytes_of_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    manager = text({"value": text({"value": "x", "displayName": "y" * n})})
+    return place.send("POST", "/Users", user("few", **{ENTERPRISE: {"manager": manager}}))
+
+
+@growing(100_000)
+def post_megabytes_of_broken_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", user("few", emails=["{" * n, "[" + "{}," * (n // 3)]))
+
+
+@growing(100_000)
+def post_blank_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    blanks = "\u200b\u2003" * (n // 2)
+    return place.send("POST", "/Users", user("few", title=blanks, nickName=blanks + "x"))
+
+
+@growing(8_000)
+def post_combining_characters(place: Place, n: int) -> Awaitable[httpx.Response]:
+    marks = "a" + "\u0301" * n + "\u0316" * n + "\u0f73" * n
+    return place.send("POST", "/Users", user("few", title=marks))
+
+
+@growing(500)
+def post_members(place: Place, n: int) -> Awaitable[httpx.Response]:
+    """Of a name that is taken, so that every round finds the same."""
+    return place.send("POST", "/Groups", group("Small", place.people[:n]))
+
+
+@growing(400)
+def patch_operations(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = 'emails[value eq "{}@example.com"].display'
+    wanted = [operation("replace", path.format(i % 100), f"{i}") for i in range(n)]
+    return place.send("PATCH", f"/Users/{place.few}", patch(*wanted))
+
+
+@growing(50)
+def patch_comparisons(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = f"emails[{alternatives(n)}]"
+    return place.send("PATCH", f"/Users/{place.many}", patch(operation("remove", path)))
+
+
+@growing(200)
+def patch_without_path(place: Place, n: int) -> Awaitable[httpx.Response]:
+    keys = {f'emails[value eq "{i % 100}@example.com" and type pr].type': "t" for i in range(n)}
+    keys |= {f"unknown{i}": "x" for i in range(n)}
+    return place.send("PATCH", f"/Users/{place.few}", patch(operation("add", None, keys)))
+
+
+@growing(50)
+def patch_group_comparisons(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = f'members[{alternatives(n - 1)} or type eq "x"]'
+    return place.send("PATCH", f"/Groups/{place.large}", patch(operation("remove", path)))
+
+
+@growing(500)
+def patch_members_one_by_one(place: Place, n: int) -> Awaitable[httpx.Response]:
+    gone = [operation("remove", f'members[value eq "{id}"]') for id in place.people[:n]]
+    return place.send("PATCH", f"/Groups/{place.empty}", patch(*gone))
+
+
+@growing(200)
+def patch_removes_values(place: Place, n: int) -> Awaitable[httpx.Response]:
+    gone = [{"value": f"{i}@example.org"} for i in range(n)]
+    wanted = operation("remove", "emails[type pr]", gone)
+    return place.send("PATCH", f"/Users/{place.few}", patch(wanted))
+
+
+@growing(100)
+def patch_group_comparisons_and_values(place: Place, n: int) -> Awaitable[httpx.Response]:
+    gone = [f"somebody {i}" for i in range(200 * n)]
+    wanted = operation("remove", f"members[{alternatives(n)}]", gone)
+    return place.send("PATCH", f"/Groups/{place.large}", patch(wanted))
+
+
+@growing(500)
+def patch_members_in_json_text(place: Place, n: int) -> Awaitable[httpx.Response]:
+    wanted = operation("add", "members", text([{"value": id} for id in place.people[:n]]))
+    return place.send("PATCH", f"/Groups/{place.large}", patch(wanted))
+
+
+@growing(500)
+def patch_members(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("PATCH", f"/Groups/{place.large}", add(place.people[:n]))
+
+
+@growing(50)
+def bulk_of_posts(place: Place, n: int) -> Awaitable[httpx.Response]:
+    wanted = [post("/Users", f"b{i}", {**user("few"), "title": "x" * 500}) for i in range(n)]
+    return place.send("POST", "/Bulk", bulk(*wanted))
+
+
+@growing(50)
+def bulk_of_patches(place: Place, n: int) -> Awaitable[httpx.Response]:
+    one = patch(operation("remove", f"emails[{alternatives(5)}]"))
+    wanted = [change("PATCH", f"/Users/{place.few}", one) for _ in range(n)]
+    return place.send("POST", "/Bulk", bulk(*wanted))
+
+
+@growing(25)
+def filter_of_comparisons(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("GET", f"/Users?filter={quote(alternatives(n, 'userName'))}")
+
+
+@growing(50)
+def filter_of_elements(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("GET", f"/Users?filter={quote(alternatives(n, 'emails.value'))}")
+
+
+@growing(4_000)
+def raw_filter_of_quotes(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'userName eq "{}"', '"', n)
+
+
+@growing(4_000)
+def raw_filter_of_quotes_and_brackets(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'emails[type eq "{}"].value eq "x"', '"].a ', n)
+
+
+@growing(4_000)
+def raw_filter_of_backslashes(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'userName eq "{}" )', '\\" )) ', n)
+
+
+@growing(4_000)
+def raw_filter_of_comparisons(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'emails[value eq "{}"', '" and a eq "', n)
+
+
+@growing(4_000)
+def filter_of_brackets(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, "emails[{}", '"a" ] ', n)
+
+
+@growing(1_300)
+def filter_of_combining_characters(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return raw_filter(place, 'userName eq "{}"', "\u0f73" * 3, n)
+
+
+@growing(50)
+def patch_raw_paths(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = 'emails[value eq "' + '\\" ' * 1_000 + '"].display'
+    wanted = [operation("remove", path)] * n
+    return place.send("PATCH", f"/Users/{place.few}", patch(*wanted))
+
+
+@growing(5)
+def filter_that_scans(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("GET", f"/Users?filter={quote(alternatives(n, 'title', 'co'))}")
+
+
+@growing(25)
+def search(place: Place, n: int) -> Awaitable[httpx.Response]:
+    body = {"schemas": [SEARCH_REQUEST], "filter": alternatives(n, "userName")}
+    return place.send("POST", "/.search", body)
+
+
+@growing(100)
+def list_of_users(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("GET", f"/Users?count={n}")
+
+
+@growing(500)
+def console_search(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.send("GET", f"/users?q={'x' * n}", console=True)
+
+
+@growing(2_000)
+def console_catalog_import(place: Place, n: int) -> Awaitable[httpx.Response]:
+    rows = "".join(f"role,r{i},Role {i}\n" for i in range(n))
+    path = "/catalog/import?dryRun=true"
+    return place.send("POST", path, f"kind,key,displayName\n{rows}", console=True)
+
+
+@growing(300)
+def console_group_import(place: Place, n: int) -> Awaitable[httpx.Response]:
+    rows = "".join(f"g{i},Group {i},,\n" for i in range(n))
+    path = "/groups/import?dryRun=true"
+    return place.send("POST", path, f"externalId,displayName,kind,key\n{rows}", console=True)
+
+
+@growing(2_000)
+def console_body(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = f"/groups/{place.small}/mapping/preview"
+    return place.send("POST", path, {"entitlements": [1] * n}, console=True)
+
+
+@growing(20)
+def console_preview(place: Place, n: int) -> Awaitable[httpx.Response]:
+    path = f"/groups/{place.small}/mapping/preview"
+    wanted = [{"kind": "role", "key": f"{i}"} for i in range(n)]
+    return place.send("POST", path, {"entitlements": wanted}, console=True)
+
+
+async def seconds(send: Callable[[], Awaitable[httpx.Response]]) -> float:
+    """Processor time of a request."""
+    began = time.process_time()
+    answer = await send()
+    took = time.process_time() - began
+    assert answer.status_code in (200, 204, 400, 409), answer.text[:500]
+    return took
+
+
+@pytest.mark.parametrize("what", GROWING)
+async def test_twice_as_much_takes_twice_as_long(place: Place, what: str) -> None:
+    number, send = GROWING[what]
+    await send(place, number)
+    once, twice = [], []
+    for _ in range(ROUNDS):  # by turns, so that what else the machine does meets both
+        once.append(await seconds(lambda: send(place, number)))
+        twice.append(await seconds(lambda: send(place, 2 * number)))
+        if len(once) > 1 and min(twice) < MOST_TIMES * min(once):
+            return
+    raise AssertionError(f"{number}: {min(once):.4f} s, {2 * number}: {min(twice):.4f} s")
+
+
+@refused(413, "500,000 steps")
+def operations_on_many_elements(place: Place) -> Awaitable[httpx.Response]:
+    path = f"emails[{alternatives(200)}]"
+    return place.send("PATCH", f"/Users/{place.many}", patch(*[operation("remove", path)] * 20))
+
+
+@refused(413, "500,000 steps")
+def additions_to_many_elements(place: Place) -> Awaitable[httpx.Response]:
+    one = operation("add", "emails", [{"type": "t1", "value": "1@example.com", "display": "x"}])
+    return place.send("PATCH", f"/Users/{place.many}", patch(*[one] * 1000))
+
+
+@refused(413, "500,000 steps")
+def a_long_value_for_every_element(place: Place) -> Awaitable[httpx.Response]:
+    one = operation("replace", "emails.display", "é" * 1_000_000)
+    return place.send("PATCH", f"/Users/{place.many}", patch(one))
+
+
+@refused(413, f"at most {MAXIMUM_OPERATIONS}")
+def a_value_without_a_path(place: Place) -> Awaitable[httpx.Response]:
+    keys = {f'emails[value eq "{i}"].display': "x" for i in range(3_000)}
+    return place.send("PATCH", f"/Users/{place.many}", patch(operation("replace", None, keys)))
+
+
+@refused(413, f"at most {MAXIMUM_OPERATIONS}")
+def several_values_without_a_path(place: Place) -> Awaitable[httpx.Response]:
+    one = operation("replace", None, {f"a{i}": "x" for i in range(600)})
+    return place.send("PATCH", f"/Users/{place.many}", patch(one, one))
+
+
+@refused(413, f"at most {MAXIMUM_OPERATIONS}")
+def the_object_of_a_schema(place: Place) -> Awaitable[httpx.Response]:
+    keys = {f'emails[value eq "{i}"].display': "x" for i in range(3_000)}
+    one = operation("add", USER, keys)
+    return place.send("PATCH", f"/Users/{place.many}", patch(one))
+
+
+@refused(413, f"at most {MAXIMUM_OPERATIONS}")
+def several_objects_of_a_schema(place: Place) -> Awaitable[httpx.Response]:
+    one = operation("add", USER, {"title" if i else "nickName": "x" for i in range(2)})
+    return place.send("PATCH", f"/Users/{place.many}", patch(*[one] * 600))
+
+
+@refused(413, "500,000 steps")
+def conditions_on_members(place: Place) -> Awaitable[httpx.Response]:
+    path = f'members[{alternatives(199)} or type eq "x"]'
+    return place.send("PATCH", f"/Groups/{place.large}", patch(*[operation("remove", path)] * 10))
+
+
+@refused(413, "500,000 steps")
+def paths_without_elements(place: Place) -> Awaitable[httpx.Response]:
+    path = f"photos[{alternatives(200)}]"
+    return place.send("PATCH", f"/Users/{place.many}", patch(*[operation("remove", path)] * 300))
+
+
+@refused(400, f"at most {MOST_SCANNED}")
+def a_filter_that_no_index_answers(place: Place) -> Awaitable[httpx.Response]:
+    text = alternatives(MOST_SCANNED + 1, "displayName", "co")
+    return place.send("GET", f"/Users?filter={quote(text)}")
+
+
+@refused(400, f"at most {MOST_SCANNED}")
+def a_filter_on_many_memberships(place: Place) -> Awaitable[httpx.Response]:
+    text = alternatives(MOST_SCANNED + 1, "members.value", "ne")
+    return place.send("GET", f"/Groups?filter={quote(text)}")
+
+
+@refused(413, "more than 400,000 values")
+def a_body_of_empty_arrays(place: Place) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", {**user("deep"), "a": [[[]]] * 500_000})
+
+
+@refused(413, "more than 400,000 values")
+def a_json_text_of_escaped_values(place: Place) -> Awaitable[httpx.Response]:
+    body = orjson.dumps(user("deep", emails="[]"))
+    values = b"[" + b"1\\u002c" * 450_000 + b"1]"
+    return place.send("POST", "/Users", body.replace(b'"[]"', b'"' + values + b'"'))
+
+
+@refused(400, "more than 32 deep")
+def a_json_text_for_several_elements(place: Place) -> Awaitable[httpx.Response]:
+    deep = '{"value":' * 500 + "1" + "}" * 500
+    one = operation("replace", 'emails[type eq "t1" or type eq "t2"]', deep)
+    return place.send("PATCH", f"/Users/{place.few}", patch(one))
+
+
+@refused(400, "more than 32 deep")
+def a_json_text_in_a_role(place: Place) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", user("deep", roles=[{"value": "[" * 900 + "]" * 900}]))
+
+
+@refused(413, "500,000 steps")
+def values_without_weight_for_every_element(place: Place) -> Awaitable[httpx.Response]:
+    one = operation("remove", "emails.display", ["a"] * 1_000)
+    return place.send("PATCH", f"/Users/{place.many}", patch(one))
+
+
+@refused(400, "at most 1000")
+def more_elements_than_are_kept(place: Place) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/Users", user("deep", emails=["a@example.com"] * 200_000))
+
+
+@refused(413, "more than 20,000 values")
+def a_console_body_of_wrong_values(place: Place) -> Awaitable[httpx.Response]:
+    path = f"/groups/{place.small}/mapping/preview"
+    return place.send("POST", path, {"entitlements": [1] * 1_000_000}, console=True)
+
+
+@refused(413, "more than 400,000 values")
+def a_console_file_of_wrong_values(place: Place) -> Awaitable[httpx.Response]:
+    return place.send("POST", "/groups/import", {"groups": [1] * 1_000_000}, console=True)
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_too_much_is_refused_in_words_that_say_what_to_do(place: Place, what: str) -> None:
+    status, words, send = REFUSED[what]
+    answer = await send(place)
+    assert answer.status_code == status, answer.text[:500]
+    assert words in answer.json()["detail"]
+
+
+async def test_what_is_refused_was_not_computed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All operations of a bulk request share one bound, and none begins what would exceed it."""
+    spent: list[int] = []
+    spend = Work.spend
+
+    def noting(self: Work, steps: int) -> None:
+        spend(self, steps)
+        if self.most == MOST_STEPS:
+            spent.append(steps)
+
+    monkeypatch.setattr(Work, "spend", noting)
+    one = patch(operation("remove", f"emails[{alternatives(190)}]"))
+    wanted = [change("PATCH", f"/Users/{place.many}", one) for _ in range(10)]
+    results = (await place.send("POST", "/Bulk", bulk(*wanted))).json()["Operations"]
+    assert [each["status"] for each in results] == ["200"] * 2 + ["413"] * 8
+    assert sum(spent) <= MOST_STEPS
+
+
+async def test_honest_requests_are_taken(place: Place) -> None:
+    """1,000 operations on 50 elements, and one operation of all comparisons on all elements."""
+    path = 'emails[value eq "{}@example.com"].display'
+    many = [operation("replace", path.format(i % 50), f"{i}") for i in range(1000)]
+    id = await create_user(place.muster.client, "honest", emails=emails(50))
+    assert (await place.send("PATCH", f"/Users/{id}", patch(*many))).status_code == 200
+    one = patch(operation("remove", f"emails[{alternatives(200)}]"))
+    assert (await place.send("PATCH", f"/Users/{place.many}", one)).status_code == 200
+
+
+async def test_long_computing_begins_again_in_a_thread_and_short_does_not() -> None:
+    runs: list[int] = []
+
+    def job(steps: int) -> Callable[[Work], int]:
+        def run(work: Work) -> int:
+            runs.append(work.most)
+            work.spend(steps)
+            return steps
+
+        return run
+
+    work = Work()
+    assert await compute("acme", work, 0, job(LIGHT)) == LIGHT
+    assert runs == [LIGHT]
+    assert await compute("acme", work, 0, job(LIGHT + 1)) == LIGHT + 1
+    assert runs == [LIGHT, LIGHT, MOST_STEPS]
+    assert await compute("acme", work, LIGHT + 1, job(1)) == 1
+    assert runs == [LIGHT, LIGHT, MOST_STEPS, MOST_STEPS]
+    assert work.spent == 2 * LIGHT + 2
+    with pytest.raises(PayloadTooLarge):
+        await compute("acme", work, 0, job(MOST_STEPS))
+    assert work.spent == 2 * LIGHT + 2
+
+
+async def test_more_memberships_than_an_answer_holds_can_be_walked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is cut off: the list is refused, smaller pages are not, and a write is answered."""
+    assert SHOWN_LIMIT < BODY_VALUES
+    for module in ("scim.groups", "scim.users", "scim.membership"):
+        monkeypatch.setattr(f"{module}.SHOWN_LIMIT", 4)
+    async with running(tmp_path) as muster:
+        scim = muster.client
+        users = await create_users(scim, 5)
+        teams = [await create_group(scim, f"Team {n}", users[:3]) for n in range(2)]
+        for path in ("/Groups", "/Users?attributes=groups", "/"):
+            answer = await scim.get(path)
+            assert answer.status_code == 400, (path, answer.text[:300])
+            assert answer.json()["scimType"] == "tooMany"
+            assert "smaller count" in answer.json()["detail"]
+        walked = [
+            (await scim.get(f"/Groups?count=1&startIndex={n}")).json()["Resources"][0]
+            for n in (1, 2)
+        ]
+        assert [len(each["members"]) for each in walked] == [3, 3]
+        assert (await scim.get("/Groups?excludedAttributes=members")).status_code == 200
+        written = await scim.put(f"/Groups/{teams[0]}", json=group("Team 0", users))
+        assert written.status_code == 200
+        assert "members" not in written.json()
+        whole = await scim.get(f"/Groups/{teams[0]}")
+        assert (whole.status_code, whole.json()["scimType"]) == (400, "tooMany")
+        assert "excludedAttributes=members" in whole.json()["detail"]
+        direct = {"filter": f'groups.value eq "{teams[0]}"', "excludedAttributes": "groups"}
+        assert (await scim.get("/Users", params=direct)).json()["totalResults"] == 5
