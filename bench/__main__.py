@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench import (
     comparison,
+    concurrency,
     console,
     cosmos,
     end_to_end,
@@ -34,6 +35,7 @@ CONSOLE = (10_000, 500, 100)
 RATE = 25.0
 """Requests per second that Entra ID asks for, of one tenant."""
 END_TO_END_SECONDS = 10.0
+CONCURRENCY_SECONDS = 6.0
 
 type Blocks = list[Table | str]
 
@@ -72,6 +74,12 @@ class _Bench:
         measured = _run(end_to_end.measure((RATE,), seconds, self._errors.print))
         self._show("end to end", [tables.end_to_end_table(measured)])
 
+    def concurrency(self) -> None:
+        """Requests at once in one instance."""
+        seconds = 1.0 if self._quick else CONCURRENCY_SECONDS
+        measured = _run(concurrency.measure(seconds, self._errors.print))
+        self._show("concurrency", [tables.concurrency_table(measured)])
+
     def cosmos(self) -> None:
         """What is asked of Cosmos DB."""
         self._show("Cosmos DB", [tables.cosmos_table(_run(cosmos.measure(self._errors.print)))])
@@ -102,7 +110,8 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Argument(
-            help="core, compare, fan-out, end-to-end, cosmos, console, scale; none: all but scale"
+            help="core, compare, fan-out, end-to-end, concurrency, cosmos, console, scale; none: "
+            "all but scale"
         ),
     ] = None,
     at_scale: Annotated[bool, typer.Option("--scale", help="The same as scale.")] = False,
@@ -117,6 +126,7 @@ def main(
         "compare": bench.compare,
         "fan-out": bench.fan_out,
         "end-to-end": bench.end_to_end,
+        "concurrency": bench.concurrency,
         "cosmos": bench.cosmos,
         "console": bench.console,
         "scale": bench.scale,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bench import muster, peer
 from bench.comparison import CONCURRENCY, Figure, Measurements, per_second
+from bench.concurrency import Concurrency
 from bench.console import PageTimes
 from bench.cosmos import REPEATS, CosmosCost
 from bench.end_to_end import TENANTS, USERS, EndToEnd
@@ -141,6 +142,27 @@ def fan_out_table(measured: FanOut) -> Table:
             ("access records written when one member joins", f"{measured.touched:,}"),
         ),
         "One process on durable SQLite; targets are 2,000 users/s, 150 MB, and one record.",
+    )
+
+
+def concurrency_table(runs: Sequence[Concurrency]) -> Table:
+    """Requests at once in one instance."""
+
+    def row(run: Concurrency) -> tuple[str, ...]:
+        latencies = (run.sample.percentile(0.5), run.sample.percentile(0.99), run.waited(0.99))
+        return (
+            str(run.at_once),
+            f"{run.sample.per_second:,.0f}",
+            *(f"{figure * 1000:,.1f}" for figure in latencies),
+            "" if run.memory is None else f"{run.memory / 1e6:,.0f}",
+        )
+
+    return Table(
+        "Requests at once in one instance: half GET user, half PATCH active",
+        ("at once", "requests/s", "p50 ms", "p99 ms", "others wait, p99 ms", "memory MB"),
+        tuple(map(row, runs)),
+        "One process on durable SQLite, reconciling meanwhile. The others' wait is the answer time "
+        "of a request that costs nearly nothing.",
     )
 
 
