@@ -27,6 +27,7 @@ from directory.documents import (
     mapping_id,
     new_resource_id,
 )
+from directory.lanes import apart
 from directory.store import (
     BATCH_OPERATIONS,
     Conflict,
@@ -40,7 +41,6 @@ from directory.store import (
     Unreadable,
     member,
 )
-from scim.computing import apart
 from scim.protocol.errors import ScimError
 from scim.protocol.validation import normalise
 from scim.reservations import unique_values
@@ -48,7 +48,7 @@ from scim.writing import Writing
 
 ATTEMPTS = 5
 STEPS_PER_GROUP = 20
-"""What it takes to look at one, as `scim.computing` counts."""
+"""What it takes to look at one, as `directory.lanes` counts."""
 CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 

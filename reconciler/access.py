@@ -5,7 +5,7 @@ it would answer on other facts: `dataclasses.replace` a mapping or a membership 
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from directory.access import Access, AccessState, Grant, GrantSource
@@ -34,6 +34,15 @@ class Facts:
     manual: Mapping[str, Sequence[EntitlementKey]] = field(default_factory=dict)
     """User id → what was given by hand."""
 
+    def grants_of(self, users: Collection[str]) -> int:
+        """About how many grants these users (SCIM ids) have together: every mapping of a group
+        that none of them is in directly counts for each of them."""
+        sizes = {group: len(mapping.entitlements) for group, mapping in self.mappings.items()}
+        direct = [group for id in users for group in self.groups_of.get(id, ())]
+        above = sum(sizes[group] for group in sizes.keys() - {*direct})
+        by_hand = sum(len(self.manual.get(id, ())) for id in users)
+        return sum(sizes.get(group, 0) for group in direct) + len(users) * above + by_hand
+
 
 @dataclass(frozen=True, slots=True)
 class EffectiveAccess:
@@ -44,6 +53,10 @@ class EffectiveAccess:
     grants: tuple[Grant, ...] = ()
     pending: bool = False
     """The stored record is not there yet, or does not say yet what the user's document says."""
+
+
+STEPS_PER_GRANT = 40
+"""What it takes to compute one grant, to compare and to write it, as `directory.lanes` counts."""
 
 
 def effective_access(user: Document, facts: Facts) -> EffectiveAccess:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from directory.access import AccessState
 from directory.condition import All, AnyElement, Compare, Condition
 from directory.documents import EntitlementKey, Model, group_id, user_id
+from directory.lanes import apart
 from directory.reading import each_readable, every, pages, read_all
 from directory.store import Document, Query, Store
 from directory.tenants import TENANT_ID, Policy
-from reconciler.access import Facts, effective_access, lacking, state_of, visible
+from reconciler.access import STEPS_PER_GRANT, Facts, effective_access, lacking, state_of, visible
 from reconciler.expansion import Cursor, touched
 from reconciler.proposal import (
     GrantsProposal,
@@ -145,11 +146,21 @@ class Preview:
             looks, unreadable = await each_readable(users, self._facts)
             for documents, facts, then in looks:
                 new = _reached_first(documents, reach, at, facts)
-                effects += [e for user in new if (e := _effect(user, facts, then)) is not None]
+                effects += await self._effects(new, facts, then)
                 examined += len(new)
             at, counts = after, counts.and_of(effects, examined, len(unreadable))
             rest = None if at.exhausted else PreviewCursor(expansion=at, counts=counts)
             yield EffectPage(tuple(effects), counts, rest)
+
+    async def _effects(self, users: list[Document], facts: Facts, then: Facts) -> list[Effect]:
+        ids = [user["resource"]["id"] for user in users]
+        grants = facts.grants_of(ids) + then.grants_of(ids)
+        found = await apart(
+            self.tenant_id,
+            grants * STEPS_PER_GRANT,
+            lambda: [_effect(user, facts, then) for user in users],
+        )
+        return [effect for effect in found if effect is not None]
 
     async def _facts(self, ids: Sequence[str]) -> tuple[list[Document], Facts, Facts]:
         """The existing ones of these users, the facts as they are and as they would be."""

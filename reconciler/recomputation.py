@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import batched
 
 from directory.access import (
@@ -25,6 +26,7 @@ from directory.access import (
 from directory.condition import OneOf
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
+from directory.lanes import apart
 from directory.nesting import groups_above
 from directory.reading import read_all
 from directory.store import (
@@ -48,6 +50,7 @@ from directory.tenants import TENANT_ID, Policy
 from directory.ulids import new_ulid
 from reconciler.access import (
     COST_CENTER,
+    STEPS_PER_GRANT,
     Facts,
     cost_center,
     effective_access,
@@ -167,7 +170,11 @@ class AccessRecords:
         for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
             try:
                 reading = await self._read(tenant_id, users)
-                page = _Page(reading, causes, self._now(), self._retention)
+                page = await apart(
+                    tenant_id,
+                    reading.grants * STEPS_PER_GRANT,
+                    partial(_Page, reading, causes, self._now(), self._retention),
+                )
                 if page.operations:
                     await self._store.batch(tenant_id, page.operations)
             except (PreconditionFailed, Conflict, NotFound) as lost:
@@ -230,6 +237,14 @@ class _Reading:
     records: dict[str, Stored]
     users: dict[str, Document]
     facts: Facts
+
+    @property
+    def grants(self) -> int:
+        """About how many there are to look at, the stored ones included."""
+        stored = (member(record, "grants") for record in self.records.values())
+        return self.facts.grants_of(self.users) + sum(
+            len(grants) for grants in stored if isinstance(grants, list)
+        )
 
 
 class _Page:

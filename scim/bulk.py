@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from directory.lanes import LIGHT, apart
 from scim.bulk_message import BulkOperation, BulkRequest, resolved, split
 from scim.bulk_plan import Step, plan
-from scim.computing import LIGHT, apart
 from scim.exchange import Answer, Request, renewed
 from scim.failure import failed
 from scim.groups import Groups

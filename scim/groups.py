@@ -18,6 +18,7 @@ from directory.documents import (
     membership_id,
     new_resource_id,
 )
+from directory.lanes import apart
 from directory.reading import TooManyFound, at_most, every, readable, reading_all
 from directory.store import (
     Assign,
@@ -33,7 +34,7 @@ from directory.store import (
     Unavailable,
     Update,
 )
-from scim.computing import apart, compute
+from scim.computing import compute
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
 from scim.membership import (

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from directory.lanes import apart
 from scim.asgi import HttpRequest, Response, Router
 from scim.bulk import Bulk
-from scim.computing import apart
 from scim.counting import RequestCounter
 from scim.exchange import BASES, BODY_BYTES, Answer, Request, served
 from scim.failure import failed

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
+from directory.lanes import apart
 from directory.store import NotFound, Operation, Stored
-from scim.computing import apart, compute
+from scim.computing import compute
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound, TooMany
 from scim.protocol.representation import (

@@ -6,10 +6,10 @@ from typing import Any, Literal
 from directory.completeness import missing
 from directory.condition import Condition, OneOf
 from directory.documents import Event, group_id, new_resource_id
+from directory.lanes import apart
 from directory.nesting import groups_above, users_below
 from directory.reading import TooManyFound, read_all, readable
 from directory.store import Operation, Stored
-from scim.computing import apart
 from scim.exchange import Answer, Request
 from scim.membership import FILTERED_LIMIT, SHOWN_LIMIT, too_many_filtered, too_many_shown
 from scim.protocol import entra, patch

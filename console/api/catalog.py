@@ -5,7 +5,7 @@ from administration.catalog import list_catalog as listed
 from administration.catalog_change import Catalog
 from console.api.models import Answer, Name, NamedEntitlement, Parameters
 from console.api.operation import Call, Operation
-from scim.computing import apart
+from directory.lanes import apart
 
 
 class CatalogAnswer(Answer):

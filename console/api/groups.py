@@ -26,8 +26,8 @@ from console.api.models import (
 from console.api.operation import Call, Operation
 from console.api.problems import Problem, absent
 from directory.documents import Reason
+from directory.lanes import apart
 from reconciler.proposal import MappingProposal
-from scim.computing import apart
 
 MOST_ENTITLEMENTS = 1_000
 """In one mapping."""

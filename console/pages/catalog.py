@@ -13,7 +13,7 @@ from administration.catalog import (
 from administration.catalog_change import Catalog
 from administration.tenants import AdministrationError
 from console.visit import Page, Visit
-from scim.computing import apart
+from directory.lanes import apart
 
 
 async def catalog(visit: Visit, error: str = "", content: str = "") -> Response:

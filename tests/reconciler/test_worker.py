@@ -1,11 +1,20 @@
 """What each kind of event does to access, and how an event ends."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from directory import lanes
 from directory.access import access_id
-from directory.documents import event_id, group_id, mapping_id, membership_id, user_id
+from directory.documents import (
+    EntitlementKey,
+    event_id,
+    group_id,
+    mapping_id,
+    membership_id,
+    user_id,
+)
 from directory.sqlite import SqliteStore
 from directory.store import (
     Assign,
@@ -22,6 +31,8 @@ from directory.store import (
 )
 from directory.tenants import Policy
 from reconciler import recomputation, worker
+from reconciler.preview import Preview
+from reconciler.proposal import MappingProposal
 from tests.reconciler.world import TENANT, Hooked, World
 
 
@@ -397,3 +408,32 @@ async def test_one_member_more_costs_the_same_in_any_group_and_nothing_is_scanne
     plans = [world.place.store.explain(TENANT, call[2]) for call in asked_for if call[0] == "query"]
     assert len(plans) > 10
     assert all("INDEX Membership." in plan[0] for plan in plans)
+
+
+async def test_many_grants_are_computed_apart_from_the_event_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of users with hundreds of grants each takes seconds; others would wait for it."""
+    apart: list[str] = []
+    run = lanes.computations.run
+
+    async def noted(tenant_id: str, job: Callable[[], Any]) -> Any:
+        apart.append(tenant_id)
+        return await run(tenant_id, job)
+
+    monkeypatch.setattr(lanes.computations, "run", noted)
+    await world.put_group("few")
+    users = [f"u{number}" for number in range(20)]
+    for user in users:
+        await world.put_user(user)
+    await world.change_members("few", users)
+    await world.put_mapping("few", ["role:Owner"])
+    await world.drain()
+    assert apart == []
+    many = [f"costCenterMembership:{number:04}" for number in range(200)]
+    await world.put_mapping("few", many)
+    proposal = MappingProposal({"few": (EntitlementKey(kind="role", key="Owner"),)})
+    await Preview(world.store, TENANT, proposal).page()
+    await world.drain()
+    await world.settled()
+    assert apart == [TENANT, TENANT]

@@ -16,7 +16,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from scim.computing import LIGHT, compute
+from directory.lanes import LIGHT
+from scim.computing import compute
 from scim.membership import SHOWN_LIMIT
 from scim.protocol.body import BODY_VALUES
 from scim.protocol.entra import MAXIMUM_OPERATIONS
