@@ -130,6 +130,11 @@ class World:
             copy._events = self._events
             yield copy
 
+    @property
+    def commits(self) -> int:
+        """How many changes were committed so far."""
+        return self._events
+
     def reconciler(self, store: Store | None = None) -> Reconciler:
         """A reconciler; in a process of its own where it has a store of its own."""
         return Reconciler(store or self.store, self.submit, self.publish, self.now)
