@@ -19,8 +19,12 @@ _TEXT = """
 
   Try next, in a second terminal in this folder:
 
-    .venv/bin/python manage.py simulate       a whole Entra ID cycle, ending in who got what
-    .venv/bin/python manage.py tenant list    the operator's command line
+    a whole Entra ID cycle, ending in who got what:
+    .venv/bin/python manage.py simulate --url {url}
+
+    the operator's command line:
+    .venv/bin/python manage.py tenant list
+
     curl -H "Authorization: Bearer {scim}" {url}/scim/Users
 
   The application asks with a token of its own:
