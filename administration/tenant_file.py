@@ -19,7 +19,7 @@ from directory.documents import EntitlementKey, Model, group_id
 from directory.documents import Mapping as GroupMapping
 from directory.reading import every, read_all
 from directory.store import Query
-from directory.tenants import Connection, EntraTrust, Federation, OAuthClient, Policy, Tenant, Token
+from directory.tenants import EntraTrust, Policy, Tenant, Token
 from scim.protocol.discovery import schemas_for
 from scim.protocol.schema import ResourceType
 from scim.writing import Service
@@ -39,12 +39,16 @@ class ExportedFederation(Model):
     created: datetime
 
 
+class ExportedSecret(Token):
+    """A secret of an OAuth client, without the key that signs its access tokens."""
+
+
 class ExportedClient(Model):
     """An OAuth client; its secrets by their digests."""
 
     client_id: str
     created: datetime
-    secrets: tuple[Token, ...] = ()
+    secrets: tuple[ExportedSecret, ...] = ()
     federation: ExportedFederation | None = None
 
 
@@ -148,45 +152,9 @@ def extension_schemas(resource_types: Mapping[str, ResourceType]) -> dict[str, d
 
 
 def _settings(tenant: Tenant) -> ExportedSettings:
-    return ExportedSettings(
-        id=tenant.tenant_id,
-        name=tenant.name,
-        region=tenant.region,
-        provisioning=tenant.provisioning,
-        directory_id=tenant.directory_id,
-        entra=tenant.entra,
-        policy=tenant.policy,
-        connections=tuple(map(_connection, tenant.connections)),
-        access_tokens=tenant.access_tokens,
-        console_tokens=tenant.console_tokens,
-    )
-
-
-def _connection(connection: Connection) -> ExportedConnection:
-    client = connection.client
-    return ExportedConnection(
-        connection_id=connection.connection_id,
-        name=connection.name,
-        tokens=connection.tokens,
-        client=_client(client) if client else None,
-    )
-
-
-def _client(client: OAuthClient) -> ExportedClient:
-    federation = client.federation
-    return ExportedClient(
-        client_id=client.client_id,
-        created=client.created,
-        secrets=tuple(Token(**secret.model_dump(include=_TOKEN)) for secret in client.secrets),
-        federation=_federation(federation) if federation else None,
-    )
-
-
-def _federation(federation: Federation) -> ExportedFederation:
-    return ExportedFederation(**federation.model_dump(exclude={"signing_key"}))
-
-
-_TOKEN = set(Token.model_fields)
+    """Only what the exported models name: no key that signs, whatever a tenant comes to hold."""
+    stored = dict(tenant) | {"id": tenant.tenant_id}
+    return ExportedSettings.model_validate(stored, from_attributes=True)
 
 
 async def _groups(service: Service, tenant_id: str) -> tuple[ExportedGroup, ...]:
