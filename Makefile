@@ -20,7 +20,7 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: $(READY) ## run all of Muster on this machine: SCIM, access API, queue and timer on one SQLite file
-	@$(PYTHON) -m devhost
+	@$(PYTHON) -m laptop.devhost
 
 test: check ## check the code, then run every test
 	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
@@ -39,7 +39,7 @@ check: $(READY) ## lint, format, types and the dependency rule, without running 
 	$(ENVIRONMENT)/bin/lint-imports
 
 bench: $(READY) ## measure Muster beside another SCIM server; docs/performance.md says how
-	$(PYTHON) -m bench
+	$(PYTHON) -m laptop.bench
 
 requirements: $(READY) ## pin requirements*.txt anew from pyproject.toml (needs uv)
 	$(COMPILE) -o requirements.txt
@@ -49,7 +49,7 @@ audit: $(READY) ## look for known vulnerabilities of what is pinned
 	$(PYTHON) -m pip_audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-dev.txt
 
 indexing-policy: $(READY) ## write infra/indexing-policy.json anew from what the code queries
-	$(PYTHON) -m directory.cosmos_indexing > infra/indexing-policy.json
+	$(PYTHON) -m directory.cosmos.indexing > infra/indexing-policy.json
 
 package: ## what a deployment takes, as it was committed: muster.zip
 	git archive --format=zip -o muster.zip HEAD

@@ -18,16 +18,16 @@ from access.http import refuse as refuse_access
 from access.reading import AccessReader
 from directory.checked import CheckedStore
 from directory.documents import ENTITLEMENT_KINDS
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
 from oauth.http import oauth_application
 from oauth.http import refuse as refuse_oauth
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
 from queues.relay import Relay
-from queues.sqlite import SqliteQueue
-from queues.sqlite_file import Beside
-from queues.sqlite_topic import SqliteTopic
+from queues.sqlite.file import Beside
+from queues.sqlite.queue import SqliteQueue
+from queues.sqlite.topic import SqliteTopic
 from reconciler.overdue import Overdue
 from reconciler.publishing import Publisher, leave_to_outbox
 from reconciler.worker import Reconciler
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from administration.blob_container import BlobContainer
     from administration.export_copies import ExportCopies
     from console.visit import Deployment
-    from queues.servicebus import ServiceBusNamespace
+    from queues.servicebus.sender import ServiceBusNamespace
 
 API_PATH = "/console/api"
 DATABASE = "muster.sqlite"
@@ -476,7 +476,7 @@ def _store(
         _make_folder(settings.data)
         store = SqliteStore(settings.database)
         return store, store.beside
-    from directory.cosmos import CosmosStore
+    from directory.cosmos.store import CosmosStore
 
     cosmos = CosmosStore(
         settings.cosmos_endpoint,
@@ -519,7 +519,7 @@ def _topic(
 def _service_bus_sender(
     settings: Settings, credential: "DefaultAzureCredential | None", entity: str
 ) -> QueueSender:
-    from queues.servicebus import ServiceBusSender
+    from queues.servicebus.sender import ServiceBusSender
 
     return ServiceBusSender(_namespace(settings, credential), entity)
 
@@ -527,7 +527,7 @@ def _service_bus_sender(
 def _namespace(
     settings: Settings, credential: "DefaultAzureCredential | None"
 ) -> "ServiceBusNamespace":
-    from queues.servicebus import ServiceBusNamespace
+    from queues.servicebus.sender import ServiceBusNamespace
 
     connection = settings.service_bus_connection.get_secret_value()
     return ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
@@ -545,7 +545,7 @@ async def _dead_letters(
     if isinstance(sender, SqliteQueue):
         yield sender
         return
-    from queues.servicebus_queue import ServiceBusQueue
+    from queues.servicebus.queue import ServiceBusQueue
 
     async with ServiceBusQueue(_namespace(settings, credential)) as queue:
         yield queue

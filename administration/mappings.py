@@ -25,8 +25,8 @@ from directory.documents import (
 from directory.nesting import count_below
 from directory.reading import every, read_all, readable
 from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
-from reconciler.preview import Preview
-from reconciler.proposal import MappingProposal
+from reconciler.questions.preview import Preview
+from reconciler.questions.proposal import MappingProposal
 from scim.protocol.scalars import folds
 
 ATTEMPTS = 5

@@ -17,8 +17,8 @@ from directory.store import (
     Stored,
 )
 from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, Tenant
-from reconciler.preview import Preview
-from reconciler.proposal import PolicyProposal
+from reconciler.questions.preview import Preview
+from reconciler.questions.proposal import PolicyProposal
 from trust.tokens import TENANT_ID_PATTERN
 
 ATTEMPTS = 5

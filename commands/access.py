@@ -14,7 +14,7 @@ from commands.user import UserName
 from commands.why import caused
 from directory.access import Grant
 from directory.documents import EntitlementKey
-from reconciler.history import PastAccess, Timeline, access_at, access_now, timeline
+from reconciler.questions.history import PastAccess, Timeline, access_at, access_now, timeline
 
 app = typer.Typer(no_args_is_help=True, help="What a user may do, and might do at a time.")
 

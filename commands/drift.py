@@ -8,8 +8,8 @@ import wiring
 from administration import tenants
 from administration.events import OPERATOR
 from commands.output import AsJson, out, plain, run, show
-from reconciler.drift import Difference, audit, compare
-from reconciler.drift import repair as write_anew
+from reconciler.questions.drift import Difference, audit, compare
+from reconciler.questions.drift import repair as write_anew
 
 LISTED = 1_000
 """Differences that are listed; all are counted."""

@@ -18,7 +18,7 @@ from rich.table import Column, Table
 
 import wiring
 from administration.tenants import AdministrationError
-from directory.sqlite_schema import UnusableFile
+from directory.sqlite.schema import UnusableFile
 from directory.store import BadContinuation, StoreError
 from queues.port import QueueError
 

@@ -8,8 +8,8 @@ import wiring
 from administration import tenants
 from administration.mappings import Mappings, parse_mappings
 from commands.output import AsJson, JsonFile, TenantId, out, plain, run, show
-from reconciler.preview import Effect, Preview, PreviewCursor
-from reconciler.proposal import MappingProposal
+from reconciler.questions.preview import Effect, Preview, PreviewCursor
+from reconciler.questions.proposal import MappingProposal
 
 
 def preview(

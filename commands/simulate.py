@@ -9,11 +9,11 @@ from rich.console import Console
 import wiring
 from administration.demo import Demo
 from commands.output import AsJson, out, run, show
-from simulation.command import Script
-from simulation.command import simulate as play
-from simulation.dry import try_target
-from simulation.provisioning import Dialect
-from simulation.report import show as show_summary
+from laptop.simulation.command import Script
+from laptop.simulation.command import simulate as play
+from laptop.simulation.dry import try_target
+from laptop.simulation.provisioning import Dialect
+from laptop.simulation.report import show as show_summary
 
 
 def simulate(

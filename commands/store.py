@@ -28,7 +28,7 @@ async def _create(application: wiring.Application) -> dict[str, str]:
             "MUSTER_COSMOS_ENDPOINT and MUSTER_COSMOS_KEY (local.settings.example.json has the "
             "emulator's). On Azure, Bicep makes it."
         )
-    from directory.cosmos_creation import create_container
+    from directory.cosmos.creation import create_container
 
     names = settings.cosmos_database, settings.cosmos_container
     await create_container(settings.cosmos_endpoint, key, *names)

@@ -10,9 +10,9 @@ from administration.reading.users import find_user
 from commands.output import AsJson, TenantId, out, plain, run, show
 from commands.user import UserName
 from directory.documents import EntitlementKey
-from reconciler.causes import Cause
-from reconciler.why import Chain, Why
-from reconciler.why import why as ask
+from reconciler.questions.causes import Cause
+from reconciler.questions.why import Chain, Why
+from reconciler.questions.why import why as ask
 
 
 def why(

@@ -1,7 +1,7 @@
 """Conditions on stored JSON documents: the query language of the store port.
 
 A condition is data. It can be evaluated on a document in memory (`matches`) and it can be
-compiled to SQL (`directory.query`); both must agree on every condition and every document.
+compiled to SQL (`directory.sqlite.query`); both must agree on every condition and every document.
 Comparisons are binary (no case folding, no date arithmetic): whoever writes a document stores
 what is to be compared in its comparable form, which is what the `search` field of users and
 groups is for.

@@ -19,7 +19,7 @@ from typing import Any
 from azure.identity.aio import DefaultAzureCredential
 from azure.servicebus.aio import ServiceBusClient
 
-from queues.sqlite_topic import SqliteTopic
+from queues.sqlite.topic import SqliteTopic
 
 TOPIC, SUBSCRIPTION = "access-changes", "application"
 

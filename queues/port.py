@@ -2,7 +2,7 @@
 
 Semantics are those of an Azure Service Bus queue with duplicate detection and dead-lettering
 (https://learn.microsoft.com/azure/service-bus-messaging/). Receiving is the Functions trigger's
-job on Azure; on a laptop `devhost` pumps `queues.sqlite` in its place.
+job on Azure; on a laptop `devhost` pumps `queues.sqlite.queue` in its place.
 """
 
 from collections.abc import Collection, Sequence

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from directory.lanes import apart
 from scim.asgi import HttpRequest, Response, Router
-from scim.bulk import Bulk
+from scim.bulk.operations import Bulk
 from scim.counting import RequestCounter
 from scim.exchange import BASES, BODY_BYTES, Answer, Request, served
 from scim.failure import failed

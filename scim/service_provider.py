@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from directory.completeness import REQUIRED
-from scim.bulk_message import MAXIMUM_OPERATIONS
+from scim.bulk.message import MAXIMUM_OPERATIONS
 from scim.exchange import BODY_BYTES, Answer, Request
 from scim.protocol import discovery
 from scim.protocol.errors import Forbidden

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from directory.cosmos_indexing import indexing_policy
-from directory.sqlite_schema import open_database
+from directory.cosmos.indexing import indexing_policy
+from directory.sqlite.schema import open_database
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container
 from tests.hosting import Host, running_host
@@ -25,7 +25,7 @@ os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # tests send as fast as they can
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """`python -m devhost`, one for all tests of this process; none of them may make it fail."""
+    """`python -m laptop.devhost`, one for all tests of this process; none may make it fail."""
     with running_host(tmp_path_factory.mktemp("host") / "data") as host:
         yield host
         host.process.terminate()

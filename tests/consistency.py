@@ -13,7 +13,7 @@ from typing import Any
 from directory.reading import every
 from directory.store import Document, Query, Store
 from directory.tenants import TENANT_ID
-from reconciler.drift import audit
+from reconciler.questions.drift import audit
 
 ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 TYPES = (

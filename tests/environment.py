@@ -18,7 +18,7 @@ from directory.store import Store, Upsert
 from directory.tenants import Policy, Tenant
 from queues.port import Message
 from queues.relay import parse
-from queues.sqlite import ReceivedMessage, SqliteQueue
+from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 from trust.tokens import issue
 from wiring import Application, Settings, build, utc_now
 

@@ -1,4 +1,4 @@
-"""`python -m devhost`, or what a test puts in its place, as a process of its own."""
+"""`python -m laptop.devhost`, or what a test puts in its place, as a process of its own."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def start(folder: Path, *command: str, **settings: str) -> tuple[subprocess.Pope
     environment = {"MUSTER_DATA": str(folder), "HOST": "127.0.0.1", "PORT": "0", **settings}
     with log.open("a") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", *(command or ("devhost",))],
+            [sys.executable, "-m", *(command or ("laptop.devhost",))],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """The two ways to a Muster: through ASGI in this process, and through HTTP and the Functions
-runtime, as `python -m devhost` runs it. A test that takes the fixture `muster` runs through both.
+runtime, as `python -m laptop.devhost` runs it. A test that takes the fixture `muster` runs through
+both.
 """
 
 import asyncio

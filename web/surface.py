@@ -132,9 +132,15 @@ def routed(routes: Iterable[Route], known: str) -> ASGIApp:
         except HTTPException as error:
             if error.status_code not in (404, 405):
                 raise
-            raise Trouble(error.status_code, known, error.headers) from None
+            raise Trouble(error.status_code, known, _in_order(error.headers)) from None
 
     return application
+
+
+def _in_order(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The router lists what a 405 allows as a set has it, in a new order in each process."""
+    listed = (headers or {}).items()
+    return {name: ", ".join(sorted(value.split(", "))) for name, value in listed}
 
 
 def request_id() -> str:

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from administration.reading.naming import entitlement_names
 from directory.documents import EntitlementKey
 from directory.store import BadContinuation, Store
-from reconciler.preview import Counts, Effect, Preview, PreviewCursor
-from reconciler.proposal import Proposal
+from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
+from reconciler.questions.proposal import Proposal
 
 PEOPLE = 50
 """People whom a preview names on one page."""

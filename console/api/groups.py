@@ -27,7 +27,7 @@ from console.api.operation import Call, Operation
 from console.api.problems import Problem, absent
 from directory.documents import Reason
 from directory.lanes import apart
-from reconciler.proposal import MappingProposal
+from reconciler.questions.proposal import MappingProposal
 
 MOST_ENTITLEMENTS = 1_000
 """In one mapping."""

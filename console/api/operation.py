@@ -21,7 +21,7 @@ from console.visit import Deployment
 from directory.documents import Actor, Model
 from directory.store import Store
 from directory.tenants import Tenant
-from reconciler.preview import PreviewCursor
+from reconciler.questions.preview import PreviewCursor
 from trust.signing import Keys
 from web.cursor import Cursor
 

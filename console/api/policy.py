@@ -10,7 +10,7 @@ from console.api.models import Answer, Body, Parameters, PreviewAnswer
 from console.api.operation import Call, Operation
 from directory.documents import REASONS, Reason
 from directory.tenants import Policy
-from reconciler.proposal import PolicyProposal
+from reconciler.questions.proposal import PolicyProposal
 
 
 class PolicyAnswer(Answer):

@@ -22,9 +22,9 @@ from console.api.models import (
 from console.api.operation import Call, Operation
 from console.api.problems import absent
 from directory.documents import EntitlementKey, Reason
-from reconciler import history
-from reconciler.obstacles import REASON_TEXTS
-from reconciler.why import why
+from reconciler.questions import history
+from reconciler.questions.obstacles import REASON_TEXTS
+from reconciler.questions.why import why
 
 
 class User(Answer):

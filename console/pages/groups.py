@@ -18,7 +18,7 @@ from console.pages.editing import choice_value, choices, chosen_from, chosen_in,
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
-from reconciler.proposal import MappingProposal
+from reconciler.questions.proposal import MappingProposal
 
 GROUPS = 25
 HISTORY = 10

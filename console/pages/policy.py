@@ -10,7 +10,7 @@ from console.pages.words import reason_in_words
 from console.visit import Page, Visit
 from directory.documents import REASONS, Reason
 from directory.tenants import Policy
-from reconciler.proposal import PolicyProposal
+from reconciler.questions.proposal import PolicyProposal
 
 
 @dataclass(frozen=True, slots=True)

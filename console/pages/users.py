@@ -14,9 +14,9 @@ from console.pages.editing import choice_value, chosen_from
 from console.pages.words import in_words
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
-from reconciler.history import access_at, timeline
-from reconciler.obstacles import REASON_TEXTS
-from reconciler.why import why
+from reconciler.questions.history import access_at, timeline
+from reconciler.questions.obstacles import REASON_TEXTS
+from reconciler.questions.why import why
 from web.trouble import malformed
 
 HISTORY = 10

@@ -11,20 +11,20 @@ from typing import get_args
 import pytest
 
 from administration.grants import Grants
-from directory import sqlite
 from directory.access import Access, AccessChange, ManualGrants, Publication
 from directory.checked import RESOURCES
 from directory.condition import All, Compare, Condition
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
 from directory.documents import Entitlement, Event, Key, Mapping, Membership, StoredModel
 from directory.reading import every
-from directory.sqlite_schema import open_database
+from directory.sqlite import store as sqlite
+from directory.sqlite.schema import open_database
 from directory.store import Assign, Document, Query, Unset, Update, Upsert, member
 from directory.tenants import LastUse, Policy, RequestCount
 from queues.relay import parse, replay_message
-from reconciler.drift import audit
-from reconciler.preview import Preview
-from reconciler.proposal import MappingProposal
+from reconciler.questions.drift import audit
+from reconciler.questions.preview import Preview
+from reconciler.questions.proposal import MappingProposal
 from tests.console.organisation import ADD_IN, OWNER, VISITORS
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container

@@ -3,7 +3,7 @@
 import pytest
 
 from administration.tenants import AdministrationError
-from simulation.dry import try_target
+from laptop.simulation.dry import try_target
 from tests.hosting import Host
 from tests.transports import through_functions
 

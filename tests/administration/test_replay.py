@@ -18,9 +18,9 @@ from directory.store import Assign, Query, Update
 from directory.tenants import Policy
 from queues.port import DIRECTORY_EVENTS, Message
 from queues.relay import message_for, parse
-from queues.servicebus import ServiceBusNamespace, ServiceBusSender
-from queues.servicebus_queue import ServiceBusQueue
-from queues.sqlite import ReceivedMessage
+from queues.servicebus.queue import ServiceBusQueue
+from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
+from queues.sqlite.queue import ReceivedMessage
 from tests.administration.operating import Operator
 from tests.contract.queue_contract import Clock
 from tests.emulators.servicebus import ServiceBusStandIn

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from administration.reading.users import find_user
-from simulation import command
-from simulation.checking import Checking
-from simulation.command import Script, simulate
-from simulation.provisioning import Dialect, Provisioning
-from simulation.report import show
+from laptop.simulation import command
+from laptop.simulation.checking import Checking
+from laptop.simulation.command import Script, simulate
+from laptop.simulation.provisioning import Dialect, Provisioning
+from laptop.simulation.report import show
 from tests.environment import TENANT, Environment, running
 
 FORMS: dict[Dialect, set[bool]] = {"both": {True, False}, "default": {False}, "flag": {True}}

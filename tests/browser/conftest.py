@@ -69,7 +69,7 @@ def console_host(tmp_path_factory: pytest.TempPathFactory, authority: str) -> It
     """A host whose administrators sign in there."""
     folder = tmp_path_factory.mktemp("browser") / "data"
     settings = {"MUSTER_CONSOLE_AUTHORITY": authority, "MUSTER_CONSOLE_CLIENT_ID": "console"}
-    with running_host(folder, "devhost", **settings) as host:
+    with running_host(folder, "laptop.devhost", **settings) as host:
         yield host
         host.process.terminate()
         assert host.process.wait(30) == 0

@@ -22,7 +22,7 @@ from directory.documents import EntitlementKey, Event, event_id
 from directory.store import Assign, Query, Update
 from queues.port import DIRECTORY_EVENTS, Message
 from queues.relay import message_for
-from queues.sqlite import MAX_DELIVERY_COUNT_EXCEEDED
+from queues.sqlite.queue import MAX_DELIVERY_COUNT_EXCEEDED
 from tests.browser.conftest import Tenant, on_state, until
 from wiring import Application
 

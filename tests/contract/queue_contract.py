@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from queues.port import BODY_BYTES, DeadLetter, Message
-from queues.sqlite import Counts, LockLost, ReceivedMessage, SqliteQueue
+from queues.sqlite.queue import Counts, LockLost, ReceivedMessage, SqliteQueue
 
 LOCK_DURATION = 60.0
 MAX_DELIVERY_COUNT = 10

@@ -20,9 +20,9 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostError, ServiceBusError
 
 from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, DeadLetter, Message
-from queues.servicebus import ServiceBusNamespace, ServiceBusSender
-from queues.servicebus_queue import ServiceBusQueue
-from queues.sqlite import Counts, LockLost, ReceivedMessage
+from queues.servicebus.queue import ServiceBusQueue
+from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
+from queues.sqlite.queue import Counts, LockLost, ReceivedMessage
 
 LOOK_SECONDS = 0.6
 """How long `receive` waits where it is not to wait: the answer takes a round trip."""

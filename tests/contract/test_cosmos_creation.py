@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from directory import cosmos_creation
-from directory.cosmos import CosmosStore
-from directory.cosmos_creation import create_container
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos import creation as cosmos_creation
+from directory.cosmos.creation import create_container
+from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import CosmosStore
 from directory.store import Create, Unavailable
 from tests.contract.store_query_contract import document
 from tests.emulators.cosmos import CONTAINER, DATABASE, Facade, Fault, serving

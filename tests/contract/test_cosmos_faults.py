@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from directory import cosmos
-from directory.cosmos import PAUSES, CosmosStore
-from directory.cosmos_batch import UNKNOWN_ETAG
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos import store as cosmos
+from directory.cosmos.batch import UNKNOWN_ETAG
+from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import PAUSES, CosmosStore
 from directory.store import (
     Assign,
     Conflict,

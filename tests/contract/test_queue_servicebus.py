@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from _pytest.mark import ParameterSet
 
-from queues.sqlite import SqliteQueue
+from queues.sqlite.queue import SqliteQueue
 from tests.contract.queue_contract import Clock, QueueContract, message, receive_one, send
 from tests.contract.servicebus_queue import ReceivingQueue
 from tests.emulators.servicebus import ServiceBusStandIn

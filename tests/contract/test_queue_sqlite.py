@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from queues.port import QueueError
-from queues.sqlite import Counts, LockLost, ReceivedMessage, SqliteQueue
+from queues.sqlite.queue import Counts, LockLost, ReceivedMessage, SqliteQueue
 from tests.contract.queue_contract import (
     DUPLICATE_DETECTION_WINDOW,
     LOCK_DURATION,
@@ -50,7 +50,7 @@ async def queue(
 @pytest.fixture
 def opening(path: Path) -> str:
     return (
-        "from pathlib import Path; from queues.sqlite import SqliteQueue; "
+        "from pathlib import Path; from queues.sqlite.queue import SqliteQueue; "
         f"queue = SqliteQueue(Path({str(path)!r}))"
     )
 

@@ -8,10 +8,10 @@ from azure.servicebus import ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
 from directory.ulids import made_at
-from queues import servicebus_queue
 from queues.port import DIRECTORY_EVENTS, Message, QueueError
-from queues.servicebus import ServiceBusNamespace, ServiceBusSender
-from queues.servicebus_queue import Counts, ServiceBusQueue
+from queues.servicebus import queue as servicebus_queue
+from queues.servicebus.queue import Counts, ServiceBusQueue
+from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
 from tests.contract.queue_contract import Clock, message
 from tests.emulators.servicebus import SendFault, ServiceBusStandIn
 from tests.emulators.servicebus_entity import Entity

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from directory.condition import Compare
-from directory.cosmos import CosmosStore
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import CosmosStore
 from directory.store import (
     Assign,
     Conflict,

@@ -11,8 +11,8 @@ import pytest
 from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient
 
-from directory.cosmos import CosmosStore
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import CosmosStore
 from tests.contract.store_contract import Clock, StoreContract
 
 ENDPOINT = os.environ.get("MUSTER_TEST_COSMOS_ENDPOINT", "")

@@ -13,11 +13,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from directory import sqlite as sqlite_store
 from directory.condition import All, AnyElement, Compare, Condition, Negated, OneOf, Present
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
-from directory.sqlite import SqliteStore
-from directory.sqlite_schema import SCHEMA_VERSION, DamagedFile
+from directory.sqlite import store as sqlite_store
+from directory.sqlite.schema import SCHEMA_VERSION, DamagedFile
+from directory.sqlite.store import SqliteStore
 from directory.store import (
     NEWEST_FIRST,
     BadContinuation,
@@ -378,7 +378,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Create, Increment, Update, Upsert
 
 async def main():

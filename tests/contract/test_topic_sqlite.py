@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from queues.port import Message
-from queues.sqlite_topic import SqliteTopic
+from queues.sqlite.topic import SqliteTopic
 
 
 @pytest.fixture

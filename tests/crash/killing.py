@@ -13,9 +13,9 @@ import httpx
 from administration.demo import TENANT, Demo
 from directory.condition import Compare
 from directory.reading import every
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Document, Query, Store
-from queues.sqlite import Counts, SqliteQueue
+from queues.sqlite.queue import Counts, SqliteQueue
 from tests import hosting
 from tests.consistency import assert_consistent
 from wiring import DATABASE

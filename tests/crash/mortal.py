@@ -21,13 +21,13 @@ import pytest
 
 import wiring
 from administration.demo import TENANT, Demo
-from directory import sqlite_schema
-from directory.sqlite import SqliteStore
-from directory.sqlite_schema import connect
+from directory.sqlite import schema as sqlite_schema
+from directory.sqlite.schema import connect
+from directory.sqlite.store import SqliteStore
 from directory.store import Store
 from queues.port import Message
-from queues.sqlite import ReceivedMessage, SqliteQueue
-from queues.sqlite_file import Beside
+from queues.sqlite.file import Beside
+from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 from scim.counting import RequestCounter
 from tests.environment import Environment, client_of
 from tests.reconciler.world import Hooked

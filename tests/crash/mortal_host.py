@@ -20,11 +20,11 @@ from typing import override
 import pytest
 
 import wiring
-from devhost.__main__ import main
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Replace, Update
+from laptop.devhost.__main__ import main
 from queues.port import Message
-from queues.sqlite import ReceivedMessage, SqliteQueue
+from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 from reconciler.recomputation import PAGE
 
 LOCK_SECONDS = 2.0

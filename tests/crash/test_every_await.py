@@ -19,10 +19,10 @@ import pytest
 
 from administration.demo import TENANT
 from directory import membership_change
-from directory.cosmos import CosmosStore
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import CosmosStore
 from directory.store import Store
-from queues.sqlite import Counts
+from queues.sqlite.queue import Counts
 from reconciler import recomputation, worker
 from scim import groups as groups_module
 from tests.consistency import Directory, assert_consistent

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from simulation import provisioning
-from simulation.organisation import Organisation
-from simulation.provisioning import Provisioning
+from laptop.simulation import provisioning
+from laptop.simulation.organisation import Organisation
+from laptop.simulation.provisioning import Provisioning
 from tests.consistency import Directory, assert_consistent
 from tests.environment import TENANT, Environment, running
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, Message
-from queues.sqlite import LockLost, ReceivedMessage
+from queues.sqlite.queue import LockLost, ReceivedMessage
 from tests.emulators.amqp import Connection
 from tests.emulators.amqp_links import (
     NOT_IMPLEMENTED,

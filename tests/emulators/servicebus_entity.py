@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from queues.port import Message
-from queues.sqlite import LockLost, ReceivedMessage, SqliteQueue
+from queues.sqlite.queue import LockLost, ReceivedMessage, SqliteQueue
 from tests.emulators.servicebus_message import ACTIVE, DEFERRED, SCHEDULED, with_reason
 
 DEAD_LETTER_QUEUE = "$DeadLetterQueue"

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from queues.port import Message
-from queues.sqlite import LockLost, ReceivedMessage
+from queues.sqlite.queue import LockLost, ReceivedMessage
 from tests.emulators.amqp_types import Array, Described, Int, Long, Symbol, encode
 from tests.emulators.servicebus_entity import Entity
 from tests.emulators.servicebus_message import (

@@ -10,7 +10,7 @@ from azure.core import MatchConditions
 from azure.cosmos import exceptions
 from azure.cosmos.aio import ContainerProxy, CosmosClient
 
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container
 

@@ -22,7 +22,7 @@ from azure.servicebus.exceptions import (
 )
 
 from queues.port import DIRECTORY_EVENTS
-from queues.sqlite import Counts
+from queues.sqlite.queue import Counts
 from tests.contract.queue_contract import Clock
 from tests.emulators.servicebus import ServiceBusStandIn
 

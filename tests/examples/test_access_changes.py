@@ -8,8 +8,8 @@ import pytest
 
 from examples.access_changes import SUBSCRIPTION, TOPIC, Copy, from_laptop, from_service_bus
 from queues.port import Message
-from queues.servicebus import ServiceBusNamespace, ServiceBusSender
-from queues.sqlite_topic import SqliteTopic
+from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
+from queues.sqlite.topic import SqliteTopic
 from tests.emulators.servicebus import ServiceBusStandIn
 
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from devhost.http import HttpTriggers
-from devhost.runtime import FunctionApp
-from devhost.server import Server, listen
+from laptop.devhost.http import HttpTriggers
+from laptop.devhost.runtime import FunctionApp
+from laptop.devhost.server import Server, listen
 
 HERE = Path(__file__).parent
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:] = [each for each in sys.path if Path(each).resolve() != ROOT]
 sys.path.append(str(ROOT))  # last, as on Azure
 
-from devhost.protobuf import RpcHttp  # noqa: E402
-from devhost.runtime import FunctionApp  # noqa: E402
+from laptop.devhost.protobuf import RpcHttp  # noqa: E402
+from laptop.devhost.runtime import FunctionApp  # noqa: E402
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m devhost` as a person runs it: a process, real HTTP, its queue and its timer."""
+"""`python -m laptop.devhost` as a person runs it: a process, real HTTP, its queue and its timer."""
 
 import json
 import signal

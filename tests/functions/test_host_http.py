@@ -8,11 +8,11 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
-import devhost.http
-import devhost.server
-from devhost.http import BODY_BYTES, HttpTriggers
-from devhost.runtime import Function, FunctionApp, IndexingFailed
-from devhost.server import listen, url_of
+import laptop.devhost.http
+import laptop.devhost.server
+from laptop.devhost.http import BODY_BYTES, HttpTriggers
+from laptop.devhost.runtime import Function, FunctionApp, IndexingFailed
+from laptop.devhost.server import listen, url_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -124,7 +124,7 @@ async def test_the_limit_is_what_the_host_is_told(echo: FunctionApp) -> None:
 async def test_a_body_that_does_not_come_is_given_up(
     echo_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devhost.http, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(laptop.devhost.http, "BODY_SECONDS", 0.1)
     head, _ = await exchange(echo_server, POST % 10 + b"123")
     assert head.startswith(b"HTTP/1.1 408 ")
 
@@ -140,7 +140,7 @@ GET = b"GET /mirror/x HTTP/1.1\r\nHost: h\r\n\r\n"
 async def test_a_head_that_does_not_come_is_given_up(
     echo_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(devhost.server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(laptop.devhost.server, "HEAD_SECONDS", 0.1)
     head, _ = await exchange(echo_server, sent)
     assert head.startswith(b"HTTP/1.1 200 ") is sent.startswith(GET)
 
@@ -149,7 +149,7 @@ async def test_a_head_in_time_ends_the_waiting_for_it(
     echo_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection lives on while a body takes longer than a head may."""
-    monkeypatch.setattr(devhost.server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(laptop.devhost.server, "HEAD_SECONDS", 0.1)
     reader, writer = await asyncio.open_connection(*echo_server)
     writer.write((POST % 3).replace(b"Host", b"Connection: close\r\nHost"))
     await asyncio.sleep(0.3)

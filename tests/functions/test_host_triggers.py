@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 import pytest_asyncio
 
-from devhost.hostfile import HostFile
-from devhost.pump import QueuePump
-from devhost.runtime import Function, FunctionApp, IndexingFailed, InvocationFailed
-from devhost.timer import Timer, period
+from laptop.devhost.hostfile import HostFile
+from laptop.devhost.pump import QueuePump
+from laptop.devhost.runtime import Function, FunctionApp, IndexingFailed, InvocationFailed
+from laptop.devhost.timer import Timer, period
 from queues.port import Message
-from queues.sqlite import Counts, SqliteQueue
+from queues.sqlite.queue import Counts, SqliteQueue
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 import wiring
 from queues.port import DIRECTORY_EVENTS, Message
-from queues.sqlite import SqliteQueue
+from queues.sqlite.queue import SqliteQueue
 from tests.contract.servicebus_queue import ReceivingQueue
 from tests.emulators.servicebus import ServiceBusStandIn
 from tests.triggers import functions

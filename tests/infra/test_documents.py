@@ -88,7 +88,7 @@ def _text(node: ast.AST) -> str:
 def test_commands_that_programs_name_exist() -> None:
     calls = [
         (program, line)
-        for folder in ("administration", "commands", "console", "devhost", "simulation")
+        for folder in ("administration", "commands", "console", "laptop")
         for program in (ROOT / folder).rglob("*.py")
         for line in told(program.read_text())
     ]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
-from queues.servicebus import ServiceBusNamespace, ServiceBusSender
+from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
 from tests.infra.bicep import Infra
 from wiring import Settings, build
 

@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-import devhost.http
-from directory.cosmos_indexing import PARTITION_KEY, indexing_policy
+import laptop.devhost.http
+from directory.cosmos.indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
-from queues.sqlite import SqliteQueue
+from queues.sqlite.queue import SqliteQueue
 from scim.exchange import BODY_BYTES
 from tests.infra.bicep import Infra
 from tests.triggers import triggers
@@ -207,8 +207,8 @@ def test_the_host_s_file_says_nothing_that_the_plan_ignores() -> None:
 
 def test_every_host_takes_a_little_more_than_muster_takes() -> None:
     """Its refusal has no text: what is a little too large should reach Muster's own."""
-    name = devhost.http.LIMIT_SETTING
-    told = {"devhost": devhost.http.BODY_BYTES, LOCAL: int(local_settings()[name])}
+    name = laptop.devhost.http.LIMIT_SETTING
+    told = {"devhost": laptop.devhost.http.BODY_BYTES, LOCAL: int(local_settings()[name])}
     if name in (bicep := bicep_settings(Infra.read())):
         told[BICEP] = int(str(bicep[name]).strip("'"))
     assert set(told.values()) == {told[LOCAL]}, told

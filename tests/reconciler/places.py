@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from directory.cosmos import CosmosStore
-from directory.cosmos_indexing import indexing_policy
-from directory.sqlite import SqliteStore
+from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import CosmosStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Store
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container

@@ -10,8 +10,8 @@ from directory.access import Access, Grant, GrantSource, access_id
 from directory.documents import Actor
 from directory.store import Assign, Delete, Update, Upsert, member
 from directory.tenants import Policy
-from reconciler import drift
-from reconciler.drift import Difference, audit, compare, repair
+from reconciler.questions import drift
+from reconciler.questions.drift import Difference, audit, compare, repair
 from tests.reconciler.world import TENANT, Hooked, World
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from directory.access import AccessChange, AccessState, access_change_id
 from directory.store import Assign, Delete, Update, Upsert
 from reconciler.access import state_of
-from reconciler.history import AccessHistory, access_at, timeline
+from reconciler.questions.history import AccessHistory, access_at, timeline
 from tests.reconciler.world import TENANT, World
 
 USERS = ("u0", "u1", "u2")

@@ -13,10 +13,10 @@ from directory.access import AccessState
 from directory.documents import Entitlement, EntitlementKey, user_id
 from directory.store import Assign, Delete, Update, Upsert
 from directory.tenants import Policy
-from reconciler import preview as previews
 from reconciler.access import COST_CENTER, ENTERPRISE_USER, state_of, visible
-from reconciler.preview import Counts, Effect, Preview, PreviewCursor
-from reconciler.proposal import (
+from reconciler.questions import preview as previews
+from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
+from reconciler.questions.proposal import (
     GrantsProposal,
     MappingProposal,
     MembersProposal,

@@ -9,7 +9,7 @@ from directory.documents import Entitlement, EntitlementKey, event_id, user_id
 from directory.store import Assign, Delete, Update, Upsert
 from directory.tenants import Policy
 from reconciler.access import COST_CENTER, ENTERPRISE_USER
-from reconciler.why import Chain, Why, why
+from reconciler.questions.why import Chain, Why, why
 from tests.reconciler.world import TENANT, Hooked, World
 
 READER = EntitlementKey(kind="role", key="Reader")

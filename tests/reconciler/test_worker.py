@@ -15,7 +15,7 @@ from directory.documents import (
     membership_id,
     user_id,
 )
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import (
     Assign,
     Create,
@@ -31,8 +31,8 @@ from directory.store import (
 )
 from directory.tenants import Policy
 from reconciler import recomputation, worker
-from reconciler.preview import Preview
-from reconciler.proposal import MappingProposal
+from reconciler.questions.preview import Preview
+from reconciler.questions.proposal import MappingProposal
 from tests.reconciler.world import TENANT, Hooked, World
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from scim.bulk import AT_ONCE
-from scim.bulk_message import MAXIMUM_OPERATIONS, MAXIMUM_REFERENCES
+from scim.bulk.message import MAXIMUM_OPERATIONS, MAXIMUM_REFERENCES
+from scim.bulk.operations import AT_ONCE
 from scim.exchange import BODY_BYTES
 from tests.scim.bulk import BULK_REQUEST, bulk, change, id_of, post, process, statuses
 from tests.scim.messages import (

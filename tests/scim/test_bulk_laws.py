@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from directory.condition import EVERYTHING, Condition
 from directory.documents import new_resource_id
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Page, Query, Store, Stored
 from directory.tenants import Tenant as StoredTenant
-from scim.bulk import AT_ONCE, Bulk
+from scim.bulk.operations import AT_ONCE, Bulk
 from scim.exchange import Request
 from scim.groups import Groups
 from scim.protocol.schema import load_resource_types

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from directory import cosmos, membership_change
-from directory.cosmos_indexing import indexing_policy
+from directory import membership_change
+from directory.cosmos import store as cosmos
+from directory.cosmos.indexing import indexing_policy
 from scim import groups
 from tests.consistency import assert_consistent
 from tests.emulators.cosmos import Facade, Fault, serving

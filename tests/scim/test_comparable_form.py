@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from directory.condition import EVERYTHING
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
 from directory.documents import new_resource_id
 from directory.store import Create, Delete, Query, Store, Unset, Update
 from directory.tenants import COMPARABLE_FORM, TENANT_ID

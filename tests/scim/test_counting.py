@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from administration.reading.health import Hour, read_health
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Unavailable
 from scim import counting
 from scim.counting import RequestCounter

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
 from scim.counting import RequestCounter
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from devhost.server import Server, listen, url_of
+from laptop.devhost.server import Server, listen, url_of
 from trust.cloud import NON_GALLERY, PROVISIONING
 
 TENANT = "umbrella"

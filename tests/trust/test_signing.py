@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Create
 from trust.signing import (
     AHEAD,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scim.bulk_message import BulkRequest, references, resolved, split
+from scim.bulk.message import BulkRequest, references, resolved, split
 
 BASE = "https://muster.example/scim/v2"
 ENDPOINTS = ("/Users", "/Groups")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scim.bulk_message import BulkOperation
-from scim.bulk_plan import Step, circles, plan
+from scim.bulk.message import BulkOperation
+from scim.bulk.plan import Step, circles, plan
 
 
 def post(position: int, bulk_id: str, *references: str) -> BulkOperation:

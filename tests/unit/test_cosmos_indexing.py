@@ -2,7 +2,7 @@
 
 import json
 
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos.indexing import indexing_policy
 
 
 def test_what_is_indexed() -> None:

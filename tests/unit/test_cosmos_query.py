@@ -19,7 +19,7 @@ from directory.condition import (
     Present,
     matches,
 )
-from directory.cosmos_query import CosmosCompiler, Select, select_count, select_page
+from directory.cosmos.query import CosmosCompiler, Select, select_count, select_page
 from directory.store import Query
 from tests.emulators.cosmos_sql import Statement, parse
 from tests.unit.test_query import aimed, conditions, documents, texts, textual

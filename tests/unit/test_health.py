@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Throttled, Unavailable
 from tests.hosting import Host
 from web.health import REMEMBERED, Health, health_application

@@ -23,8 +23,8 @@ from directory.condition import (
     Present,
     matches,
 )
-from directory.query import DOCUMENT, SqliteCompiler
-from directory.sqlite_json import dump
+from directory.sqlite.json_text import dump
+from directory.sqlite.query import DOCUMENT, SqliteCompiler
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 HARD_KEYS = (

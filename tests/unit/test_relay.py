@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directory.documents import Actor, Event
-from directory.sqlite import SqliteStore
+from directory.sqlite.store import SqliteStore
 from directory.store import Create, Page, Query, Unavailable
 from queues import relay as relay_module
 from queues.port import Message, QueueError
 from queues.relay import EventMessage, Relay, message_for, parse
-from queues.sqlite import Counts, SqliteQueue
+from queues.sqlite.queue import Counts, SqliteQueue
 from telemetry.observation import Observation
 
 NOW = datetime(2026, 11, 22, 13, 1, 0, tzinfo=UTC)

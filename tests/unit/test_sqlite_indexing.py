@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given
 
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
-from directory.query import DOCUMENT, SqliteCompiler
-from directory.sqlite_indexing import SCALAR_COLUMNS, index_columns
-from directory.sqlite_json import dump
+from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns
+from directory.sqlite.json_text import dump
+from directory.sqlite.query import DOCUMENT, SqliteCompiler
 from tests.unit.test_query import values
 
 NAME = ("search", "userName")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directory.sqlite_json import dump, load, original_text, stored_text
+from directory.sqlite.json_text import dump, load, original_text, stored_text
 
 texts = st.text("\0\x01\x02\x03\x04\x05\x06a\\u0", max_size=5) | st.text()
 values = st.recursive(

@@ -12,11 +12,11 @@ import pytest
 
 import function_app
 import wiring
-from devhost.http import HttpTriggers, Message, Receive, Send
-from devhost.server import Server, listen, url_of
 from directory.condition import Compare
 from directory.store import Store
 from directory.tenants import Policy
+from laptop.devhost.http import HttpTriggers, Message, Receive, Send
+from laptop.devhost.server import Server, listen, url_of
 from tests.environment import TENANT, add_tenant, queue_of
 from wiring import Application, Settings, build
 

@@ -21,16 +21,16 @@ from azure.servicebus.exceptions import MessageLockLostError
 from pydantic import SecretStr
 from rich.console import Console
 
-from directory import cosmos
 from directory.access import AccessChange
-from directory.cosmos_indexing import indexing_policy
+from directory.cosmos import store as cosmos
+from directory.cosmos.indexing import indexing_policy
 from directory.reading import every
 from directory.store import Document, Query, Store
+from laptop.simulation import checking
+from laptop.simulation.command import Script, simulate
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
-from queues.sqlite import Counts
+from queues.sqlite.queue import Counts
 from reconciler import patience
-from simulation import checking
-from simulation.command import Script, simulate
 from tests.consistency import Directory, assert_consistent
 from tests.emulators.cosmos import Facade, Fault, serving
 from tests.emulators.cosmos_container import Container

@@ -1,0 +1,188 @@
+"""Transactional batches in SQLite: checked first, on the caller's side, then executed."""
+
+# ruff: noqa: S608 - composes SQL of constants
+
+import math
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+
+from directory.changes import apply_changes
+from directory.operations import document_to_json, update_to_json
+from directory.sqlite.indexing import SCALAR_COLUMNS, IndexColumns, index_columns
+from directory.sqlite.json_text import load, stored_body, stored_text
+from directory.store import (
+    BATCH_BYTES,
+    BATCH_OPERATIONS,
+    Assign,
+    Conflict,
+    Create,
+    Delete,
+    Document,
+    NotFound,
+    Operation,
+    PreconditionFailed,
+    Replace,
+    TooLarge,
+    Update,
+    Upsert,
+)
+
+_COLUMNS = ("type", "body", "expires", "etag", *SCALAR_COLUMNS, "elements")
+_PLACES = ", ".join(f"?{number + 3}" for number in range(len(_COLUMNS)))
+_UPSERT = f"""
+INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACES})
+ON CONFLICT (tenant, id) DO UPDATE
+SET {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}
+"""
+_CREATE = f"{_UPSERT} WHERE documents.expires <= ?{len(_COLUMNS) + 3}"
+_REPLACE = f"""
+UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACES})
+WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
+    AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
+"""
+_DELETE = """
+DELETE FROM documents
+WHERE tenant = ?1 AND id = ?2 AND expires > ?3 AND etag = ifnull(?4, etag)
+"""
+_PURGE = """
+DELETE FROM documents WHERE number IN (
+    SELECT number FROM documents WHERE expires < 9e999 AND expires <= ? LIMIT 1000
+)
+"""
+_READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document as columns; `ttl` in seconds, infinite where it never expires."""
+
+    tenant: str
+    id: str
+    type: str
+    body: bytes
+    ttl: float
+    indexed: IndexColumns
+
+    @classmethod
+    def of(cls, tenant_id: str, document: Document) -> "Row":
+        """Raises ValueError for what is no document of the tenant, TooLarge."""
+        body = stored_body(document_to_json(tenant_id, document))
+        ttl = document.get("ttl")
+        lifetime = math.inf if ttl is None or ttl == -1 else float(ttl)
+        id, type = stored_text(document["id"]), stored_text(document["type"])
+        return cls(stored_text(tenant_id), id, type, body, lifetime, index_columns(document))
+
+    def columns(self, now: float, etag: str) -> tuple[str | float | bytes | None, ...]:
+        """Parameters of `_UPSERT`, with which those of `_CREATE` and `_REPLACE` begin."""
+        expires = now + self.ttl
+        body = self.body.decode()
+        return self.tenant, self.id, self.type, body, expires, etag, *self.indexed
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Operations that were checked; each with its row where it brings a whole document."""
+
+    tenant_id: str
+    steps: tuple[tuple[Operation, Row | None], ...]
+
+    @classmethod
+    def of(cls, tenant_id: str, operations: Sequence[Operation]) -> "Batch":
+        """Raises ValueError, TooLarge. Holds on to nothing that the caller may change later."""
+        if len(operations) > BATCH_OPERATIONS:
+            raise TooLarge(
+                f"A batch of {len(operations)} operations; at most {BATCH_OPERATIONS} are taken."
+            )
+        steps: list[tuple[Operation, Row | None]] = []
+        size = 0
+        for operation in operations:
+            match operation:
+                case Create(document) | Replace(document) | Upsert(document):
+                    row = Row.of(tenant_id, document)
+                    size += len(row.body)
+                    steps.append((operation, row))
+                case Update():
+                    update, length = _checked(operation)
+                    size += length
+                    steps.append((update, None))
+                case Delete():
+                    steps.append((operation, None))
+        if size > BATCH_BYTES:
+            raise TooLarge(f"A batch of {size} bytes; at most {BATCH_BYTES} are taken.")
+        return cls(tenant_id, tuple(steps))
+
+
+def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[str | None]:
+    """Write the batch inside the transaction that is open; returns an ETag per operation. Raises
+    NotFound, Conflict, PreconditionFailed, ValueError, TooLarge; the caller then rolls back."""
+    version = secrets.token_hex(8)
+    etags: list[str | None] = []
+    for index, (operation, row) in enumerate(batch.steps):
+        etag = f"{version}-{index}"
+        match operation:
+            case Create(document) if row is not None:
+                written = connection.execute(_CREATE, (*row.columns(now, etag), now))
+                if not written.rowcount:
+                    raise Conflict(document["id"], index)
+            case Upsert() if row is not None:
+                connection.execute(_UPSERT, row.columns(now, etag))
+            case Replace(document, expected) if row is not None:
+                written = connection.execute(_REPLACE, (*row.columns(now, etag), now, expected))
+                if not written.rowcount:
+                    raise _reason(connection, batch.tenant_id, document["id"], index, now)
+            case Update():
+                _update(connection, batch.tenant_id, operation, index, now, etag)
+            case Delete(id, expected):
+                key = (stored_text(batch.tenant_id), stored_text(id), now, expected)
+                if not connection.execute(_DELETE, key).rowcount:
+                    raise _reason(connection, batch.tenant_id, id, index, now)
+        etags.append(None if isinstance(operation, Delete) else etag)
+    return etags
+
+
+def purge(connection: sqlite3.Connection, now: float) -> None:
+    """Remove some of what has expired."""
+    connection.execute(_PURGE, (now,))
+
+
+def _update(
+    connection: sqlite3.Connection,
+    tenant_id: str,
+    update: Update,
+    index: int,
+    now: float,
+    etag: str,
+) -> None:
+    key = (stored_text(tenant_id), stored_text(update.id), now)
+    found = connection.execute(_READ, key).fetchone()
+    if found is None:
+        raise NotFound(update.id, index)
+    body, current = found
+    document = load(body)
+    if update.etag not in (None, current) or not apply_changes(document, update.changes):
+        raise PreconditionFailed(update.id, index)
+    row = Row.of(tenant_id, document)
+    connection.execute(_REPLACE, (*row.columns(now, etag), now, None))
+
+
+def _reason(
+    connection: sqlite3.Connection, tenant_id: str, id: str, index: int, now: float
+) -> NotFound | PreconditionFailed:
+    """Why a Replace or a Delete touched nothing."""
+    key = (stored_text(tenant_id), stored_text(id), now)
+    found = connection.execute(_READ, key).fetchone()
+    return NotFound(id, index) if found is None else PreconditionFailed(id, index)
+
+
+def _checked(update: Update) -> tuple[Update, int]:
+    """The update with copies of its values, and their size in bytes. Raises ValueError."""
+    values = update_to_json(update)
+    changes = tuple(
+        replace(change, value=value) if isinstance(change, Assign) else change
+        for change, value in zip(update.changes, orjson.loads(values), strict=True)
+    )
+    return replace(update, changes=changes), len(values)

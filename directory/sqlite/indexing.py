@@ -1,0 +1,72 @@
+"""What the indexes of the SQLite store hold, taken from documents when they are written.
+
+Each document has its indexed scalars in columns of their own, and its indexed elements in another
+one, from where triggers copy them to the table `elements`. An index on an expression over the JSON
+would be shorter to write, and would parse the document several times at every write.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from directory.condition import Path
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.sqlite.json_text import stored_text
+from directory.store import Document
+
+SCALAR_COLUMNS = ("indexed1", "indexed2", "indexed3", "indexed4")
+"""Columns of `documents`; what they hold depends on the document's type."""
+MISSING = b""
+"""What a scalar that is not there is stored as, and compares as: after every text and number."""
+
+type IndexColumns = tuple[str | float | bytes | None, ...]
+"""SCALAR_COLUMNS, then `elements`."""
+
+
+def scalar_columns(type: str) -> dict[Path, str]:
+    """Path → the column that holds the scalar there, in documents of the type."""
+    return dict(zip(SCALAR_INDEXES.get(type, ()), SCALAR_COLUMNS, strict=False))
+
+
+def element_label(type: str, array: Path, inner: Path) -> str:
+    """What `elements.path` holds for an index on elements."""
+    return ".".join((type, *array, *inner))
+
+
+def index_columns(document: Document) -> IndexColumns:
+    """The values of a document (with its own text, not as it is stored)."""
+    type = document["type"]
+    paths = SCALAR_INDEXES.get(type, ())
+    scalars = [_scalar(_value(document, path)) for path in paths]
+    unused = [None] * (len(SCALAR_COLUMNS) - len(scalars))
+    elements = [*dict.fromkeys(_elements(document))] if type in ELEMENT_INDEXES else None
+    return (*scalars, *unused, orjson.dumps(elements).decode() if elements else None)
+
+
+def _value(value: Any, path: Path) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _scalar(value: Any) -> str | float | bytes:
+    """A JSON value as SQLite's own functions would extract it for comparison."""
+    if isinstance(value, str):
+        return stored_text(value)
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else float(value)
+    return value if isinstance(value, float) else MISSING
+
+
+def _elements(document: Document) -> Iterator[tuple[str, str]]:
+    """Label and text of every indexed element."""
+    for array, inner in ELEMENT_INDEXES[document["type"]]:
+        label = element_label(document["type"], array, inner)
+        values = _value(document, array)
+        for element in values if isinstance(values, list) else ():
+            text = _value(element, inner)
+            if isinstance(text, str):
+                yield label, stored_text(text)

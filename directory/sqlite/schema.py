@@ -1,0 +1,220 @@
+"""The tables of the SQLite store, with the indexes that `directory.indexing` names.
+
+Other tables may live in the same file (the queue's do); PRAGMA user_version is this store's.
+"""
+
+# ruff: noqa: S608 - composes SQL of constants, plain names and placeholders
+
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns, scalar_columns
+from directory.sqlite.json_text import load
+
+SCHEMA_VERSION = 2
+BUSY_SECONDS = 10.0
+"""How long a connection waits for another one's write before it gives up."""
+
+# A document that never expires has an infinite `expires`: a plain comparison tells who is alive.
+# The last columns are `directory.sqlite.indexing.index_columns`, and `indexing` says of which paths
+# they are. The table `elements` repeats the column; triggers keep it, whoever writes.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS documents (
+    number INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    body TEXT NOT NULL,
+    etag TEXT NOT NULL,
+    expires REAL NOT NULL,
+    indexed1 ANY,
+    indexed2 ANY,
+    indexed3 ANY,
+    indexed4 ANY,
+    elements TEXT,
+    UNIQUE (tenant, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS documents_type ON documents (tenant, type, id, expires);
+CREATE INDEX IF NOT EXISTS documents_expires ON documents (expires) WHERE expires < 9e999;
+CREATE TABLE elements (
+    document INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    value TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    PRIMARY KEY (document, path, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX elements_value ON elements (path, value, tenant);
+CREATE TABLE indexing (
+    type TEXT NOT NULL PRIMARY KEY,
+    paths TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+_ADD_ELEMENTS = """
+INSERT INTO elements (document, path, value, tenant)
+SELECT new.number, json_extract(e.value, '$[0]'), json_extract(e.value, '$[1]'), new.tenant
+FROM json_each(new.elements) e
+"""
+_REMOVE_ELEMENTS = "DELETE FROM elements WHERE document = old.number"
+_TRIGGERS = {
+    "insert": ("new.elements IS NOT NULL", _ADD_ELEMENTS),
+    "update": (
+        "new.elements IS NOT old.elements",
+        f"{_REMOVE_ELEMENTS}; {_ADD_ELEMENTS}",
+    ),
+    "delete": ("old.elements IS NOT NULL", _REMOVE_ELEMENTS),
+}
+_FILL = (
+    f"UPDATE documents SET {', '.join(f'{column} = ?' for column in (*SCALAR_COLUMNS, 'elements'))}"
+    " WHERE number = ?"
+)
+
+# What the planner is told instead of letting ANALYZE measure: many tenants, many documents of a
+# type, few with one value. Without figures it reads a whole type, in the order of `id`, rather
+# than look up a list of values; were most of a tenant said to be of one type, it would walk the
+# whole tenant for the newest of it. Rows, then rows per value of the first 1, 2, ... columns.
+_STATISTICS = (
+    ("documents", "sqlite_autoindex_documents_1", "1000000 100000 1"),
+    ("documents", "documents_type", "1000000 100000 10000 1 1"),
+    ("documents", "documents_expires", "1000000 1"),
+    ("elements", "elements", "1000000 2 2 1"),
+    ("elements", "elements_value", "1000000 500000 2 1 1"),
+)
+_SCALAR_STATISTICS = "1000000 100000 10 1 1"
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection to the file, which gets the tables that it lacks. Raises DamagedFile, and
+    NewerFile where a newer version of Muster wrote it."""
+    path.touch(mode=0o600)
+    with suppress(PermissionError):  # the file of another user, shared on purpose
+        path.chmod(0o600)  # what SQLite writes beside it (-wal, -shm) gets the same mode
+    try:
+        return _opened(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise DamagedFile(
+            f"{path} is damaged ({error.sqlite_errorname}): SQLite cannot read it. Restore a backup"
+            f" of it, or rescue what is left with 'sqlite3 {path} .recover'; on a laptop, delete"
+            " the folder to begin anew."
+        ) from error
+
+
+class UnusableFile(RuntimeError):
+    """The file cannot be used as it is; the text says what to do."""
+
+
+class DamagedFile(UnusableFile):
+    """SQLite cannot read it."""
+
+
+class NewerFile(UnusableFile):
+    """A newer version of Muster wrote it."""
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise NewerFile(
+                f"{path} was written by a newer version of Muster (schema {version}; this one"
+                f" knows {SCHEMA_VERSION}). Run that version, or restore a backup."
+            )
+        if version == 1:
+            _upgrade(connection)
+        if version < SCHEMA_VERSION:
+            _create_tables(connection)
+        _keep_statistics(connection)
+        for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES}:
+            _keep_indexed(connection, type)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in autocommit mode. A committed write survives the loss of power."""
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        # Savepoints then keep little buffers in memory; otherwise each begins with one of 64 KB,
+        # which malloc takes from the system and gives back, at several times the cost of the write.
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """From version 1, whose indexes were on expressions over the body."""
+    derived = "SELECT type, name FROM sqlite_schema WHERE name LIKE '%.%'"
+    for kind, name in connection.execute(derived).fetchall():
+        connection.execute(f'DROP {kind} "{name}"')
+    connection.execute("DROP TABLE elements")
+    for column in (*SCALAR_COLUMNS, "elements"):
+        kind = "TEXT" if column == "elements" else "ANY"
+        connection.execute(f"ALTER TABLE documents ADD COLUMN {column} {kind}")
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    for event, (when, actions) in _TRIGGERS.items():
+        connection.execute(
+            f"CREATE TRIGGER documents_{event} AFTER {event.upper()} ON documents"
+            f" WHEN {when} BEGIN {actions}; END"
+        )
+    connection.execute("ANALYZE documents")  # creates the table of statistics
+    connection.execute("DELETE FROM sqlite_stat1 WHERE tbl = 'documents'")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _keep_statistics(connection: sqlite3.Connection) -> None:
+    """Have the planner told what `_STATISTICS` say now."""
+    told = set(connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1"))
+    for row in _STATISTICS:
+        if row not in told:
+            connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (row[1],))
+            connection.execute("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", row)
+
+
+def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
+    """Have the columns of a type's documents hold what `directory.indexing` names now, each with
+    an index."""
+    paths = repr((SCALAR_INDEXES.get(type), ELEMENT_INDEXES.get(type)))
+    kept = connection.execute("SELECT paths FROM indexing WHERE type = ?", (type,)).fetchone()
+    if kept == (paths,):
+        return
+    numbers = connection.execute("SELECT number FROM documents WHERE type = ?", (type,)).fetchall()
+    for (number,) in numbers:
+        read = "SELECT body FROM documents WHERE number = ?"
+        (body,) = connection.execute(read, (number,)).fetchone()
+        connection.execute(_FILL, (*index_columns(load(body)), number))
+    for column in scalar_columns(type).values():
+        _create_index(connection, f"{type}.{column}", type, column)
+    connection.execute("INSERT OR REPLACE INTO indexing VALUES (?, ?)", (type, paths))
+
+
+def _create_index(connection: sqlite3.Connection, name: str, type: str, column: str) -> None:
+    connection.execute(
+        f'CREATE INDEX IF NOT EXISTS "{name}" ON documents (tenant, {column}, id, expires)'
+        f" WHERE type = '{type}'"
+    )
+    connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (name,))
+    connection.execute(
+        "INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", ("documents", name, _SCALAR_STATISTICS)
+    )

@@ -1,0 +1,281 @@
+"""The SQLite store: the store port on one machine, in one file.
+
+Several processes may share the file. Reads run on the event loop, where a point read costs less
+than a change of threads; one that turns out to be long is done again in a thread. Writes queue
+up, are executed together in one transaction, each in a savepoint of its own, and wait for the
+disk in a thread; a write is answered when it is on the disk.
+"""
+
+import asyncio
+import math
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from directory.condition import EVERYTHING, Condition
+from directory.lanes import Lanes
+from directory.sqlite.batch import Batch, execute, purge
+from directory.sqlite.json_text import original_text, stored_text
+from directory.sqlite.schema import BUSY_SECONDS, connect, open_database
+from directory.sqlite.select import Row, Select, select_count, select_page, to_page, whole
+from directory.store import (
+    READ_MANY,
+    NotFound,
+    Operation,
+    Page,
+    Query,
+    Stored,
+    Unavailable,
+)
+
+INLINE_SECONDS = 0.002
+"""How long a read may keep the event loop."""
+READ_THREADS = 4
+"""For long reads; one tenant has one of them at a time."""
+GROUP_OPERATIONS = 128
+"""A transaction takes no further write once it has so many operations."""
+PURGE_SECONDS = 60.0
+LOOK_SECONDS = 0.0005
+"""How often a write that has to wait for another process' looks again."""
+
+_INSTRUCTIONS = 1000
+"""Of SQLite's virtual machine, between two looks at the clock."""
+_READ = "SELECT id, etag, body FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
+_READ_MANY = """
+SELECT id, etag, body FROM documents
+WHERE tenant = ?1 AND id IN (SELECT value FROM json_each(?2)) AND expires > ?3
+"""
+
+type _Job[T] = Callable[[sqlite3.Connection], T]
+type _Outcome[T] = tuple[T, None] | tuple[None, Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write[T]:
+    """What waits for its turn in a transaction of about so many operations."""
+
+    job: _Job[T]
+    operations: int
+    answer: asyncio.Future[T]
+
+    def settle(self, outcome: _Outcome[T]) -> None:
+        """Tell whoever waits; where nobody does any more, what is written is written."""
+        if self.answer.cancelled():
+            return
+        match outcome:
+            case result, None:
+                self.answer.set_result(result)
+            case _, error:
+                self.answer.set_exception(error)
+
+
+class SqliteStore:
+    """`directory.store.Store` in the SQLite file `path`, which is created where it is missing.
+
+    `now` is the clock of expiry, in seconds since 1970. Use it on one event loop. Raises
+    UnusableFile where the file is damaged, or a newer version of Muster wrote it.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._now = now
+        self._writer = open_database(path)
+        self._writer.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, in the thread
+        self._reader = connect(path)
+        self._reader.set_progress_handler(self._is_too_long, _INSTRUCTIONS)
+        self._inline_until = 0.0
+        self._write_thread = ThreadPoolExecutor(1, "store writes")
+        self._reads = Lanes(READ_THREADS, "store reads")
+        self._long_readers: list[sqlite3.Connection] = []
+        self._of_thread = threading.local()
+        self._waiting: deque[_Write[Any]] = deque()
+        self._writing: asyncio.Task[None] | None = None
+        self._purge_at = 0.0
+
+    async def read(self, tenant_id: str, document_id: str) -> Stored:
+        """Point read. Raises NotFound, Unavailable."""
+        key = (stored_text(tenant_id), stored_text(document_id), self._now())
+        rows = await self._rows(tenant_id, Select(_READ, key), list)
+        if not rows:
+            raise NotFound(document_id)
+        return whole(*rows[0])
+
+    async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
+        """Up to READ_MANY documents by id; missing ones are left out. Raises ValueError for more,
+        Unavailable."""
+        if len(ids) > READ_MANY:
+            raise ValueError(f"{len(ids)} ids; at most {READ_MANY} can be read at once.")
+        array = orjson.dumps([stored_text(id) for id in ids]).decode()
+        parameters = (stored_text(tenant_id), array, self._now())
+        return await self._rows(
+            tenant_id,
+            Select(_READ_MANY, parameters),
+            lambda rows: {original_text(row[0]): whole(*row) for row in rows},
+        )
+
+    async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
+        """All or nothing; see the port. Raises Unavailable where it is not known to be written."""
+        batch = Batch.of(tenant_id, operations)
+        return await self._written(partial(self._execute, batch), len(batch.steps))
+
+    async def beside[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Write to tables of somebody else in the same file: all that `job` does or, where it
+        raises, nothing of it. Such writes share transactions with batches instead of waiting for
+        them. Raises what the job raises, Unavailable where SQLite reports an error."""
+        return await self._written(job, 1)
+
+    async def query(self, tenant_id: str, query: Query) -> Page:
+        """One page. Raises BadContinuation and ValueError (select_page says when), Unavailable."""
+        select = select_page(query, tenant_id, self._now())
+        return await self._rows(tenant_id, select, lambda rows: to_page(query, tenant_id, rows))
+
+    async def query_every_tenant(self, query: Query) -> Page:
+        """One page over all tenants, ordered by `order`, `id` and tenant. Raises as `query`."""
+        select = select_page(query, None, self._now())
+        return await self._rows("", select, lambda rows: to_page(query, None, rows))
+
+    async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
+        """How many documents satisfy the condition. Raises ValueError, Unavailable."""
+        select = select_count(type, where, tenant_id, self._now())
+        ((count,),) = await self._rows(tenant_id, select, list)
+        return int(count)
+
+    async def close(self) -> None:
+        """Finish what is being written and release the file."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._write_thread.shutdown)
+        await self._reads.close()
+        for connection in (self._writer, self._reader, *self._long_readers):
+            connection.close()
+
+    def explain(self, tenant_id: str | None, query: Query) -> list[str]:
+        """SQLite's plan for a query (over all tenants without `tenant_id`): one line per step."""
+        select = select_page(query, tenant_id, self._now())
+        self._inline_until = math.inf
+        plan = self._reader.execute(f"EXPLAIN QUERY PLAN {select.sql}", select.parameters)
+        return [detail for _, _, _, detail in plan.fetchall()]
+
+    async def _written[T](self, job: _Job[T], operations: int) -> T:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._waiting.append(_Write(job, operations, answer))
+        if self._writing is None or self._writing.done():
+            self._writing = loop.create_task(self._write())
+        return await answer
+
+    async def _rows[T](self, tenant_id: str, select: Select, shape: Callable[[list[Row]], T]) -> T:
+        """What `shape` makes of the rows."""
+        self._inline_until = time.perf_counter() + INLINE_SECONDS
+        try:
+            return shape(self._reader.execute(select.sql, select.parameters).fetchall())
+        except sqlite3.Error as error:
+            if _code(error) == sqlite3.SQLITE_ERROR:  # only the condition varies in our SQL
+                raise ValueError(f"SQLite refuses the query: {error}") from error
+            if _code(error) != sqlite3.SQLITE_INTERRUPT:
+                raise self._unavailable(error) from error
+        return await self._reads.run(tenant_id, lambda: shape(self._long_rows(select)))
+
+    def _is_too_long(self) -> bool:
+        return time.perf_counter() > self._inline_until
+
+    def _long_rows(self, select: Select) -> list[Row]:
+        try:
+            reader: sqlite3.Connection | None = getattr(self._of_thread, "reader", None)
+            if reader is None:
+                reader = self._of_thread.reader = connect(self._path)
+                self._long_readers.append(reader)
+            return reader.execute(select.sql, select.parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: sqlite3.Error) -> Unavailable:
+        """With SQLite's name for what is wrong (https://www.sqlite.org/rescode.html)."""
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return Unavailable(f"{self._path}: {error} ({name})")
+
+    async def _write(self) -> None:
+        """Write what waits, one transaction after the other, until nothing does."""
+        commit = partial(self._writer.execute, "COMMIT")
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group: list[tuple[_Write[Any], _Outcome[Any]]] = []
+            try:
+                await self._begin()
+                self._execute_waiting(group)
+                await loop.run_in_executor(self._write_thread, commit)
+            except sqlite3.Error as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                lost = [*(write for write, _ in group), *self._waiting]
+                self._waiting.clear()
+                group = [(write, (None, self._unavailable(error))) for write in lost]
+            for write, outcome in group:
+                write.settle(outcome)
+
+    async def _begin(self) -> None:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._write_thread, self._begin_patiently)
+
+    def _begin_patiently(self) -> None:
+        """SQLite would wait, too, but sleeps for up to 100 ms between two looks."""
+        give_up = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
+
+    def _execute_waiting(self, group: list[tuple[_Write[Any], _Outcome[Any]]]) -> None:
+        """Execute some of those that wait, and append how each went."""
+        operations = 0
+        while self._waiting and operations < GROUP_OPERATIONS:
+            write = self._waiting[0]
+            operations += write.operations
+            group.append((write, self._attempt(write.job)))
+            self._waiting.popleft()
+        now = self._now()
+        if now >= self._purge_at:
+            self._purge_at = now + PURGE_SECONDS
+            purge(self._writer, now)
+
+    def _attempt[T](self, job: _Job[T]) -> _Outcome[T]:
+        """What it returns, or the error of this write alone; one of the database is raised."""
+        self._writer.execute("SAVEPOINT write")
+        try:
+            outcome: _Outcome[T] = job(self._writer), None
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
+            self._writer.execute("ROLLBACK TO write")
+            outcome = None, error
+        self._writer.execute("RELEASE write")
+        return outcome
+
+    def _execute(self, batch: Batch, db: sqlite3.Connection) -> list[str | None]:
+        return execute(db, batch, self._now())
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code (https://www.sqlite.org/rescode.html)."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

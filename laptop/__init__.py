@@ -1,0 +1,1 @@
+"""What runs and measures Muster on a laptop; no release holds it."""

@@ -1,0 +1,76 @@
+"""How Muster grows: from 1,000 users to 100,000, with ten groups to a thousand and twenty
+memberships to a user, in one tenant of one SQLite file. What is there is put straight into the
+store (`bench.seed`); what is measured goes through the server."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from laptop.bench import seed
+from laptop.bench.client import Client, Sample, drive
+from laptop.bench.muster import SPARE_USERS, running
+from laptop.bench.operations import member_case, user_cases
+from laptop.bench.process import memory_bytes
+
+SIZES = (1_000, 10_000, 100_000)
+MEMBERSHIPS = 20
+"""Of each user."""
+USERS_PER_GROUP = 100
+CONCURRENCY = 8
+SECONDS = 3.0
+TENANT = "scale"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A size: users, groups, memberships, bytes on disk when loaded, bytes of the server's memory
+    before the load and after, and what each operation showed."""
+
+    users: int
+    groups: int
+    memberships: int
+    disk: int
+    memory: tuple[int | None, int | None]
+    samples: dict[str, Sample]
+
+
+async def measure(progress: Callable[[str], None]) -> list[Scale]:
+    """Each size in a server of its own. Raises StartFailed, UnexpectedAnswer in an
+    ExceptionGroup, TimeoutError."""
+    return [await _size(users, progress) for users in SIZES]
+
+
+async def _size(users: int, progress: Callable[[str], None]) -> Scale:
+    groups = users // USERS_PER_GROUP
+    async with running() as server:
+        store = server.store
+        progress(f"scale: {users:,} users, {groups:,} groups, {users * MEMBERSHIPS:,} memberships")
+        await seed.add_tenant(store, TENANT)
+        ids = await seed.add_users(store, TENANT, users + SPARE_USERS)
+        chosen = random.Random(users)
+        ids_of = [
+            await seed.add_group(
+                store,
+                TENANT,
+                f"Group {number}",
+                chosen.sample(ids[:users], users * MEMBERSHIPS // groups)
+                if groups > MEMBERSHIPS
+                else ids[:users],
+            )
+            for number in range(groups)
+        ]
+        memberships = await store.count(TENANT, "Membership")
+        directory = await server.directory(TENANT, ids)
+        disk = sum(file.stat().st_size for file in server.folder.glob("*.sqlite*"))
+        before = memory_bytes(server.pid)
+        samples: dict[str, Sample] = {}
+        size = memberships // groups
+        for case in [*user_cases(directory, directory), member_case(size, directory, ids_of[0])]:
+            progress(f"scale: {case.name}")
+            calls = [case.calls(worker, CONCURRENCY) for worker in range(CONCURRENCY)]
+            clients = [Client(directory.url, directory.token) for _ in calls]
+            name = "PATCH member" if case.name.startswith("PATCH member") else case.name
+            samples[name] = await drive(clients, calls, SECONDS, server.pid)
+            await server.settle([TENANT])
+        memory = (before, memory_bytes(server.pid))
+        return Scale(users, groups, memberships, disk, memory, samples)

@@ -1,0 +1,121 @@
+"""The HTTP server under the laptop's host: uvicorn, with uvloop and httptools where installed."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from laptop.devhost.http import HttpTriggers
+
+HEAD_SECONDS = 30.0
+"""How long the head of a request may take to arrive: from its first byte on, or from the beginning
+of the connection."""
+GRACE_SECONDS = 10
+"""How long requests in hand may take when the server stops."""
+
+
+class Server(uvicorn.Server):
+    """Serves until `should_exit` is set. Signals are left to the process, which has more to stop
+    than this."""
+
+    def __init__(self, triggers: HttpTriggers) -> None:
+        super().__init__(
+            uvicorn.Config(
+                triggers,
+                http=_Protocol,
+                interface="asgi3",
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+class _Gathering:
+    """A transport that sends what is written in one turn of the event loop at once. uvicorn writes
+    head and body of an answer one by one; each packet would wake the client, and that costs a
+    point read a fifth of its time."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._written.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._written and not self._transport.is_closing():
+            self._transport.write(b"".join(self._written))
+        self._written.clear()
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's, which waits for the rest of a head as long as the client likes; this one gives
+    up. `cycle` is the request at hand, or else the one before."""
+
+    _late: asyncio.TimerHandle | None = None
+    """Ends the connection whose head does not come."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(_Gathering(transport))
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._head_came()
+        elif self._late is None and (before is None or before.response_complete):
+            self._await_head()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(error)
+
+    def _await_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._late = loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def url_of(listener: socket.socket) -> str:
+    """Scheme, host and port."""
+    address, port = listener.getsockname()[:2]
+    host = f"[{address}]" if listener.family == socket.AF_INET6 else address
+    return f"http://{host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve; port 0 takes a free one. Raises OSError and OverflowError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
+    # Connections inherit it; asyncio sees no TCP in a socket made like this, and would leave
+    # answers of two writes to Nagle's algorithm: 40 ms each.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,0 +1,226 @@
+"""What an operator does with a queue on Azure Service Bus: count, look at dead letters, send them
+once more or discard them (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from azure.servicebus import (
+    ServiceBusMessageState,
+    ServiceBusReceivedMessage,
+    ServiceBusSubQueue,
+)
+from azure.servicebus.aio import ServiceBusReceiver
+from azure.servicebus.exceptions import MessageLockLostError
+
+from directory.ulids import new_ulid
+from queues.port import (
+    DIRECTORY_EVENTS,
+    ID_CHARACTERS,
+    REPLAY,
+    DeadLetter,
+    Message,
+    QueueError,
+)
+from queues.servicebus.sender import (
+    ServiceBusNamespace,
+    ServiceBusSender,
+    close_all,
+    queue_error,
+)
+
+PAGE_MESSAGES = 250
+"""How many messages are browsed or received at a time."""
+RECEIVE_SECONDS = 5.0
+"""How long to wait for dead letters that are known to be there."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many messages there are. Locked and deferred ones are active."""
+
+    active: int
+    scheduled: int
+    dead_lettered: int
+
+
+class ServiceBusQueue:
+    """What an operator does with a queue: look at it, send dead letters once more, discard them.
+
+    A context manager; one call at a time. Every method raises QueueError.
+    """
+
+    def __init__(
+        self,
+        namespace: ServiceBusNamespace,
+        queue: str = DIRECTORY_EVENTS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._sender = ServiceBusSender(namespace, queue, now)
+        self._client = namespace.client()
+        self._messages = self._client.get_queue_receiver(queue)
+        self._dead_letters = self._dead_letter_receiver()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
+        """Dead letters in the order of their sequence numbers, from behind `after`. Service Bus
+        does not say when they came there."""
+        messages = self._browse(self._dead_letters, after, limit)
+        return [_dead_letter(message) async for message in messages]
+
+    async def resubmit(self, ids: Collection[str] | None = None) -> int:
+        """Send the dead letters with these message ids (None: all that are there now) once more;
+        returns how many. They get ids of their own, `<id>:replay:<ulid>`, since duplicate
+        detection may still know the old ones. One that was sent and could not be removed then
+        stays a dead letter."""
+        wanted = None if ids is None else set(ids)
+        chosen: set[int] = set()
+        async for message in self._browse(self._dead_letters):
+            if wanted is None or message.message_id in wanted:
+                chosen.add(message.sequence_number or 0)
+        return len(await self._take(chosen, self._send_again))
+
+    async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
+        """Remove the dead letters in these places for good; returns those that it did. What
+        somebody else is holding stays."""
+
+        async def nothing(_: Sequence[ServiceBusReceivedMessage]) -> None:
+            """They are completed, and that is all."""
+
+        return await self._take(sequence_numbers, nothing)
+
+    async def counts(self) -> Counts:
+        """How many messages there are now, found by browsing all of them: one round trip for
+        every 250. Azure Monitor's metrics know it for free."""
+        active = scheduled = dead_lettered = 0
+        async for message in self._browse(self._messages):
+            if message.state == ServiceBusMessageState.SCHEDULED:
+                scheduled += 1
+            else:
+                active += 1
+        async for _ in self._browse(self._dead_letters):
+            dead_lettered += 1
+        return Counts(active, scheduled, dead_lettered)
+
+    async def close(self) -> None:
+        """Release the connections."""
+        receivers = close_all(self._messages, self._dead_letters, self._client)
+        await asyncio.gather(self._sender.close(), receivers)
+
+    def _dead_letter_receiver(self) -> ServiceBusReceiver:
+        return self._client.get_queue_receiver(
+            self._queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER
+        )
+
+    async def _browse(
+        self, receiver: ServiceBusReceiver, after: int = 0, limit: int | None = None
+    ) -> AsyncIterator[ServiceBusReceivedMessage]:
+        found = 0
+        while limit is None or found < limit:
+            count = PAGE_MESSAGES if limit is None else min(PAGE_MESSAGES, limit - found)
+            async with self._errors():
+                page = await receiver.peek_messages(count, sequence_number=after + 1)
+            if not page:
+                return
+            for message in page:
+                yield message
+            found += len(page)
+            after = page[-1].sequence_number or 0
+
+    async def _send_again(self, messages: Sequence[ServiceBusReceivedMessage]) -> None:
+        await self._sender.send([_replay(message) for message in messages])
+
+    async def _take(
+        self,
+        sequence_numbers: Collection[int],
+        before: Callable[[Sequence[ServiceBusReceivedMessage]], Awaitable[None]],
+    ) -> list[int]:
+        """Take the dead letters in these places out, those that are there and that nobody else
+        holds, once `before` is through with them; returns which."""
+        if not sequence_numbers:
+            return []
+        async with self._errors(), self._dead_letter_receiver() as receiver:
+            return await self._take_from(receiver, set(sequence_numbers), before)
+
+    async def _take_from(
+        self,
+        receiver: ServiceBusReceiver,
+        chosen: set[int],
+        before: Callable[[Sequence[ServiceBusReceivedMessage]], Awaitable[None]],
+    ) -> list[int]:
+        """Dead letters come in their own order, so those before a chosen one are held until the
+        end. One seen twice means that locks run out: leave the rest to the next call."""
+        taken: list[int] = []
+        seen = set[int]()
+        held: dict[int, ServiceBusReceivedMessage] = {}
+        try:
+            while chosen:
+                messages = await receiver.receive_messages(PAGE_MESSAGES, RECEIVE_SECONDS)
+                received = {message.sequence_number or 0: message for message in messages}
+                held |= received
+                now = [number for number in received if number in chosen]
+                await before([received[number] for number in now])
+                for number in now:
+                    await receiver.complete_message(held.pop(number))
+                    taken.append(number)
+                chosen.difference_update(now)
+                if not messages or not seen.isdisjoint(received):
+                    _logger.warning("%d dead letters are gone or held by others", len(chosen))
+                    break
+                seen.update(received)
+        finally:
+            for message in held.values():
+                with suppress(MessageLockLostError):  # then it is back already
+                    await receiver.abandon_message(message)
+        return taken
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except QueueError:
+            raise
+        except Exception as error:  # the SDK lets errors of any kind through
+            raise queue_error(self._queue, error) from error
+
+
+def _dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
+    return DeadLetter(
+        id=message.message_id or "",
+        body=_body(message),
+        sequence_number=message.sequence_number or 0,
+        enqueued_at=message.enqueued_time_utc or datetime.fromtimestamp(0, UTC),
+        delivery_count=message.delivery_count or 0,
+        reason=message.dead_letter_reason or "",
+        description=message.dead_letter_error_description or "",
+    )
+
+
+def _replay(message: ServiceBusReceivedMessage) -> Message:
+    suffix = f"{REPLAY}{new_ulid()}"
+    original = (message.message_id or "").partition(REPLAY)[0]
+    return Message(original[: ID_CHARACTERS - len(suffix)] + suffix, _body(message))
+
+
+def _body(message: ServiceBusReceivedMessage) -> bytes:
+    return b"".join(message.body)

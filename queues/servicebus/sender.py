@@ -1,0 +1,208 @@
+"""The queue on Azure Service Bus.
+
+Consuming is the Functions trigger's job; what an operator needs is in `queues.servicebus.queue`
+(https://learn.microsoft.com/azure/service-bus-messaging/). The queue is expected with duplicate
+detection, without sessions and not partitioned: a batch carries several message ids, and they
+would be its partition keys.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.servicebus import (
+    ServiceBusMessage,
+    ServiceBusMessageBatch,
+)
+from azure.servicebus import aio as servicebus
+from azure.servicebus.exceptions import MessageSizeExceededError
+
+from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
+
+IDLE_SECONDS = 540.0
+"""The service detaches a link that was idle for 600 s, and the send after that takes seconds."""
+SEND_SECONDS = 30.0
+"""One batch, with its retries; longer is the relay's to decide."""
+TRY_SECONDS = 10.0
+RETRIES = 2
+RETRY_SECONDS = 0.25
+CLOSE_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+class MessageRefused(QueueError, ValueError):
+    """A message that Service Bus would not take however often it is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBusNamespace:
+    """Where the queues are, and who asks: a connection string (the development emulator's, or of
+    a shared access policy), or else the host name of the namespace and a credential, which stays
+    its maker's to close."""
+
+    connection_string: str = field(default="", repr=False)
+    host: str = ""
+    credential: AsyncTokenCredential | None = None
+
+    def client(self) -> servicebus.ServiceBusClient:
+        """A client that connects when it is first used. Raises ValueError where what is given is
+        not enough to connect."""
+        retrying: dict[str, Any] = {
+            "retry_mode": "fixed",
+            "retry_total": RETRIES,
+            "retry_backoff_factor": RETRY_SECONDS,
+            "try_timeout": TRY_SECONDS,
+        }
+        if self.connection_string:
+            return servicebus.ServiceBusClient.from_connection_string(
+                self.connection_string, **retrying
+            )
+        if not self.host or self.credential is None:
+            raise ValueError("Service Bus needs a connection string, or a host and a credential.")
+        return servicebus.ServiceBusClient(self.host, self.credential, **retrying)
+
+
+class ServiceBusSender:
+    """Sends to one queue or topic through one long-lived link, opened by the first send.
+
+    Opening takes half a second and so does closing; hence the link is kept, is replaced before
+    the service would detach it, and what is replaced is closed in the background. Sends wait for
+    one another: a link does not bear concurrent ones. After a failure the next send opens anew.
+    """
+
+    def __init__(
+        self,
+        namespace: ServiceBusNamespace,
+        queue: str = DIRECTORY_EVENTS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._namespace = namespace
+        self._queue = queue
+        self._now = now
+        self._sending = asyncio.Lock()
+        self._link: _Link | None = None
+        self._used_at = 0.0
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send in order, in as few batches as the service allows. Raises MessageRefused, before
+        anything is sent, for a message over the limits, and QueueError where the service did not
+        confirm: some may have been sent, and the duplicates are its to drop."""
+        for message in messages:
+            _check(message)
+        if not messages:
+            return
+        async with self._sending, self._opened() as sender:
+            for batch in await self._packed(messages, sender):
+                await sender.send_messages(batch, timeout=SEND_SECONDS)
+
+    async def close(self) -> None:
+        """Release the connection. A later send would open another one."""
+        async with self._sending:
+            self._retire()
+            await asyncio.gather(*self._closing)
+
+    async def _packed(
+        self, messages: Sequence[Message], sender: servicebus.ServiceBusSender
+    ) -> list[ServiceBusMessageBatch]:
+        batches = [await sender.create_message_batch()]
+        for message in messages:
+            outgoing = self._outgoing(message)
+            if _fits(batches[-1], outgoing):
+                continue
+            batches.append(await sender.create_message_batch())
+            if not _fits(batches[-1], outgoing):
+                raise MessageRefused(
+                    f"Message {message.id} with its properties is over the"
+                    f" {batches[-1].max_size_in_bytes} bytes that the queue {self._queue} takes."
+                )
+        return batches
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[servicebus.ServiceBusSender]:
+        """The link to send on; one that failed, or that was left in the middle, is given up."""
+        # Used later than now: somebody has set the clock back, and how idle it was is not known.
+        if self._link is not None and not 0 <= self._now() - self._used_at < IDLE_SECONDS:
+            self._retire()
+        try:
+            if self._link is None:
+                client = self._namespace.client()
+                self._link = _Link(client, client.get_queue_sender(self._queue))
+                self._used_at = self._now()
+            yield self._link.sender
+            self._used_at = self._now()
+        except MessageRefused:
+            raise
+        except Exception as error:  # the SDK lets errors of any kind through
+            self._retire()
+            raise queue_error(self._queue, error) from error
+        except BaseException:
+            self._retire()
+            raise
+
+    def _retire(self) -> None:
+        if self._link is not None:
+            task = asyncio.create_task(close_all(self._link.sender, self._link.client))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            self._link = None
+
+    def _outgoing(self, message: Message) -> ServiceBusMessage:
+        outgoing = ServiceBusMessage(
+            message.body, message_id=message.id, content_type="application/json"
+        )
+        if message.delay:
+            due = datetime.fromtimestamp(self._now(), UTC) + timedelta(seconds=message.delay)
+            outgoing.scheduled_enqueue_time_utc = due
+        return outgoing
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    client: servicebus.ServiceBusClient
+    sender: servicebus.ServiceBusSender
+
+
+def _check(message: Message) -> None:
+    if not 1 <= len(message.id) <= ID_CHARACTERS:
+        raise MessageRefused(f"A message id has 1 to {ID_CHARACTERS} characters.")
+    if len(message.body) > BODY_BYTES:
+        raise MessageRefused(f"Message {message.id} is over {BODY_BYTES} bytes.")
+    if message.delay < 0:
+        raise MessageRefused(f"Message {message.id} has a negative delay.")
+
+
+def _fits(batch: ServiceBusMessageBatch, message: ServiceBusMessage) -> bool:
+    try:
+        batch.add_message(message)
+    except MessageSizeExceededError:
+        return False
+    return True
+
+
+async def close_all(*connected: _Closable) -> None:
+    """A client closes only what somebody else still refers to: name its links, too."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            for one in connected:
+                await one.close()
+    except Exception:
+        _logger.warning("a connection to Service Bus did not close", exc_info=True)
+
+
+def queue_error(queue: str, error: Exception) -> QueueError:
+    """What went wrong on this queue, as the SDK's error has it."""
+    cause = getattr(error, "inner_exception", None)  # often the one that says what it was
+    texts = dict.fromkeys(str(one) or type(one).__name__ for one in (error, cause) if one)
+    return QueueError(f"Queue {queue} on Service Bus: {' '.join(texts)}")

@@ -1,0 +1,1 @@
+"""The queue and the topic in an SQLite file."""

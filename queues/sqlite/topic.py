@@ -1,0 +1,80 @@
+"""The embedded topic: what is sent goes to every subscription, each a queue of its own, in the
+application's SQLite file (https://learn.microsoft.com/azure/service-bus-messaging/).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from queues.port import ACCESS_CHANGES, Message
+from queues.sqlite.file import Beside, QueueFile, check, insert
+from queues.sqlite.queue import SqliteQueue
+
+
+class SqliteTopic:
+    """One named topic in the SQLite file `path`. Without a subscription, what is sent is gone, as
+    on Service Bus. `beside`: see QueueFile. Every method raises QueueError where SQLite reports an
+    error."""
+
+    def __init__(
+        self,
+        path: Path,
+        name: str = ACCESS_CHANGES,
+        now: Callable[[], float] = time.time,
+        *,
+        duplicate_detection_window: float = 600.0,
+        beside: Beside | None = None,
+    ) -> None:
+        self._path = path
+        self._name = name
+        self._now = now
+        self._window = duplicate_detection_window
+        self._file = QueueFile(path, name, beside)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send all or none, in order, to every subscription; duplicates are dropped as a queue
+        drops them. Raises ValueError for a message that Service Bus would refuse."""
+        for message in messages:
+            check(message)
+        if await self._file.read(self._subscriptions):  # most laptops have none: nothing to write
+            await self._file.write(partial(self._send, messages))
+
+    async def subscribe(self, name: str) -> SqliteQueue:
+        """The queue of a subscription, which gets what is sent from now on, also while nobody
+        receives; made where there is none. The caller closes it."""
+        await self._file.write(partial(self._subscribe, name))
+        return SqliteQueue(self._path, f"{self._name}/{name}", self._now)
+
+    async def unsubscribe(self, name: str) -> None:
+        """Remove a subscription with what it holds; nothing happens where there is none."""
+        await self._file.write(partial(self._unsubscribe, name))
+
+    async def close(self) -> None:
+        """Release the connection and its thread; the topic is not used after it."""
+        await self._file.close()
+
+    # Everything from here on is a job for the file.
+
+    def _subscriptions(self, db: sqlite3.Connection) -> list[str]:
+        names = db.execute("SELECT name FROM queue_subscription WHERE topic = ?", (self._name,))
+        return [name for (name,) in names]
+
+    def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
+        for name in self._subscriptions(db):
+            insert(db, f"{self._name}/{name}", messages, self._now(), self._window)
+
+    def _subscribe(self, name: str, db: sqlite3.Connection) -> None:
+        db.execute(
+            "INSERT INTO queue_subscription VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (self._name, name),
+        )
+
+    def _unsubscribe(self, name: str, db: sqlite3.Connection) -> None:
+        queue = f"{self._name}/{name}"
+        db.execute(
+            "DELETE FROM queue_subscription WHERE topic = ? AND name = ?", (self._name, name)
+        )
+        for table in ("queue_message", "queue_recent_id", "queue_dead_letter"):
+            db.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608

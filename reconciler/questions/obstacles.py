@@ -1,0 +1,98 @@
+"""What stands between a user and an entitlement, and what somebody can do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from directory.completeness import REQUIRED
+from directory.documents import Reason
+from reconciler.questions.causes import Cause
+
+REASON_TEXTS: Mapping[Reason, str] = {
+    "inactive": "The account is disabled (active is false): enable it in Entra ID.",
+    "noGroup": "No provisioned group contains the user: assign a group to the Enterprise "
+    "Application in Entra ID and make the user a member.",
+    **{
+        required.reason: f"{required.shown} is missing: fill in {required.advice} in Entra ID."
+        for required in REQUIRED
+    },
+}
+"""Why a user is disabled, for people."""
+
+type ObstacleKind = Literal[
+    "disabled",
+    "notAdopted",
+    "notMember",
+    "noGroupMapped",
+    "costCenterDiffers",
+    "costCenterOff",
+    "notInCatalog",
+    "mappingNotApplied",
+    "recordLags",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGroup:
+    """A group, as people know it."""
+
+    group_id: str
+    name: str | None
+    """None: the group is gone."""
+
+    def __str__(self) -> str:
+        return self.name or self.group_id
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """One thing that is missing; the members that its kind does not need are empty."""
+
+    kind: ObstacleKind
+    reasons: tuple[Reason, ...] = ()
+    """Of `disabled`."""
+    groups: tuple[NamedGroup, ...] = ()
+    """Of `notMember`: every one of them gives it. Of `mappingNotApplied`: the mapped one."""
+    more: bool = False
+    """Whether there are more groups than are listed."""
+    causes: tuple[Cause, ...] = ()
+    """Of `mappingNotApplied` and `recordLags`: events that are not done."""
+
+    @property
+    def text(self) -> str:
+        """For people: what it is and what to do."""
+        groups = ", ".join(f"“{group}”" for group in self.groups) + (", …" if self.more else "")
+        match self.kind:
+            case "disabled":
+                return " ".join(REASON_TEXTS[reason] for reason in self.reasons)
+            case "notAdopted":
+                return (
+                    "The user was made by hand: groups count once Entra ID provisions the user "
+                    "and writes externalId."
+                )
+            case "notMember":
+                return f"The user is in none of the groups that give it: {groups}."
+            case "noGroupMapped":
+                return "No group is mapped to it."
+            case "costCenterDiffers":
+                return "The user's costCenter attribute in Entra ID does not name it."
+            case "costCenterOff":
+                return (
+                    "The user's costCenter attribute names it, but the tenant's policy does not "
+                    "let that attribute grant anything: switch costCenterFromAttribute on."
+                )
+            case "notInCatalog":
+                return "The tenant's catalog does not have it: load it first."
+            case "mappingNotApplied":
+                return f"The mapping of {groups} is saved and not applied yet. {self._events()}"
+            case "recordLags":
+                return f"The access record lags behind the directory. {self._events()}"
+
+    def _events(self) -> str:
+        events = [cause.event for cause in self.causes if cause.event is not None]
+        failed = [event for event in events if event.state == "failed"]
+        if failed:
+            return f"Its event failed ({failed[0].reason}): replay it."
+        if self.causes:
+            return "Its event waits in the queue."
+        return "No event is open that would bring it up to date: Muster's operator repairs it."

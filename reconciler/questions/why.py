@@ -1,0 +1,269 @@
+"""Why a user holds an entitlement, and what is missing where the user does not.
+
+Chains are drawn from what is true now, with the function that the reconciler uses; the stored
+record then tells whether they have arrived.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import pairwise
+
+from directory.access import Access, GrantSource, ManualGrant, access_id
+from directory.condition import AnyElement, Compare
+from directory.documents import (
+    Entitlement,
+    EntitlementKey,
+    Membership,
+    entitlement_id,
+    group_id,
+    membership_id,
+    user_id,
+)
+from directory.reading import read_all, readable
+from directory.store import Document, Query, Store, Stored
+from directory.tenants import TENANT_ID, Policy
+from reconciler.access import (
+    COST_CENTER,
+    ENTERPRISE_USER,
+    EffectiveAccess,
+    Facts,
+    cost_center,
+    current_access,
+    effective_access,
+)
+from reconciler.questions.causes import Cause, last_cause, open_causes, read_causes
+from reconciler.questions.obstacles import NamedGroup, Obstacle
+from reconciler.questions.preview import gives
+from reconciler.recomputation import read_facts
+
+CHAINS = 20
+"""Ways to one entitlement that are told, the first ones."""
+GROUPS = 10
+"""Groups that are named as giving what a user lacks."""
+OPEN_EVENTS = 5
+"""Events that are named as not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One membership along a path."""
+
+    member_id: str
+    group: NamedGroup
+    since: datetime | None
+    """None where the membership went while this was read."""
+    cause: Cause | None
+    """The request that brought the member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One way in which an entitlement reaches a user."""
+
+    source: GrantSource
+    links: tuple[Link, ...]
+    """Memberships from the user to the mapped group; none for other sources."""
+    cause: Cause | None
+    """What saved this version of the mapping, gave the grant by hand, or last wrote the cost
+    center attribute; None where that is no longer known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """An entitlement and a user."""
+
+    user_id: str
+    held: EntitlementKey
+    display_name: str | None
+    """Of the entitlement; None where the catalog does not have it."""
+    granted: bool
+    """Whether a read of the user's access shows it at this moment."""
+    due: bool
+    """Whether directory, mappings and policy give it."""
+    chains: tuple[Chain, ...]
+    """Every way that gives it, or would if the obstacles were not; at most CHAINS."""
+    more: bool
+    """Whether there are more ways."""
+    obstacles: tuple[Obstacle, ...]
+    """What is in the way, in the order to deal with it; none where it is granted and due."""
+
+
+async def why(store: Store, tenant_id: str, user: str, held: EntitlementKey) -> Why | None:
+    """The chains of an entitlement to a user (SCIM id), and what is missing; None where there is
+    no such user. The round trips depend on how deep groups are nested and on nothing else. Raises
+    StoreError."""
+    entry = entitlement_id(held.kind, held.key)
+    ids = [TENANT_ID, user_id(user), access_id(user), entry]
+    found = await store.read_many(tenant_id, ids)
+    if user_id(user) not in found:
+        return None
+    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
+    document = found[user_id(user)].document
+    facts = await read_facts(store, tenant_id, [document], policy)
+    record = found.get(access_id(user))
+    recorded = Access.from_document(record.document) if record else None
+    question = _Question(store, tenant_id, document, facts, held, recorded)
+    granted = bool(_sources(current_access(recorded, document, policy), held))
+    sources = _sources(effective_access(document, facts), held)
+    due = bool(sources)
+    sources = sources or question.sources_if_enabled()
+    chains = await question.chains(sources[:CHAINS])
+    obstacles = await question.obstacles(granted, due, chains, in_catalog=entry in found)
+    return Why(
+        user_id=user,
+        held=held,
+        display_name=_display_name(readable(found).get(entry)),
+        granted=granted,
+        due=due,
+        chains=chains,
+        more=len(sources) > CHAINS,
+        obstacles=obstacles,
+    )
+
+
+def _sources(
+    access: EffectiveAccess | Access | None, held: EntitlementKey
+) -> tuple[GrantSource, ...]:
+    grants = access.grants if access else ()
+    found = [grant.sources for grant in grants if (grant.kind, grant.key) == (held.kind, held.key)]
+    return found[0] if found else ()
+
+
+def _display_name(entry: Stored | None) -> str | None:
+    return Entitlement.from_document(entry.document).display_name if entry else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    store: Store
+    tenant_id: str
+    user: Document
+    facts: Facts
+    held: EntitlementKey
+    record: Access | None
+
+    @property
+    def user_id(self) -> str:
+        id: str = self.user["resource"]["id"]
+        return id
+
+    def sources_if_enabled(self) -> tuple[GrantSource, ...]:
+        """What would give it if nothing disabled the user and Entra ID had adopted the user."""
+        policy = self.facts.policy.model_copy(update={"disable_when": ()})
+        adopted = {**self.user, "source": "scim"}
+        return _sources(effective_access(adopted, replace(self.facts, policy=policy)), self.held)
+
+    async def chains(self, sources: Sequence[GrantSource]) -> tuple[Chain, ...]:
+        """The events behind each of these, in two round trips and one for a cost center."""
+        edges = {
+            membership_id(group, member)
+            for source in sources
+            for member, group in pairwise((self.user_id, *source.path))
+        }
+        groups = {group_id(group) for source in sources for group in source.path}
+        found = await read_all(self.store, self.tenant_id, [*sorted(edges), *sorted(groups)])
+        known = readable(found)
+        memberships = {
+            edge: Membership.from_document(known[edge].document) for edge in edges if edge in known
+        }
+        ulids = [membership.event_id for membership in memberships.values()]
+        ulids += [id for source in sources if (id := self._event_of(source)) is not None]
+        causes = await read_causes(self.store, self.tenant_id, ulids)
+        chains = []
+        for source in sources:
+            links = []
+            for member, group in pairwise((self.user_id, *source.path)):
+                edge = memberships.get(membership_id(group, member))
+                named = _named(group, found)
+                since, cause = (edge.since, causes[edge.event_id]) if edge else (None, None)
+                links.append(Link(member, named, since, cause))
+            event = self._event_of(source)
+            origin = causes[event] if event else await self._attribute_cause(source)
+            chains.append(Chain(source, tuple(links), origin))
+        return tuple(chains)
+
+    def _event_of(self, source: GrantSource) -> str | None:
+        """What saved the mapping, or gave the grant."""
+        if source.group_id is not None:
+            return self.facts.mappings[source.group_id].event_id
+        for one in self.facts.manual.get(self.user_id, ()) if source.type == "manual" else ():
+            same = (one.kind, one.key) == (self.held.kind, self.held.key)
+            if same and isinstance(one, ManualGrant):
+                return one.event_id
+        return None
+
+    async def _attribute_cause(self, source: GrantSource) -> Cause | None:
+        if source.type != "costCenter":
+            return None
+        wrote = Compare((), "eq", f"{ENTERPRISE_USER}:costCenter")
+        attributes = AnyElement(("attributes",), wrote)
+        return await last_cause(self.store, self.tenant_id, self.user_id, attributes)
+
+    async def obstacles(
+        self, granted: bool, due: bool, chains: Sequence[Chain], *, in_catalog: bool
+    ) -> tuple[Obstacle, ...]:
+        """What is in the way."""
+        if granted and due:
+            return ()
+        found = [] if due else await self._missing(chains, in_catalog)
+        if granted != due:
+            found += await self._late(chains)
+        return tuple(found)
+
+    async def _missing(self, chains: Sequence[Chain], in_catalog: bool) -> list[Obstacle]:
+        """What directory, mappings or policy lack."""
+        obstacles = []
+        reasons = effective_access(self.user, self.facts).reasons
+        if reasons:
+            obstacles.append(Obstacle("disabled", reasons=reasons))
+        if self.user["source"] == "manual":
+            obstacles.append(Obstacle("notAdopted"))
+        if chains:
+            return obstacles
+        if not in_catalog:
+            return [*obstacles, Obstacle("notInCatalog")]
+        if self.held.kind == COST_CENTER:
+            obstacles += self._cost_center()
+        return [*obstacles, await self._groups()]
+
+    def _cost_center(self) -> list[Obstacle]:
+        policy = self.facts.policy
+        if policy.cost_center_from_attribute:
+            return [Obstacle("costCenterDiffers")]
+        switched_on = policy.model_copy(update={"cost_center_from_attribute": True})
+        named = cost_center(self.user, switched_on) == self.held.key
+        return [Obstacle("costCenterOff")] if named else []
+
+    async def _groups(self) -> Obstacle:
+        """The groups that give it, none of which has the user."""
+        where = gives("entitlements", self.held)
+        query = Query("Mapping", where, fields=("groupId",), limit=GROUPS)
+        page = await self.store.query(self.tenant_id, query)
+        groups = [mapping.document["groupId"] for mapping in page.items]
+        found = await read_all(self.store, self.tenant_id, [group_id(group) for group in groups])
+        named = tuple(_named(group, found) for group in groups if group_id(group) in found)
+        if not named:
+            return Obstacle("noGroupMapped")
+        return Obstacle("notMember", groups=named, more=page.continuation is not None)
+
+    async def _late(self, chains: Sequence[Chain]) -> list[Obstacle]:
+        """Why the record does not say yet what is true."""
+        late = {
+            chain.source.group_id: Obstacle(
+                "mappingNotApplied", groups=(chain.links[-1].group,), causes=(chain.cause,)
+            )
+            for chain in chains
+            if chain.links and chain.cause and chain.cause.open
+        }
+        if late:
+            return list(late.values())
+        recorded = {group for source in _sources(self.record, self.held) for group in source.path}
+        about = (self.tenant_id, TENANT_ID, *self.facts.groups_of, *recorded)
+        causes = await open_causes(self.store, self.tenant_id, about, OPEN_EVENTS)
+        return [Obstacle("recordLags", causes=causes)]
+
+
+def _named(group: str, found: dict[str, Stored]) -> NamedGroup:
+    stored = readable(found).get(group_id(group))
+    return NamedGroup(group, stored.document["resource"].get("displayName") if stored else None)
