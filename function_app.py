@@ -78,7 +78,7 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     with _observed("reconcile") as seen:
         event = parse(message.get_body())
         seen.tenant_id, seen.event_id = event.tenant_id, event.event_id
-        application = await wiring.application()
+        application = wiring.application()
         delivery = message.delivery_count or 1
         last_attempt = delivery >= application.settings.max_delivery_count
         try:
@@ -103,7 +103,7 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
     reconcile the events that the queue did not bring in time; then bring up to date what an earlier
     version stored."""
     with _observed("relay") as seen:
-        application = await wiring.application()
+        application = wiring.application()
         older_than = application.settings.relay_after_seconds
         applied, events, changes = await asyncio.gather(
             application.overdue.apply(),
@@ -126,8 +126,8 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
 async def export(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
     """Copy the tenants' files to where they outlive the region, if the settings name a place."""
     with _observed("export") as seen:
-        application = await wiring.application()
-        seen.outcome = f"wrote {await application.copies.write()} files"
+        application = wiring.application()
+        seen.outcome = f"wrote {await application.write_copies()} files"
 
 
 @contextmanager
@@ -154,7 +154,7 @@ async def _serve(
         scope = {**function.scope_of(req), PARENT: context.trace_context.trace_parent}
         subdomains = False
         try:
-            built = await wiring.application()
+            built = wiring.application()
             application: function.Asgi = getattr(built, surface)
             subdomains = built.settings.hsts_subdomains
             scope["client"] = function.client_of(req, built.settings.proxies)

@@ -1,23 +1,19 @@
 """Settings become a store, a queue and the applications on them: the only place that chooses."""
 
-import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from access.http import access_application
 from access.http import refuse as refuse_access
 from access.reading import AccessReader
 from directory.checked import CheckedStore
-from directory.documents import ENTITLEMENT_KINDS
 from directory.sqlite.store import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
@@ -30,21 +26,21 @@ from queues.sqlite.queue import SqliteQueue
 from queues.sqlite.topic import SqliteTopic
 from reconciler.overdue import Overdue
 from reconciler.publishing import Publisher, leave_to_outbox
-from reconciler.worker import Reconciler
+from reconciler.worker import Publish, Reconciler
 from scim.counting import RequestCounter
 from scim.http import refuse as refuse_scim
 from scim.http import scim_application
 from scim.protocol.schema import load_resource_types
 from scim.writing import Service
+from settings import Settings
 from telemetry import traces
 from telemetry.observation import charge
-from trust.authenticator import Authenticator, Home
-from trust.cloud import Cloud, is_trustworthy
+from trust.authenticator import Authenticator
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
 from web.health import Health, health_application
 from web.health import refuse as refuse_health
-from web.surface import REQUEST_SECONDS, Refuse, Surface
+from web.surface import Refuse, Surface
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -55,161 +51,6 @@ if TYPE_CHECKING:
     from queues.servicebus.sender import ServiceBusNamespace
 
 API_PATH = "/console/api"
-DATABASE = "muster.sqlite"
-PUBLIC_CLOUD = Cloud()
-
-
-class Settings(BaseSettings):
-    """What a deployment sets, each as an environment variable `MUSTER_<NAME>`, but for Service
-    Bus, which shares the settings of the Functions trigger."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="MUSTER_", env_ignore_empty=True, extra="ignore", populate_by_name=True
-    )
-
-    data: Path = Path(".muster")
-    """The folder that holds all state on a laptop."""
-    region: Literal["eu", "us"] = "eu"
-    public_url: str = ""
-    """Scheme and host that clients see; empty: what they address."""
-    region_urls: dict[str, str] = {}
-    """Region → scheme and host of its deployment: where a tenant of another region is sent."""
-    entra_login_url: str = PUBLIC_CLOUD.login_url
-    """Where Entra ID signs in and publishes its keys; a sovereign cloud has its own."""
-    entra_issuer_url: str = PUBLIC_CLOUD.issuer_url
-    """What the issuer of its version 1.0 tokens begins with."""
-    entra_audiences: tuple[str, ...] = PUBLIC_CLOUD.audiences
-    entra_applications: tuple[str, ...] = PUBLIC_CLOUD.applications
-    """Applications that its tokens may be issued to; none: any."""
-    schemas: Path | None = None
-    """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
-    entitlement_kinds: tuple[str, ...] = ()
-    """Kinds of entitlements beside those that ship."""
-    relay_after_seconds: float = 60.0
-    """Events still pending after so long are sent again."""
-    relay_apply_seconds: float = Field(default=120.0, ge=0)
-    """Events still pending after so long are reconciled by the timer itself; 0: never."""
-    retention_days: int = 400
-    """How long events that are done are kept."""
-    requests_per_second: float = Field(default=200.0, ge=0)
-    """How many requests one tenant may send to each surface of one process; 0: any number."""
-    request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
-    """How long a request may take."""
-    proxies: int = Field(default=0, ge=0)
-    """How many proxies stand before the platform's own front end, such as Front Door: by them the
-    log knows which network a request came from."""
-    hsts_subdomains: bool = False
-    """Whether browsers are to ask for every host below this one over TLS only, too."""
-    export_url: str = ""
-    """A container of Blob Storage that every tenant's file is copied to; empty: none is."""
-    trace: Literal["", "console"] = ""
-    """`console` writes traces to standard error."""
-    trace_share: float = Field(default=1.0, ge=0, le=1)
-    """The share of traces that are kept."""
-    max_delivery_count: int = 10
-    """After so many deliveries the queue dead-letters a message; as in the queue's settings."""
-    cosmos_endpoint: str = ""
-    """The Cosmos DB account; empty: the SQLite file."""
-    cosmos_key: SecretStr = SecretStr("")
-    """The emulator's key; empty: the managed identity."""
-    cosmos_database: str = "muster"
-    cosmos_container: str = "directory"
-    console_client_id: str = ""
-    """The application in Entra ID that administrators sign in to; empty: nobody can."""
-    console_client_secret: SecretStr = SecretStr("")
-    console_authority: str = "https://login.microsoftonline.com/organizations/v2.0"
-    """Where they sign in."""
-    service_bus_namespace: str = Field(
-        default="", validation_alias="ServiceBusConnection__fullyQualifiedNamespace"
-    )
-    """Host name of the namespace, reached with the managed identity."""
-    service_bus_connection: SecretStr = Field(
-        default=SecretStr(""), validation_alias="ServiceBusConnection"
-    )
-    """The emulator's connection string. With neither, the queue is in the SQLite file."""
-
-    @field_validator("entra_login_url")
-    @classmethod
-    def _can_be_trusted(cls, url: str) -> str:
-        if not is_trustworthy(url):
-            raise ValueError("keys are fetched over https only (http from this machine itself)")
-        return url.rstrip("/")
-
-    @property
-    def home(self) -> Home:
-        """The region that is served here, and where the others are."""
-        return Home(self.region, self.region_urls)
-
-    @property
-    def cloud(self) -> Cloud:
-        """Where Entra ID is, and whose tokens count."""
-        return Cloud(
-            self.entra_login_url,
-            self.entra_issuer_url.rstrip("/"),
-            self.entra_audiences,
-            self.entra_applications,
-        )
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of entitlements that a catalog can have."""
-        return tuple(dict.fromkeys((*ENTITLEMENT_KINDS, *self.entitlement_kinds)))
-
-    @property
-    def on_laptop(self) -> bool:
-        """Whether the state is a file of this machine."""
-        return not self.cosmos_endpoint
-
-    @property
-    def on_service_bus(self) -> bool:
-        """Whether queue and topic are on Service Bus."""
-        return bool(self.service_bus_namespace or self.service_bus_connection.get_secret_value())
-
-    @property
-    def database(self) -> Path:
-        """The SQLite file of store and queue."""
-        return self.data / DATABASE
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """Everything a trigger needs, built once per process."""
-
-    settings: Settings
-    store: Store
-    sender: QueueSender
-    topic: QueueSender
-    """`access-changes`, for the application."""
-    credential: "DefaultAzureCredential | None"
-    authenticator: Authenticator
-    relay: Relay
-    publisher: Publisher
-    reconciler: Reconciler
-    overdue: Overdue
-    """What the queue did not bring in time."""
-    service: Service
-    """What the use cases of SCIM and of administration need."""
-    counter: RequestCounter
-    scim: Surface
-    access: Surface
-    console: ASGIApp
-    """The pages, and below /console/api their use cases for programs."""
-    console_api: "Lazy"
-    oauth: Surface
-    health: Surface
-    copies: "Copies"
-
-    async def close(self) -> None:
-        """Send what was submitted, then release store and queue."""
-        await self.authenticator.close()
-        await self.counter.close()
-        await self.copies.close()
-        await self.relay.close()
-        await self.sender.close()
-        await self.topic.close()
-        await self.store.close()
-        if self.credential is not None:
-            await self.credential.close()
 
 
 def utc_now() -> datetime:
@@ -217,130 +58,297 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Application:
-    """Wire an application; nothing is connected before its first request."""
-    credential = _credential(settings)
-    store, beside = _store(settings, credential)
-    store = CheckedStore(store)
-    if traces.enabled():
-        store = TracedStore(store)
-    sender = _sender(settings, credential, beside)
-    topic = _topic(settings, credential, beside)
-    relay = Relay(sender, store, lambda: now().timestamp())
-    resource_types = load_resource_types(
-        sorted(settings.schemas.glob("*.json")) if settings.schemas else ()
-    )
-    retention = settings.retention_days * 86_400
-    counter = RequestCounter(store, now)
-    service = Service(store, relay.submit, now, resource_types, retention)
-    publisher = Publisher(topic, store, now)
-    authenticator = Authenticator(store, now, home=settings.home, cloud=settings.cloud)
-    console_api = Lazy(
-        "console-api",
-        lambda: _console_api(settings, service, sender, credential, authenticator),
-    )
-    return Application(
-        settings=settings,
-        store=store,
-        sender=sender,
-        topic=topic,
-        credential=credential,
-        authenticator=authenticator,
-        relay=relay,
-        publisher=publisher,
-        reconciler=Reconciler(store, relay.send, publisher.publish, now, retention=retention),
-        overdue=Overdue(
-            store,
-            # Where the queue is away, the topic may be, too: its outbox waits, access does not.
-            Reconciler(store, relay.send, leave_to_outbox, now, retention=retention),
-            now,
-            after_seconds=settings.relay_apply_seconds,
-            attempts=settings.max_delivery_count,
-        ),
-        service=service,
-        counter=counter,
-        scim=scim_application(
-            service,
-            authenticator,
-            RateLimit(settings.requests_per_second),
-            counter,
-            settings.public_url,
-            settings.request_seconds,
-        ),
-        access=access_application(
-            AccessReader(store, resource_types["User"]),
-            authenticator,
-            RateLimit(settings.requests_per_second),
-            settings.request_seconds,
-        ),
-        console=_Split(
-            API_PATH,
-            console_api,
-            Lazy("console", lambda: _console(settings, service, sender, credential, authenticator)),
-        ),
-        console_api=console_api,
-        oauth=oauth_application(
-            authenticator,
-            RateLimit(settings.requests_per_second),
-            now,
-            settings.request_seconds,
-        ),
-        health=health_application(Health(store)),
-        copies=Copies(settings, service, credential),
-    )
+class Application:
+    """Everything that triggers and commands need. Each part is built at its first use, and what
+    only that part needs is imported then: a cold start for SCIM waits for neither the console nor
+    an SDK of Azure's that the settings do not ask for. Nothing connects before it is asked for
+    something."""
 
-
-class Copies:
-    """Copies of every tenant's file, in the container that the settings name; none where they
-    name none. What writes them is imported at its first run."""
-
-    def __init__(
-        self, settings: Settings, service: Service, credential: "DefaultAzureCredential | None"
-    ) -> None:
-        self._settings = settings
-        self._service = service
-        self._credential = credential
-        self._container: BlobContainer | None = None
-        self._copies: ExportCopies | None = None
-
-    async def write(self) -> int:
-        """How many files were written. Raises what `ExportCopies.write` raises."""
-        url = self._settings.export_url
-        if not url:
-            return 0
-        if self._copies is None:
-            from administration.blob_container import BlobContainer
-            from administration.export_copies import ExportCopies
-
-            self._container = BlobContainer(url, None if "?" in url else self._credential)
-            self._copies = ExportCopies(self._service, self._container, self._settings.region)
-        return await self._copies.write()
+    def __init__(self, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
+        self.settings = settings
+        self._now = now
 
     async def close(self) -> None:
-        """Release the container."""
-        if self._container is not None:
-            await self._container.close()
+        """Send what was submitted, then release store and queue. What was never used is not
+        built for it."""
+        for name in _TO_CLOSE:
+            if (part := vars(self).get(name)) is not None:
+                await part.close()
+
+    # What is stored, and what is sent.
+
+    @cached_property
+    def store(self) -> Store:
+        """Everything that is stored."""
+        store = CheckedStore(self._sqlite if self.settings.on_laptop else self._cosmos)
+        return TracedStore(store) if traces.enabled() else store
+
+    @cached_property
+    def sender(self) -> QueueSender:
+        """The queue that carries events."""
+        if self.settings.on_service_bus:
+            return self._service_bus_sender(DIRECTORY_EVENTS)
+        _make_folder(self.settings.data)
+        return SqliteQueue(
+            self.settings.database,
+            max_delivery_count=self.settings.max_delivery_count,
+            poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
+            beside=self._beside,
+        )
+
+    @cached_property
+    def topic(self) -> QueueSender:
+        """`access-changes`, for the application."""
+        if self.settings.on_service_bus:
+            return self._service_bus_sender(ACCESS_CHANGES)
+        return SqliteTopic(self.settings.database, beside=self._beside)
+
+    @asynccontextmanager
+    async def dead_letters(self) -> AsyncIterator[DeadLetterQueue]:
+        """The dead letters of the queue that carries events."""
+        if isinstance(self.sender, SqliteQueue):
+            yield self.sender
+            return
+        from queues.servicebus.queue import ServiceBusQueue
+
+        async with ServiceBusQueue(self._namespace()) as queue:
+            yield queue
+
+    @cached_property
+    def _sqlite(self) -> SqliteStore:
+        _make_folder(self.settings.data)
+        return SqliteStore(self.settings.database)
+
+    @property
+    def _beside(self) -> Beside | None:
+        """How an embedded queue writes beside the store, where they share a file."""
+        return self._sqlite.beside if self.settings.on_laptop else None
+
+    @cached_property
+    def _cosmos(self) -> Store:
+        from directory.cosmos.store import CosmosStore
+
+        return CosmosStore(
+            self.settings.cosmos_endpoint,
+            self.settings.cosmos_key.get_secret_value() or self._credential,
+            self.settings.cosmos_database,
+            self.settings.cosmos_container,
+            meter=charge,
+        )
+
+    def _service_bus_sender(self, entity: str) -> QueueSender:
+        from queues.servicebus.sender import ServiceBusSender
+
+        return ServiceBusSender(self._namespace(), entity)
+
+    def _namespace(self) -> "ServiceBusNamespace":
+        from queues.servicebus.sender import ServiceBusNamespace
+
+        connection = self.settings.service_bus_connection.get_secret_value()
+        credential = None if connection else self._credential
+        return ServiceBusNamespace(connection, self.settings.service_bus_namespace, credential)
+
+    @cached_property
+    def _credential(self) -> "DefaultAzureCredential":
+        """The managed identity, or whoever is signed in on a laptop."""
+        from azure.identity.aio import DefaultAzureCredential
+
+        return DefaultAzureCredential()
+
+    # From an event to access.
+
+    @cached_property
+    def relay(self) -> Relay:
+        """Sends events to the queue."""
+        return Relay(self.sender, self.store, lambda: self._now().timestamp())
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Sends changes of access to the topic."""
+        return Publisher(self.topic, self.store, self._now)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """Applies events."""
+        return self._reconciler(self.publisher.publish)
+
+    @cached_property
+    def overdue(self) -> Overdue:
+        """What the queue did not bring in time."""
+        return Overdue(
+            self.store,
+            # Where the queue is away, the topic may be, too: its outbox waits, access does not.
+            self._reconciler(leave_to_outbox),
+            self._now,
+            after_seconds=self.settings.relay_apply_seconds,
+            attempts=self.settings.max_delivery_count,
+        )
+
+    def _reconciler(self, publish: Publish) -> Reconciler:
+        return Reconciler(
+            self.store, self.relay.send, publish, self._now, retention=self._retention
+        )
+
+    @property
+    def _retention(self) -> int:
+        """How long what is done is kept, in seconds."""
+        return self.settings.retention_days * 86_400
+
+    # What the surfaces share.
+
+    @cached_property
+    def service(self) -> Service:
+        """What the use cases of SCIM and of administration need."""
+        schemas = self.settings.schemas
+        resource_types = load_resource_types(sorted(schemas.glob("*.json")) if schemas else ())
+        return Service(self.store, self.relay.submit, self._now, resource_types, self._retention)
+
+    @cached_property
+    def authenticator(self) -> Authenticator:
+        """Who calls."""
+        return Authenticator(
+            self.store, self._now, home=self.settings.home, cloud=self.settings.cloud
+        )
+
+    @cached_property
+    def counter(self) -> RequestCounter:
+        """How many requests each tenant sent."""
+        return RequestCounter(self.store, self._now)
+
+    async def write_copies(self) -> int:
+        """Copy every tenant's file to the container that the settings name, if they do; returns
+        how many were written. Raises what `ExportCopies.write` raises."""
+        return await self._copies.write() if self.settings.export_url else 0
+
+    @cached_property
+    def _copies(self) -> "ExportCopies":
+        from administration.export_copies import ExportCopies
+
+        return ExportCopies(self.service, self._container, self.settings.region)
+
+    @cached_property
+    def _container(self) -> "BlobContainer":
+        from administration.blob_container import BlobContainer
+
+        url = self.settings.export_url
+        return BlobContainer(url, None if "?" in url else self._credential)
+
+    # The surfaces.
+
+    @cached_property
+    def scim(self) -> Surface:
+        """The SCIM service provider."""
+        return scim_application(
+            self.service,
+            self.authenticator,
+            self._rate(),
+            self.counter,
+            self.settings.public_url,
+            self.settings.request_seconds,
+        )
+
+    @cached_property
+    def access(self) -> Surface:
+        """The access API."""
+        return access_application(
+            AccessReader(self.store, self.service.resource_types["User"]),
+            self.authenticator,
+            self._rate(),
+            self.settings.request_seconds,
+        )
+
+    @cached_property
+    def oauth(self) -> Surface:
+        """The token endpoint."""
+        return oauth_application(
+            self.authenticator, self._rate(), self._now, self.settings.request_seconds
+        )
+
+    @cached_property
+    def health(self) -> Surface:
+        """Whether the deployment and its database answer."""
+        return health_application(Health(self.store))
+
+    @cached_property
+    def console(self) -> ASGIApp:
+        """The pages, and below /console/api their use cases for programs."""
+        return _Split(
+            API_PATH,
+            Lazy("console-api", lambda: self.console_api),
+            Lazy("console", lambda: self.console_pages),
+        )
+
+    @cached_property
+    def console_pages(self) -> Surface:
+        """The console's pages."""
+        from console.application import Console, refuse
+        from console.provider import Provider
+        from console.session import Cookies
+        from console.sign_in import SignInPages
+
+        settings = self.settings
+        provider = None
+        if settings.console_client_id:
+            provider = Provider(
+                settings.console_authority,
+                settings.console_client_id,
+                settings.console_client_secret.get_secret_value(),
+                self.authenticator.signed().key_sets,
+            )
+        keys = SigningKeys(self.store, self._now)
+        cookies = Cookies(lambda: keys.keys("console"), self._now)
+        sign_in = SignInPages(
+            self.service,
+            cookies,
+            provider,
+            settings.home,
+            public_url=settings.public_url,
+            one_time=settings.on_laptop,
+        )
+        console = Console(self._deployment, cookies, sign_in, self._rate())
+        return Surface("console", console, console.routes, refuse, settings.request_seconds)
+
+    @cached_property
+    def console_api(self) -> Surface:
+        """The console's JSON API."""
+        from console.api.application import api_application
+
+        return api_application(
+            self._deployment, self.authenticator, self._rate(), self.settings.request_seconds
+        )
+
+    @cached_property
+    def _deployment(self) -> "Deployment":
+        from console.visit import Deployment
+
+        return Deployment(
+            self.service,
+            self.sender,
+            self.dead_letters,
+            self.settings.kinds,
+            self.settings.public_url,
+        )
+
+    def _rate(self) -> RateLimit:
+        return RateLimit(self.settings.requests_per_second)
+
+
+_TO_CLOSE = (
+    "authenticator counter _container relay sender topic _sqlite _cosmos _credential".split()
+)
+"""The parts that hold something, in the order in which they can be released."""
 
 
 class Lazy:
-    """A surface that is built at its first request."""
+    """A surface that is built at its first request; while it cannot be, the reason answers."""
 
-    def __init__(self, name: str, build: Callable[[], Awaitable[Surface]]) -> None:
+    def __init__(self, name: str, built: Callable[[], Surface]) -> None:
         self._name = name
-        self._build = build
-        self._building = asyncio.Lock()
-        self._built: Surface | None = None
-
-    async def built(self) -> Surface:
-        """The surface itself."""
-        async with self._building:
-            if self._built is None:
-                self._built = await self._build()
-        return self._built
+        self._built = built
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            surface = await self.built()
+            surface = self._built()
         except Exception as error:  # noqa: BLE001 - what it needs did not answer
             surface = not_built(self._name, error)
         await surface(scope, receive, send)
@@ -387,174 +395,10 @@ class _Split:
         await (self._below if below else self._others)(scope, receive, send)
 
 
-async def _console(
-    settings: Settings,
-    service: Service,
-    sender: QueueSender,
-    credential: "DefaultAzureCredential | None",
-    authenticator: Authenticator,
-) -> Surface:
-    """The console; it is imported here, so that a cold start for SCIM does not wait for it."""
-    from console.application import Console, refuse
-    from console.provider import Provider
-    from console.session import Cookies
-    from console.sign_in import SignInPages
-
-    provider = None
-    if settings.console_client_id:
-        secret = settings.console_client_secret.get_secret_value()
-        provider = Provider(
-            settings.console_authority,
-            settings.console_client_id,
-            secret,
-            authenticator.signed().key_sets,
-        )
-    keys = SigningKeys(service.store, service.now)
-    cookies = Cookies(lambda: keys.keys("console"), service.now)
-    public_url = settings.public_url
-    home = Home(settings.region, settings.region_urls)
-    sign_in = SignInPages(
-        service, cookies, provider, home, public_url=public_url, one_time=settings.on_laptop
-    )
-    deployment = _deployment(settings, service, sender, credential)
-    rate = RateLimit(settings.requests_per_second)
-    console = Console(deployment, cookies, sign_in, rate)
-    return Surface("console", console, console.routes, refuse, settings.request_seconds)
-
-
-async def _console_api(
-    settings: Settings,
-    service: Service,
-    sender: QueueSender,
-    credential: "DefaultAzureCredential | None",
-    authenticator: Authenticator,
-) -> Surface:
-    """The console's JSON API; imported here for the same reason."""
-    from console.api.application import api_application
-
-    deployment = _deployment(settings, service, sender, credential)
-    rate = RateLimit(settings.requests_per_second)
-    return api_application(deployment, authenticator, rate, settings.request_seconds)
-
-
-def _deployment(
-    settings: Settings,
-    service: Service,
-    sender: QueueSender,
-    credential: "DefaultAzureCredential | None",
-) -> "Deployment":
-    from console.visit import Deployment
-
-    return Deployment(
-        service,
-        sender,
-        lambda: _dead_letters(settings, sender, credential),
-        settings.kinds,
-        settings.public_url,
-    )
-
-
-# Azure's SDKs take a while to import: they are, where they are used.
-
-
-def _credential(settings: Settings) -> "DefaultAzureCredential | None":
-    """The managed identity (or whoever is signed in on a laptop), where anything asks for it."""
-    keyless_store = settings.cosmos_endpoint and not settings.cosmos_key.get_secret_value()
-    keyless_copies = settings.export_url and "?" not in settings.export_url
-    if not (keyless_store or settings.service_bus_namespace or keyless_copies):
-        return None
-    from azure.identity.aio import DefaultAzureCredential
-
-    return DefaultAzureCredential()
-
-
-def _store(
-    settings: Settings, credential: "DefaultAzureCredential | None"
-) -> tuple[Store, Beside | None]:
-    """The store, and how an embedded queue writes beside it where they share a file."""
-    if not settings.cosmos_endpoint:
-        _make_folder(settings.data)
-        store = SqliteStore(settings.database)
-        return store, store.beside
-    from directory.cosmos.store import CosmosStore
-
-    cosmos = CosmosStore(
-        settings.cosmos_endpoint,
-        settings.cosmos_key.get_secret_value() or _given(credential),
-        settings.cosmos_database,
-        settings.cosmos_container,
-        meter=charge,
-    )
-    return cosmos, None
-
-
 def _make_folder(path: Path) -> None:
     """The folder of all state on a laptop, for nobody else on the machine to look into; one that
     was there before is left as it is, and what is in it is readable to its owner alone."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _sender(
-    settings: Settings, credential: "DefaultAzureCredential | None", beside: Beside | None
-) -> QueueSender:
-    if settings.on_service_bus:
-        return _service_bus_sender(settings, credential, DIRECTORY_EVENTS)
-    _make_folder(settings.data)
-    return SqliteQueue(
-        settings.database,
-        max_delivery_count=settings.max_delivery_count,
-        poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
-        beside=beside,
-    )
-
-
-def _topic(
-    settings: Settings, credential: "DefaultAzureCredential | None", beside: Beside | None
-) -> QueueSender:
-    if settings.on_service_bus:
-        return _service_bus_sender(settings, credential, ACCESS_CHANGES)
-    return SqliteTopic(settings.database, beside=beside)
-
-
-def _service_bus_sender(
-    settings: Settings, credential: "DefaultAzureCredential | None", entity: str
-) -> QueueSender:
-    from queues.servicebus.sender import ServiceBusSender
-
-    return ServiceBusSender(_namespace(settings, credential), entity)
-
-
-def _namespace(
-    settings: Settings, credential: "DefaultAzureCredential | None"
-) -> "ServiceBusNamespace":
-    from queues.servicebus.sender import ServiceBusNamespace
-
-    connection = settings.service_bus_connection.get_secret_value()
-    return ServiceBusNamespace(connection, settings.service_bus_namespace, credential)
-
-
-def dead_letters(application: Application) -> AbstractAsyncContextManager[DeadLetterQueue]:
-    """The dead letters of the queue that carries events."""
-    return _dead_letters(application.settings, application.sender, application.credential)
-
-
-@asynccontextmanager
-async def _dead_letters(
-    settings: Settings, sender: QueueSender, credential: "DefaultAzureCredential | None"
-) -> AsyncIterator[DeadLetterQueue]:
-    if isinstance(sender, SqliteQueue):
-        yield sender
-        return
-    from queues.servicebus.queue import ServiceBusQueue
-
-    async with ServiceBusQueue(_namespace(settings, credential)) as queue:
-        yield queue
-
-
-def _given(credential: "DefaultAzureCredential | None") -> "DefaultAzureCredential":
-    if credential is None:
-        raise ValueError("There is no credential, though the settings ask for one.")
-    return credential
 
 
 def failed(error: Exception) -> dict[str, ASGIApp]:
@@ -568,19 +412,11 @@ def failed(error: Exception) -> dict[str, ASGIApp]:
     }
 
 
-_built: Application | None = None
-_building = asyncio.Lock()
-
-
-async def application() -> Application:
-    """The application of this process, built at its first use."""
-    global _built  # noqa: PLW0603 - one per process is the point
-    if _built is not None:
-        return _built
-    async with _building:
-        if _built is None:
-            settings = Settings()
-            traces.configure(settings.trace, settings.trace_share)
-            _built = build(settings)
-            gc.freeze()  # what is imported stays; a look through it stops everything for 10 ms
-        return _built
+@cache
+def application() -> Application:
+    """The application of this process."""
+    settings = Settings()
+    traces.configure(settings.trace, settings.trace_share)
+    built = Application(settings)
+    gc.freeze()  # what is imported stays; a look through it stops everything for 10 ms
+    return built

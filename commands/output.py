@@ -21,6 +21,7 @@ from administration.tenants import AdministrationError
 from directory.sqlite.schema import UnusableFile
 from directory.store import BadContinuation, StoreError
 from queues.port import QueueError
+from settings import Settings
 
 out = Console()
 
@@ -39,7 +40,7 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
     """Run something on the application; what an operator can mend is said in one line."""
 
     async def with_application() -> T:
-        application = wiring.build(wiring.Settings())
+        application = wiring.Application(Settings())
         try:
             return await use(application)
         finally:

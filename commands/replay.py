@@ -42,7 +42,7 @@ def replay(
     async def use(application: wiring.Application) -> Any:
         if tenant is not None:
             await tenants.read_tenant(application.store, tenant)
-        async with wiring.dead_letters(application) as letters:
+        async with application.dead_letters() as letters:
             retention = application.service.retention
             replaying = Replay(
                 application.store,

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import wiring
 from administration.demo import Demo
 from commands.output import AsJson, out, run, show
 from laptop.simulation.command import Script
@@ -14,6 +13,7 @@ from laptop.simulation.command import simulate as play
 from laptop.simulation.dry import try_target
 from laptop.simulation.provisioning import Dialect
 from laptop.simulation.report import show as show_summary
+from settings import Settings
 
 
 def simulate(
@@ -56,7 +56,7 @@ def simulate(
         seen = run(lambda _: try_target(dry_target, token))
         show(seen, as_json, tuple(seen))
         return
-    settings = wiring.Settings()
+    settings = Settings()
     demo = None if token else Demo.read(settings.data)
     if not (token and access_token) and demo is None:
         typer.secho(

@@ -3,16 +3,17 @@
 Every answer has the media type `application/scim+json`, errors included, and nothing redirects.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from directory.lanes import apart
-from scim.asgi import HttpRequest, Response, Router
 from scim.bulk.operations import Bulk
 from scim.counting import RequestCounter
 from scim.exchange import BASES, BODY_BYTES, Answer, Request, served
@@ -21,10 +22,7 @@ from scim.groups import Groups
 from scim.protocol.body import BODY_DEPTH, BODY_VALUES, too_deep, values_in
 from scim.protocol.errors import (
     InvalidSyntax,
-    MethodNotAllowed,
     NotImplementedHere,
-    ResourceNotFound,
-    ScimError,
     UnsupportedEncoding,
 )
 from scim.search import Root
@@ -35,11 +33,13 @@ from scim.writing import Service
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.rate import RateLimit
-from web.surface import REQUEST_SECONDS, Surface, request_id, route
+from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, request_id, routed
 from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values
 
 MEDIA_TYPE = "application/scim+json"
 _IN_SEVERAL = "Split the request; members can be added to a group in several PATCH requests."
+_BASE = "muster.base"
+"""The key in a scope for the base that the client used."""
 _ANYBODY = ""
 """In place of a tenant, where none is known."""
 
@@ -73,55 +73,59 @@ def scim_application(
     `public_url` (scheme and host) is what resources' locations begin with; empty: the host that
     the client addressed. `seconds` is how long a request may take.
     """
+    served = _Served(authenticator, rate, counter, public_url.rstrip("/"))
     routes = _routes(service)
-    application = _Application(routes, authenticator, rate, counter, public_url)
-    return Surface("scim", application, routes, refuse, seconds)
+    return Surface("scim", _below_the_bases(routes, served), routes, refuse, seconds)
 
 
-class _Application:
-    def __init__(
-        self,
-        routes: Routes,
-        authenticator: Authenticator,
-        rate: RateLimit,
-        counter: RequestCounter,
-        public_url: str,
-    ) -> None:
-        self._authenticator = authenticator
-        self._rate = rate
-        self._counter = counter
-        self._public_url = public_url.rstrip("/")
-        self._router = Router(routes)
+def _below_the_bases(routes: Routes, served: "_Served") -> ASGIApp:
+    router = routed(
+        (at(path, served.by(methods), methods) for path, methods in routes.items()),
+        "There is no such SCIM endpoint. The Tenant URL in the Enterprise Application must end in "
+        "/scim, with nothing behind it but a flag such as ?aadOptscim062020.",
+    )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. A slash too many means nothing: clients join a Tenant URL that ends
-        in one with `/Users`."""
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        """Clients join a Tenant URL that ends in a slash with `/Users`: one too many is no harm."""
         path = scope["path"]
         base = next((b for b in BASES if path == b or path.startswith(b + "/")), "")
         rest = "/" + path[len(base) :].strip("/")
-        found = self._router.match(rest)
-        params = found.path_params if found else None
-        http = HttpRequest({**scope, "muster.base": base}, receive, params)
-        methods = found.methods if found else {}
-        use_case = methods.get("GET" if http.method == "HEAD" else http.method)
-        if found is None or use_case is None:
-            response = _no_route(http, methods)
-        else:
-            response = await self._serve(http, found.pattern, use_case)
-            if tenant_id := current().tenant_id:
-                self._counter.saw(tenant_id, response.status)
-        await response(scope, receive, send)
+        await router({**scope, "path": rest, _BASE: base}, receive, send)
 
-    async def _serve(self, http: HttpRequest, path: str, use_case: UseCase | Public) -> Response:
+    return application
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """How a use case answers HTTP."""
+
+    authenticator: Authenticator
+    rate: RateLimit
+    counter: RequestCounter
+    public_url: str
+
+    def by(self, methods: Mapping[str, UseCase | Public]) -> Endpoint:
+        """What answers at one path."""
+
+        async def endpoint(http: HttpRequest) -> Response:
+            response = await self._answer(
+                http, methods["GET" if http.method == "HEAD" else http.method]
+            )
+            if tenant_id := current().tenant_id:
+                self.counter.saw(tenant_id, response.status_code)
+            return response
+
+        return endpoint
+
+    async def _answer(self, http: HttpRequest, use_case: UseCase | Public) -> Response:
         """Run a use case; whatever it raises becomes a SCIM error, which counts as an answer."""
-        route(http.scope, path)
         try:
             if isinstance(use_case, Public):
                 return _response(self._public(http, use_case))
             header = http.headers.get("authorization")
-            caller = await self._authenticator.caller(header, "scim")
+            caller = await self.authenticator.caller(header, "scim")
             current().tenant_id = caller.tenant.tenant_id
-            if seconds := self._rate.take(caller.tenant.tenant_id):
+            if seconds := self.rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
             body, size = None, 0
             if http.method in ("POST", "PUT", "PATCH"):
@@ -136,7 +140,7 @@ class _Application:
                 if_none_match=http.headers.get("if-none-match"),
                 body=body,
                 size=size,
-                renew=lambda: self._authenticator.renewed(caller, header, "scim"),
+                renew=lambda: self.authenticator.renewed(caller, header, "scim"),
             )
             return _response(await served(request, lambda one: use_case(one, http.path_params)))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
@@ -144,15 +148,15 @@ class _Application:
 
     def _public(self, http: HttpRequest, endpoint: Public) -> Answer:
         """Raises Trouble where strangers ask too often: all of them have one share together."""
-        if seconds := self._rate.take(_ANYBODY):
+        if seconds := self.rate.take(_ANYBODY):
             raise too_many_requests(seconds)
         return endpoint.answer(self._base_url(http), _parameters(http))
 
     def _base_url(self, http: HttpRequest) -> str:
-        host = self._public_url
+        host = self.public_url
         if not host:
             host = f"{http.scope['scheme']}://{http.headers.get('host', '')}"
-        return host + str(http.scope["muster.base"])
+        return host + str(http.scope[_BASE])
 
 
 def _routes(service: Service) -> dict[str, dict[str, UseCase | Public]]:
@@ -280,22 +284,7 @@ def refuse(error: Exception) -> Response:
     return _response(failed(error))
 
 
-def _no_route(http: HttpRequest, methods: Collection[str]) -> Response:
-    """The answer where nothing is, or nothing for this method."""
-    allowed = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
-    error: ScimError = ResourceNotFound(
-        "There is no such SCIM endpoint. The Tenant URL in the Enterprise Application must "
-        "end in /scim, with nothing behind it but a flag such as ?aadOptscim062020."
-    )
-    if allowed:
-        error = MethodNotAllowed(
-            f"This endpoint does not know {http.method[:20]}; it knows {allowed}.",
-            headers={"Allow": allowed},
-        )
-    return refuse(error)
-
-
 def _response(answer: Answer) -> Response:
     if answer.body is None:
         return Response(None, answer.status, answer.headers)
-    return Response(orjson.dumps(answer.body), answer.status, answer.headers, media_type=MEDIA_TYPE)
+    return Response(orjson.dumps(answer.body), answer.status, answer.headers, MEDIA_TYPE)

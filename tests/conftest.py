@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from directory.cosmos.indexing import indexing_policy
 from directory.sqlite.schema import open_database
+from settings import DATABASE
 from tests.emulators.cosmos import Facade, serving
 from tests.emulators.cosmos_container import Container
 from tests.hosting import Host, running_host
 from tests.transports import Muster, in_process, through_functions
-from wiring import DATABASE
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])

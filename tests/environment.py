@@ -19,8 +19,9 @@ from directory.tenants import Policy, Tenant
 from queues.port import Message
 from queues.relay import parse
 from queues.sqlite.queue import ReceivedMessage, SqliteQueue
+from settings import Settings
 from trust.tokens import issue
-from wiring import Application, Settings, build, utc_now
+from wiring import Application, utc_now
 
 TENANT = "acme"
 
@@ -69,7 +70,7 @@ async def running(
     **settings: Any,
 ) -> AsyncIterator[Environment]:
     """A Muster with all its state in `folder`."""
-    application = build(Settings(data=folder, **settings), now)
+    application = Application(Settings(data=folder, **settings), now)
     try:
         token, access_token = await add_tenant(
             application.store, tenant_id, Policy.model_validate(policy or {})

@@ -20,10 +20,11 @@ from directory.documents import Event, new_resource_id
 from directory.reading import every
 from directory.store import Query, Store
 from directory.tenants import Policy
+from settings import Settings
 from tests.environment import add_console_token, add_tenant, client_of, settle
 from tests.hosting import Host
 from tests.recorded.protocol import violations
-from wiring import Application, Settings, build
+from wiring import Application
 
 ADMINISTERED = ("Mapping", "ManualGrants", "Entitlement", "Tenant")
 """Types of documents that administrators write."""
@@ -187,21 +188,21 @@ class ThroughFunctions(Muster):
 @asynccontextmanager
 async def in_process(folder: Path, **settings: Any) -> AsyncIterator[Muster]:
     """A Muster in this process with its state in `folder`, but for what the settings say."""
-    async with _closing(InProcess(build(Settings(data=folder, **settings)))) as muster:
+    async with _closing(InProcess(Application(Settings(data=folder, **settings)))) as muster:
         yield muster
 
 
 @asynccontextmanager
 async def beside(muster: Muster) -> AsyncIterator[Muster]:
     """A second Muster, in this process, on the same state."""
-    async with _closing(InProcess(build(muster.application.settings))) as another:
+    async with _closing(InProcess(Application(muster.application.settings))) as another:
         yield another
 
 
 @asynccontextmanager
 async def through_functions(host: Host) -> AsyncIterator[Muster]:
     """The Muster that the host runs."""
-    application = build(Settings(data=host.folder))
+    application = Application(Settings(data=host.folder))
     async with _closing(ThroughFunctions(application, host)) as muster:
         yield muster
 

@@ -120,8 +120,7 @@ def at(path: str, endpoint: Endpoint, methods: Iterable[str]) -> Route:
 
 def routed(routes: Iterable[Route], known: str) -> ASGIApp:
     """Starlette's router without what it answers by itself: errors are raised. `known` says what
-    there is, where nothing is, or nothing for this method (405, with Allow). A slash too many at
-    the end of a path means nothing."""
+    there is, where nothing is. A slash too many at the end of a path means nothing."""
     router = Router([*routes], redirect_slashes=False)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,17 +129,20 @@ def routed(routes: Iterable[Route], known: str) -> ASGIApp:
             # Only below an application does the router raise what it finds wrong.
             await router({**scope, "path": path, "app": router}, receive, send)
         except HTTPException as error:
-            if error.status_code not in (404, 405):
-                raise
-            raise Trouble(error.status_code, known, _in_order(error.headers)) from None
+            if error.status_code == 404:
+                raise Trouble(404, known) from None
+            if error.status_code == 405:
+                raise _wrong_method(scope, error) from None
+            raise
 
     return application
 
 
-def _in_order(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The router lists what a 405 allows as a set has it, in a new order in each process."""
-    listed = (headers or {}).items()
-    return {name: ", ".join(sorted(value.split(", "))) for name, value in listed}
+def _wrong_method(scope: Scope, error: HTTPException) -> Trouble:
+    """The router lists what is allowed as a set has it, in another order in each process."""
+    allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+    detail = f"{_method(scope)} is not offered here; {allowed} is."
+    return Trouble(405, detail, {"Allow": allowed})
 
 
 def request_id() -> str:

@@ -1,4 +1,4 @@
-// What the code and the Functions host read: a test holds these names equal to wiring.Settings and
+// What the code and the Functions host read: a test holds these names equal to settings.Settings and
 // to local.settings.example.json. Nothing here is secret.
 targetScope = 'resourceGroup'
 

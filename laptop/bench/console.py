@@ -16,6 +16,7 @@ from directory.documents import EntitlementKey
 from directory.store import NEWEST_FIRST, Query, Store
 from laptop.bench import seed
 from laptop.bench.muster import running
+from settings import Settings
 
 TENANT = "wide"
 BASE = "http://127.0.0.1:7071"
@@ -57,7 +58,7 @@ async def measure(
             some = [ids[(number * PER_GROUP + n) % users] for n in range(PER_GROUP)]
             await seed.add_group(server.store, TENANT, f"Group {number:04}", some)
         await seed.add_log(server.store, TENANT, ids, everybody)
-        application = wiring.build(wiring.Settings(data=server.folder))
+        application = wiring.Application(Settings(data=server.folder))
         try:
             progress("console: everybody is given something")
             await Mappings(application.service, TENANT).save(everybody, (GIVEN,))

@@ -27,6 +27,7 @@ from laptop.bench.client import Call
 from laptop.bench.cosmos_facade import COUNTS
 from laptop.bench.muster import ROOT
 from laptop.bench.operations import Case, Directory, member_case, user_cases
+from settings import Settings
 
 TENANT = "people"
 USERS = 200
@@ -53,14 +54,14 @@ async def measure(progress: Callable[[str], None]) -> list[CosmosCost]:
     progress("Cosmos DB's wire protocol")
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
         async with _facade() as endpoint, aiohttp.ClientSession() as session:
-            on_cosmos = wiring.build(
-                wiring.Settings(
+            on_cosmos = wiring.Application(
+                Settings(
                     data=Path(name) / "queue",
                     cosmos_endpoint=endpoint,
                     cosmos_key=SecretStr("Zm9v"),
                 )
             )
-            on_sqlite = wiring.build(wiring.Settings(data=Path(name) / "sqlite"))
+            on_sqlite = wiring.Application(Settings(data=Path(name) / "sqlite"))
             try:
                 cases = await _cases(on_cosmos), await _cases(on_sqlite)
                 return [

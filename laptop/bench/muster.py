@@ -19,6 +19,7 @@ from laptop.bench import seed
 from laptop.bench.contender import Contender
 from laptop.bench.operations import Directory, member_case, user_cases
 from scim.writing import Service
+from settings import Settings
 
 NAME = "Muster"
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,7 @@ async def running() -> AsyncIterator[Server]:
     """A server whose state is in a new folder. Raises StartFailed."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
         folder = Path(name)
-        application = wiring.build(wiring.Settings(data=folder))
+        application = wiring.Application(Settings(data=folder))
         try:
             async with _serving(folder) as (pid, url):
                 yield Server(pid, url, folder, application.service)

@@ -41,7 +41,7 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
     body_bytes = int(os.environ.get(LIMIT_SETTING) or BODY_BYTES)
     server = Server(HttpTriggers(app, host.route_prefix, body_bytes))
     timers = [Timer(app, function) for function in app.triggered_by("timerTrigger")]
-    application = await wiring.application()
+    application = wiring.application()
     queue = application.sender
     pumps = [
         QueuePump(app, function, queue, host)

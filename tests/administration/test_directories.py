@@ -10,11 +10,12 @@ from administration.directories import Directories, claim_directory, holder_of
 from administration.tenants import AdministrationError, create_tenant
 from directory.store import Store
 from scim.writing import Service
+from settings import Settings
 from tests.administration.operating import Operator
 from tests.environment import client_of
 from trust.cloud import Cloud
 from trust.tokens import issue
-from wiring import Settings, build, utc_now
+from wiring import Application, utc_now
 
 FIRST = "5f0a7c3e-1b2d-4c55-9a10-0c4f7a7d1e01"
 SECOND = "9d1e6a42-77aa-4f0b-8c3d-2b9e0d5c6f02"
@@ -23,7 +24,7 @@ SECOND = "9d1e6a42-77aa-4f0b-8c3d-2b9e0d5c6f02"
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """What changes the tenants acme and other."""
-    application = build(Settings(data=tmp_path))
+    application = Application(Settings(data=tmp_path))
     for name in ("acme", "other"):
         await create_tenant(application.store, name, name.title(), "eu")
     yield application.service
@@ -102,7 +103,7 @@ async def test_a_tenant_of_another_region_is_sent_there(
     tmp_path: Path, region_urls: dict[str, str], says: str
 ) -> None:
     """Product section 2. The token is the other region's, so this one cannot prove it."""
-    application = build(Settings(data=tmp_path, region_urls=region_urls))
+    application = Application(Settings(data=tmp_path, region_urls=region_urls))
     await create_tenant(application.store, "acme", "Acme", "us")
     for kind, app, path in (
         ("scim", application.scim, "/scim/Users"),

@@ -34,7 +34,7 @@ async def test_every_tenant_of_the_region_is_copied(copied: Copied) -> None:
     application = environment.application
     await create_tenant(application.store, "second", "Second", "eu")
     await create_tenant(application.store, "elsewhere", "Elsewhere", "us")
-    assert await application.copies.write() == 2
+    assert await application.write_copies() == 2
     assert {*container.written} == {f"eu/{TENANT}.json", "eu/second.json"}
     assert content(container, "eu/second.json")["tenant"]["name"] == "Second"
 
@@ -42,10 +42,10 @@ async def test_every_tenant_of_the_region_is_copied(copied: Copied) -> None:
 async def test_only_what_changed_is_written_again(copied: Copied) -> None:
     environment, container = copied
     application = environment.application
-    await application.copies.write()
-    assert await application.copies.write() == 0
+    await application.write_copies()
+    assert await application.write_copies() == 0
     await Tenancy(application.service, TENANT).set_provisioning("disabled")
-    assert await application.copies.write() == 1
+    assert await application.write_copies() == 1
     assert len(container.written[f"eu/{TENANT}.json"]) == 2
     assert content(container, f"eu/{TENANT}.json")["tenant"]["provisioning"] == "disabled"
 
@@ -59,12 +59,12 @@ async def test_one_tenant_that_cannot_be_copied_holds_up_no_other(
         await create_tenant(application.store, name, name, "eu")
     container.refused = {f"eu/{TENANT}.json"}
     with pytest.raises(CopiesIncomplete, match="1 tenants were not copied; 2 files were written"):
-        await application.copies.write()
+        await application.write_copies()
     assert {*container.written} == {"eu/a.json", "eu/z.json"}
     assert f"tenant {TENANT} was not copied: HttpResponseError" in caplog.text
     container.refused.clear()
-    assert await application.copies.write() == 1
+    assert await application.write_copies() == 1
 
 
 async def test_without_a_container_nothing_is_copied(environment: Environment) -> None:
-    assert await environment.application.copies.write() == 0
+    assert await environment.application.write_copies() == 0

@@ -13,10 +13,11 @@ from administration.tenants import AdministrationError, read_tenant
 from directory.reading import every_tenant
 from directory.store import Query, Store, Unavailable
 from scim.writing import Service
+from settings import Settings
 from tests.administration.operating import Operator
 from tests.environment import client_of
 from tests.reconciler.world import Hooked
-from wiring import Settings, build
+from wiring import Application
 
 DIRECTORY = "5f0a7c3e-1b2d-4c55-9a10-0c4f7a7d1e01"
 GROUPS = {
@@ -148,7 +149,7 @@ def test_a_tenant_moves_to_another_region(here: Deployment, there: Deployment) -
 async def test_credentials_work_on_in_the_other_region(moved: Furnished, there: Deployment) -> None:
     connections = moved.content["tenant"]["connections"]
     (second,) = (one for one in connections if one["connectionId"] == "second")
-    application = build(there.settings.model_copy(update={"region": "us"}))
+    application = Application(there.settings.model_copy(update={"region": "us"}))
     try:
         async with client_of(application.scim, "/scim", moved.token) as client:
             assert (await client.get("/Users?count=1")).status_code == 200
@@ -167,7 +168,7 @@ async def test_credentials_work_on_in_the_other_region(moved: Furnished, there: 
 
 async def test_nothing_in_the_file_is_secret(acme: Furnished, here: Deployment) -> None:
     text = json.dumps(acme.content)
-    application = build(here.settings)
+    application = Application(here.settings)
     tenant = await read_tenant(application.store, "acme")
     await application.close()
     client = tenant.connections[1].client
@@ -247,7 +248,7 @@ async def test_an_interrupted_import_lets_nobody_in_and_is_completed_by_the_next
 ) -> None:
     file = acme.file
     for fatal in range(1, 20):
-        application = build(Settings(data=tmp_path / f"dies-at-{fatal}"))
+        application = Application(Settings(data=tmp_path / f"dies-at-{fatal}"))
         writes = 0
 
         async def die(method: str, _: tuple[Any, ...], fatal: int = fatal) -> None:
@@ -278,7 +279,7 @@ async def test_an_interrupted_import_lets_nobody_in_and_is_completed_by_the_next
 
 async def test_a_dry_run_writes_nothing(acme: Furnished, there: Deployment) -> None:
     file = acme.file
-    application = build(there.settings)
+    application = Application(there.settings)
     for _ in range(2):
         before = await everything(application.store)
         report = await TenantImport(application.service, "acme").load(file, "us", dry_run=True)
@@ -289,7 +290,7 @@ async def test_a_dry_run_writes_nothing(acme: Furnished, there: Deployment) -> N
 
 
 async def test_there_must_be_a_tenant_to_export(here: Deployment) -> None:
-    application = build(here.settings)
+    application = Application(here.settings)
     with pytest.raises(AdministrationError, match="There is no tenant gone"):
         await export_tenant(application.service, "gone")
     await application.close()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from settings import Settings
 from tests.administration.operating import Operator
 from tests.environment import client_of
 from trust.tokens import presented
-from wiring import Settings, build
+from wiring import Application
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ async def test_each_connection_has_tokens_of_its_own(tmp_path: Path) -> None:
         return tokens
 
     entra, hr = await asyncio.to_thread(prepare)
-    application = build(Settings(data=tmp_path))
+    application = Application(Settings(data=tmp_path))
     async with (
         client_of(application.scim, "/scim", entra) as first,
         client_of(application.scim, "/scim", hr) as second,

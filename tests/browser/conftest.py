@@ -20,9 +20,10 @@ from administration.directories import Directories
 from console.one_time import one_time_link
 from directory.documents import new_resource_id
 from directory.tenants import Policy
+from settings import Settings
 from tests.environment import add_tenant
 from tests.hosting import Host, running_host
-from wiring import Application, Settings, build, utc_now
+from wiring import Application, utc_now
 
 DIRECTORY = "5e0d2f7e-0000-4000-8000-00000000c0de"
 QUIET = (
@@ -134,7 +135,7 @@ def on_state[T](host: Host, use: Callable[[Application], Awaitable[T]]) -> T:
     in this one."""
 
     async def run() -> T:
-        application = build(Settings(data=host.folder))
+        application = Application(Settings(data=host.folder))
         try:
             return await use(application)
         finally:

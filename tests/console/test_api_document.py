@@ -26,10 +26,11 @@ from console.api.operation import PATH, Operation
 from directory.condition import Compare
 from directory.store import Assign, Query, Update
 from queues.relay import message_for
+from settings import Settings
 from tests.console.organisation import ADD_IN, organisation
 from tests.environment import TENANT, client_of, running
 from tests.scim.test_fuzz import examples
-from wiring import Application, Settings, build
+from wiring import Application
 
 KEPT = [
     checks.content_type_conformance,
@@ -97,7 +98,7 @@ async def _prepare(folder: Path) -> Prepared:
 async def application(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Application]:
     """A Muster on a copy of it."""
     shutil.copytree(prepared.folder, tmp_path / "data")
-    application = build(Settings(data=tmp_path / "data"))
+    application = Application(Settings(data=tmp_path / "data"))
     yield application
     await application.close()
 

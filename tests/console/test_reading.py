@@ -30,7 +30,7 @@ from tests.environment import TENANT, Environment
 from trust.authenticator import Home
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
-from wiring import dead_letters, utc_now
+from wiring import utc_now
 
 
 class Counting:
@@ -209,7 +209,7 @@ async def test_what_a_page_reads_does_not_grow_with_the_tenant(
             counting = Counting(application.store)
             service = replace(application.service, store=counting)
             deployment = Deployment(
-                service, application.sender, lambda: dead_letters(application), ("role",)
+                service, application.sender, application.dead_letters, ("role",)
             )
             sign_in = SignInPages(service, cookies, None, Home())
             console = Console(deployment, cookies, sign_in, RateLimit(0))

@@ -16,9 +16,9 @@ from directory.reading import every
 from directory.sqlite.store import SqliteStore
 from directory.store import Document, Query, Store
 from queues.sqlite.queue import Counts, SqliteQueue
+from settings import DATABASE
 from tests import hosting
 from tests.consistency import assert_consistent
-from wiring import DATABASE
 
 PATIENCE = 60.0
 """Seconds until something that should have happened has not; no test waits for so long."""

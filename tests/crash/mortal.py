@@ -29,6 +29,7 @@ from queues.port import Message
 from queues.sqlite.file import Beside
 from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 from scim.counting import RequestCounter
+from settings import Settings
 from tests.environment import Environment, client_of
 from tests.reconciler.world import Hooked
 from trust.usage import Usage
@@ -128,7 +129,7 @@ async def process(
         patch.setattr(wiring, "SqliteStore", store)
         patch.setattr(wiring, "SqliteQueue", queue)
         patch.setattr(sqlite_schema, "connect", _connect_in_haste)
-        application = wiring.build(wiring.Settings(data=folder), now)
+        application = wiring.Application(Settings(data=folder), now)
     demo = Demo.read(folder)
     assert demo
     assert isinstance(application.sender, SqliteQueue)

@@ -9,13 +9,14 @@ from typing import Any
 from administration.demo import TENANT, prepare_demo
 from directory.documents import EntitlementKey
 from scim.writing import Service
+from settings import DATABASE
 from tests.consistency import assert_consistent
 from tests.crash import mortal
 from tests.crash.mortal import process
 from tests.emulators.cosmos import Facade
 from tests.emulators.cosmos_container import Container
 from tests.environment import Environment
-from wiring import DATABASE, utc_now
+from wiring import utc_now
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"

@@ -16,10 +16,11 @@ from administration.mappings import Mappings
 from queues.relay import Relay
 from reconciler.recomputation import PAGE
 from scim.writing import Service
+from settings import Settings
 from tests.crash.killing import NOTHING, State, host, state
 from tests.crash.mortal import process
 from tests.crash.operations import OWNER, PATCH, group, user
-from wiring import Settings, build, utc_now
+from wiring import Application, utc_now
 
 CROWD = 600
 """Members of a group whose mapping takes twelve pages of users, in two messages."""
@@ -68,7 +69,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _gather_crowd(folder: Path) -> None:
-    application = build(Settings(data=folder))
+    application = Application(Settings(data=folder))
     await prepare_demo(application.service, folder, "eu")
     await application.close()
     async with process(folder) as muster:

@@ -118,6 +118,7 @@ OURS = [
     "queues",
     "reconciler",
     "scim",
+    "settings",
     "telemetry",
     "trust",
     "web",

@@ -33,7 +33,7 @@ async def test_the_timer_alone_turns_requests_into_access(
         monkeypatch.setattr(application.relay, "_sender", Away())
         monkeypatch.setattr(application.relay, "_backoff", 0.0)
         monkeypatch.setattr(application.publisher, "_topic", Away())
-        monkeypatch.setattr(wiring, "_built", application)
+        monkeypatch.setattr(wiring, "application", lambda: application)
         user = {
             "userName": "ada@example.com",
             "name": {"givenName": "Ada", "familyName": "Byron"},

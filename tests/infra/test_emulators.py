@@ -9,8 +9,9 @@ import yaml
 
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
+from settings import Settings
 from tests.infra.bicep import Infra
-from wiring import Settings, build
+from wiring import Application
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "infra/emulators/service-bus.json"
@@ -84,6 +85,6 @@ async def test_the_example_settings_lead_to_the_emulators(
     assert 5672 in published("service-bus")
     assert VALUES["AzureWebJobsStorage"] == "UseDevelopmentStorage=true"
     assert published("storage") == {10000, 10001, 10002}
-    application = build(settings)
+    application = Application(settings)
     assert isinstance(application.sender, ServiceBusSender)
     await application.close()

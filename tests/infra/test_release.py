@@ -42,7 +42,7 @@ def test_a_release_is_enough_to_run(tmp_path: Path) -> None:
             shutil.copy(source, tmp_path)
     script = (
         "import sys, wiring, function_app\n"
-        "wiring.build(wiring.Settings())\n"
+        "wiring.application()\n"
         "assert function_app.__file__.startswith(sys.argv[1]), function_app.__file__\n"
         "print(*(f.get_function_name() for f in function_app.app.get_functions()))"
     )

@@ -1,4 +1,4 @@
-"""Three lists of settings that must be one: what the code reads (wiring.Settings), what Azure sets
+"""Three lists of settings that must be one: what the code reads (settings.py), what Azure sets
 (infra/modules/settings.bicep) and what a laptop with Core Tools sets
 (local.settings.example.json). The code's is the one that counts; docs/settings.md explains each."""
 
@@ -16,9 +16,9 @@ from directory.cosmos.indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite.queue import SqliteQueue
 from scim.exchange import BODY_BYTES
+from settings import Settings
 from tests.infra.bicep import Infra
 from tests.triggers import triggers
-from wiring import Settings
 
 ROOT = Path(__file__).parents[2]
 BICEP = "infra/modules/settings.bicep"
@@ -51,7 +51,7 @@ HOST = {
 
 
 def code_settings() -> dict[str, FieldInfo]:
-    """Environment variable → field of wiring.Settings."""
+    """Environment variable → field of settings.Settings."""
     prefix = str(Settings.model_config.get("env_prefix"))
     return {
         str(field.validation_alias or (prefix + name).upper()): field
@@ -82,14 +82,14 @@ def problems(code: dict[str, FieldInfo], bicep: dict[str, Any], local: dict[str,
             found.append(f"{name} is secret: {BICEP} may set it by a Key Vault reference only.")
         if name not in bicep and name not in LAPTOP:
             found.append(
-                f"wiring.Settings reads {name}, which {BICEP} does not set: add it there, with a "
+                f"settings.Settings reads {name}, which {BICEP} does not set: add it there, with a "
                 "parameter in main.bicep if stamps differ in it (or, if it is for "
                 "laptops only, to LAPTOP in this test with the reason)."
             )
         # One connection has two forms: a host name for identities, a string for emulators.
         if name not in local and name.partition("__")[0] not in local:
             found.append(
-                f"wiring.Settings reads {name}, which {LOCAL} does not name: add it, with the "
+                f"settings.Settings reads {name}, which {LOCAL} does not name: add it, with the "
                 f"default ({field.default!r}) or what the emulators need."
             )
     for where, names in ((BICEP, bicep), (LOCAL, local)):

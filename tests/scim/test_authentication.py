@@ -13,6 +13,7 @@ from administration.tokens import Tokens
 from directory.store import Stored
 from directory.tenants import Policy, Token
 from directory.tenants import Tenant as StoredTenant
+from settings import Settings
 from tests.environment import change_tenant
 from tests.scim.bulk import bulk, post, process
 from tests.scim.messages import CORE, NOBODY, Body, create_user, patch, user
@@ -21,7 +22,7 @@ from trust.authenticator import Authenticator
 from trust.refusal import Unproven
 from trust.tenants import ANEW_PER_SECOND
 from trust.tokens import TokenKind, bearer_tokens
-from wiring import Settings, build
+from wiring import Application
 
 SECRET = "0" * 64
 CHANGED_SECRET = str.maketrans("0123456789abcdef", "123456789abcdef0")
@@ -142,7 +143,7 @@ async def test_a_revoked_token_works_for_seconds_at_most(tmp_path: Path, set_by:
     """Product section 2: tenants are remembered for seconds, whatever the clock on the wall is
     set to meanwhile."""
     now, clock = datetime(2026, 1, 31, 8, tzinfo=UTC), 0.0
-    application = build(Settings(data=tmp_path), lambda: now)
+    application = Application(Settings(data=tmp_path), lambda: now)
     store, tokens = application.store, Tokens(application.service, "acme")
     authenticator = Authenticator(store, lambda: now, remember=5, clock=lambda: clock)
     await create_tenant(store, "acme", "Acme", "eu")
@@ -161,7 +162,7 @@ async def test_a_proof_is_remembered_for_its_purpose_and_until_the_token_expires
 ) -> None:
     """Also where the tenant itself is remembered for longer."""
     now = datetime(2026, 1, 31, 8, tzinfo=UTC)
-    application = build(Settings(data=tmp_path), lambda: now)
+    application = Application(Settings(data=tmp_path), lambda: now)
     store, tokens = application.store, Tokens(application.service, "acme")
     authenticator = Authenticator(store, lambda: now, remember=60, clock=lambda: 0.0)
     await create_tenant(store, "acme", "Acme", "eu")
@@ -239,7 +240,7 @@ async def test_a_flood_of_refused_requests_is_no_flood_of_reads(
         moment += timedelta(milliseconds=1)
         return moment
 
-    application = build(Settings(data=tmp_path), now)
+    application = Application(Settings(data=tmp_path), now)
     store, tokens = application.store, Tokens(application.service, "acme")
     await create_tenant(store, "acme", "Acme", "eu")
     header = f"Bearer {await tokens.create('scim')}"

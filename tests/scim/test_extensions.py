@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from scim.protocol.schema import SchemaError, load_resource_types
+from settings import Settings
 from tests.environment import Environment, client_of, running
-from wiring import Settings, build
+from wiring import Application
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "schemas"
 EMPLOYMENT = "urn:ietf:params:scim:schemas:extension:muster:employment:2.0:User"
@@ -203,7 +204,7 @@ async def test_values_from_before_they_had_to_be_unique(tmp_path: Path) -> None:
         ]
         headers = before.client.headers
     write_schemas(folder)
-    application = build(Settings(data=tmp_path / "state", schemas=folder))
+    application = Application(Settings(data=tmp_path / "state", schemas=folder))
     try:
         async with client_of(application.scim, "/scim", "") as scim:
             scim.headers = headers

@@ -147,7 +147,7 @@ async def victim(muster: Muster) -> Tenant:
 @pytest.fixture
 async def known(muster: Muster, tenant: Tenant) -> str:
     """A user of the tenant; the templates are those of the application."""
-    for name, surface in (await surfaces(muster)).items():
+    for name, surface in surfaces(muster).items():
         _TEMPLATES.update(f"/scim{path}" if name == "scim" else path for path in surface.routes)
     return await create_user(tenant.scim, "grace")
 
@@ -241,7 +241,7 @@ async def test_whatever_arrives_is_answered(
         "client": None,
     }
     before = await victim.contents(*ADMINISTERED)
-    for surface in (await surfaces(muster)).values():
+    for surface in surfaces(muster).values():
         await answered(surface, dict(scope), body)
     assert await victim.contents(*ADMINISTERED) == before
 
@@ -261,5 +261,5 @@ async def test_any_url_that_the_host_hands_over_is_one_or_is_refused(
     """What is no URL is a 400 on every surface."""
     request = SimpleNamespace(method=method, url=url, headers={}, get_body=lambda: b"")
     scope = function.scope_of(request)
-    for surface in (await surfaces(muster)).values():
+    for surface in surfaces(muster).values():
         await answered(surface, dict(scope), b"")

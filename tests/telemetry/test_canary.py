@@ -290,7 +290,7 @@ async def triggers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(logs, "configure", lambda: None)  # the handlers of pytest stay as they are
     found = {name: function.get_user_function() for name, function in functions().items()}
     async with running(tmp_path) as muster:
-        monkeypatch.setattr(wiring, "_built", muster.application)
+        monkeypatch.setattr(wiring, "application", lambda: muster.application)
         yield muster, found
 
 

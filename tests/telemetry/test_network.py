@@ -6,8 +6,8 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import Response
 
-from scim.asgi import Response
 from telemetry.network import network_of
 from web.surface import Surface
 

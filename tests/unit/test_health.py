@@ -13,9 +13,10 @@ from pydantic import SecretStr
 
 from directory.sqlite.store import SqliteStore
 from directory.store import Throttled, Unavailable
+from settings import Settings
 from tests.hosting import Host
 from web.health import REMEMBERED, Health, health_application
-from wiring import Settings, build
+from wiring import Application
 
 type Read = Callable[[], Awaitable[None]]
 
@@ -93,7 +94,8 @@ async def test_what_the_database_does_is_told_by_the_status_alone(
 
 async def test_a_cosmos_db_account_that_is_not_there_is_unhealthy(tmp_path: Path) -> None:
     away = "https://127.0.0.1:9/"  # the discard port: nobody listens
-    application = build(Settings(data=tmp_path, cosmos_endpoint=away, cosmos_key=SecretStr("a2V5")))
+    settings = Settings(data=tmp_path, cosmos_endpoint=away, cosmos_key=SecretStr("a2V5"))
+    application = Application(settings)
     async with asking(Health(application.store, patience=0.5)) as client:
         assert (await client.get("/health")).status_code == 503
     await application.close()

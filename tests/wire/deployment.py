@@ -17,8 +17,9 @@ from directory.store import Store
 from directory.tenants import Policy
 from laptop.devhost.http import HttpTriggers, Message, Receive, Send
 from laptop.devhost.server import Server, listen, url_of
+from settings import Settings
 from tests.environment import TENANT, add_tenant, queue_of
-from wiring import Application, Settings, build
+from wiring import Application
 
 TIMER_SECONDS = 0.5
 PATIENCE_SECONDS = 60
@@ -35,7 +36,7 @@ _application: ContextVar[Application] = ContextVar("_application")
 def instances() -> Iterator[None]:
     """Functions find the application of the instance that runs them."""
 
-    async def application() -> Application:
+    def application() -> Application:
         return _application.get()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +98,7 @@ class Deployment:
 
     def worker(self) -> Worker:
         """Another instance."""
-        application = build(self.settings)
+        application = Application(self.settings)
         self.closing.push_async_callback(application.close)
         return Worker(application, self.triggering)
 
@@ -119,7 +120,7 @@ async def deployed(settings: Settings, triggering: Triggering) -> AsyncIterator[
     """Deploy, and prepare the tenant. Workers are the test's to start and to stop."""
     async with AsyncExitStack() as closing:
         closing.enter_context(instances())
-        application = build(settings)
+        application = Application(settings)
         closing.push_async_callback(application.close)
         token, access_token = await add_tenant(application.store, TENANT, Policy())
         url = await closing.enter_async_context(_serving(application))

@@ -8,7 +8,8 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from laptop.simulation.command import Script, simulate
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
 from queues.sqlite.queue import Counts
 from reconciler import patience
+from settings import Settings
 from tests.consistency import Directory, assert_consistent
 from tests.emulators.cosmos import Facade, Fault, serving
 from tests.emulators.cosmos_container import Container
@@ -38,7 +40,7 @@ from tests.emulators.servicebus import SendFault, ServiceBusStandIn
 from tests.environment import TENANT
 from tests.reconciler.world import Hooked
 from tests.wire.deployment import Deployment, Invoke, deployed, embedded
-from wiring import Application, Settings
+from wiring import Application
 
 SEED = 20
 LOCK_SECONDS = 2.0
@@ -104,7 +106,8 @@ async def play(deployment: Deployment) -> dict[str, Any]:
         changes=15,
         seed=SEED,
     )
-    operator = replace(deployment.application, store=deployment.store)
+    operator = copy(deployment.application)
+    operator.store = deployment.store
     summary = await simulate(script, Console(file=StringIO()), (operator, TENANT))
     await deployment.settled()
     return summary

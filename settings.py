@@ -1,0 +1,127 @@
+"""What a deployment sets. docs/settings.md is written from this."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from directory.documents import ENTITLEMENT_KINDS
+from trust.authenticator import Home
+from trust.cloud import Cloud, is_trustworthy
+from web.surface import REQUEST_SECONDS
+
+DATABASE = "muster.sqlite"
+PUBLIC_CLOUD = Cloud()
+
+
+class Settings(BaseSettings):
+    """What a deployment sets, each as an environment variable `MUSTER_<NAME>`, but for Service
+    Bus, which shares the settings of the Functions trigger."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MUSTER_", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
+
+    data: Path = Path(".muster")
+    """The folder that holds all state on a laptop."""
+    region: Literal["eu", "us"] = "eu"
+    public_url: str = ""
+    """Scheme and host that clients see; empty: what they address."""
+    region_urls: dict[str, str] = {}
+    """Region → scheme and host of its deployment: where a tenant of another region is sent."""
+    entra_login_url: str = PUBLIC_CLOUD.login_url
+    """Where Entra ID signs in and publishes its keys; a sovereign cloud has its own."""
+    entra_issuer_url: str = PUBLIC_CLOUD.issuer_url
+    """What the issuer of its version 1.0 tokens begins with."""
+    entra_audiences: tuple[str, ...] = PUBLIC_CLOUD.audiences
+    entra_applications: tuple[str, ...] = PUBLIC_CLOUD.applications
+    """Applications that its tokens may be issued to; none: any."""
+    schemas: Path | None = None
+    """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
+    entitlement_kinds: tuple[str, ...] = ()
+    """Kinds of entitlements beside those that ship."""
+    relay_after_seconds: float = 60.0
+    """Events still pending after so long are sent again."""
+    relay_apply_seconds: float = Field(default=120.0, ge=0)
+    """Events still pending after so long are reconciled by the timer itself; 0: never."""
+    retention_days: int = 400
+    """How long events that are done are kept."""
+    requests_per_second: float = Field(default=200.0, ge=0)
+    """How many requests one tenant may send to each surface of one process; 0: any number."""
+    request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
+    """How long a request may take."""
+    proxies: int = Field(default=0, ge=0)
+    """How many proxies stand before the platform's own front end, such as Front Door: by them the
+    log knows which network a request came from."""
+    hsts_subdomains: bool = False
+    """Whether browsers are to ask for every host below this one over TLS only, too."""
+    export_url: str = ""
+    """A container of Blob Storage that every tenant's file is copied to; empty: none is."""
+    trace: Literal["", "console"] = ""
+    """`console` writes traces to standard error."""
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """The share of traces that are kept."""
+    max_delivery_count: int = 10
+    """After so many deliveries the queue dead-letters a message; as in the queue's settings."""
+    cosmos_endpoint: str = ""
+    """The Cosmos DB account; empty: the SQLite file."""
+    cosmos_key: SecretStr = SecretStr("")
+    """The emulator's key; empty: the managed identity."""
+    cosmos_database: str = "muster"
+    cosmos_container: str = "directory"
+    console_client_id: str = ""
+    """The application in Entra ID that administrators sign in to; empty: nobody can."""
+    console_client_secret: SecretStr = SecretStr("")
+    console_authority: str = "https://login.microsoftonline.com/organizations/v2.0"
+    """Where they sign in."""
+    service_bus_namespace: str = Field(
+        default="", validation_alias="ServiceBusConnection__fullyQualifiedNamespace"
+    )
+    """Host name of the namespace, reached with the managed identity."""
+    service_bus_connection: SecretStr = Field(
+        default=SecretStr(""), validation_alias="ServiceBusConnection"
+    )
+    """The emulator's connection string. With neither, the queue is in the SQLite file."""
+
+    @field_validator("entra_login_url")
+    @classmethod
+    def _can_be_trusted(cls, url: str) -> str:
+        if not is_trustworthy(url):
+            raise ValueError("keys are fetched over https only (http from this machine itself)")
+        return url.rstrip("/")
+
+    @property
+    def home(self) -> Home:
+        """The region that is served here, and where the others are."""
+        return Home(self.region, self.region_urls)
+
+    @property
+    def cloud(self) -> Cloud:
+        """Where Entra ID is, and whose tokens count."""
+        return Cloud(
+            self.entra_login_url,
+            self.entra_issuer_url.rstrip("/"),
+            self.entra_audiences,
+            self.entra_applications,
+        )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of entitlements that a catalog can have."""
+        return tuple(dict.fromkeys((*ENTITLEMENT_KINDS, *self.entitlement_kinds)))
+
+    @property
+    def on_laptop(self) -> bool:
+        """Whether the state is a file of this machine."""
+        return not self.cosmos_endpoint
+
+    @property
+    def on_service_bus(self) -> bool:
+        """Whether queue and topic are on Service Bus."""
+        return bool(self.service_bus_namespace or self.service_bus_connection.get_secret_value())
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of store and queue."""
+        return self.data / DATABASE
