@@ -110,12 +110,21 @@ class Surface:
 
 def at(path: str, endpoint: Endpoint, methods: Iterable[str]) -> Route:
     """A route of Starlette's, which log and trace name by its path."""
+    return Route(path, _Noted(path, endpoint), methods=[*methods])
 
-    async def noted(request: Request) -> Response:
-        route(request.scope, path)
-        return await endpoint(request)
 
-    return Route(path, noted, methods=[*methods])
+class _Noted:
+    """An endpoint as an ASGI application: what Starlette puts around a function, to show
+    exceptions, is done by the surface for all that it serves."""
+
+    def __init__(self, path: str, endpoint: Endpoint) -> None:
+        self._path = path
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route(scope, self._path)
+        response = await self._endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 def routed(routes: Iterable[Route], known: str) -> ASGIApp:
