@@ -1,10 +1,9 @@
 """`make sbom`: what Muster is made of, as CycloneDX: every package of requirements.txt with the
-hashes of its files and its licence, and what is kept in the repository itself.
+hashes of its files and its licence. Nobody else's code is kept in the repository.
 
     python .ci/sbom.py sbom.json
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-VENDORED = (("htmx.org", "4.0.1", "0BSD", "console/static/htmx.min.js"),)
-"""Name and version as npm has them, licence, file."""
 
 
 def written(*arguments: str) -> dict[str, Any]:
@@ -27,22 +24,6 @@ def written(*arguments: str) -> dict[str, Any]:
     return bill
 
 
-def vendored(name: str, version: str, licence: str, file: str) -> dict[str, Any]:
-    """A component that is kept in the repository."""
-    digest = hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
-    purl = f"pkg:npm/{name}@{version}"
-    return {
-        "bom-ref": purl,
-        "type": "library",
-        "name": name,
-        "version": version,
-        "purl": purl,
-        "licenses": [{"license": {"id": licence}}],
-        "hashes": [{"alg": "SHA-256", "content": digest}],
-        "evidence": {"occurrences": [{"location": file}]},
-    }
-
-
 def bill_of_materials() -> dict[str, Any]:
     """Hashes are in the requirements, licences with what is installed."""
     bill = written("requirements", "--short-PURLs", "requirements.txt")
@@ -52,7 +33,6 @@ def bill_of_materials() -> dict[str, Any]:
         del component["description"]  # the line of requirements.txt, hashes and all
         if found := licences.get(component["purl"]):
             component["licenses"] = found
-    bill["components"] += [vendored(*each) for each in VENDORED]
     return bill
 
 

@@ -188,12 +188,10 @@ def problem(status: int, title: str, text: str, session: Session | None = None) 
 
 
 def _to_sign_in(request: Request) -> Response:
-    """To the sign-in page and back again; a fragment's request takes the whole page along."""
+    """To the sign-in page and back again."""
     path = request.url.path if request.method in SAFE else PATH
     query = f"?{request.url.query}" if request.url.query and request.method in SAFE else ""
     target = f"{PATH}/sign-in?path={quote(path + query, safe='')}"
-    if "hx-request" in request.headers:
-        return Response(status_code=204, headers={"HX-Redirect": f"{PATH}/sign-in"})
     return RedirectResponse(target, 303)
 
 

@@ -23,6 +23,28 @@ for (const button of document.querySelectorAll("[data-confirm]")) {
   });
 }
 
+// What still goes on asks for itself again until it is over. A session that ended meanwhile makes
+// the answer a redirection; the page itself then leads to the sign-in page and back.
+async function refresh(part) {
+  const again = () => setTimeout(refresh, 1000, part);
+  let answer;
+  try {
+    answer = await fetch(part.dataset.refresh, { redirect: "manual" });
+  } catch {
+    return again(); // the network comes back, or the reader goes
+  }
+  if (answer.type === "opaqueredirect") return location.reload();
+  if (!answer.ok) return again();
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const next = page.body.firstElementChild;
+  part.replaceWith(next);
+  begin(next);
+}
+function begin(part) {
+  if (part.dataset.refresh) setTimeout(refresh, 1000, part);
+}
+document.querySelectorAll("[data-refresh]").forEach(begin);
+
 // On a phone the current page's tab may be out of sight. (scrollIntoView would begin tabbing there.)
 const tabs = document.querySelector(".side");
 const tab = tabs?.querySelector("[aria-current]");

@@ -92,7 +92,7 @@ async def test_a_mapping_is_previewed_saved_and_applied_as_previewed(
     assert await grants_of(acme, acme.carl) == set()
     status = await owner.get(f"/console/groups/{acme.staff}/status")
     assert "Active" in status.text
-    assert "hx-get" not in status.text
+    assert "data-refresh" not in status.text
     (event,) = [
         Event.from_document(stored.document)
         for stored in (
