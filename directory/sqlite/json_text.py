@@ -13,8 +13,6 @@ from typing import Any
 
 import orjson
 
-from directory.operations import to_json
-
 _ESCAPED = "\\u000"
 """How orjson begins every control character that could need a pair."""
 _PAIRS = dict(
@@ -43,11 +41,6 @@ def original_text(text: str) -> str:
     return _STORED.sub(lambda found: _CHARACTERS[found[0]], text)
 
 
-def dump(value: Any) -> bytes:
-    """UTF-8 JSON to store. Raises ValueError for what is not JSON (`directory.operations`)."""
-    return stored_body(to_json(value))
-
-
 def stored_body(body: bytes) -> bytes:
     """The UTF-8 JSON as it is stored."""
     if _ESCAPED.encode() not in body:
@@ -56,7 +49,7 @@ def stored_body(body: bytes) -> bytes:
 
 
 def load(body: str) -> Any:
-    """What `dump` was given."""
+    """What was stored."""
     value = orjson.loads(body)
     return _rewritten(value, original_text) if _ESCAPED in body else value
 

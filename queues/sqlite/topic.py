@@ -47,10 +47,6 @@ class SqliteTopic:
         await self._file.write(partial(self._subscribe, name))
         return SqliteQueue(self._path, f"{self._name}/{name}", self._now)
 
-    async def unsubscribe(self, name: str) -> None:
-        """Remove a subscription with what it holds; nothing happens where there is none."""
-        await self._file.write(partial(self._unsubscribe, name))
-
     async def close(self) -> None:
         """Release the connection and its thread; the topic is not used after it."""
         await self._file.close()
@@ -70,11 +66,3 @@ class SqliteTopic:
             "INSERT INTO queue_subscription VALUES (?, ?) ON CONFLICT DO NOTHING",
             (self._name, name),
         )
-
-    def _unsubscribe(self, name: str, db: sqlite3.Connection) -> None:
-        queue = f"{self._name}/{name}"
-        db.execute(
-            "DELETE FROM queue_subscription WHERE topic = ? AND name = ?", (self._name, name)
-        )
-        for table in ("queue_message", "queue_recent_id", "queue_dead_letter"):
-            db.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608

@@ -2,7 +2,7 @@
 
     ScimError
       ├─ InvalidFilter · TooMany · Uniqueness · MutabilityViolation · InvalidSyntax
-      ├─ InvalidPath · NoTarget · InvalidValue · InvalidVersion · Sensitive
+      ├─ InvalidPath · NoTarget · InvalidValue
       └─ Forbidden · ResourceNotFound · MethodNotAllowed · UnresolvedReference
          · PreconditionUnmet · PayloadTooLarge · NotImplementedHere
 
@@ -89,19 +89,6 @@ class InvalidValue(ScimError):
     """A required value is missing, or a value does not fit its attribute."""
 
     scim_type = "invalidValue"
-
-
-class InvalidVersion(ScimError):
-    """The SCIM protocol version is not supported."""
-
-    scim_type = "invalidVers"
-
-
-class Sensitive(ScimError):
-    """The request would carry personal data where it could be logged (a URI)."""
-
-    status = 403
-    scim_type = "sensitive"
 
 
 class Forbidden(ScimError):

@@ -23,7 +23,8 @@ from directory.condition import (
     Present,
     matches,
 )
-from directory.sqlite.json_text import dump
+from directory.operations import to_json
+from directory.sqlite.json_text import stored_body
 from directory.sqlite.query import DOCUMENT, SqliteCompiler
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -96,7 +97,12 @@ def selects(database: sqlite3.Connection, condition: Condition, document: dict[s
     compiler = SqliteCompiler()
     sql = compiler.compile(condition, DOCUMENT)
     database.execute("DELETE FROM documents")
-    row = (document["tenantId"], document["id"], document["type"], dump(document).decode())
+    row = (
+        document["tenantId"],
+        document["id"],
+        document["type"],
+        stored_body(to_json(document)).decode(),
+    )
     database.execute("INSERT INTO documents VALUES (1, ?, ?, ?, ?)", row)
     selected = database.execute(f"SELECT {sql} FROM documents", compiler.parameters)  # noqa: S608
     return selected.fetchone()[0]

@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import given
 
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.operations import to_json
 from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns
-from directory.sqlite.json_text import dump
+from directory.sqlite.json_text import stored_body
 from directory.sqlite.query import DOCUMENT, SqliteCompiler
 from tests.unit.test_query import values
 
@@ -19,7 +20,7 @@ def extracted(document: dict[str, Any]) -> Any:
     scalar = SqliteCompiler().scalar(DOCUMENT, NAME)
     connection = sqlite3.connect(":memory:")
     select = f"SELECT {scalar} FROM (SELECT ? AS body) AS documents"  # noqa: S608
-    (found,) = connection.execute(select, (dump(document).decode(),)).fetchone()
+    (found,) = connection.execute(select, (stored_body(to_json(document)).decode(),)).fetchone()
     connection.close()
     return found
 
