@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,55 @@ def test_nothing_says_that_it_was_deployed() -> None:
     manual = (ROOT / "docs/deploy.md").read_text()
     assert "None of this has been deployed to a live subscription" in manual
     assert "## What was checked, and how" in manual
+
+
+type Arrows = dict[str, set[str]]
+
+
+def imports() -> Arrows:
+    """Which of our packages and modules imports which, as the code has it."""
+    names = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    names = names - {"tests"} | {path.stem for path in ROOT.glob("*.py")}
+    found: Arrows = {}
+    for name in names:
+        single = ROOT / f"{name}.py"
+        for path in [single] if single.exists() else (ROOT / name).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if isinstance(node, ast.Import):
+                    modules = [alias.name for alias in node.names]
+                used = {module.partition(".")[0] for module in modules}
+                found.setdefault(name, set()).update((used & names) - {name})
+    return found
+
+
+def drawn() -> Arrows:
+    """The arrows of docs/architecture.md's picture of the house."""
+    (picture,) = re.findall(
+        r"```mermaid\nflowchart TD\n(.*?)```",
+        (ROOT / "docs/architecture.md").read_text(),
+        re.DOTALL,
+    )
+    found: Arrows = {}
+    for line in picture.splitlines():
+        chain = [re.findall(r"\w+", nodes) for nodes in line.split("-->")]
+        for sources, targets in pairwise(chain):
+            for source in sources:
+                found.setdefault(source, set()).update(targets)
+    return found
+
+
+def below(arrows: Arrows, name: str) -> set[str]:
+    """All that arrows lead to."""
+    found: set[str] = set()
+    ahead = {name}
+    while ahead:
+        ahead = set().union(*(arrows.get(each, set()) for each in ahead)) - found
+        found |= ahead
+    return found
+
+
+def test_the_picture_of_the_house_has_the_arrows_that_the_code_has() -> None:
+    code, picture = imports(), drawn()
+    assert {name: below(picture, name) for name in code} == {n: below(code, n) for n in code}
+    assert [(a, b) for a, targets in picture.items() for b in targets - code[a]] == []
