@@ -130,9 +130,10 @@ async def process(
         patch.setattr(wiring, "SqliteQueue", queue)
         patch.setattr(sqlite_schema, "connect", _connect_in_haste)
         application = wiring.Application(Settings(data=folder), now)
+        assert application.store, "built while the parts are the mortal ones"
+        assert isinstance(application.sender, MortalQueue)
     demo = Demo.read(folder)
     assert demo
-    assert isinstance(application.sender, SqliteQueue)
     patch = pytest.MonkeyPatch()
     # Written beside the requests, whenever it fits: it is no step of theirs, and no loss.
     patch.setattr(Usage, "saw", lambda *_: None)
