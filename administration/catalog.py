@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from administration.errors import AdministrationError
 from administration.files import as_csv, is_json, read_csv, read_json, validated
-from administration.tenants import AdministrationError
 from directory.documents import (
     ENTITLEMENT_KINDS,
     Entitlement,

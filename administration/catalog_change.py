@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import batched
 
 from administration.catalog import CatalogEntry, CatalogFile, list_catalog, to_entitlement
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import person_name
-from administration.tenants import AdministrationError
 from directory.access import ManualGrants
 from directory.documents import Event, Model, entitlement_id, group_id, user_id
 from directory.documents import Mapping as GroupMapping

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from administration.catalog import refuse_unknown
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import entitlement_names
 from administration.reading.users import find_user
-from administration.tenants import AdministrationError
 from directory.access import ManualGrant, ManualGrants, manual_grants_id
 from directory.documents import Actor, EntitlementKey, Event
 from directory.store import (

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from administration.catalog import refuse_unknown
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.files import NOT_BLANK, is_json, read_csv, read_json, validated
 from administration.mappings import refuse_too_many
-from administration.tenants import AdministrationError
 from directory.documents import (
     EntitlementKey,
     Event,

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import person_name
 from administration.reading.users import find_user
-from administration.tenants import AdministrationError
 from directory.completeness import missing, work_email
 from directory.condition import All, AnyElement, Compare, OneOf
 from directory.documents import Key, new_resource_id, user_id

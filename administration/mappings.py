@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from administration.catalog import refuse_unknown
+from administration.errors import AdministrationError, Overtaken, OwnerlessUnconfirmed
 from administration.events import Administration
 from administration.files import read_json
-from administration.tenants import AdministrationError, Overtaken, OwnerlessUnconfirmed
 from directory.condition import OneOf
 from directory.documents import (
     EntitlementKey,

@@ -3,11 +3,11 @@
 
 from datetime import datetime, timedelta
 
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.groups import Granted
 from administration.reading.naming import entitlement_names
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
-from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import Model, RememberedMapping
 from directory.store import Delete, NotFound, PreconditionFailed, Query, Store

@@ -16,9 +16,10 @@ from datetime import datetime
 from itertools import batched
 from typing import Literal
 
+from administration.errors import AdministrationError
 from administration.events import OPERATOR, administrative_event
 from administration.failures import PAGE, FailedEvent, FailedWork, Letter, event_of
-from administration.tenants import AdministrationError, read_tenant
+from administration.tenants import read_tenant
 from directory.documents import RETENTION, Actor, Event, Model, event_id
 from directory.store import (
     Assign,

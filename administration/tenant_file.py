@@ -13,8 +13,9 @@ import orjson
 from pydantic import Field
 
 from administration.catalog import CatalogEntry, list_catalog
+from administration.errors import AdministrationError
 from administration.files import read_json
-from administration.tenants import AdministrationError, read_tenant
+from administration.tenants import read_tenant
 from directory.documents import EntitlementKey, Model, group_id
 from directory.documents import Mapping as GroupMapping
 from directory.reading import every, read_all

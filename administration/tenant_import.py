@@ -12,10 +12,10 @@ from typing import Literal
 from administration.catalog import CatalogFile, check_entries
 from administration.catalog_change import Catalog, CatalogPlan
 from administration.directories import claim_directory, refuse_taken
+from administration.errors import AdministrationError
 from administration.group_import import GroupImport, ImportedGroup, ImportEntry, ImportFile
 from administration.tenant_file import ExportedClient, TenantFile, extension_schemas
 from administration.tenants import (
-    AdministrationError,
     Changed,
     TenantChange,
     create_tenant,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from administration.errors import AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
 from directory.documents import AdministrativeOperation, Model, Reason
 from directory.reading import every_tenant
@@ -25,28 +26,6 @@ ATTEMPTS = 5
 
 type Changed = tuple[Tenant, Sequence[str]]
 """A tenant as it is to be, and what the log names of the change: never a secret."""
-
-
-class AdministrationError(Exception):
-    """What was asked cannot be done; the text says why and what to do instead, to whoever reads
-    it. `command` is for those who have a command line: what to type there."""
-
-    def __init__(self, text: str, command: str = "") -> None:
-        super().__init__(text)
-        self.command = command
-
-
-class Overtaken(AdministrationError):
-    """Somebody else changed it since it was looked at."""
-
-
-class OwnerlessUnconfirmed(AdministrationError):
-    """Nobody would hold the role Owner afterwards, and nobody said that this is meant."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
-        )
 
 
 async def create_tenant(

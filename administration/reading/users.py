@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from administration.errors import AdministrationError
 from administration.reading.naming import entitlement_names, group_names, person_name
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from administration.reading.records import ShownAccess, shown_access
-from administration.tenants import AdministrationError
 from directory.access import Access, Grant, GrantSource, access_id
 from directory.completeness import work_email
 from directory.condition import EVERYTHING, All, AnyElement, Compare, Condition, Either

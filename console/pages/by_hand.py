@@ -3,9 +3,9 @@
 from starlette.responses import Response
 
 from administration.catalog import list_catalog
+from administration.errors import AdministrationError
 from administration.grants import Grants, list_given
 from administration.manual_users import ManualUsers
-from administration.tenants import AdministrationError
 from console.pages.editing import choices, chosen_in
 from console.pages.users import user_of
 from console.visit import NoSuchPage, Page, Visit

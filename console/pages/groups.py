@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, Response
 
 from administration.catalog import list_catalog
+from administration.errors import Overtaken
 from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries, read_entry
@@ -13,7 +14,6 @@ from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
 from administration.reading.previews import preview_place, read_preview
 from administration.remembered import NotRemembered, RememberedMappings, list_remembered
-from administration.tenants import Overtaken
 from console.pages.editing import choice_value, choices, chosen_from, chosen_in, pairs
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit

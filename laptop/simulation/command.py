@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from administration.catalog import list_catalog
+from administration.errors import AdministrationError
 from administration.manual_users import ManualUsers
 from administration.mappings import Mappings
 from administration.reading.users import find_user
-from administration.tenants import AdministrationError
 from directory.documents import EntitlementKey
 from laptop.simulation.checking import Checking
 from laptop.simulation.organisation import Organisation, Person, Team

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from administration.errors import AdministrationError
 from administration.failures import Failures
 from administration.replay import NoSuchLetter, Replay, Replayed
-from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import EntitlementKey, Event, event_id, mapping_id
 from directory.reading import every
