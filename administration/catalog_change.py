@@ -18,11 +18,9 @@ from directory.reading import every, read_all, readable
 from directory.store import (
     BATCH_OPERATIONS,
     Assign,
-    Create,
     Delete,
     NotFound,
     Operation,
-    PreconditionFailed,
     Query,
     Stored,
     Update,
@@ -31,7 +29,6 @@ from directory.store import (
 from directory.tenants import TENANT_ID, Tenant
 from reconciler.access import COST_CENTER
 
-ATTEMPTS = 5
 SHOWN_PLACES = 5
 
 type _Pair = tuple[str, str]
@@ -154,16 +151,16 @@ class Catalog(Administration):
                 last = await self._write(operations, cost_centers, last)
         finally:
             if last is not None:
-                self.service.submit(self.tenant_id, last.event_id)
+                self.ledger.submit(self.tenant_id, last.event_id)
 
     async def _write(
         self, operations: Sequence[Operation], cost_centers: bool, before: Event | None
     ) -> Event | None:
         """Commit one batch under the policy that decides whose access it may change; the event
         that is left to reconcile then, if any."""
-        store = self.service.store
-        for _ in range(ATTEMPTS):
-            stored = await store.read(self.tenant_id, TENANT_ID)
+
+        async def attempt() -> Event | None:
+            stored = await self.service.store.read(self.tenant_id, TENANT_ID)
             tenant = Tenant.from_document(stored.document)
             counts = cost_centers and tenant.policy.cost_center_from_attribute
             event = self.event(
@@ -173,23 +170,20 @@ class Catalog(Administration):
                 ("entitlements",),
                 "tenant" if counts else "none",
             )
-            batch = [*operations, Create(event.to_document())]
+            batch = [*operations]
             if cost_centers:  # and the policy is still the one that was read
                 batch.append(Update(TENANT_ID, (Assign(("name",), tenant.name),), stored.etag))
             if counts and before is not None:
                 batch.append(self._stood_for(before))
             try:
-                await store.batch(self.tenant_id, batch)
-            except PreconditionFailed:
-                continue
+                await self.ledger.commit(batch, event, submit=False)
             except NotFound as missing:
                 raise AdministrationError(
                     "Somebody else changed the catalog meanwhile. Try again."
                 ) from missing
             return event if counts else before
-        raise AdministrationError(
-            f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
-        )
+
+        return await self.retrying(attempt, f"tenant {self.tenant_id}")
 
     def _stood_for(self, event: Event) -> Operation:
         """Marks an event done, since the one in the same batch does its work."""
@@ -197,7 +191,7 @@ class Catalog(Administration):
         changes = (
             Assign(("state",), "done"),
             Assign(("doneAt",), now),
-            Assign(("ttl",), self.service.retention),
+            Assign(("ttl",), self.ledger.retention),
         )
         return Update(event.document_id, changes)
 

@@ -4,25 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from administration.catalog import refuse_unknown
-from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import entitlement_names
 from administration.reading.users import find_user
 from directory.access import ManualGrant, ManualGrants, manual_grants_id
 from directory.documents import Actor, EntitlementKey, Event
 from directory.store import (
-    Conflict,
     Create,
     Delete,
     NotFound,
     Operation,
-    PreconditionFailed,
     Replace,
     Store,
     Stored,
 )
-
-ATTEMPTS = 5
 
 
 class GivenGrant(EntitlementKey):
@@ -124,7 +119,8 @@ class Grants(Administration):
         store = self.service.store
         found = await find_user(store, self.tenant_id, who)
         user = found.document["resource"]["id"]
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> bool:
             event = self.event("grant", "User", user, ("grants",), "user")
             stored = await _stored(store, self.tenant_id, user)
             held = _held(stored)
@@ -132,12 +128,10 @@ class Grants(Administration):
             if grants == held:
                 return False
             given = ManualGrants(tenant_id=self.tenant_id, user_id=user, grants=grants)
-            try:
-                await self.commit([_write(given, stored)], event)
-            except (Conflict, NotFound, PreconditionFailed):
-                continue
+            await self.ledger.commit([_write(given, stored)], event)
             return True
-        raise AdministrationError("Somebody else keeps changing this user's grants. Try again.")
+
+        return await self.retrying(attempt, "this user's grants")
 
 
 def _write(given: ManualGrants, stored: Stored | None) -> Operation:

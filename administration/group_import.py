@@ -30,11 +30,8 @@ from directory.documents import (
 from directory.lanes import apart
 from directory.store import (
     BATCH_OPERATIONS,
-    Conflict,
     Create,
-    NotFound,
     Operation,
-    PreconditionFailed,
     Replace,
     Stored,
     TooLarge,
@@ -46,7 +43,6 @@ from scim.protocol.validation import normalise
 from scim.reservations import unique_values
 from scim.writing import Writing
 
-ATTEMPTS = 5
 STEPS_PER_GROUP = 20
 """What it takes to look at one, as `directory.lanes` counts."""
 CHUNK = BATCH_OPERATIONS // 4
@@ -172,25 +168,21 @@ class GroupImport(Administration):
     async def _import(
         self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]
     ) -> list[ImportedGroup]:
-        for _ in range(ATTEMPTS):
+        async def attempt() -> list[ImportedGroup]:
             plans = await self._plan(entries)
             operations = [operation for plan in plans for operation in plan.operations]
-            try:
-                if operations:
-                    await self.service.store.batch(self.tenant_id, operations)
-            except (Conflict, NotFound, PreconditionFailed):
-                continue  # somebody else wrote one of them: look again
-            except TooLarge:
-                if len(entries) == 1:
-                    raise
-                middle = len(entries) // 2
-                first = await self._import(entries[:middle])
-                return first + await self._import(entries[middle:])
-            for plan in plans:
-                if plan.event is not None and plan.event.state == "pending":
-                    self.service.submit(self.tenant_id, plan.event.event_id)
+            events = [plan.event for plan in plans if plan.event is not None]
+            if events:
+                await self.ledger.commit(operations, *events)
             return [plan.report for plan in plans]
-        raise AdministrationError("Somebody else keeps changing these groups. Import again.")
+
+        try:
+            return await self.retrying(attempt, "these groups")
+        except TooLarge:
+            if len(entries) == 1:
+                raise
+        middle = len(entries) // 2
+        return [*await self._import(entries[:middle]), *await self._import(entries[middle:])]
 
     async def _plan(self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]) -> list[_Plan]:
         """What each group takes, from what is stored now; two round trips."""
@@ -243,7 +235,6 @@ class GroupImport(Administration):
         operations: list[Operation] = [
             Create(document),
             *await writing.reservations({}, document),
-            Create(event.to_document()),
         ]
         if entry.entitlements:
             operations.append(Create(self._mapping(id, entry, event).to_document()))
@@ -281,7 +272,7 @@ class GroupImport(Administration):
         if not changed:
             return _Plan(report)
         event = self.event("import", "Group", id, changed, "group" if mapped else "none")
-        operations: list[Operation] = [Create(event.to_document())]
+        operations: list[Operation] = []
         if renamed:
             old = group.document
             named = {**old["resource"], "displayName": resource["displayName"]}

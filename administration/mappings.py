@@ -24,12 +24,11 @@ from directory.documents import (
 )
 from directory.nesting import count_below
 from directory.reading import every, read_all, readable
-from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
+from directory.store import Create, Query, Replace, Store
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import MappingProposal
 from scim.protocol.scalars import folds
 
-ATTEMPTS = 5
 GRANTS_LIMIT = 1_000_000
 """Entitlements of a mapping × users who get them: ten for each of 100,000 users, or a thousand
 for each of 1,000. Each is in a user's access record and in its history."""
@@ -103,12 +102,7 @@ class Mappings(Administration):
         `version`, of that one only (else Overtaken). Raises AdministrationError where these are too
         many for so many members."""
         await refuse_too_many(self.service.store, self.tenant_id, group, entitlements)
-        for _ in range(ATTEMPTS):
-            try:
-                return await self._save(group, entitlements, version)
-            except (Conflict, PreconditionFailed):
-                continue
-        raise AdministrationError("Somebody else keeps changing this mapping. Try again.")
+        return await self.retrying(lambda: self._save(group, entitlements, version), "this mapping")
 
     async def _save(
         self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None
@@ -133,7 +127,8 @@ class Mappings(Administration):
             event_id=event.event_id,
         )
         document = mapping.to_document()
-        await self.commit([Replace(document, stored.etag) if stored else Create(document)], event)
+        write = Replace(document, stored.etag) if stored else Create(document)
+        await self.ledger.commit([write], event)
         return mapping
 
     async def _group(self, entry: MappingEntry) -> str:

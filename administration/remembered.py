@@ -73,7 +73,7 @@ class RememberedMappings(Administration):
         for stored in page.items:
             event = self.event("mappingForget", "Group", group, ("mapping",), "none")
             try:
-                await self.commit([Delete(stored.document["id"], stored.etag)], event)
+                await self.ledger.commit([Delete(stored.document["id"], stored.etag)], event)
             except (NotFound, PreconditionFailed):
                 break  # it came back, or was deleted anew: what was asked for is not there any more
             return

@@ -11,7 +11,6 @@ from directory.store import (
     Conflict,
     Create,
     NotFound,
-    PreconditionFailed,
     Query,
     Replace,
     Store,
@@ -21,8 +20,6 @@ from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, T
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import PolicyProposal
 from trust.tokens import TENANT_ID_PATTERN
-
-ATTEMPTS = 5
 
 type Changed = tuple[Tenant, Sequence[str]]
 """A tenant as it is to be, and what the log names of the change: never a secret."""
@@ -96,21 +93,18 @@ class TenantChange(Administration):
         """Change the tenant in one batch with the event of it, again where somebody else changed
         it meanwhile; where nothing changes, nothing is written. Raises AdministrationError, and
         what `change` raises."""
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> Tenant:
             stored = await _stored(self.service.store, self.tenant_id)
             before = Tenant.from_document(stored.document)
             tenant, named = change(before)
             if tenant == before:
                 return tenant
             event = self.event(operation, "Tenant", self.tenant_id, named, scope)
-            try:
-                await self.commit([Replace(tenant.to_document(), stored.etag)], event)
-            except PreconditionFailed:
-                continue
+            await self.ledger.commit([Replace(tenant.to_document(), stored.etag)], event)
             return tenant
-        raise AdministrationError(
-            f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
-        )
+
+        return await self.retrying(attempt, f"tenant {self.tenant_id}")
 
 
 class Tenancy(TenantChange):

@@ -352,6 +352,11 @@ AdministrativeOperation = Literal[
     "discard",
 ]
 """What is done by hand."""
+EventOperation = Literal[AdministrativeOperation, "replace", "repair"]
+EventResource = Literal["User", "Group", "Tenant"]
+EventScope = Literal["none", "user", "members", "group", "tenant"]
+"""Whose access a write may change: nobody's, the one user's, that of the members who come and go,
+everybody's in the group, everybody's in the tenant."""
 
 
 class Event(StoredModel):
@@ -364,8 +369,8 @@ class Event(StoredModel):
     at: datetime
     actor: Actor
     request_id: str
-    operation: Literal[AdministrativeOperation, "replace", "repair"]
-    resource_type: Literal["User", "Group", "Tenant"]
+    operation: EventOperation
+    resource_type: EventResource
     resource_id: str
     attributes: tuple[str, ...] = ()
     """Names (never values) of the attributes that changed, or what else was worked on: a token by
@@ -373,9 +378,8 @@ class Event(StoredModel):
     letter was discarded."""
     ignored: tuple[str, ...] = ()
     """What the request carried and Muster did not take, by name."""
-    scope: Literal["none", "user", "members", "group", "tenant"]
-    """Whose access it may change: nobody's, the user `resource_id`, the members in `membership`,
-    everybody in the group `resource_id`, everybody in the tenant."""
+    scope: EventScope
+    """Of the user or group `resource_id`, or of the members in `membership`."""
     membership: MembershipChange | None = None
     progress: Progress | None = None
     """Of an event that takes more than one message."""

@@ -5,8 +5,6 @@ after it, and the record is written under its ETag even when nothing changed. Wh
 from an older truth then fails that ETag and computes again.
 """
 
-import asyncio
-import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -27,21 +25,19 @@ from directory.condition import OneOf
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
 from directory.lanes import apart
+from directory.ledger import RACES, retrying
 from directory.nesting import groups_above
 from directory.reading import read_all
 from directory.store import (
     BATCH_OPERATIONS,
-    Conflict,
     Create,
     Delete,
     Document,
     NotFound,
     Operation,
-    PreconditionFailed,
     Replace,
     Store,
     Stored,
-    StoreError,
     TooLarge,
     Unreadable,
     member,
@@ -166,32 +162,32 @@ class AccessRecords:
         done: Recomputed,
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
-        failure: StoreError
-        for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
-            try:
-                reading = await self._read(tenant_id, users)
-                page = await apart(
-                    tenant_id,
-                    reading.grants * STEPS_PER_GRANT,
-                    partial(_Page, reading, causes, self._now(), self._retention),
-                )
-                if page.operations:
-                    await self._store.batch(tenant_id, page.operations)
-            except (PreconditionFailed, Conflict, NotFound) as lost:
-                failure = lost
-                await asyncio.sleep(random.uniform(0, BACKOFF * 2 ** min(attempt, 6)))  # noqa: S311
-            except (TooLarge, Unreadable) as hopeless:
-                failure = hopeless
-                break
-            else:
-                done.committed.extend(page.committed)
-                await self._clear(reading, causes, done)
+
+        async def attempt() -> tuple[_Reading, _Page]:
+            reading = await self._read(tenant_id, users)
+            page = await apart(
+                tenant_id,
+                reading.grants * STEPS_PER_GRANT,
+                partial(_Page, reading, causes, self._now(), self._retention),
+            )
+            if page.operations:
+                await self._store.batch(tenant_id, page.operations)
+            return reading, page
+
+        attempts = USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS
+        try:
+            reading, page = await retrying(attempt, attempts=attempts, pause=BACKOFF)
+        except Unreadable as error:
+            if len(users) == 1:
+                done.unreadable.append(error)
                 return
-        if len(users) == 1 and isinstance(failure, Unreadable):
-            done.unreadable.append(failure)
+        except (*RACES, TooLarge):
+            if len(users) == 1:
+                raise
+        else:
+            done.committed.extend(page.committed)
+            await self._clear(reading, causes, done)
             return
-        if len(users) == 1:
-            raise failure
         middle = len(users) // 2
         await self._settle(tenant_id, users[:middle], causes, done)
         await self._settle(tenant_id, users[middle:], causes, done)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from directory.condition import Compare, Condition, Either
-from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
+from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id
 from directory.lanes import apart
 from directory.store import NotFound, Operation, Stored
 from scim.computing import compute
@@ -26,7 +26,6 @@ from scim.protocol.validation import Changed
 from scim.protocol.work import Work
 from scim.selection import Selection
 from scim.writing import Service, Writing
-from telemetry.traces import traceparent
 from trust.signing import SigningKeys
 from web.cursor import Cursor
 
@@ -267,26 +266,18 @@ class Resources(Writing, ABC):
         ignored: Sequence[str] = (),
         membership: MembershipChange | None = None,
     ) -> Event:
-        """The event of a write. One that can change nobody's access is done from the start."""
-        now = self.service.now()
-        done = scope == "none"
-        return Event(
-            tenant_id=request.tenant.tenant_id,
-            event_id=new_resource_id(),
-            state="done" if done else "pending",
-            at=now,
-            actor=Actor(type="connection", id=request.caller.connection_id),
-            request_id=request.request_id,
-            operation=operation,
-            resource_type="User" if self.type.name == "User" else "Group",
-            resource_id=resource_id,
-            attributes=tuple(attributes),
-            ignored=tuple(ignored)[:100],
+        """The event of a write."""
+        return self.service.ledger.accepted(
+            request.tenant.tenant_id,
+            Actor(type="connection", id=request.caller.connection_id),
+            operation,
+            "User" if self.type.name == "User" else "Group",
+            resource_id,
             scope=scope,
+            attributes=attributes,
+            ignored=ignored,
             membership=membership,
-            done_at=now if done else None,
-            ttl=self.service.retention if done else None,
-            traceparent=traceparent(),
+            request_id=request.request_id,
         )
 
     def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:

@@ -8,23 +8,22 @@ user and to reconcile it: whatever made the record wrong, the reconciler writes 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from itertools import batched
 from typing import Literal
 
 from directory.access import Access, AccessState, access_id
 from directory.condition import Compare
-from directory.documents import Actor, Event, new_resource_id, user_id
+from directory.documents import Actor, Event, user_id
+from directory.ledger import Ledger
 from directory.nesting import groups_named
 from directory.reading import each_readable, every, pages, read_all
-from directory.store import BATCH_OPERATIONS, Create, Query, Store, Unreadable
+from directory.store import BATCH_OPERATIONS, Query, Store, Unreadable
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import effective_access, lacking, state_of
 from reconciler.expansion import changed, changed_groups
 from reconciler.recomputation import known_access, read_facts
 from reconciler.worker import Reconciler
-from telemetry.traces import traceparent
 
 STEP = 100
 """Users who are computed together."""
@@ -159,35 +158,17 @@ async def _confirmed(store: Store, tenant_id: str, first: _Suspects) -> tuple[Di
 
 
 async def repair(
-    store: Store,
-    reconciler: Reconciler,
-    tenant_id: str,
-    users: Sequence[str],
-    actor: Actor,
-    now: datetime,
+    ledger: Ledger, reconciler: Reconciler, tenant_id: str, users: Sequence[str], actor: Actor
 ) -> None:
     """Have the records of these users written anew, each by an event of its own. The events are
     reconciled here; what is left where this dies waits for the timer. Raises StoreError."""
     for some in batched(users, BATCH_OPERATIONS, strict=False):
-        events = [_repair_event(tenant_id, user, actor, now) for user in some]
-        await store.batch(tenant_id, [Create(event.to_document()) for event in events])
+        events = [
+            ledger.accepted(tenant_id, actor, "repair", "User", user, scope="user") for user in some
+        ]
+        await ledger.commit([], *events, submit=False)
         for event in events:
             await reconciler.handle(tenant_id, event.event_id)
-
-
-def _repair_event(tenant_id: str, user: str, actor: Actor, now: datetime) -> Event:
-    return Event(
-        tenant_id=tenant_id,
-        event_id=new_resource_id(),
-        at=now,
-        actor=actor,
-        request_id=new_resource_id(),
-        operation="repair",
-        resource_type="User",
-        resource_id=user,
-        scope="user",
-        traceparent=traceparent(),
-    )
 
 
 async def _differences(
