@@ -8,7 +8,7 @@ from directory.reading import read_all, readable
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
-from scim.protocol.representation import stored_forms
+from scim.protocol.comparison import stored_forms
 from scim.protocol.schema import ResourceType
 
 

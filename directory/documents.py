@@ -1,7 +1,7 @@
 """The documents of the directory: their ids, and models for those that Muster itself defines.
 
 Users and groups are stored as SCIM resources (`resource`, canonical JSON) with their comparable
-form (`search`), see `scim.protocol.representation`. Everything else is a model here. Ids that
+form (`search`), see `scim.protocol.comparison`. Everything else is a model here. Ids that
 carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 """
 

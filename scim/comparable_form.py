@@ -40,8 +40,8 @@ from directory.store import (
     Update,
 )
 from directory.tenants import COMPARABLE_FORM, TENANT_ID
+from scim.protocol.comparison import searchable
 from scim.protocol.errors import ScimError
-from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
 from scim.reservations import reserve
 from web.trouble import Trouble

@@ -49,8 +49,8 @@ from scim.membership import (
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
+from scim.protocol.etags import weak
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
-from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
 from scim.protocol.work import Work
 from scim.remembering import give_again, remember

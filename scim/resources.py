@@ -13,14 +13,9 @@ from directory.store import NotFound, Operation, Stored
 from scim.computing import compute
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound, TooMany
-from scim.protocol.representation import (
-    Projection,
-    list_response,
-    names_answer,
-    names_version,
-    render,
-    weak,
-)
+from scim.protocol.etags import names_answer, names_version, weak
+from scim.protocol.projection import Projection
+from scim.protocol.representation import list_response, render
 from scim.protocol.schema import ResourceType
 from scim.protocol.validation import Changed
 from scim.protocol.work import Work

@@ -13,7 +13,8 @@ from directory.reading import read_all, readable
 from directory.store import Document, Query, Stored
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, TooMany
-from scim.protocol.representation import Projection, list_response
+from scim.protocol.projection import Projection
+from scim.protocol.representation import list_response
 from scim.resources import Resources
 from scim.selection import Selection
 

@@ -25,8 +25,8 @@ from directory.store import (
     Stored,
 )
 from scim.comparable_form import ComparableForm
+from scim.protocol.comparison import searchable
 from scim.protocol.errors import PreconditionUnmet, Uniqueness
-from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
 from scim.reservations import reserve, taken, unchanged_unique
 
