@@ -16,6 +16,7 @@ from administration.reading.users import find_user
 from directory.completeness import missing, work_email
 from directory.condition import All, AnyElement, Compare, OneOf
 from directory.documents import Key, new_resource_id, user_id
+from directory.reasons import REQUIRED
 from directory.store import Document, NotFound, Query, Stored
 from scim.protocol import patch
 from scim.protocol.entra import Operation
@@ -121,7 +122,7 @@ class ManualUsers(Administration):
                 "A user made by hand is always active, since Entra ID's rules do not apply. "
                 "Withdraw the grants, or delete the user."
             )
-        if lacking := [required.shown for required in missing(after)]:
+        if lacking := [REQUIRED[reason].shown for reason in missing(after)]:
             raise AdministrationError(
                 f"A user needs {', '.join(lacking)}: Entra ID finds people by their work e-mail "
                 "when it adopts them."

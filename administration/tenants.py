@@ -5,8 +5,9 @@ from typing import Literal
 
 from administration.errors import AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
-from directory.documents import AdministrativeOperation, Model, Reason
+from directory.documents import AdministrativeOperation, Model
 from directory.reading import every_tenant
+from directory.reasons import Reason
 from directory.store import (
     Conflict,
     Create,

@@ -22,7 +22,7 @@ from administration.tenants import Tenancy
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, DryRun, JsonFile, TenantId, plain, run, show
 from commands.token import TOKEN_COLUMNS, token_row
-from directory.documents import REASONS, Reason
+from directory.reasons import REASONS, Reason
 from directory.tenants import Tenant
 from trust.keysets import KeySets
 

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from directory.documents import Actor, EntitlementKey, Model, Reason, StoredModel
+from directory.documents import Actor, EntitlementKey, Model, StoredModel
+from directory.reasons import Reason
 from directory.store import Document
 
 

@@ -17,19 +17,6 @@ from directory.store import Document, Unreadable
 from directory.ulids import new_ulid
 
 type MemberType = Literal["User", "Group"]
-type Reason = Literal[
-    "inactive",
-    "userNameMissing",
-    "givenNameMissing",
-    "familyNameMissing",
-    "workEmailMissing",
-    "noGroup",
-]
-"""Why a user is disabled (product, section 5)."""
-
-REASONS: tuple[Reason, ...] = Reason.__value__.__args__
-
-
 SHOWN_FAULTS = 3
 """Places that are named of a document that cannot be read."""
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from directory.access import Access, AccessState, Grant, GrantSource
 from directory.completeness import missing
-from directory.documents import REASONS, EntitlementKey, Reason
+from directory.documents import EntitlementKey
 from directory.documents import Mapping as GroupMapping
+from directory.reasons import REASONS, Reason
 from directory.store import Document
 from directory.tenants import Policy
 
@@ -82,7 +83,7 @@ def user_reasons(user: Document, policy: Policy) -> tuple[Reason, ...]:
     if user["source"] == "manual":
         return ()
     resource = user["resource"]
-    applicable: set[Reason] = {required.reason for required in missing(resource)}
+    applicable = set(missing(resource))
     if resource.get("active") is False:
         applicable.add("inactive")
     return _in_order(applicable.intersection(policy.disable_when))

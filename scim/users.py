@@ -9,6 +9,7 @@ from directory.documents import Event, group_id, new_resource_id
 from directory.lanes import apart
 from directory.nesting import groups_above, users_below
 from directory.reading import TooManyFound, read_all, readable
+from directory.reasons import REQUIRED
 from directory.store import Operation, Stored
 from scim.exchange import Answer, Request
 from scim.membership import FILTERED_LIMIT, SHOWN_LIMIT, too_many_filtered, too_many_shown
@@ -199,8 +200,8 @@ class Users(Resources):
             raise InvalidValue(
                 "The user was not created, because required attributes are missing: "
                 + "; ".join(
-                    f"{required.shown} (fill in {required.advice} in Entra ID)"
-                    for required in lacking
+                    f"{REQUIRED[reason].shown} (fill in {REQUIRED[reason].advice} in Entra ID)"
+                    for reason in lacking
                 )
                 + ". Entra ID tries again in its next cycle. If the value is there, check the "
                 "attribute mapping of the Enterprise Application."

@@ -25,8 +25,8 @@ from console.api.models import (
 )
 from console.api.operation import Call, Operation
 from console.api.problems import Problem, absent
-from directory.documents import Reason
 from directory.lanes import apart
+from directory.reasons import Reason
 from reconciler.questions.proposal import MappingProposal
 
 MOST_ENTITLEMENTS = 1_000

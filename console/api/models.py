@@ -12,7 +12,8 @@ from pydantic.alias_generators import to_camel
 
 from administration.moments import EXAMPLE, moment
 from administration.reading.paging import MOST_PER_PAGE, PAGE
-from directory.documents import EntitlementKey, Reason
+from directory.documents import EntitlementKey
+from directory.reasons import Reason
 
 
 class Answer(BaseModel):

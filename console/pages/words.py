@@ -1,14 +1,13 @@
 """Changes of access, in words."""
 
-from console.rendering import REASONS
 from directory.access import AccessChange
-from directory.documents import Reason
+from directory.reasons import REASON_TEXTS, Reason
 from reconciler.access import lacking
 
 
 def reason_in_words(reason: Reason) -> str:
     """A reason for being disabled, within a sentence."""
-    text = REASONS[reason]
+    text = REASON_TEXTS[reason].label
     return text[0].lower() + text[1:]
 
 

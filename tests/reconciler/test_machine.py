@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from directory import membership_change
 from directory.access import Access
-from directory.documents import Reason
+from directory.reasons import Reason
 from directory.tenants import Policy
 from reconciler.access import current_access
 from reconciler.recomputation import Committed

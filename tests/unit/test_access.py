@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directory.access import Access, Grant, GrantSource
-from directory.documents import REASONS, EntitlementKey, Mapping, Reason
+from directory.documents import EntitlementKey, Mapping
+from directory.reasons import REASONS, Reason
 from directory.tenants import Policy
 from reconciler.access import (
     ENTERPRISE_USER,
