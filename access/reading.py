@@ -53,7 +53,7 @@ class AccessReader:
         stored: Access | None,
         access: EffectiveAccess,
     ) -> dict[str, Any]:
-        ids = [entitlement_id(grant.kind, grant.key) for grant in access.grants]
+        ids = [entitlement_id(*grant.entitlement) for grant in access.grants]
         catalog = readable(await read_all(self._store, tenant_id, ids))
         names = {
             document_id: Entitlement.from_document(entry.document).display_name
@@ -71,7 +71,7 @@ class AccessReader:
                 {
                     "kind": grant.kind,
                     "key": grant.key,
-                    "displayName": names.get(entitlement_id(grant.kind, grant.key), grant.key),
+                    "displayName": names.get(entitlement_id(*grant.entitlement), grant.key),
                     "sources": [
                         source.model_dump(mode="json", by_alias=True, exclude_none=True)
                         for source in grant.sources

@@ -12,7 +12,14 @@ from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import person_name
 from directory.access import ManualGrants
-from directory.documents import Event, Model, entitlement_id, group_id, user_id
+from directory.documents import (
+    EntitlementKey,
+    Event,
+    Model,
+    entitlement_id,
+    group_id,
+    user_id,
+)
 from directory.documents import Mapping as GroupMapping
 from directory.reading import every, read_all, readable
 from directory.store import (
@@ -30,9 +37,6 @@ from directory.tenants import TENANT_ID, Tenant
 from reconciler.access import COST_CENTER
 
 SHOWN_PLACES = 5
-
-type _Pair = tuple[str, str]
-"""Kind and key."""
 
 
 class CatalogPlan(Model):
@@ -54,23 +58,22 @@ class Catalog(Administration):
         """Import a file, or say what that would do. Entries that the file lacks stay, unless
         `remove_missing`; then an entry that is in use refuses the whole import."""
         before = {
-            (one.kind, one.key): one.display_name
+            one.entitlement: one.display_name
             for one in await list_catalog(self.service.store, self.tenant_id)
         }
-        wanted = {(entry.kind, entry.key): entry for entry in file.entitlements}
-        gone = [pair for pair in before if pair not in wanted] if remove_missing else []
+        wanted = {entry.entitlement: entry for entry in file.entitlements}
+        gone = [one for one in before if one not in wanted] if remove_missing else []
         plan = CatalogPlan(
-            added=tuple(entry for pair, entry in wanted.items() if pair not in before),
+            added=tuple(entry for one, entry in wanted.items() if one not in before),
             changed=tuple(
                 entry
-                for pair, entry in wanted.items()
-                if pair in before and before[pair] != entry.display_name
+                for one, entry in wanted.items()
+                if one in before and before[one] != entry.display_name
             ),
             removed=tuple(
-                CatalogEntry(kind=kind, key=key, display_name=before[kind, key])
-                for kind, key in gone
+                CatalogEntry(kind=one.kind, key=one.key, display_name=before[one]) for one in gone
             ),
-            unchanged=sum(before.get(pair) == entry.display_name for pair, entry in wanted.items()),
+            unchanged=sum(before.get(one) == entry.display_name for one, entry in wanted.items()),
         )
         await self._refuse_in_use(gone)
         if not dry_run:
@@ -80,51 +83,49 @@ class Catalog(Administration):
     async def remove(self, kind: str, key: str) -> None:
         """Remove an entry that no mapping and nobody has."""
         found = {
-            (one.kind, one.key): one
-            for one in await list_catalog(self.service.store, self.tenant_id)
+            one.entitlement: one for one in await list_catalog(self.service.store, self.tenant_id)
         }
-        entry = found.get((kind, key))
+        removed = EntitlementKey(kind, key)
+        entry = found.get(removed)
         if entry is None:
             raise AdministrationError(
                 f"The catalog does not have {kind[:200]} {key[:200]}.",
                 f"catalog list {self.tenant_id}",
             )
-        await self._refuse_in_use([(kind, key)])
+        await self._refuse_in_use([removed])
         named = CatalogEntry(kind=kind, key=key, display_name=entry.display_name)
         await self._apply(CatalogPlan(removed=(named,)))
 
-    async def _refuse_in_use(self, pairs: Collection[_Pair]) -> None:
+    async def _refuse_in_use(self, entries: Collection[EntitlementKey]) -> None:
         """Raises AdministrationError that says where the entries are used, if they are."""
-        if not pairs:
+        if not entries:
             return
-        for pair, places in (await self._places(frozenset(pairs))).items():
+        for entry, places in (await self._places(frozenset(entries))).items():
             shown = ", ".join(places[:SHOWN_PLACES])
             more = len(places) - SHOWN_PLACES
             raise AdministrationError(
-                f"{pair[0]} {pair[1]} cannot be removed: it is given by {shown}"
+                f"{entry.kind} {entry.key} cannot be removed: it is given by {shown}"
                 + (f" and {more} more" if more > 0 else "")
                 + ". Take it out there first."
             )
 
     async def _places(
-        self, pairs: frozenset[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], list[str]]:
-        """(kind, key) → who gives it: groups by their mapping, and hands to users."""
+        self, entries: frozenset[EntitlementKey]
+    ) -> Mapping[EntitlementKey, list[str]]:
+        """Entitlement → who gives it: groups by their mapping, and hands to users."""
         store = self.service.store
-        owners: dict[_Pair, list[str]] = {}
+        owners: dict[EntitlementKey, list[str]] = {}
         async for item in every(store, self.tenant_id, Query("Mapping", limit=1000)):
             mapping = GroupMapping.from_document(item.document)
-            for one in mapping.entitlements:
-                if (one.kind, one.key) in pairs:
-                    owners.setdefault((one.kind, one.key), []).append(group_id(mapping.group_id))
+            for one in entries.intersection(mapping.entitlements):
+                owners.setdefault(one, []).append(group_id(mapping.group_id))
         async for item in every(store, self.tenant_id, Query("ManualGrants", limit=1000)):
             given = ManualGrants.from_document(item.document)
-            for grant in given.grants:
-                if (grant.kind, grant.key) in pairs:
-                    owners.setdefault((grant.kind, grant.key), []).append(user_id(given.user_id))
+            for one in entries.intersection(given.entitlements):
+                owners.setdefault(one, []).append(user_id(given.user_id))
         shown = [id for ids in owners.values() for id in ids[:SHOWN_PLACES]]
         found = readable(await read_all(store, self.tenant_id, shown))
-        return {pair: [_named(id, found) for id in ids] for pair, ids in owners.items()}
+        return {one: [_named(id, found) for id in ids] for one, ids in owners.items()}
 
     async def _apply(self, plan: CatalogPlan) -> None:
         """Write a plan in bounded batches, those that may change access last and each of those
@@ -139,7 +140,7 @@ class Catalog(Administration):
             for entry in plan.changed
         ]
         writes += [
-            (entry.kind == COST_CENTER, Delete(entitlement_id(entry.kind, entry.key)))
+            (entry.kind == COST_CENTER, Delete(entitlement_id(*entry.entitlement)))
             for entry in plan.removed
         ]
         writes.sort(key=lambda write: write[0])

@@ -8,7 +8,7 @@ from administration.events import Administration
 from administration.reading.naming import entitlement_names
 from administration.reading.users import find_user
 from directory.access import ManualGrant, ManualGrants, manual_grants_id
-from directory.documents import Actor, EntitlementKey, Event
+from directory.documents import Actor, Entitled, EntitlementKey, Event
 from directory.store import (
     Create,
     Delete,
@@ -20,7 +20,7 @@ from directory.store import (
 )
 
 
-class GivenGrant(EntitlementKey):
+class GivenGrant(Entitled):
     """A grant by hand, with who gave it and when."""
 
     display_name: str
@@ -38,7 +38,7 @@ async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]
         GivenGrant(
             kind=grant.kind,
             key=grant.key,
-            display_name=names[grant.kind, grant.key],
+            display_name=names[grant.entitlement],
             since=grant.since,
             given_by=grant.given_by,
         )
@@ -63,20 +63,18 @@ class Grants(Administration):
 
     async def give(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
         """Give a user these entitlements, which the catalog must have; whether any was new."""
-        pairs = [(one.kind, one.key) for one in entitlements]
-        await refuse_unknown(self.service.store, self.tenant_id, pairs)
+        await refuse_unknown(self.service.store, self.tenant_id, entitlements)
 
         def with_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
-            return self._with(held, pairs, event)
+            return self._with(held, entitlements, event)
 
         return await self._change(who, with_these)
 
     async def withdraw(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
         """Take these entitlements back; whether the user had been given any of them by hand."""
-        pairs = {(one.kind, one.key) for one in entitlements}
 
         def without_these(held: tuple[ManualGrant, ...], _: Event) -> tuple[ManualGrant, ...]:
-            return tuple(grant for grant in held if (grant.kind, grant.key) not in pairs)
+            return tuple(grant for grant in held if grant.entitlement not in entitlements)
 
         return await self._change(who, without_these)
 
@@ -85,23 +83,22 @@ class Grants(Administration):
         different. The catalog must have what is new."""
         store = self.service.store
         user = (await find_user(store, self.tenant_id, who)).document["resource"]["id"]
-        had = {(one.kind, one.key) for one in _held(await _stored(store, self.tenant_id, user))}
-        wanted = dict.fromkeys((one.kind, one.key) for one in entitlements)
-        new = [pair for pair in wanted if pair not in had]
-        await refuse_unknown(store, self.tenant_id, new)
+        had = {one.entitlement for one in _held(await _stored(store, self.tenant_id, user))}
+        wanted = dict.fromkeys(entitlements)
+        await refuse_unknown(store, self.tenant_id, [one for one in wanted if one not in had])
 
         def only_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
-            kept = tuple(grant for grant in held if (grant.kind, grant.key) in wanted)
+            kept = tuple(grant for grant in held if grant.entitlement in wanted)
             return self._with(kept, wanted, event)
 
         return await self._change(who, only_these)
 
     def _with(
-        self, held: tuple[ManualGrant, ...], pairs: Iterable[tuple[str, str]], event: Event
+        self, held: tuple[ManualGrant, ...], wanted: Iterable[EntitlementKey], event: Event
     ) -> tuple[ManualGrant, ...]:
-        """What is held, and whatever of the (kind, key) pairs is not."""
-        known = {(grant.kind, grant.key) for grant in held}
-        new = (pair for pair in dict.fromkeys(pairs) if pair not in known)
+        """What is held, and whatever of the wanted is not."""
+        known = {grant.entitlement for grant in held}
+        new = (one for one in dict.fromkeys(wanted) if one not in known)
         return held + tuple(
             ManualGrant(
                 kind=kind, key=key, since=event.at, event_id=event.event_id, given_by=self.actor

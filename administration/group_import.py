@@ -131,14 +131,14 @@ class GroupImport(Administration):
         file: ImportFile,
         *,
         dry_run: bool = False,
-        coming: Collection[tuple[str, str]] = (),
+        coming: Collection[EntitlementKey] = (),
     ) -> list[ImportedGroup]:
         """Import a file in bounded batches, or say what that would do. What stands in the way of
         one group (an entitlement that the catalog lacks, unless it is `coming` into it; a value
         that no group can have) refuses the file before anything is written. A group that is stored
         and cannot be read is left as it is, and all others are imported. Raises
         AdministrationError, StoreError."""
-        wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
+        wanted = [one for entry in file.groups for one in entry.entitlements or ()]
         await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
         entries = await apart(
             self.tenant_id,

@@ -67,7 +67,7 @@ class Mappings(Administration):
         """Group (SCIM id) → what its members get by a file; the last entry of a group counts.
         Raises AdministrationError."""
         groups = [await self._group(entry) for entry in file.mappings]
-        wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
+        wanted = [one for entry in file.mappings for one in entry.entitlements]
         await refuse_unknown(self.service.store, self.tenant_id, wanted)
         entries = zip(groups, file.mappings, strict=True)
         found = {group: entry.entitlements for group, entry in entries}
@@ -87,7 +87,7 @@ class Mappings(Administration):
         """Save what an administrator made of the mapping that was `had` in this version (0: there
         was none). The catalog must have what is new. Raises Overtaken where it has another version
         by now, OwnerlessUnconfirmed, AdministrationError."""
-        new = sorted(_pairs(wanted) - _pairs(had))
+        new = sorted({*wanted} - {*had})
         await refuse_unknown(self.service.store, self.tenant_id, new)
         proposal = MappingProposal({group: wanted})
         asking = Preview(self.service.store, self.tenant_id, proposal)
@@ -178,7 +178,7 @@ async def refuse_too_many(
 ) -> None:
     """Raises AdministrationError where a group (SCIM id) would give so much to so many that
     applying it would hold up everybody else's changes."""
-    each = len(_pairs(entitlements))
+    each = len({*entitlements})
     if each == 0:
         return
     users = await count_below(store, tenant_id, group, GRANTS_LIMIT // each)
@@ -192,11 +192,7 @@ async def refuse_too_many(
 
 def takes_any(had: Iterable[EntitlementKey], wanted: Iterable[EntitlementKey]) -> bool:
     """Whether anybody may lose anything where a group that gave the first gives the second."""
-    return not _pairs(had) <= _pairs(wanted)
-
-
-def _pairs(entitlements: Iterable[EntitlementKey]) -> set[tuple[str, str]]:
-    return {(one.kind, one.key) for one in entitlements}
+    return not {*had} <= {*wanted}
 
 
 async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:

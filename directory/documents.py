@@ -8,10 +8,11 @@ carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 import hashlib
 import re
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 from directory.store import Document, Unreadable
 from directory.ulids import new_ulid
@@ -202,25 +203,50 @@ ENTITLEMENT_KINDS = (
 """The kinds of entitlements that ship; a deployment can have others."""
 
 
-class Entitlement(StoredModel):
+class EntitlementKey(NamedTuple):
+    """Names a catalog entry; in order of kind and key. A tuple, since there are thousands of them
+    in one computation of access; as JSON, an object."""
+
+    kind: str
+    key: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        text = core_schema.typed_dict_field(core_schema.str_schema())
+        fields = core_schema.typed_dict_schema({"kind": text, "key": text}, cls_name=cls.__name__)
+        return core_schema.no_info_after_validator_function(
+            lambda found: cls(found["kind"], found["key"]),
+            core_schema.no_info_before_validator_function(_as_object, fields),
+            serialization=core_schema.plain_serializer_function_ser_schema(_as_object),
+        )
+
+
+def _as_object(key: Any) -> Any:
+    return {"kind": key[0], "key": key[1]} if isinstance(key, EntitlementKey) else key
+
+
+class Entitled(Model):
+    """What is about one catalog entry."""
+
+    kind: str
+    key: str
+
+    @property
+    def entitlement(self) -> EntitlementKey:
+        """Which one."""
+        return EntitlementKey(self.kind, self.key)
+
+
+class Entitlement(StoredModel, Entitled):
     """A catalog entry: something that can be granted."""
 
     document_type = "Entitlement"
 
-    kind: str
-    key: str
     display_name: str
 
     @property
     def document_id(self) -> str:
         return entitlement_id(self.kind, self.key)
-
-
-class EntitlementKey(Model):
-    """Names a catalog entry."""
-
-    kind: str
-    key: str
 
 
 class Mapping(StoredModel):

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from directory.access import Access, AccessState, Grant, GrantSource
+from directory.access import Access, AccessState, Grant, GrantSource, ManualGrant
 from directory.completeness import missing
 from directory.documents import EntitlementKey
 from directory.documents import Mapping as GroupMapping
@@ -32,7 +32,7 @@ class Facts:
     policy: Policy
     cost_centers: frozenset[str]
     """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
-    manual: Mapping[str, Sequence[EntitlementKey]] = field(default_factory=dict)
+    manual: Mapping[str, Sequence[EntitlementKey | ManualGrant]] = field(default_factory=dict)
     """User id → what was given by hand."""
 
     def grants_of(self, users: Collection[str]) -> int:
@@ -131,17 +131,14 @@ def visible(before: AccessState | None, after: AccessState | None) -> bool:
 def _seen(state: AccessState | None) -> object:
     if state is None:
         return None
-    return state.enabled, state.reasons, [(grant.kind, grant.key) for grant in state.grants]
+    return state.enabled, state.reasons, [grant.entitlement for grant in state.grants]
 
 
 def lacking(here: AccessState | None, there: AccessState | None) -> tuple[EntitlementKey, ...]:
     """What is granted there and not here."""
-    present = {(grant.kind, grant.key) for grant in here.grants} if here else set()
-    return tuple(
-        EntitlementKey(kind=grant.kind, key=grant.key)
-        for grant in (there.grants if there else ())
-        if (grant.kind, grant.key) not in present
-    )
+    present = {grant.entitlement for grant in here.grants} if here else set()
+    granted = (grant.entitlement for grant in (there.grants if there else ()))
+    return tuple(one for one in granted if one not in present)
 
 
 def cost_center(user: Document, policy: Policy) -> str | None:
@@ -157,8 +154,8 @@ def _in_order(reasons: set[Reason]) -> tuple[Reason, ...]:
     return tuple(reason for reason in REASONS if reason in reasons)
 
 
-type _Sources = dict[tuple[str, str], list[GrantSource]]
-"""(kind, key) of an entitlement → what gives it."""
+type _Sources = dict[EntitlementKey, list[GrantSource]]
+"""Entitlement → what gives it."""
 
 
 def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
@@ -172,10 +169,12 @@ def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant,
                 type="group", group_id=path[-1], mapping_version=mapping.version, path=path
             )
             for entitlement in dict.fromkeys(mapping.entitlements):
-                sources.setdefault((entitlement.kind, entitlement.key), []).append(source)
+                sources.setdefault(entitlement, []).append(source)
     key = cost_center(user, facts.policy)
     if key is not None and key in facts.cost_centers:
-        sources.setdefault((COST_CENTER, key), []).append(GrantSource(type="costCenter"))
+        sources.setdefault(EntitlementKey(COST_CENTER, key), []).append(
+            GrantSource(type="costCenter")
+        )
     for held, by_hand in _by_hand(user, facts).items():
         sources.setdefault(held, []).extend(by_hand)
     return _granted(sources)
@@ -183,7 +182,7 @@ def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant,
 
 def _by_hand(user: Document, facts: Facts) -> _Sources:
     given = facts.manual.get(user["resource"]["id"], ())
-    return {(one.kind, one.key): [GrantSource(type="manual")] for one in given}
+    return {EntitlementKey(one.kind, one.key): [GrantSource(type="manual")] for one in given}
 
 
 def _granted(sources: _Sources) -> tuple[Grant, ...]:

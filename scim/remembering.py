@@ -75,7 +75,7 @@ async def give_again(store: Store, group: Document, event: Event) -> Sequence[Op
     if id not in readable(found):
         return (taken_over,)
     remembered = RememberedMapping.from_document(found[id].document)
-    entries = {one: entitlement_id(one.kind, one.key) for one in remembered.entitlements}
+    entries = {one: entitlement_id(*one) for one in remembered.entitlements}
     known = await read_all(store, tenant_id, list(entries.values()))
     mapping = Mapping(
         tenant_id=tenant_id,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from administration.reading.naming import entitlement_names
+from administration.reading.naming import Granted, entitlement_names, granted
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from directory.condition import EVERYTHING, All, Compare, OneOf
 from directory.documents import (
@@ -20,12 +20,6 @@ from directory.reading import every, read_all, readable
 from directory.store import Document, Order, Query, Store, Stored
 from reconciler.status import EVENT_FIELDS, Status, group_status
 from scim.protocol.scalars import fold
-
-
-class Granted(EntitlementKey):
-    """An entitlement that a group gives, named as the catalog names it."""
-
-    display_name: str
 
 
 class GroupOverview(Model):
@@ -55,6 +49,11 @@ class GroupOverview(Model):
     """Where the mapping was not saved by anybody but remembered: when the group was deleted that
     gave it before."""
     entitlements: tuple[Granted, ...] = ()
+
+    @property
+    def gives(self) -> tuple[EntitlementKey, ...]:
+        """The entitlements without their names."""
+        return tuple(one.entitlement for one in self.entitlements)
 
 
 async def list_groups(
@@ -136,7 +135,7 @@ def _overview(
     mapping: Mapping | None,
     events: Sequence[Document],
     members: int,
-    names: dict[tuple[str, str], str],
+    names: dict[EntitlementKey, str],
 ) -> GroupOverview:
     status = group_status(group, mapping, events, members)
     entitlements = mapping.entitlements if mapping else ()
@@ -155,8 +154,5 @@ def _overview(
         applied_version=mapping.applied_version if mapping else None,
         mapping_event_id=mapping.event_id if mapping else None,
         given_again_from=mapping.deleted_at if mapping else None,
-        entitlements=tuple(
-            Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
-            for one in entitlements
-        ),
+        entitlements=granted(entitlements, names),
     )

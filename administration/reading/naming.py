@@ -1,9 +1,16 @@
 """The names that people know things by, read for a handful of them at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from directory.documents import Entitlement, entitlement_id, group_id, user_id
+from directory.documents import (
+    Entitled,
+    Entitlement,
+    EntitlementKey,
+    entitlement_id,
+    group_id,
+    user_id,
+)
 from directory.reading import read_all, readable
 from directory.store import Document, Store
 
@@ -19,14 +26,29 @@ class Named(Protocol):
 
 async def entitlement_names(
     store: Store, tenant_id: str, wanted: Iterable[Named]
-) -> dict[tuple[str, str], str]:
-    """(kind, key) → display name; the key where the catalog no longer has it."""
-    names = {(one.kind, one.key): one.key for one in wanted}
-    found = readable(await read_all(store, tenant_id, [entitlement_id(*pair) for pair in names]))
+) -> dict[EntitlementKey, str]:
+    """Display names; the key where the catalog no longer has it."""
+    names = {EntitlementKey(one.kind, one.key): one.key for one in wanted}
+    found = readable(await read_all(store, tenant_id, [entitlement_id(*key) for key in names]))
     for stored in found.values():
         entry = Entitlement.from_document(stored.document)
-        names[entry.kind, entry.key] = entry.display_name
+        names[entry.entitlement] = entry.display_name
     return names
+
+
+class Granted(Entitled):
+    """An entitlement that a group gives, named as the catalog names it."""
+
+    display_name: str
+
+
+def granted(
+    entitlements: Iterable[EntitlementKey], names: Mapping[EntitlementKey, str]
+) -> tuple[Granted, ...]:
+    """Entitlements with their names."""
+    return tuple(
+        Granted(kind=one.kind, key=one.key, display_name=names[one]) for one in entitlements
+    )
 
 
 async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> dict[str, str]:

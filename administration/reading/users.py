@@ -230,7 +230,7 @@ async def held(
         Held(
             grant.kind,
             grant.key,
-            names[grant.kind, grant.key],
+            names[grant.entitlement],
             tuple(_source(source, groups) for source in grant.sources),
         )
         for grant in grants

@@ -105,7 +105,7 @@ class Entitled(Body):
 
 def keys_of(entitlements: tuple[Entitled, ...]) -> tuple[EntitlementKey, ...]:
     """The entitlements as use cases take them, without repetition."""
-    keys = (EntitlementKey(kind=one.kind, key=one.key) for one in entitlements)
+    keys = (EntitlementKey(one.kind, one.key) for one in entitlements)
     return tuple(dict.fromkeys(keys))
 
 
@@ -118,11 +118,11 @@ class NamedEntitlement(Answer):
 
 
 def named(
-    entitlements: tuple[EntitlementKey, ...], names: dict[tuple[str, str], str]
+    entitlements: tuple[EntitlementKey, ...], names: dict[EntitlementKey, str]
 ) -> tuple[NamedEntitlement, ...]:
     """Entitlements with their names."""
     return tuple(
-        NamedEntitlement(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
+        NamedEntitlement(kind=one.kind, key=one.key, display_name=names[one])
         for one in entitlements
     )
 

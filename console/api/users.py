@@ -298,7 +298,7 @@ def _held(one: reading.Held) -> HeldGrant:
     return HeldGrant(kind=one.kind, key=one.key, display_name=one.name, sources=tuple(sources))
 
 
-def _change(one: history.AccessHistory, names: dict[tuple[str, str], str]) -> Change:
+def _change(one: history.AccessHistory, names: dict[EntitlementKey, str]) -> Change:
     change = one.change
     return Change(
         at=change.at,

@@ -76,7 +76,7 @@ async def grants(visit: Visit) -> Response:
     user = await user_of(visit)
     given = await list_given(visit.store, visit.tenant_id, user.id)
     catalog = await list_catalog(visit.store, visit.tenant_id)
-    editor = choices(visit.deployment.kinds, catalog, given)
+    editor = choices(visit.deployment.kinds, catalog, [one.entitlement for one in given])
     return visit.page("user_grants.html", user=user, given=given, editor=editor)
 
 

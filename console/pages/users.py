@@ -48,7 +48,7 @@ async def user(visit: Visit) -> Response:
         "user.html",
         user=found,
         advice={reason: REASON_TEXTS[reason].remedy for reason in REASON_TEXTS},
-        choice=lambda one: choice_value(EntitlementKey(kind=one.kind, key=one.key)),
+        choice=lambda one: choice_value(EntitlementKey(one.kind, one.key)),
         catalog=catalog,
         timeline=[(c, in_words(c.change, names)) for c in changes.changes],
         older=changes.continuation,

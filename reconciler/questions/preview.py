@@ -186,7 +186,7 @@ class Preview:
             for users, _, then in looks:
                 for user in users:
                     grants = effective_access(user, then).grants
-                    if any((grant.kind, grant.key) == (held.kind, held.key) for grant in grants):
+                    if any(grant.entitlement == held for grant in grants):
                         return False
         return True
 

@@ -93,7 +93,7 @@ async def why(store: Store, tenant_id: str, user: str, held: EntitlementKey) -> 
     """The chains of an entitlement to a user (SCIM id), and what is missing; None where there is
     no such user. The round trips depend on how deep groups are nested and on nothing else. Raises
     StoreError."""
-    entry = entitlement_id(held.kind, held.key)
+    entry = entitlement_id(*held)
     ids = [TENANT_ID, user_id(user), access_id(user), entry]
     found = await store.read_many(tenant_id, ids)
     if user_id(user) not in found:
@@ -126,7 +126,7 @@ def _sources(
     access: EffectiveAccess | Access | None, held: EntitlementKey
 ) -> tuple[GrantSource, ...]:
     grants = access.grants if access else ()
-    found = [grant.sources for grant in grants if (grant.kind, grant.key) == (held.kind, held.key)]
+    found = [grant.sources for grant in grants if grant.entitlement == held]
     return found[0] if found else ()
 
 
@@ -188,8 +188,7 @@ class _Question:
         if source.group_id is not None:
             return self.facts.mappings[source.group_id].event_id
         for one in self.facts.manual.get(self.user_id, ()) if source.type == "manual" else ():
-            same = (one.kind, one.key) == (self.held.kind, self.held.key)
-            if same and isinstance(one, ManualGrant):
+            if isinstance(one, ManualGrant) and one.entitlement == self.held:
                 return one.event_id
         return None
 
