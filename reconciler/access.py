@@ -131,7 +131,7 @@ def visible(before: AccessState | None, after: AccessState | None) -> bool:
 def _seen(state: AccessState | None) -> object:
     if state is None:
         return None
-    return state.enabled, state.reasons, [grant.entitlement for grant in state.grants]
+    return state.enabled, state.reasons, [(grant.kind, grant.key) for grant in state.grants]
 
 
 def lacking(here: AccessState | None, there: AccessState | None) -> tuple[EntitlementKey, ...]:
