@@ -7,6 +7,7 @@ carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -49,6 +50,31 @@ def group_id(resource_id: str) -> str:
 def membership_id(group: str, member: str) -> str:
     """Document id of the edge from a group to one direct member (both SCIM ids)."""
     return f"member:{group}:{member}"
+
+
+def resource_id_of(document_id: str) -> str:
+    """SCIM id in the document id of a user, of a group, or of a user's access."""
+    return document_id.partition(":")[2]
+
+
+class MemberReference(NamedTuple):
+    """A user or group that can be in a group."""
+
+    type: MemberType
+    id: str
+    """SCIM id."""
+
+    @classmethod
+    def of(cls, document_id: str) -> "MemberReference":
+        """From the document id of the user or group."""
+        return cls(
+            "User" if document_id.startswith("user:") else "Group", resource_id_of(document_id)
+        )
+
+    @property
+    def document_id(self) -> str:
+        """Where the user or group is stored."""
+        return user_id(self.id) if self.type == "User" else group_id(self.id)
 
 
 def mapping_id(group: str) -> str:
@@ -192,6 +218,18 @@ class Membership(StoredModel):
     def document_id(self) -> str:
         return membership_id(self.group_id, self.member_id)
 
+    @classmethod
+    def brought_by(cls, event: "Event", member: MemberReference) -> "Membership":
+        """The one that a change of a group's members brings."""
+        return cls(
+            tenant_id=event.tenant_id,
+            group_id=event.resource_id,
+            member_id=member.id,
+            member_type=member.type,
+            since=event.at,
+            event_id=event.event_id,
+        )
+
 
 ENTITLEMENT_KINDS = (
     "role",
@@ -318,6 +356,26 @@ class MembershipChange(Model):
     removed: tuple[str, ...] = ()
     applied: int = 0
     """How many of `added + removed` are written."""
+
+    @classmethod
+    def of(
+        cls, added: Iterable[MemberReference], removed: Iterable[MemberReference] = ()
+    ) -> "MembershipChange":
+        """One of which nothing is written."""
+        come, gone = ((one.document_id for one in some) for some in (added, removed))
+        return cls(added=tuple(come), removed=tuple(gone))
+
+    @property
+    def size(self) -> int:
+        """How many members come and go."""
+        return len(self.added) + len(self.removed)
+
+    def members(self, start: int = 0, end: int | None = None) -> list[MemberReference]:
+        """Who comes and then who goes, in the order in which they are applied; all of them, or
+        those from `start` to before `end`."""
+        come, end = len(self.added), self.size if end is None else end
+        gone = self.removed[max(start - come, 0) : max(end - come, 0)]
+        return [MemberReference.of(id) for id in (*self.added[start:end], *gone)]
 
 
 class Progress(Model):

@@ -216,7 +216,7 @@ class Reconciler:
         group still waits for."""
         if event.resource_type != "Group":
             return
-        if event.membership and event.membership.applied < len(changed(event)):
+        if event.membership and event.membership.applied < event.membership.size:
             await self._finish(event, event.event_id)
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
@@ -314,7 +314,7 @@ class Reconciler:
         if event.scope == "tenant" and not total:
             total = await self._store.count(event.tenant_id, "User")
         if event.scope == "members" and not total:
-            total = len(changed(event))
+            total = changed(event).size
         of_users = Compare(("memberType",), "eq", "User")
         for new in batched(cursor.groups[counted:], GROUPS_PER_COUNT, strict=False):
             where = All((OneOf(("groupId",), new), of_users))

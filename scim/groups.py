@@ -221,7 +221,7 @@ class Groups(Resources):
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
-        membership = MembershipChange(added=changes.added, removed=changes.removed)
+        membership = MembershipChange.of(changes.added, changes.removed)
         return self.event(
             request,
             operation,
@@ -350,22 +350,11 @@ def _applied(event: Event, changes: Delta) -> Event:
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:
-    operations: list[Operation] = []
-    for document_id in changes.added:
-        kind, _, member = document_id.partition(":")
-        edge = Membership(
-            tenant_id=event.tenant_id,
-            group_id=event.resource_id,
-            member_id=member,
-            member_type="User" if kind == "user" else "Group",
-            since=event.at,
-            event_id=event.event_id,
-        )
-        operations.append(Create(edge.to_document()))
-    for document_id in changes.removed:
-        member = document_id.partition(":")[2]
-        operations.append(Delete(membership_id(event.resource_id, member)))
-    return operations
+    come = (Membership.brought_by(event, member) for member in changes.added)
+    return [
+        *(Create(membership.to_document()) for membership in come),
+        *(Delete(membership_id(event.resource_id, member.id)) for member in changes.removed),
+    ]
 
 
 def _member_id(edge: Document) -> str:

@@ -14,14 +14,14 @@ from typing import Literal
 
 from directory.access import Access, AccessState, access_id
 from directory.condition import Compare
-from directory.documents import Actor, Event, user_id
+from directory.documents import Actor, Event, resource_id_of, user_id
 from directory.ledger import Ledger
 from directory.nesting import groups_named
 from directory.reading import each_readable, every, pages, read_all
 from directory.store import BATCH_OPERATIONS, Query, Store, Unreadable
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import effective_access, lacking, state_of
-from reconciler.expansion import changed, changed_groups
+from reconciler.expansion import changed, changed_groups, of_type
 from reconciler.recomputation import known_access, read_facts
 from reconciler.worker import Reconciler
 
@@ -115,10 +115,10 @@ async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, l
     """All users and how many they are, page by page; then those who have a record and do not
     exist."""
     async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
-        users = [stored.document["id"].removeprefix("user:") for stored in page]
+        users = [resource_id_of(stored.document["id"]) for stored in page]
         yield len(users), users
     async for page in pages(store, tenant_id, Query("Access", fields=(), limit=STEP)):
-        users = [stored.document["id"].removeprefix("access:") for stored in page]
+        users = [resource_id_of(stored.document["id"]) for stored in page]
         found = await read_all(store, tenant_id, [user_id(user) for user in users])
         yield 0, [user for user in users if user_id(user) not in found]
 
@@ -226,8 +226,7 @@ class _Waiting:
             case "group":
                 self.groups.add(event.resource_id)
             case "members":
-                members = (id for id in changed(event) if id.startswith("user:"))
-                self.users |= {id.removeprefix("user:") for id in members}
+                self.users |= set(of_type("User", changed(event).members()))
                 self.groups |= set(changed_groups(event))
 
     def reaches(self, user: str, above: set[str]) -> bool:

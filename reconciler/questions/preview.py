@@ -15,7 +15,7 @@ from directory.reading import each_readable, every, pages, read_all
 from directory.store import Document, Query, Store
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import STEPS_PER_GRANT, Facts, effective_access, lacking, state_of, visible
-from reconciler.expansion import Cursor, touched
+from reconciler.expansion import Cursor, of_type, touched
 from reconciler.questions.proposal import (
     GrantsProposal,
     MappingProposal,
@@ -246,11 +246,7 @@ def _in_proposal(
         case GrantsProposal(user):
             return [user], [], frozenset()
         case MembersProposal(_, added):
-            of_type = {
-                type: [id.removeprefix(type) for id in added if id.startswith(type)]
-                for type in ("user:", "group:")
-            }
-            return of_type["user:"], of_type["group:"], frozenset()
+            return of_type("User", added), of_type("Group", added), frozenset()
         case MappingProposal(entitlements):
             giving = [group for group, keys in entitlements.items() if held in keys]
             return [], giving, frozenset(entitlements.keys() - set(giving))
