@@ -15,6 +15,7 @@ from directory.access import ManualGrants
 from directory.documents import (
     EntitlementKey,
     Event,
+    MemberReference,
     Model,
     entitlement_id,
     group_id,
@@ -22,6 +23,7 @@ from directory.documents import (
 )
 from directory.documents import Mapping as GroupMapping
 from directory.reading import every, read_all, readable
+from directory.resources import StoredGroup, StoredUser
 from directory.store import (
     BATCH_OPERATIONS,
     Assign,
@@ -201,7 +203,6 @@ def _named(id: str, found: Mapping[str, Stored]) -> str:
     """What an administrator calls a group or user that gives or has an entitlement."""
     if id not in found:
         return f"{id} (deleted)"
-    resource = found[id].document["resource"]
-    if found[id].document["type"] == "User":
-        return f"hand to {person_name(resource)}"
-    return f"the group {resource['displayName']}"
+    if MemberReference.of(id).type == "User":
+        return f"hand to {person_name(StoredUser.of(found[id]))}"
+    return f"the group {StoredGroup.of(found[id]).display_name}"

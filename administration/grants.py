@@ -31,7 +31,7 @@ class GivenGrant(Entitled):
 async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]:
     """What a user (id or userName) was given by hand. Raises AdministrationError where there is
     no such user."""
-    user = (await find_user(store, tenant_id, who)).document["resource"]["id"]
+    user = (await find_user(store, tenant_id, who)).id
     grants = _held(await _stored(store, tenant_id, user))
     names = await entitlement_names(store, tenant_id, grants)
     return [
@@ -82,7 +82,7 @@ class Grants(Administration):
         """Give and withdraw until this is what the user is given by hand; whether anything was
         different. The catalog must have what is new."""
         store = self.service.store
-        user = (await find_user(store, self.tenant_id, who)).document["resource"]["id"]
+        user = (await find_user(store, self.tenant_id, who)).id
         had = {one.entitlement for one in _held(await _stored(store, self.tenant_id, user))}
         wanted = dict.fromkeys(entitlements)
         await refuse_unknown(store, self.tenant_id, [one for one in wanted if one not in had])
@@ -114,8 +114,7 @@ class Grants(Administration):
         """Write what a user is given, with its event; a user who is deleted meanwhile loses it
         again when the event is reconciled."""
         store = self.service.store
-        found = await find_user(store, self.tenant_id, who)
-        user = found.document["resource"]["id"]
+        user = (await find_user(store, self.tenant_id, who)).id
 
         async def attempt() -> bool:
             event = self.event("grant", "User", user, ("grants",), "user")

@@ -28,6 +28,7 @@ from directory.documents import (
     new_resource_id,
 )
 from directory.lanes import apart
+from directory.resources import StoredGroup
 from directory.store import (
     BATCH_OPERATIONS,
     Create,
@@ -212,7 +213,7 @@ class GroupImport(Administration):
         group = found.get(group_id(owner)) if owner else None
         if owner is None or group is None:
             return await self._new(entry, resource)
-        plan = self._existing(entry, resource, group, found.get(mapping_id(owner)))
+        plan = self._existing(entry, resource, StoredGroup.of(group), found.get(mapping_id(owner)))
         if "entitlements" in plan.report.changed:
             wanted = entry.entitlements or ()
             await refuse_too_many(self.service.store, self.tenant_id, owner, wanted)
@@ -251,20 +252,19 @@ class GroupImport(Administration):
         self,
         entry: ImportEntry,
         resource: dict[str, Any],
-        group: Stored,
+        group: StoredGroup,
         stored: Stored | None,
     ) -> _Plan:
-        id = group.document["resource"]["id"]
+        id = group.id
         mapping = Mapping.from_document(stored.document) if stored else None
-        waits = group.document["source"] == "manual"
-        renamed = waits and group.document["resource"]["displayName"] != resource["displayName"]
+        renamed = group.manual and group.display_name != resource["displayName"]
         given = mapping.entitlements if mapping else ()
         mapped = entry.entitlements is not None and set(entry.entitlements) != set(given)
         names = {"displayName": renamed, "entitlements": mapped}
         changed = tuple(name for name, differs in names.items() if differs)
         report = ImportedGroup(
             external_id=entry.external_id,
-            display_name=group.document["resource"]["displayName"],
+            display_name=group.display_name,
             group_id=id,
             outcome="updated" if changed else "unchanged",
             changed=changed,
@@ -274,9 +274,8 @@ class GroupImport(Administration):
         event = self.event("import", "Group", id, changed, "group" if mapped else "none")
         operations: list[Operation] = []
         if renamed:
-            old = group.document
-            named = {**old["resource"], "displayName": resource["displayName"]}
-            document = self._writing.document(old, named, self._writing.stamp())
+            named = {**group.resource, "displayName": resource["displayName"]}
+            document = self._writing.document(group.document, named, self._writing.stamp())
             operations.append(Replace(document, group.etag))
         if mapped:
             saved = self._mapping(id, entry, event, mapping).to_document()

@@ -24,6 +24,7 @@ from directory.documents import (
 )
 from directory.nesting import count_below
 from directory.reading import every, read_all, readable
+from directory.resources import StoredGroup
 from directory.store import Create, Query, Replace, Store
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import MappingProposal
@@ -170,7 +171,7 @@ class Mappings(Administration):
     async def _by_display_name(self, value: str) -> list[str]:
         named = OneOf(("search", "displayName"), folds(value))
         page = await self.service.store.query(self.tenant_id, Query("Group", named))
-        return [stored.document["resource"]["id"] for stored in page.items]
+        return [StoredGroup.of(stored).id for stored in page.items]
 
 
 async def refuse_too_many(
@@ -208,7 +209,7 @@ async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
         group = groups.get(group_id(mapping.group_id))
         rows.append(
             {
-                "group": group.document["resource"]["displayName"] if group else "(deleted)",
+                "group": StoredGroup.of(group).display_name if group else "(deleted)",
                 "groupId": mapping.group_id,
                 "version": mapping.version,
                 "appliedVersion": mapping.applied_version,

@@ -12,7 +12,8 @@ from directory.documents import (
     user_id,
 )
 from directory.reading import read_all, readable
-from directory.store import Document, Store
+from directory.resources import StoredGroup, StoredUser
+from directory.store import Store
 
 
 class Named(Protocol):
@@ -56,9 +57,7 @@ async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> di
     ids = list(dict.fromkeys(groups))
     found = readable(await read_all(store, tenant_id, [group_id(id) for id in ids]))
     return {
-        id: str(found[group_id(id)].document["resource"]["displayName"])
-        for id in ids
-        if group_id(id) in found
+        id: StoredGroup.of(found[group_id(id)]).display_name for id in ids if group_id(id) in found
     }
 
 
@@ -67,15 +66,13 @@ async def user_names(store: Store, tenant_id: str, users: Iterable[str]) -> dict
     ids = list(dict.fromkeys(users))
     found = readable(await read_all(store, tenant_id, [user_id(id) for id in ids]))
     return {
-        id: person_name(found[user_id(id)].document["resource"])
-        for id in ids
-        if user_id(id) in found
+        id: person_name(StoredUser.of(found[user_id(id)])) for id in ids if user_id(id) in found
     }
 
 
-def person_name(resource: Document) -> str:
+def person_name(user: StoredUser) -> str:
     """What to call a user; the id where there is no name at all."""
-    name = resource.get("name") or {}
+    name = user.resource.get("name") or {}
     whole = " ".join(name[part] for part in ("givenName", "familyName") if part in name)
-    found = resource.get("displayName") or name.get("formatted") or whole
-    return str(found or resource.get("userName") or resource["id"])
+    found = user.display_name or name.get("formatted") or whole
+    return str(found or user.user_name or user.id)

@@ -19,10 +19,9 @@ from directory.ledger import Ledger
 from directory.nesting import groups_named
 from directory.reading import each_readable, every, pages, read_all
 from directory.store import BATCH_OPERATIONS, Query, Store, Unreadable
-from directory.tenants import TENANT_ID, Policy
 from reconciler.access import effective_access, lacking, state_of
 from reconciler.expansion import changed, changed_groups, of_type
-from reconciler.recomputation import known_access, read_facts
+from reconciler.recomputation import known_access, read_truth
 from reconciler.worker import Reconciler
 
 STEP = 100
@@ -192,16 +191,14 @@ async def _look(
 ) -> list[tuple[Difference, str | None]]:
     """The records are read first: what is true then is at least as new. Raises Unreadable."""
     records = await read_all(store, tenant_id, [access_id(id) for id in ids])
-    found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids)])
-    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
-    users = {id: found[user_id(id)].document for id in ids if user_id(id) in found}
-    facts = await read_facts(store, tenant_id, list(users.values()), policy)
+    truth = await read_truth(store, tenant_id, ids)
     differences: list[tuple[Difference, str | None]] = []
     for id in ids:
         record = records.get(access_id(id))
         access = known_access(record)
         stored = state_of(access) if access else None
-        computed = state_of(effective_access(users[id], facts)) if id in users else None
+        user = truth.users.get(id)
+        computed = state_of(effective_access(user, truth.facts)) if user else None
         unreadable = Access.__name__ if record and not access else None
         if stored != computed or unreadable:
             etag = record.etag if record else None

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from directory.access import AccessState
 from directory.documents import Entitlement, EntitlementKey, MemberReference, user_id
+from directory.resources import ENTERPRISE_USER
 from directory.store import Assign, Delete, Update, Upsert
 from directory.tenants import Policy
-from reconciler.access import COST_CENTER, ENTERPRISE_USER, state_of, visible
+from reconciler.access import COST_CENTER, state_of, visible
 from reconciler.questions import preview as previews
 from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
 from reconciler.questions.proposal import (
