@@ -12,6 +12,7 @@ from typing import Any
 
 from directory.documents import RETENTION, Event, timestamp
 from directory.ledger import Ledger, retrying
+from directory.resources import StoredResource
 from directory.store import (
     Conflict,
     Create,
@@ -22,7 +23,6 @@ from directory.store import (
     PreconditionFailed,
     Replace,
     Store,
-    Stored,
 )
 from scim.comparable_form import ComparableForm
 from scim.protocol.comparison import searchable
@@ -65,25 +65,29 @@ class Writing:
         """Where the resource is stored."""
         return f"{self.type.name.lower()}:{resource_id}"
 
-    async def insert(self, base: Document, resource: dict[str, Any], event: Event) -> Stored:
+    async def insert(
+        self, base: Document, resource: dict[str, Any], event: Event
+    ) -> StoredResource:
         """Commit a new resource; `base` is what its document says beside it. Raises InvalidValue,
         and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
         reservations = await self.reservations({}, document)
         etags = await self.commit([Create(document), *reservations], event)
-        return Stored(document, etags[0] or "")
+        return StoredResource(document, etags[0] or "")
 
     async def update(
-        self, stored: Stored, base: Document, resource: dict[str, Any], event: Event
-    ) -> Stored:
+        self, stored: StoredResource, base: Document, resource: dict[str, Any], event: Event
+    ) -> StoredResource:
         """Commit a changed resource, unless somebody else changed it meanwhile. Raises
         InvalidValue, and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
         reservations = await self.reservations(stored.document, document)
         etags = await self.commit([Replace(document, stored.etag), *reservations], event)
-        return Stored(document, etags[0] or "")
+        return StoredResource(document, etags[0] or "")
 
-    async def remove(self, stored: Stored, event: Event, also: Sequence[Operation] = ()) -> None:
+    async def remove(
+        self, stored: StoredResource, event: Event, also: Sequence[Operation] = ()
+    ) -> None:
         """Remove a resource and its reservations, and do `also` what goes with it. Raises what
         `commit` raises."""
         operations = [
