@@ -5,10 +5,11 @@ from typing import Any
 from directory.access import Access, access_id
 from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, user_id
 from directory.reading import read_all, readable
+from directory.resources import StoredUser
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
 from reconciler.access import EffectiveAccess, current_access
-from scim.protocol.representation import stored_forms
+from scim.protocol.comparison import stored_forms
 from scim.protocol.schema import ResourceType
 
 
@@ -28,11 +29,11 @@ class AccessReader:
         found = await self._store.read_many(tenant.tenant_id, [user_id(user), access_id(user)])
         if user_id(user) not in found:
             return None
-        document = found[user_id(user)].document
+        person = StoredUser.of(found[user_id(user)])
         record = found.get(access_id(user))
         stored = Access.from_document(record.document) if record else None
-        access = current_access(stored, document, tenant.policy)
-        return await self._shown(tenant.tenant_id, document, stored, access) if access else None
+        access = current_access(stored, person, tenant.policy)
+        return await self._shown(tenant.tenant_id, person, stored, access) if access else None
 
     async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
@@ -49,21 +50,20 @@ class AccessReader:
     async def _shown(
         self,
         tenant_id: str,
-        user: dict[str, Any],
+        user: StoredUser,
         stored: Access | None,
         access: EffectiveAccess,
     ) -> dict[str, Any]:
-        ids = [entitlement_id(grant.kind, grant.key) for grant in access.grants]
+        ids = [entitlement_id(*grant.entitlement) for grant in access.grants]
         catalog = readable(await read_all(self._store, tenant_id, ids))
         names = {
             document_id: Entitlement.from_document(entry.document).display_name
             for document_id, entry in catalog.items()
         }
-        resource = user["resource"]
         return {
-            "id": resource["id"],
-            "userName": resource.get("userName"),
-            "externalId": resource.get("externalId"),
+            "id": user.id,
+            "userName": user.user_name,
+            "externalId": user.external_id,
             "enabled": access.enabled,
             "reasons": list(access.reasons),
             "pending": access.pending,
@@ -71,7 +71,7 @@ class AccessReader:
                 {
                     "kind": grant.kind,
                     "key": grant.key,
-                    "displayName": names.get(entitlement_id(grant.kind, grant.key), grant.key),
+                    "displayName": names.get(entitlement_id(*grant.entitlement), grant.key),
                     "sources": [
                         source.model_dump(mode="json", by_alias=True, exclude_none=True)
                         for source in grant.sources

@@ -1,16 +1,18 @@
 """The catalog: what can be granted in a tenant."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.resources import files
 from typing import Annotated
 
 from pydantic import Field
 
+from administration.errors import AdministrationError
 from administration.files import as_csv, is_json, read_csv, read_json, validated
-from administration.tenants import AdministrationError
 from directory.documents import (
     ENTITLEMENT_KINDS,
+    Entitled,
     Entitlement,
+    EntitlementKey,
     Model,
     entitlement_id,
 )
@@ -23,7 +25,7 @@ COLUMNS = ("kind", "key", "displayName")
 type Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class CatalogEntry(Model):
+class CatalogEntry(Entitled):
     """One entitlement, as a catalog file lists it."""
 
     kind: Text
@@ -62,7 +64,7 @@ def check_entries(
 ) -> None:
     """Raises AdministrationError that names the place of an entry that is there twice or is of
     another kind than these; `lines` are the entries' lines in a CSV file."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[EntitlementKey] = set()
     for index, entry in enumerate(file.entitlements):
         place = f"line {lines[index]}" if lines else f"entitlements.{index}"
         if entry.kind not in kinds:
@@ -70,11 +72,11 @@ def check_entries(
                 f"{what} cannot be read: {place}: there is no kind {entry.kind!r}. The kinds of "
                 f"this deployment are {', '.join(kinds)}."
             )
-        if (entry.kind, entry.key) in seen:
+        if entry.entitlement in seen:
             raise AdministrationError(
                 f"{what} cannot be read: {place}: {entry.kind} {entry.key} is there twice."
             )
-        seen.add((entry.kind, entry.key))
+        seen.add(entry.entitlement)
 
 
 async def load_catalog(store: Store, tenant_id: str, catalog: CatalogFile) -> None:
@@ -109,23 +111,23 @@ async def export_catalog(store: Store, tenant_id: str) -> str:
 
 
 async def unknown_entitlements(
-    store: Store, tenant_id: str, wanted: Sequence[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Those of the (kind, key) pairs that the catalog does not have."""
-    pairs = list(dict.fromkeys(wanted))
-    found = await read_all(store, tenant_id, [entitlement_id(*pair) for pair in pairs])
-    return [pair for pair in pairs if entitlement_id(*pair) not in found]
+    store: Store, tenant_id: str, wanted: Iterable[EntitlementKey]
+) -> list[EntitlementKey]:
+    """Those of the entitlements that the catalog does not have."""
+    keys = list(dict.fromkeys(wanted))
+    found = await read_all(store, tenant_id, [entitlement_id(*key) for key in keys])
+    return [key for key in keys if entitlement_id(*key) not in found]
 
 
 async def refuse_unknown(
     store: Store,
     tenant_id: str,
-    wanted: Sequence[tuple[str, str]],
-    coming: Collection[tuple[str, str]] = (),
+    wanted: Iterable[EntitlementKey],
+    coming: Collection[EntitlementKey] = (),
 ) -> None:
-    """Raises AdministrationError where the catalog lacks any of the (kind, key) pairs, but for
-    those that are `coming` into it."""
-    missing = [pair for pair in wanted if pair not in coming]
+    """Raises AdministrationError where the catalog lacks any of the entitlements, but for those
+    that are `coming` into it."""
+    missing = [one for one in wanted if one not in coming]
     unknown = await unknown_entitlements(store, tenant_id, missing)
     if unknown:
         names = ", ".join(f"{kind} {key}" for kind, key in unknown[:10])

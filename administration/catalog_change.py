@@ -8,21 +8,28 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import batched
 
 from administration.catalog import CatalogEntry, CatalogFile, list_catalog, to_entitlement
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import person_name
-from administration.tenants import AdministrationError
 from directory.access import ManualGrants
-from directory.documents import Event, Model, entitlement_id, group_id, user_id
+from directory.documents import (
+    EntitlementKey,
+    Event,
+    MemberReference,
+    Model,
+    entitlement_id,
+    group_id,
+    user_id,
+)
 from directory.documents import Mapping as GroupMapping
 from directory.reading import every, read_all, readable
+from directory.resources import StoredGroup, StoredUser
 from directory.store import (
     BATCH_OPERATIONS,
     Assign,
-    Create,
     Delete,
     NotFound,
     Operation,
-    PreconditionFailed,
     Query,
     Stored,
     Update,
@@ -31,11 +38,7 @@ from directory.store import (
 from directory.tenants import TENANT_ID, Tenant
 from reconciler.access import COST_CENTER
 
-ATTEMPTS = 5
 SHOWN_PLACES = 5
-
-type _Pair = tuple[str, str]
-"""Kind and key."""
 
 
 class CatalogPlan(Model):
@@ -57,23 +60,22 @@ class Catalog(Administration):
         """Import a file, or say what that would do. Entries that the file lacks stay, unless
         `remove_missing`; then an entry that is in use refuses the whole import."""
         before = {
-            (one.kind, one.key): one.display_name
+            one.entitlement: one.display_name
             for one in await list_catalog(self.service.store, self.tenant_id)
         }
-        wanted = {(entry.kind, entry.key): entry for entry in file.entitlements}
-        gone = [pair for pair in before if pair not in wanted] if remove_missing else []
+        wanted = {entry.entitlement: entry for entry in file.entitlements}
+        gone = [one for one in before if one not in wanted] if remove_missing else []
         plan = CatalogPlan(
-            added=tuple(entry for pair, entry in wanted.items() if pair not in before),
+            added=tuple(entry for one, entry in wanted.items() if one not in before),
             changed=tuple(
                 entry
-                for pair, entry in wanted.items()
-                if pair in before and before[pair] != entry.display_name
+                for one, entry in wanted.items()
+                if one in before and before[one] != entry.display_name
             ),
             removed=tuple(
-                CatalogEntry(kind=kind, key=key, display_name=before[kind, key])
-                for kind, key in gone
+                CatalogEntry(kind=one.kind, key=one.key, display_name=before[one]) for one in gone
             ),
-            unchanged=sum(before.get(pair) == entry.display_name for pair, entry in wanted.items()),
+            unchanged=sum(before.get(one) == entry.display_name for one, entry in wanted.items()),
         )
         await self._refuse_in_use(gone)
         if not dry_run:
@@ -83,51 +85,49 @@ class Catalog(Administration):
     async def remove(self, kind: str, key: str) -> None:
         """Remove an entry that no mapping and nobody has."""
         found = {
-            (one.kind, one.key): one
-            for one in await list_catalog(self.service.store, self.tenant_id)
+            one.entitlement: one for one in await list_catalog(self.service.store, self.tenant_id)
         }
-        entry = found.get((kind, key))
+        removed = EntitlementKey(kind, key)
+        entry = found.get(removed)
         if entry is None:
             raise AdministrationError(
                 f"The catalog does not have {kind[:200]} {key[:200]}.",
                 f"catalog list {self.tenant_id}",
             )
-        await self._refuse_in_use([(kind, key)])
+        await self._refuse_in_use([removed])
         named = CatalogEntry(kind=kind, key=key, display_name=entry.display_name)
         await self._apply(CatalogPlan(removed=(named,)))
 
-    async def _refuse_in_use(self, pairs: Collection[_Pair]) -> None:
+    async def _refuse_in_use(self, entries: Collection[EntitlementKey]) -> None:
         """Raises AdministrationError that says where the entries are used, if they are."""
-        if not pairs:
+        if not entries:
             return
-        for pair, places in (await self._places(frozenset(pairs))).items():
+        for entry, places in (await self._places(frozenset(entries))).items():
             shown = ", ".join(places[:SHOWN_PLACES])
             more = len(places) - SHOWN_PLACES
             raise AdministrationError(
-                f"{pair[0]} {pair[1]} cannot be removed: it is given by {shown}"
+                f"{entry.kind} {entry.key} cannot be removed: it is given by {shown}"
                 + (f" and {more} more" if more > 0 else "")
                 + ". Take it out there first."
             )
 
     async def _places(
-        self, pairs: frozenset[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], list[str]]:
-        """(kind, key) → who gives it: groups by their mapping, and hands to users."""
+        self, entries: frozenset[EntitlementKey]
+    ) -> Mapping[EntitlementKey, list[str]]:
+        """Entitlement → who gives it: groups by their mapping, and hands to users."""
         store = self.service.store
-        owners: dict[_Pair, list[str]] = {}
+        owners: dict[EntitlementKey, list[str]] = {}
         async for item in every(store, self.tenant_id, Query("Mapping", limit=1000)):
             mapping = GroupMapping.from_document(item.document)
-            for one in mapping.entitlements:
-                if (one.kind, one.key) in pairs:
-                    owners.setdefault((one.kind, one.key), []).append(group_id(mapping.group_id))
+            for one in entries.intersection(mapping.entitlements):
+                owners.setdefault(one, []).append(group_id(mapping.group_id))
         async for item in every(store, self.tenant_id, Query("ManualGrants", limit=1000)):
             given = ManualGrants.from_document(item.document)
-            for grant in given.grants:
-                if (grant.kind, grant.key) in pairs:
-                    owners.setdefault((grant.kind, grant.key), []).append(user_id(given.user_id))
+            for one in entries.intersection(given.entitlements):
+                owners.setdefault(one, []).append(user_id(given.user_id))
         shown = [id for ids in owners.values() for id in ids[:SHOWN_PLACES]]
         found = readable(await read_all(store, self.tenant_id, shown))
-        return {pair: [_named(id, found) for id in ids] for pair, ids in owners.items()}
+        return {one: [_named(id, found) for id in ids] for one, ids in owners.items()}
 
     async def _apply(self, plan: CatalogPlan) -> None:
         """Write a plan in bounded batches, those that may change access last and each of those
@@ -142,7 +142,7 @@ class Catalog(Administration):
             for entry in plan.changed
         ]
         writes += [
-            (entry.kind == COST_CENTER, Delete(entitlement_id(entry.kind, entry.key)))
+            (entry.kind == COST_CENTER, Delete(entitlement_id(*entry.entitlement)))
             for entry in plan.removed
         ]
         writes.sort(key=lambda write: write[0])
@@ -154,16 +154,16 @@ class Catalog(Administration):
                 last = await self._write(operations, cost_centers, last)
         finally:
             if last is not None:
-                self.service.submit(self.tenant_id, last.event_id)
+                self.ledger.submit(self.tenant_id, last.event_id)
 
     async def _write(
         self, operations: Sequence[Operation], cost_centers: bool, before: Event | None
     ) -> Event | None:
         """Commit one batch under the policy that decides whose access it may change; the event
         that is left to reconcile then, if any."""
-        store = self.service.store
-        for _ in range(ATTEMPTS):
-            stored = await store.read(self.tenant_id, TENANT_ID)
+
+        async def attempt() -> Event | None:
+            stored = await self.service.store.read(self.tenant_id, TENANT_ID)
             tenant = Tenant.from_document(stored.document)
             counts = cost_centers and tenant.policy.cost_center_from_attribute
             event = self.event(
@@ -173,23 +173,20 @@ class Catalog(Administration):
                 ("entitlements",),
                 "tenant" if counts else "none",
             )
-            batch = [*operations, Create(event.to_document())]
+            batch = [*operations]
             if cost_centers:  # and the policy is still the one that was read
                 batch.append(Update(TENANT_ID, (Assign(("name",), tenant.name),), stored.etag))
             if counts and before is not None:
                 batch.append(self._stood_for(before))
             try:
-                await store.batch(self.tenant_id, batch)
-            except PreconditionFailed:
-                continue
+                await self.ledger.commit(batch, event, submit=False)
             except NotFound as missing:
                 raise AdministrationError(
                     "Somebody else changed the catalog meanwhile. Try again."
                 ) from missing
             return event if counts else before
-        raise AdministrationError(
-            f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
-        )
+
+        return await self.retrying(attempt, f"tenant {self.tenant_id}")
 
     def _stood_for(self, event: Event) -> Operation:
         """Marks an event done, since the one in the same batch does its work."""
@@ -197,7 +194,7 @@ class Catalog(Administration):
         changes = (
             Assign(("state",), "done"),
             Assign(("doneAt",), now),
-            Assign(("ttl",), self.service.retention),
+            Assign(("ttl",), self.ledger.retention),
         )
         return Update(event.document_id, changes)
 
@@ -206,7 +203,6 @@ def _named(id: str, found: Mapping[str, Stored]) -> str:
     """What an administrator calls a group or user that gives or has an entitlement."""
     if id not in found:
         return f"{id} (deleted)"
-    resource = found[id].document["resource"]
-    if found[id].document["type"] == "User":
-        return f"hand to {person_name(resource)}"
-    return f"the group {resource['displayName']}"
+    if MemberReference.of(id).type == "User":
+        return f"hand to {person_name(StoredUser.of(found[id]))}"
+    return f"the group {StoredGroup.of(found[id]).display_name}"

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection, connection_of, named
-from administration.tenants import AdministrationError, Changed, TenantChange, read_tenant
+from administration.errors import AdministrationError
+from administration.tenants import Changed, TenantChange, read_tenant
 from directory.documents import AdministrativeOperation, Model
 from directory.store import Store
 from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable
 
-from administration.tenants import AdministrationError, Changed, TenantChange
+from administration.errors import AdministrationError
+from administration.tenants import Changed, TenantChange
 from directory.tenants import Connection, Tenant
 
 CONNECTION_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

@@ -3,14 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from administration.tenants import (
-    AdministrationError,
-    Changed,
-    TenantChange,
-    differing,
-    read_tenant,
-    without_sessions,
-)
+from administration.errors import AdministrationError
+from administration.tenants import Changed, TenantChange, differing, read_tenant, without_sessions
 from directory.store import Conflict, Create, Delete, NotFound, PreconditionFailed, Replace, Store
 from directory.tenants import CLAIM_ID, DirectoryClaim, Tenant, directory_partition
 from trust.cloud import is_guid

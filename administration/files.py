@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import AfterValidator, ValidationError
 
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from directory.completeness import is_blank
 from directory.documents import Model
 

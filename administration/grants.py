@@ -7,25 +7,20 @@ from administration.catalog import refuse_unknown
 from administration.events import Administration
 from administration.reading.naming import entitlement_names
 from administration.reading.users import find_user
-from administration.tenants import AdministrationError
 from directory.access import ManualGrant, ManualGrants, manual_grants_id
-from directory.documents import Actor, EntitlementKey, Event
+from directory.documents import Actor, Entitled, EntitlementKey, Event
 from directory.store import (
-    Conflict,
     Create,
     Delete,
     NotFound,
     Operation,
-    PreconditionFailed,
     Replace,
     Store,
     Stored,
 )
 
-ATTEMPTS = 5
 
-
-class GivenGrant(EntitlementKey):
+class GivenGrant(Entitled):
     """A grant by hand, with who gave it and when."""
 
     display_name: str
@@ -36,14 +31,14 @@ class GivenGrant(EntitlementKey):
 async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]:
     """What a user (id or userName) was given by hand. Raises AdministrationError where there is
     no such user."""
-    user = (await find_user(store, tenant_id, who)).document["resource"]["id"]
+    user = (await find_user(store, tenant_id, who)).id
     grants = _held(await _stored(store, tenant_id, user))
     names = await entitlement_names(store, tenant_id, grants)
     return [
         GivenGrant(
             kind=grant.kind,
             key=grant.key,
-            display_name=names[grant.kind, grant.key],
+            display_name=names[grant.entitlement],
             since=grant.since,
             given_by=grant.given_by,
         )
@@ -68,20 +63,18 @@ class Grants(Administration):
 
     async def give(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
         """Give a user these entitlements, which the catalog must have; whether any was new."""
-        pairs = [(one.kind, one.key) for one in entitlements]
-        await refuse_unknown(self.service.store, self.tenant_id, pairs)
+        await refuse_unknown(self.service.store, self.tenant_id, entitlements)
 
         def with_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
-            return self._with(held, pairs, event)
+            return self._with(held, entitlements, event)
 
         return await self._change(who, with_these)
 
     async def withdraw(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
         """Take these entitlements back; whether the user had been given any of them by hand."""
-        pairs = {(one.kind, one.key) for one in entitlements}
 
         def without_these(held: tuple[ManualGrant, ...], _: Event) -> tuple[ManualGrant, ...]:
-            return tuple(grant for grant in held if (grant.kind, grant.key) not in pairs)
+            return tuple(grant for grant in held if grant.entitlement not in entitlements)
 
         return await self._change(who, without_these)
 
@@ -89,24 +82,23 @@ class Grants(Administration):
         """Give and withdraw until this is what the user is given by hand; whether anything was
         different. The catalog must have what is new."""
         store = self.service.store
-        user = (await find_user(store, self.tenant_id, who)).document["resource"]["id"]
-        had = {(one.kind, one.key) for one in _held(await _stored(store, self.tenant_id, user))}
-        wanted = dict.fromkeys((one.kind, one.key) for one in entitlements)
-        new = [pair for pair in wanted if pair not in had]
-        await refuse_unknown(store, self.tenant_id, new)
+        user = (await find_user(store, self.tenant_id, who)).id
+        had = {one.entitlement for one in _held(await _stored(store, self.tenant_id, user))}
+        wanted = dict.fromkeys(entitlements)
+        await refuse_unknown(store, self.tenant_id, [one for one in wanted if one not in had])
 
         def only_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
-            kept = tuple(grant for grant in held if (grant.kind, grant.key) in wanted)
+            kept = tuple(grant for grant in held if grant.entitlement in wanted)
             return self._with(kept, wanted, event)
 
         return await self._change(who, only_these)
 
     def _with(
-        self, held: tuple[ManualGrant, ...], pairs: Iterable[tuple[str, str]], event: Event
+        self, held: tuple[ManualGrant, ...], wanted: Iterable[EntitlementKey], event: Event
     ) -> tuple[ManualGrant, ...]:
-        """What is held, and whatever of the (kind, key) pairs is not."""
-        known = {(grant.kind, grant.key) for grant in held}
-        new = (pair for pair in dict.fromkeys(pairs) if pair not in known)
+        """What is held, and whatever of the wanted is not."""
+        known = {grant.entitlement for grant in held}
+        new = (one for one in dict.fromkeys(wanted) if one not in known)
         return held + tuple(
             ManualGrant(
                 kind=kind, key=key, since=event.at, event_id=event.event_id, given_by=self.actor
@@ -122,9 +114,9 @@ class Grants(Administration):
         """Write what a user is given, with its event; a user who is deleted meanwhile loses it
         again when the event is reconciled."""
         store = self.service.store
-        found = await find_user(store, self.tenant_id, who)
-        user = found.document["resource"]["id"]
-        for _ in range(ATTEMPTS):
+        user = (await find_user(store, self.tenant_id, who)).id
+
+        async def attempt() -> bool:
             event = self.event("grant", "User", user, ("grants",), "user")
             stored = await _stored(store, self.tenant_id, user)
             held = _held(stored)
@@ -132,12 +124,10 @@ class Grants(Administration):
             if grants == held:
                 return False
             given = ManualGrants(tenant_id=self.tenant_id, user_id=user, grants=grants)
-            try:
-                await self.commit([_write(given, stored)], event)
-            except (Conflict, NotFound, PreconditionFailed):
-                continue
+            await self.ledger.commit([_write(given, stored)], event)
             return True
-        raise AdministrationError("Somebody else keeps changing this user's grants. Try again.")
+
+        return await self.retrying(attempt, "this user's grants")
 
 
 def _write(given: ManualGrants, stored: Stored | None) -> Operation:

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from administration.catalog import refuse_unknown
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.files import NOT_BLANK, is_json, read_csv, read_json, validated
 from administration.mappings import refuse_too_many
-from administration.tenants import AdministrationError
 from directory.documents import (
     EntitlementKey,
     Event,
@@ -28,13 +28,11 @@ from directory.documents import (
     new_resource_id,
 )
 from directory.lanes import apart
+from directory.resources import StoredGroup
 from directory.store import (
     BATCH_OPERATIONS,
-    Conflict,
     Create,
-    NotFound,
     Operation,
-    PreconditionFailed,
     Replace,
     Stored,
     TooLarge,
@@ -46,7 +44,6 @@ from scim.protocol.validation import normalise
 from scim.reservations import unique_values
 from scim.writing import Writing
 
-ATTEMPTS = 5
 STEPS_PER_GROUP = 20
 """What it takes to look at one, as `directory.lanes` counts."""
 CHUNK = BATCH_OPERATIONS // 4
@@ -135,14 +132,14 @@ class GroupImport(Administration):
         file: ImportFile,
         *,
         dry_run: bool = False,
-        coming: Collection[tuple[str, str]] = (),
+        coming: Collection[EntitlementKey] = (),
     ) -> list[ImportedGroup]:
         """Import a file in bounded batches, or say what that would do. What stands in the way of
         one group (an entitlement that the catalog lacks, unless it is `coming` into it; a value
         that no group can have) refuses the file before anything is written. A group that is stored
         and cannot be read is left as it is, and all others are imported. Raises
         AdministrationError, StoreError."""
-        wanted = [(one.kind, one.key) for entry in file.groups for one in entry.entitlements or ()]
+        wanted = [one for entry in file.groups for one in entry.entitlements or ()]
         await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
         entries = await apart(
             self.tenant_id,
@@ -172,25 +169,21 @@ class GroupImport(Administration):
     async def _import(
         self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]
     ) -> list[ImportedGroup]:
-        for _ in range(ATTEMPTS):
+        async def attempt() -> list[ImportedGroup]:
             plans = await self._plan(entries)
             operations = [operation for plan in plans for operation in plan.operations]
-            try:
-                if operations:
-                    await self.service.store.batch(self.tenant_id, operations)
-            except (Conflict, NotFound, PreconditionFailed):
-                continue  # somebody else wrote one of them: look again
-            except TooLarge:
-                if len(entries) == 1:
-                    raise
-                middle = len(entries) // 2
-                first = await self._import(entries[:middle])
-                return first + await self._import(entries[middle:])
-            for plan in plans:
-                if plan.event is not None and plan.event.state == "pending":
-                    self.service.submit(self.tenant_id, plan.event.event_id)
+            events = [plan.event for plan in plans if plan.event is not None]
+            if events:
+                await self.ledger.commit(operations, *events)
             return [plan.report for plan in plans]
-        raise AdministrationError("Somebody else keeps changing these groups. Import again.")
+
+        try:
+            return await self.retrying(attempt, "these groups")
+        except TooLarge:
+            if len(entries) == 1:
+                raise
+        middle = len(entries) // 2
+        return [*await self._import(entries[:middle]), *await self._import(entries[middle:])]
 
     async def _plan(self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]) -> list[_Plan]:
         """What each group takes, from what is stored now; two round trips."""
@@ -220,7 +213,7 @@ class GroupImport(Administration):
         group = found.get(group_id(owner)) if owner else None
         if owner is None or group is None:
             return await self._new(entry, resource)
-        plan = self._existing(entry, resource, group, found.get(mapping_id(owner)))
+        plan = self._existing(entry, resource, StoredGroup.of(group), found.get(mapping_id(owner)))
         if "entitlements" in plan.report.changed:
             wanted = entry.entitlements or ()
             await refuse_too_many(self.service.store, self.tenant_id, owner, wanted)
@@ -243,7 +236,6 @@ class GroupImport(Administration):
         operations: list[Operation] = [
             Create(document),
             *await writing.reservations({}, document),
-            Create(event.to_document()),
         ]
         if entry.entitlements:
             operations.append(Create(self._mapping(id, entry, event).to_document()))
@@ -260,20 +252,19 @@ class GroupImport(Administration):
         self,
         entry: ImportEntry,
         resource: dict[str, Any],
-        group: Stored,
+        group: StoredGroup,
         stored: Stored | None,
     ) -> _Plan:
-        id = group.document["resource"]["id"]
+        id = group.id
         mapping = Mapping.from_document(stored.document) if stored else None
-        waits = group.document["source"] == "manual"
-        renamed = waits and group.document["resource"]["displayName"] != resource["displayName"]
+        renamed = group.manual and group.display_name != resource["displayName"]
         given = mapping.entitlements if mapping else ()
         mapped = entry.entitlements is not None and set(entry.entitlements) != set(given)
         names = {"displayName": renamed, "entitlements": mapped}
         changed = tuple(name for name, differs in names.items() if differs)
         report = ImportedGroup(
             external_id=entry.external_id,
-            display_name=group.document["resource"]["displayName"],
+            display_name=group.display_name,
             group_id=id,
             outcome="updated" if changed else "unchanged",
             changed=changed,
@@ -281,11 +272,10 @@ class GroupImport(Administration):
         if not changed:
             return _Plan(report)
         event = self.event("import", "Group", id, changed, "group" if mapped else "none")
-        operations: list[Operation] = [Create(event.to_document())]
+        operations: list[Operation] = []
         if renamed:
-            old = group.document
-            named = {**old["resource"], "displayName": resource["displayName"]}
-            document = self._writing.document(old, named, self._writing.stamp())
+            named = {**group.resource, "displayName": resource["displayName"]}
+            document = self._writing.document(group.document, named, self._writing.stamp())
             operations.append(Replace(document, group.etag))
         if mapped:
             saved = self._mapping(id, entry, event, mapping).to_document()

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import person_name
 from administration.reading.users import find_user
-from administration.tenants import AdministrationError
 from directory.completeness import missing, work_email
 from directory.condition import All, AnyElement, Compare, OneOf
 from directory.documents import Key, new_resource_id, user_id
-from directory.store import Document, NotFound, Query, Stored
+from directory.reasons import REQUIRED
+from directory.resources import StoredUser
+from directory.store import Document, NotFound, Query
 from scim.protocol import patch
 from scim.protocol.entra import Operation
 from scim.protocol.errors import ScimError, Uniqueness
@@ -55,7 +57,7 @@ class ManualUsers(Administration):
 
         async def attempt() -> bool:
             stored = await self._by_hand(who, "change")
-            before = stored.document["resource"]
+            before = stored.resource
             resource = self._changed(before, attributes)
             changed = differences(self._type, before, resource)
             if not changed:
@@ -78,9 +80,9 @@ class ManualUsers(Administration):
 
         async def attempt() -> str:
             stored = await self._by_hand(who, "delete")
-            id = str(stored.document["resource"]["id"])
-            await self._writing.remove(stored, self.event("delete", "User", id, (), "user"))
-            return id
+            event = self.event("delete", "User", stored.id, (), "user")
+            await self._writing.remove(stored, event)
+            return stored.id
 
         with _explained():
             return await self._writing.retrying(attempt)
@@ -93,11 +95,11 @@ class ManualUsers(Administration):
     def _writing(self) -> Writing:
         return Writing(self.service, self._type)
 
-    async def _by_hand(self, who: str, verb: str) -> Stored:
+    async def _by_hand(self, who: str, verb: str) -> StoredUser:
         stored = await find_user(self.service.store, self.tenant_id, who)
-        if stored.document["source"] != "manual":
+        if not stored.manual:
             raise AdministrationError(
-                f"{_described(stored.document)} is managed by Entra ID, which would undo it: "
+                f"{_described(stored)} is managed by Entra ID, which would undo it: "
                 f"{verb} the user there."
             )
         return stored
@@ -121,7 +123,7 @@ class ManualUsers(Administration):
                 "A user made by hand is always active, since Entra ID's rules do not apply. "
                 "Withdraw the grants, or delete the user."
             )
-        if lacking := [required.shown for required in missing(after)]:
+        if lacking := [REQUIRED[reason].shown for reason in missing(after)]:
             raise AdministrationError(
                 f"A user needs {', '.join(lacking)}: Entra ID finds people by their work e-mail "
                 "when it adopts them."
@@ -134,8 +136,8 @@ class ManualUsers(Administration):
         is_work = All((Compare(("type",), "eq", "work"), OneOf(("value",), folds(email))))
         query = Query("User", AnyElement(("search", "emails"), is_work), limit=2)
         for found in (await self.service.store.query(self.tenant_id, query)).items:
-            if found.document["resource"]["id"] != resource["id"]:
-                raise _already("The work e-mail", email, found.document)
+            if (owner := StoredUser.of(found)).id != resource["id"]:
+                raise _already("The work e-mail", email, owner)
 
     async def _taken(self, resource: dict[str, Any], error: Uniqueness) -> AdministrationError:
         """Says who has the value that stood in the way."""
@@ -150,7 +152,7 @@ class ManualUsers(Administration):
             except NotFound:
                 continue
             if reserved.resource_id != resource["id"]:
-                return _already(unique.attribute, str(given), owner.document)
+                return _already(unique.attribute, str(given), StoredUser.of(owner))
         return AdministrationError(error.detail)
 
 
@@ -171,12 +173,11 @@ def _explained() -> Iterator[None]:
         raise AdministrationError(error.detail) from None
 
 
-def _already(what: str, value: str, owner: Document) -> AdministrationError:
+def _already(what: str, value: str, owner: StoredUser) -> AdministrationError:
     return AdministrationError(f"{what} {value} is already used by {_described(owner)}.")
 
 
-def _described(user: Document) -> str:
+def _described(user: StoredUser) -> str:
     """Who a user is, to an administrator of the same tenant."""
-    resource = user["resource"]
-    origin = "made by hand" if user["source"] == "manual" else "from Entra ID"
-    return f"{person_name(resource)} ({origin}, id {resource['id']})"
+    origin = "made by hand" if user.manual else "from Entra ID"
+    return f"{person_name(user)} ({origin}, id {user.id})"

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from administration.catalog import refuse_unknown
+from administration.errors import AdministrationError, Overtaken, OwnerlessUnconfirmed
 from administration.events import Administration
 from administration.files import read_json
-from administration.tenants import AdministrationError, Overtaken, OwnerlessUnconfirmed
 from directory.condition import OneOf
 from directory.documents import (
     EntitlementKey,
@@ -24,12 +24,12 @@ from directory.documents import (
 )
 from directory.nesting import count_below
 from directory.reading import every, read_all, readable
-from directory.store import Conflict, Create, PreconditionFailed, Query, Replace, Store
+from directory.resources import StoredGroup
+from directory.store import Create, Query, Replace, Store
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import MappingProposal
 from scim.protocol.scalars import folds
 
-ATTEMPTS = 5
 GRANTS_LIMIT = 1_000_000
 """Entitlements of a mapping × users who get them: ten for each of 100,000 users, or a thousand
 for each of 1,000. Each is in a user's access record and in its history."""
@@ -68,7 +68,7 @@ class Mappings(Administration):
         """Group (SCIM id) → what its members get by a file; the last entry of a group counts.
         Raises AdministrationError."""
         groups = [await self._group(entry) for entry in file.mappings]
-        wanted = [(e.kind, e.key) for entry in file.mappings for e in entry.entitlements]
+        wanted = [one for entry in file.mappings for one in entry.entitlements]
         await refuse_unknown(self.service.store, self.tenant_id, wanted)
         entries = zip(groups, file.mappings, strict=True)
         found = {group: entry.entitlements for group, entry in entries}
@@ -88,7 +88,7 @@ class Mappings(Administration):
         """Save what an administrator made of the mapping that was `had` in this version (0: there
         was none). The catalog must have what is new. Raises Overtaken where it has another version
         by now, OwnerlessUnconfirmed, AdministrationError."""
-        new = sorted(_pairs(wanted) - _pairs(had))
+        new = sorted({*wanted} - {*had})
         await refuse_unknown(self.service.store, self.tenant_id, new)
         proposal = MappingProposal({group: wanted})
         asking = Preview(self.service.store, self.tenant_id, proposal)
@@ -103,12 +103,7 @@ class Mappings(Administration):
         `version`, of that one only (else Overtaken). Raises AdministrationError where these are too
         many for so many members."""
         await refuse_too_many(self.service.store, self.tenant_id, group, entitlements)
-        for _ in range(ATTEMPTS):
-            try:
-                return await self._save(group, entitlements, version)
-            except (Conflict, PreconditionFailed):
-                continue
-        raise AdministrationError("Somebody else keeps changing this mapping. Try again.")
+        return await self.retrying(lambda: self._save(group, entitlements, version), "this mapping")
 
     async def _save(
         self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None
@@ -133,7 +128,8 @@ class Mappings(Administration):
             event_id=event.event_id,
         )
         document = mapping.to_document()
-        await self.commit([Replace(document, stored.etag) if stored else Create(document)], event)
+        write = Replace(document, stored.etag) if stored else Create(document)
+        await self.ledger.commit([write], event)
         return mapping
 
     async def _group(self, entry: MappingEntry) -> str:
@@ -175,7 +171,7 @@ class Mappings(Administration):
     async def _by_display_name(self, value: str) -> list[str]:
         named = OneOf(("search", "displayName"), folds(value))
         page = await self.service.store.query(self.tenant_id, Query("Group", named))
-        return [stored.document["resource"]["id"] for stored in page.items]
+        return [StoredGroup.of(stored).id for stored in page.items]
 
 
 async def refuse_too_many(
@@ -183,7 +179,7 @@ async def refuse_too_many(
 ) -> None:
     """Raises AdministrationError where a group (SCIM id) would give so much to so many that
     applying it would hold up everybody else's changes."""
-    each = len(_pairs(entitlements))
+    each = len({*entitlements})
     if each == 0:
         return
     users = await count_below(store, tenant_id, group, GRANTS_LIMIT // each)
@@ -197,11 +193,7 @@ async def refuse_too_many(
 
 def takes_any(had: Iterable[EntitlementKey], wanted: Iterable[EntitlementKey]) -> bool:
     """Whether anybody may lose anything where a group that gave the first gives the second."""
-    return not _pairs(had) <= _pairs(wanted)
-
-
-def _pairs(entitlements: Iterable[EntitlementKey]) -> set[tuple[str, str]]:
-    return {(one.kind, one.key) for one in entitlements}
+    return not {*had} <= {*wanted}
 
 
 async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
@@ -217,7 +209,7 @@ async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
         group = groups.get(group_id(mapping.group_id))
         rows.append(
             {
-                "group": group.document["resource"]["displayName"] if group else "(deleted)",
+                "group": StoredGroup.of(group).display_name if group else "(deleted)",
                 "groupId": mapping.group_id,
                 "version": mapping.version,
                 "appliedVersion": mapping.applied_version,

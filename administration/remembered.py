@@ -3,13 +3,12 @@
 
 from datetime import datetime, timedelta
 
+from administration.errors import AdministrationError
 from administration.events import Administration
-from administration.reading.groups import Granted
-from administration.reading.naming import entitlement_names
+from administration.reading.naming import Granted, entitlement_names, granted
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
-from administration.tenants import AdministrationError
 from directory.condition import Compare
-from directory.documents import Model, RememberedMapping
+from directory.documents import EntitlementKey, Model, RememberedMapping
 from directory.store import Delete, NotFound, PreconditionFailed, Query, Store
 
 
@@ -42,20 +41,12 @@ async def list_remembered(
     return PageOf(tuple(_shown(one, names) for one in found), page.continuation)
 
 
-def _shown(mapping: RememberedMapping, names: dict[tuple[str, str], str]) -> Remembered:
-    return Remembered(
-        group_id=mapping.group_id,
-        display_name=mapping.display_name,
-        external_id=mapping.external_id,
-        connection_id=mapping.connection_id,
-        version=mapping.version,
-        entitlements=tuple(
-            Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
-            for one in mapping.entitlements
-        ),
-        deleted_at=mapping.deleted_at,
-        forgotten_at=mapping.deleted_at + timedelta(seconds=mapping.ttl),
-    )
+def _shown(mapping: RememberedMapping, names: dict[EntitlementKey, str]) -> Remembered:
+    shown = {
+        "entitlements": granted(mapping.entitlements, names),
+        "forgotten_at": mapping.deleted_at + timedelta(seconds=mapping.ttl),
+    }
+    return Remembered(**dict(mapping) | shown)
 
 
 class NotRemembered(AdministrationError):
@@ -73,7 +64,7 @@ class RememberedMappings(Administration):
         for stored in page.items:
             event = self.event("mappingForget", "Group", group, ("mapping",), "none")
             try:
-                await self.commit([Delete(stored.document["id"], stored.etag)], event)
+                await self.ledger.commit([Delete(stored.document["id"], stored.etag)], event)
             except (NotFound, PreconditionFailed):
                 break  # it came back, or was deleted anew: what was asked for is not there any more
             return

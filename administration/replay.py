@@ -11,22 +11,21 @@ Discarding removes a dead letter and nothing else, so it is for those that nothi
 event is done or gone, or the message is none of Muster's.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from itertools import batched
 from typing import Literal
 
-from administration.events import OPERATOR, administrative_event
+from administration.errors import AdministrationError
+from administration.events import OPERATOR
 from administration.failures import PAGE, FailedEvent, FailedWork, Letter, event_of
-from administration.tenants import AdministrationError, read_tenant
-from directory.documents import RETENTION, Actor, Event, Model, event_id
+from administration.tenants import read_tenant
+from directory.documents import Actor, Event, EventResource, Model, event_id
+from directory.ledger import Ledger, retrying
 from directory.store import (
     Assign,
     Change,
-    Create,
     NotFound,
     PreconditionFailed,
-    Store,
     Unreadable,
     Unset,
     Update,
@@ -71,23 +70,19 @@ class Replay:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         dead_letters: DeadLetterQueue,
         sender: QueueSender,
         tenant_id: str | None = None,
-        *,
-        now: Callable[[], datetime],
         actor: Actor = OPERATOR,
-        retention: int = RETENTION,
     ) -> None:
-        self.failed = FailedWork(store, dead_letters, tenant_id)
+        self.failed = FailedWork(ledger.store, dead_letters, tenant_id)
         """What there is to replay, or to discard."""
-        self._store = store
+        self._ledger = ledger
+        self._store = ledger.store
         self._dead_letters = dead_letters
         self._sender = sender
         self._actor = actor
-        self._now = now
-        self._retention = retention
 
     async def one(self, ulid: str) -> Replayed:
         """Replay a failed event. Raises NotFailed."""
@@ -188,27 +183,25 @@ class Replay:
                 continue  # nobody would read it
             for some in batched(dict.fromkeys(ulids), NAMED, strict=False):
                 entry = self._entry(operation, tenant_id, "Tenant", tenant_id, some)
-                await self._store.batch(tenant_id, [Create(entry.to_document())])
+                await self._ledger.commit([], entry)
 
     def _entry(
         self,
         operation: Literal["replay", "discard"],
         tenant_id: str,
-        resource_type: Literal["User", "Group", "Tenant"],
+        resource_type: EventResource,
         resource_id: str,
         ulids: Sequence[str],
     ) -> Event:
         """The log entry of a replay, or of a discard."""
-        return administrative_event(
+        return self._ledger.accepted(
             tenant_id,
+            self._actor,
             operation,
             resource_type,
             resource_id,
-            [f"event {ulid}" for ulid in ulids],
-            "none",
-            self._now(),
-            self._actor,
-            self._retention,
+            scope="none",
+            attributes=[f"event {ulid}" for ulid in ulids],
         )
 
     async def _send(
@@ -229,20 +222,21 @@ class Replay:
                 yield EventMessage(failed.tenant_id, failed.event_id)
 
     async def _reopen(self, tenant_id: str, ulid: str) -> bool:
-        while True:
-            try:
-                stored = await self._store.read(tenant_id, event_id(ulid))
-                if stored.document["state"] != "failed":
-                    return False  # somebody else replayed it, or a late delivery got it done
-                changes: tuple[Change, ...] = (Assign(("state",), "pending"),)
-                begun = [name for name in BEGUN if name in stored.document]
-                changes += tuple(Unset((name,)) for name in begun)
-                about = stored.document["resourceType"], stored.document["resourceId"]
-                entry = self._entry("replay", tenant_id, *about, (ulid,))
-                update = Update(event_id(ulid), changes, stored.etag)
-                await self._store.batch(tenant_id, [update, Create(entry.to_document())])
-            except (NotFound, Unreadable):  # it fails again, for as long as it cannot be read
-                return False
-            except PreconditionFailed:
-                continue
+        async def attempt() -> bool:
+            stored = await self._store.read(tenant_id, event_id(ulid))
+            if stored.document["state"] != "failed":
+                return False  # somebody else replayed it, or a late delivery got it done
+            begun = [name for name in BEGUN if name in stored.document]
+            changes: tuple[Change, ...] = (
+                Assign(("state",), "pending"),
+                *(Unset((name,)) for name in begun),
+            )
+            about = stored.document["resourceType"], stored.document["resourceId"]
+            entry = self._entry("replay", tenant_id, *about, (ulid,))
+            await self._ledger.commit([Update(event_id(ulid), changes, stored.etag)], entry)
             return True
+
+        try:
+            return await retrying(attempt, (PreconditionFailed,))
+        except (NotFound, Unreadable):  # it fails again, for as long as it cannot be read
+            return False

@@ -13,11 +13,13 @@ import orjson
 from pydantic import Field
 
 from administration.catalog import CatalogEntry, list_catalog
+from administration.errors import AdministrationError
 from administration.files import read_json
-from administration.tenants import AdministrationError, read_tenant
+from administration.tenants import read_tenant
 from directory.documents import EntitlementKey, Model, group_id
 from directory.documents import Mapping as GroupMapping
 from directory.reading import every, read_all
+from directory.resources import StoredGroup
 from directory.store import Query
 from directory.tenants import EntraTrust, Policy, Tenant, Token
 from scim.protocol.discovery import schemas_for
@@ -166,11 +168,11 @@ async def _groups(service: Service, tenant_id: str) -> tuple[ExportedGroup, ...]
     groups = []
     for mapping in mappings:
         if stored := found.get(group_id(mapping.group_id)):
-            resource = stored.document["resource"]
+            group = StoredGroup.of(stored)
             groups.append(
                 ExportedGroup(
-                    external_id=resource.get("externalId"),
-                    display_name=resource["displayName"],
+                    external_id=group.external_id,
+                    display_name=group.display_name,
                     entitlements=mapping.entitlements,
                 )
             )

@@ -12,10 +12,10 @@ from typing import Literal
 from administration.catalog import CatalogFile, check_entries
 from administration.catalog_change import Catalog, CatalogPlan
 from administration.directories import claim_directory, refuse_taken
+from administration.errors import AdministrationError
 from administration.group_import import GroupImport, ImportedGroup, ImportEntry, ImportFile
 from administration.tenant_file import ExportedClient, TenantFile, extension_schemas
 from administration.tenants import (
-    AdministrationError,
     Changed,
     TenantChange,
     create_tenant,
@@ -59,7 +59,7 @@ class TenantImport(TenantChange):
         before = present or new_tenant(self.tenant_id, file.tenant.name, region)
         after, left_out = merged(before, file)
         groups, nameless = _groups(file)
-        coming = {(entry.kind, entry.key) for entry in file.catalog}
+        coming = {entry.entitlement for entry in file.catalog}
         catalogs, importing = Catalog(*self._subject), GroupImport(*self._subject)
         plan = await catalogs.load(catalog, dry_run=True)
         imported = await importing.load(groups, dry_run=True, coming=coming)

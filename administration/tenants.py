@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from administration.errors import AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
-from directory.documents import AdministrativeOperation, Model, Reason
+from directory.documents import AdministrativeOperation, Model
 from directory.reading import every_tenant
+from directory.reasons import Reason
 from directory.store import (
     Conflict,
     Create,
     NotFound,
-    PreconditionFailed,
     Query,
     Replace,
     Store,
@@ -21,32 +22,8 @@ from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import PolicyProposal
 from trust.tokens import TENANT_ID_PATTERN
 
-ATTEMPTS = 5
-
 type Changed = tuple[Tenant, Sequence[str]]
 """A tenant as it is to be, and what the log names of the change: never a secret."""
-
-
-class AdministrationError(Exception):
-    """What was asked cannot be done; the text says why and what to do instead, to whoever reads
-    it. `command` is for those who have a command line: what to type there."""
-
-    def __init__(self, text: str, command: str = "") -> None:
-        super().__init__(text)
-        self.command = command
-
-
-class Overtaken(AdministrationError):
-    """Somebody else changed it since it was looked at."""
-
-
-class OwnerlessUnconfirmed(AdministrationError):
-    """Nobody would hold the role Owner afterwards, and nobody said that this is meant."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Nobody would hold the role Owner after this change. Preview it again and confirm it."
-        )
 
 
 async def create_tenant(
@@ -117,21 +94,18 @@ class TenantChange(Administration):
         """Change the tenant in one batch with the event of it, again where somebody else changed
         it meanwhile; where nothing changes, nothing is written. Raises AdministrationError, and
         what `change` raises."""
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> Tenant:
             stored = await _stored(self.service.store, self.tenant_id)
             before = Tenant.from_document(stored.document)
             tenant, named = change(before)
             if tenant == before:
                 return tenant
             event = self.event(operation, "Tenant", self.tenant_id, named, scope)
-            try:
-                await self.commit([Replace(tenant.to_document(), stored.etag)], event)
-            except PreconditionFailed:
-                continue
+            await self.ledger.commit([Replace(tenant.to_document(), stored.etag)], event)
             return tenant
-        raise AdministrationError(
-            f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
-        )
+
+        return await self.retrying(attempt, f"tenant {self.tenant_id}")
 
 
 class Tenancy(TenantChange):

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection
-from administration.tenants import AdministrationError, Changed, TenantChange, read_tenant
+from administration.errors import AdministrationError
+from administration.tenants import Changed, TenantChange, read_tenant
 from directory.reading import read_all, readable
 from directory.store import Store
 from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use_id

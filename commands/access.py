@@ -40,12 +40,11 @@ def access_show(
 
     async def look(application: wiring.Application) -> PastAccess:
         policy = (await tenants.read_tenant(application.store, tenant)).policy
-        person = (await find_user(application.store, tenant, user)).document
+        person = await find_user(application.store, tenant, user)
         now = wiring.utc_now()
         oldest = now - timedelta(days=application.settings.retention_days)
-        id = person["resource"]["id"]
         if at is not None:
-            return await access_at(application.store, tenant, id, at, oldest)
+            return await access_at(application.store, tenant, person.id, at, oldest)
         return await access_now(application.store, tenant, person, policy)
 
     found = run(look)
@@ -106,9 +105,7 @@ def access_history(
 
 async def _user(application: wiring.Application, tenant: str, user: str) -> str:
     await tenants.read_tenant(application.store, tenant)
-    stored = await find_user(application.store, tenant, user)
-    id: str = stored.document["resource"]["id"]
-    return id
+    return (await find_user(application.store, tenant, user)).id
 
 
 def _keys(entitlements: tuple[EntitlementKey, ...]) -> str:

@@ -7,7 +7,8 @@ import typer
 
 import wiring
 from administration import tenants
-from administration.tenants import AdministrationError, Tenancy
+from administration.errors import AdministrationError
+from administration.tenants import Tenancy
 from commands.output import AsJson, TenantId, run, show
 from console.one_time import one_time_link
 

@@ -60,10 +60,8 @@ async def _check(
         drifted = [one.user_id for one in differences if not one.pending]
         wrong = [one.user_id for one in differences if one.repairable]
         if repair and wrong:
-            now = wiring.utc_now()
-            await write_anew(
-                application.store, application.reconciler, tenant_id, wrong, OPERATOR, now
-            )
+            ledger = application.service.ledger
+            await write_anew(ledger, application.reconciler, tenant_id, wrong, OPERATOR)
             users = [one.user_id for one in differences]
             differences = await compare(application.store, tenant_id, users)
             left = {one.user_id for one in differences if not one.pending}

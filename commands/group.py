@@ -7,6 +7,7 @@ import typer
 
 import wiring
 from administration import tenants
+from administration.errors import AdministrationError
 from administration.group_import import OUTCOMES, GroupImport, ImportedGroup, parse_import
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
@@ -84,7 +85,7 @@ def group_show(
         await tenants.read_tenant(application.store, tenant)
         found = await read_group(application.store, tenant, group)
         if found is None:
-            raise tenants.AdministrationError(
+            raise AdministrationError(
                 f"{tenant} has no group {group[:100]!r}.", f"group list {tenant}"
             )
         return found

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import wiring
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from directory.sqlite.schema import UnusableFile
 from directory.store import BadContinuation, StoreError
 from queues.port import QueueError

@@ -43,15 +43,8 @@ def replay(
         if tenant is not None:
             await tenants.read_tenant(application.store, tenant)
         async with application.dead_letters() as letters:
-            retention = application.service.retention
-            replaying = Replay(
-                application.store,
-                letters,
-                application.sender,
-                tenant,
-                now=wiring.utc_now,
-                retention=retention,
-            )
+            ledger = application.service.ledger
+            replaying = Replay(ledger, letters, application.sender, tenant)
             if discard:
                 return await replaying.discard(discard)
             if event is not None:

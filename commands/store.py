@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import wiring
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from commands.output import AsJson, run, show
 from trust.signing import SigningKeys
 

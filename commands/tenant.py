@@ -14,14 +14,15 @@ from administration import tenants
 from administration.checking import Finding, TenantCheck
 from administration.demo import FILE, prepare_demo
 from administration.directories import Directories, claim_directory
+from administration.errors import AdministrationError
 from administration.group_import import OUTCOMES
 from administration.tenant_file import export_tenant, parse_tenant_file
 from administration.tenant_import import TenantImport, TenantImported
-from administration.tenants import AdministrationError, Tenancy
+from administration.tenants import Tenancy
 from administration.tokens import ListedToken, list_tokens
 from commands.output import AsJson, DryRun, JsonFile, TenantId, plain, run, show
 from commands.token import TOKEN_COLUMNS, token_row
-from directory.documents import REASONS, Reason
+from directory.reasons import REASONS, Reason
 from directory.tenants import Tenant
 from trust.keysets import KeySets
 

@@ -26,7 +26,7 @@ def why(
 
     async def look(application: wiring.Application) -> Why | None:
         await tenants.read_tenant(application.store, tenant)
-        id = (await find_user(application.store, tenant, user)).document["resource"]["id"]
+        id = (await find_user(application.store, tenant, user)).id
         return await ask(application.store, tenant, id, EntitlementKey(kind=kind, key=key))
 
     found = run(look)

@@ -1,6 +1,6 @@
 """What administration refuses, for the pages and for the API."""
 
-from administration.tenants import AdministrationError, Overtaken
+from administration.errors import AdministrationError, Overtaken
 from scim.protocol.errors import ScimError
 from web.trouble import Trouble, trouble_of
 

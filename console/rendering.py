@@ -10,6 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from directory.reasons import REASON_TEXTS
+
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 MEDIA_TYPES = {
@@ -26,14 +28,6 @@ KINDS = {
     "serviceProviderMembership": ("Service provider", "Service providers"),
 }
 """The kinds that ship, by what a page calls one and many of them, in the order that pages use."""
-REASONS = {
-    "inactive": "Inactive in Entra ID",
-    "userNameMissing": "No user name",
-    "givenNameMissing": "No given name",
-    "familyNameMissing": "No family name",
-    "workEmailMissing": "No work e-mail",
-    "noGroup": "In no provisioned group",
-}
 OPERATIONS = {
     "create": "Created",
     "replace": "Replaced",
@@ -117,7 +111,7 @@ def _environment() -> Environment:
         "iso": iso,
         "kind": lambda kind: KINDS.get(kind, (kind, kind))[0],
         "kinds": lambda kind: KINDS.get(kind, (kind, kind))[1],
-        "reason": lambda reason: REASONS.get(reason, reason),
+        "reason": lambda reason: REASON_TEXTS[reason].label,
         "operation": lambda operation: OPERATIONS.get(operation, operation),
         "number": lambda number: f"{number:,}",
     }

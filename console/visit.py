@@ -37,17 +37,8 @@ class Deployment:
     @asynccontextmanager
     async def replay(self, tenant_id: str, actor: Actor) -> AsyncIterator[Replay]:
         """What failed in a tenant, and doing it once more in the name of `actor`."""
-        service = self.service
         async with self.dead_letters() as letters:
-            yield Replay(
-                service.store,
-                letters,
-                self.sender,
-                tenant_id,
-                now=service.now,
-                actor=actor,
-                retention=service.retention,
-            )
+            yield Replay(self.service.ledger, letters, self.sender, tenant_id, actor)
 
 
 @dataclass(frozen=True, slots=True)

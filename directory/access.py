@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from directory.documents import Actor, EntitlementKey, Model, Reason, StoredModel
+from directory.documents import Actor, Entitled, EntitlementKey, Model, StoredModel
+from directory.reasons import Reason
 from directory.store import Document
 
 
@@ -41,11 +42,9 @@ class GrantSource(Model):
     """Group ids from the one that the user is a direct member of to the mapped one."""
 
 
-class Grant(Model):
+class Grant(Entitled):
     """An entitlement that a user holds, and every path that gives it."""
 
-    kind: str
-    key: str
     sources: tuple[GrantSource, ...]
 
 
@@ -158,9 +157,9 @@ class Differences(Model):
         """What is to be stored of a change; grants are in order of kind and key, each once."""
         old, new = _sources(before), _sources(after)
         groups: dict[tuple[tuple[GrantSource, ...], ...], dict[str, list[str]]] = {}
-        for kind, key in sorted(old.keys() | new.keys()):
-            sources = old.get((kind, key), ()), new.get((kind, key), ())
-            groups.setdefault(sources, {}).setdefault(kind, []).append(key)
+        for one in sorted(old.keys() | new.keys()):
+            sources = old.get(one, ()), new.get(one, ())
+            groups.setdefault(sources, {}).setdefault(one.kind, []).append(one.key)
         return cls(
             before=_standing(before),
             after=_standing(after),
@@ -174,20 +173,20 @@ class Differences(Model):
 
     def sides(self) -> tuple[AccessState | None, AccessState | None]:
         """What `between` was given."""
-        before = {pair: one.before for one in self.grants for pair in _pairs(one) if one.before}
-        after = {pair: one.after for one in self.grants for pair in _pairs(one) if one.after}
+        before = {held: one.before for one in self.grants for held in _held(one) if one.before}
+        after = {held: one.after for one in self.grants for held in _held(one) if one.after}
         return _state(self.before, before), _state(self.after, after)
 
 
-type _Sources = dict[tuple[str, str], tuple[GrantSource, ...]]
+type _Sources = dict[EntitlementKey, tuple[GrantSource, ...]]
 
 
 def _sources(state: AccessState | None) -> _Sources:
-    return {(one.kind, one.key): one.sources for one in state.grants} if state else {}
+    return {one.entitlement: one.sources for one in state.grants} if state else {}
 
 
-def _pairs(difference: GrantDifference) -> Iterator[tuple[str, str]]:
-    return ((kind, key) for kind, keys in difference.held.items() for key in keys)
+def _held(difference: GrantDifference) -> Iterator[EntitlementKey]:
+    return (EntitlementKey(kind, key) for kind, keys in difference.held.items() for key in keys)
 
 
 def _standing(state: AccessState | None) -> Standing | None:
@@ -220,7 +219,7 @@ class Publication(StoredModel):
         return publication_id(self.publication_id)
 
 
-class ManualGrant(EntitlementKey):
+class ManualGrant(Entitled):
     """An entitlement that an administrator gave to one user."""
 
     since: datetime
@@ -241,3 +240,8 @@ class ManualGrants(StoredModel):
     @property
     def document_id(self) -> str:
         return manual_grants_id(self.user_id)
+
+    @property
+    def entitlements(self) -> tuple[EntitlementKey, ...]:
+        """What was given."""
+        return tuple(grant.entitlement for grant in self.grants)

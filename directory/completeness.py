@@ -2,41 +2,9 @@
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from directory.documents import Reason
-
-
-@dataclass(frozen=True, slots=True)
-class RequiredAttribute:
-    """An attribute that every user needs, and what an administrator does where it is missing."""
-
-    reason: Reason
-    path: tuple[str, ...]
-    """Canonical names, as `/Schemas` shows them."""
-    shown: str
-    advice: str
-
-
-REQUIRED: tuple[RequiredAttribute, ...] = (
-    RequiredAttribute(
-        "userNameMissing", ("userName",), "userName", "the user principal name of the user"
-    ),
-    RequiredAttribute(
-        "givenNameMissing", ("name", "givenName"), "name.givenName", "First name of the user"
-    ),
-    RequiredAttribute(
-        "familyNameMissing", ("name", "familyName"), "name.familyName", "Last name of the user"
-    ),
-    RequiredAttribute(
-        "workEmailMissing",
-        ("emails",),
-        'emails[type eq "work"].value',
-        "Email (mail) of the user",
-    ),
-)
-
+from directory.reasons import REQUIRED, Reason
 
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 """Unicode categories: separators, control and format characters."""
@@ -57,17 +25,17 @@ def _shows_nothing(char: str) -> bool:
     return char.isspace() or char in _FILLERS or unicodedata.category(char) in _INVISIBLE
 
 
-def missing(resource: Mapping[str, Any]) -> list[RequiredAttribute]:
-    """The required attributes that a canonical SCIM user does not have. Blank texts are in
-    documents from before they were refused."""
+def missing(resource: Mapping[str, Any]) -> list[Reason]:
+    """Why a canonical SCIM user lacks required attributes. Blank texts are in documents from
+    before they were refused."""
     name = resource.get("name") or {}
-    present = {
+    present: dict[Reason, bool] = {
         "userNameMissing": _says_something(resource.get("userName")),
         "givenNameMissing": _says_something(name.get("givenName")),
         "familyNameMissing": _says_something(name.get("familyName")),
         "workEmailMissing": work_email(resource) is not None,
     }
-    return [required for required in REQUIRED if not present[required.reason]]
+    return [reason for reason in REQUIRED if not present[reason]]
 
 
 def work_email(resource: Mapping[str, Any]) -> str | None:

@@ -1,35 +1,24 @@
 """The documents of the directory: their ids, and models for those that Muster itself defines.
 
 Users and groups are stored as SCIM resources (`resource`, canonical JSON) with their comparable
-form (`search`), see `scim.protocol.representation`. Everything else is a model here. Ids that
+form (`search`), see `scim.protocol.comparison`. Everything else is a model here. Ids that
 carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
 """
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 from directory.store import Document, Unreadable
 from directory.ulids import new_ulid
 
 type MemberType = Literal["User", "Group"]
-type Reason = Literal[
-    "inactive",
-    "userNameMissing",
-    "givenNameMissing",
-    "familyNameMissing",
-    "workEmailMissing",
-    "noGroup",
-]
-"""Why a user is disabled (product, section 5)."""
-
-REASONS: tuple[Reason, ...] = Reason.__value__.__args__
-
-
 SHOWN_FAULTS = 3
 """Places that are named of a document that cannot be read."""
 
@@ -61,6 +50,31 @@ def group_id(resource_id: str) -> str:
 def membership_id(group: str, member: str) -> str:
     """Document id of the edge from a group to one direct member (both SCIM ids)."""
     return f"member:{group}:{member}"
+
+
+def resource_id_of(document_id: str) -> str:
+    """SCIM id in the document id of a user, of a group, or of a user's access."""
+    return document_id.partition(":")[2]
+
+
+class MemberReference(NamedTuple):
+    """A user or group that can be in a group."""
+
+    type: MemberType
+    id: str
+    """SCIM id."""
+
+    @classmethod
+    def of(cls, document_id: str) -> "MemberReference":
+        """From the document id of the user or group."""
+        return cls(
+            "User" if document_id.startswith("user:") else "Group", resource_id_of(document_id)
+        )
+
+    @property
+    def document_id(self) -> str:
+        """Where the user or group is stored."""
+        return user_id(self.id) if self.type == "User" else group_id(self.id)
 
 
 def mapping_id(group: str) -> str:
@@ -204,6 +218,18 @@ class Membership(StoredModel):
     def document_id(self) -> str:
         return membership_id(self.group_id, self.member_id)
 
+    @classmethod
+    def brought_by(cls, event: "Event", member: MemberReference) -> "Membership":
+        """The one that a change of a group's members brings."""
+        return cls(
+            tenant_id=event.tenant_id,
+            group_id=event.resource_id,
+            member_id=member.id,
+            member_type=member.type,
+            since=event.at,
+            event_id=event.event_id,
+        )
+
 
 ENTITLEMENT_KINDS = (
     "role",
@@ -215,25 +241,50 @@ ENTITLEMENT_KINDS = (
 """The kinds of entitlements that ship; a deployment can have others."""
 
 
-class Entitlement(StoredModel):
+class EntitlementKey(NamedTuple):
+    """Names a catalog entry; in order of kind and key. A tuple, since there are thousands of them
+    in one computation of access; as JSON, an object."""
+
+    kind: str
+    key: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        text = core_schema.typed_dict_field(core_schema.str_schema())
+        fields = core_schema.typed_dict_schema({"kind": text, "key": text}, cls_name=cls.__name__)
+        return core_schema.no_info_after_validator_function(
+            lambda found: cls(found["kind"], found["key"]),
+            core_schema.no_info_before_validator_function(_as_object, fields),
+            serialization=core_schema.plain_serializer_function_ser_schema(_as_object),
+        )
+
+
+def _as_object(key: Any) -> Any:
+    return {"kind": key[0], "key": key[1]} if isinstance(key, EntitlementKey) else key
+
+
+class Entitled(Model):
+    """What is about one catalog entry."""
+
+    kind: str
+    key: str
+
+    @property
+    def entitlement(self) -> EntitlementKey:
+        """Which one."""
+        return EntitlementKey(self.kind, self.key)
+
+
+class Entitlement(StoredModel, Entitled):
     """A catalog entry: something that can be granted."""
 
     document_type = "Entitlement"
 
-    kind: str
-    key: str
     display_name: str
 
     @property
     def document_id(self) -> str:
         return entitlement_id(self.kind, self.key)
-
-
-class EntitlementKey(Model):
-    """Names a catalog entry."""
-
-    kind: str
-    key: str
 
 
 class Mapping(StoredModel):
@@ -306,6 +357,26 @@ class MembershipChange(Model):
     applied: int = 0
     """How many of `added + removed` are written."""
 
+    @classmethod
+    def of(
+        cls, added: Iterable[MemberReference], removed: Iterable[MemberReference] = ()
+    ) -> "MembershipChange":
+        """One of which nothing is written."""
+        come, gone = ((one.document_id for one in some) for some in (added, removed))
+        return cls(added=tuple(come), removed=tuple(gone))
+
+    @property
+    def size(self) -> int:
+        """How many members come and go."""
+        return len(self.added) + len(self.removed)
+
+    def members(self, start: int = 0, end: int | None = None) -> list[MemberReference]:
+        """Who comes and then who goes, in the order in which they are applied; all of them, or
+        those from `start` to before `end`."""
+        come, end = len(self.added), self.size if end is None else end
+        gone = self.removed[max(start - come, 0) : max(end - come, 0)]
+        return [MemberReference.of(id) for id in (*self.added[start:end], *gone)]
+
 
 class Progress(Model):
     """How far a big event is, in users."""
@@ -352,6 +423,11 @@ AdministrativeOperation = Literal[
     "discard",
 ]
 """What is done by hand."""
+EventOperation = Literal[AdministrativeOperation, "replace", "repair"]
+EventResource = Literal["User", "Group", "Tenant"]
+EventScope = Literal["none", "user", "members", "group", "tenant"]
+"""Whose access a write may change: nobody's, the one user's, that of the members who come and go,
+everybody's in the group, everybody's in the tenant."""
 
 
 class Event(StoredModel):
@@ -364,8 +440,8 @@ class Event(StoredModel):
     at: datetime
     actor: Actor
     request_id: str
-    operation: Literal[AdministrativeOperation, "replace", "repair"]
-    resource_type: Literal["User", "Group", "Tenant"]
+    operation: EventOperation
+    resource_type: EventResource
     resource_id: str
     attributes: tuple[str, ...] = ()
     """Names (never values) of the attributes that changed, or what else was worked on: a token by
@@ -373,9 +449,8 @@ class Event(StoredModel):
     letter was discarded."""
     ignored: tuple[str, ...] = ()
     """What the request carried and Muster did not take, by name."""
-    scope: Literal["none", "user", "members", "group", "tenant"]
-    """Whose access it may change: nobody's, the user `resource_id`, the members in `membership`,
-    everybody in the group `resource_id`, everybody in the tenant."""
+    scope: EventScope
+    """Of the user or group `resource_id`, or of the members in `membership`."""
     membership: MembershipChange | None = None
     progress: Progress | None = None
     """Of an event that takes more than one message."""

@@ -11,8 +11,8 @@ from datetime import datetime
 
 from directory.documents import (
     Event,
+    MemberReference,
     Membership,
-    MemberType,
     event_id,
     group_id,
     membership_id,
@@ -73,12 +73,12 @@ async def _write(store: Store, stored: Stored, now: Callable[[], datetime]) -> N
     change = event.membership
     if change is None:
         return
-    members = (*change.added, *change.removed)
     etag: str | None = stored.etag
-    for start in range(change.applied, len(members), CHUNK):
-        end = min(start + CHUNK, len(members))
-        edges = await _edges(store, event, members[start:end], len(change.added) - start)
-        intent = Unset(("intent",)) if end == len(members) else Assign(("intent",), event.event_id)
+    for start in range(change.applied, change.size, CHUNK):
+        end = min(start + CHUNK, change.size)
+        members = change.members(start, end)
+        edges = await _edges(store, event, members, len(change.added) - start)
+        intent = Unset(("intent",)) if end == change.size else Assign(("intent",), event.event_id)
         etag, *_ = await store.batch(
             event.tenant_id,
             [
@@ -89,10 +89,12 @@ async def _write(store: Store, stored: Stored, now: Callable[[], datetime]) -> N
         )
 
 
-async def _edges(store: Store, event: Event, members: Sequence[str], added: int) -> list[Operation]:
+async def _edges(
+    store: Store, event: Event, members: Sequence[MemberReference], added: int
+) -> list[Operation]:
     """What makes the edges of one chunk true; its first `added` members come, the others go."""
-    coming = members[: max(added, 0)]
-    edge_ids = [membership_id(event.resource_id, _split(member)[1]) for member in members]
+    coming = [member.document_id for member in members[: max(added, 0)]]
+    edge_ids = [membership_id(event.resource_id, member.id) for member in members]
     found = await store.read_many(event.tenant_id, [*edge_ids, *coming])
     present = {edge for edge in edge_ids if edge in found}
     operations: list[Operation] = []
@@ -101,25 +103,7 @@ async def _edges(store: Store, event: Event, members: Sequence[str], added: int)
             if edge in present:
                 operations.append(Delete(edge))
                 present.remove(edge)
-        elif member in found and edge not in present:
-            operations.append(Upsert(_membership(event, member)))
+        elif coming[index] in found and edge not in present:
+            operations.append(Upsert(Membership.brought_by(event, member).to_document()))
             present.add(edge)
     return operations
-
-
-def _membership(event: Event, member: str) -> dict[str, object]:
-    member_type, member_id = _split(member)
-    return Membership(
-        tenant_id=event.tenant_id,
-        group_id=event.resource_id,
-        member_id=member_id,
-        member_type=member_type,
-        since=event.at,
-        event_id=event.event_id,
-    ).to_document()
-
-
-def _split(member: str) -> tuple[MemberType, str]:
-    """`user:…` or `group:…` → type and SCIM id."""
-    prefix, _, member_id = member.partition(":")
-    return ("User" if prefix == "user" else "Group"), member_id

@@ -1,14 +1,121 @@
-"""What a stored user or group must be at the least, for everything that reads one to work.
+"""Stored users and groups: what one must be at the least for everything that reads it to work, and
+names for what it says.
 
-The values of a resource are checked by SCIM's schema when they come; this is about documents that
-something else damaged.
+The values of a resource are checked by SCIM's schema when they come; what a document must be is
+about those that something else damaged. A store checks it once (`directory.checked`), so StoredUser
+and StoredGroup copy nothing and check nothing again.
 """
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from directory.documents import Model, StoredModel
+from directory.store import Document, Stored
+
+type Source = Literal["scim", "manual"]
+ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResource(Stored):
+    """A stored user or group, of that ETag."""
+
+    @classmethod
+    def of(cls, stored: Stored) -> Self:
+        """A document that was read. Raises Unreadable."""
+        return cls(stored.document, stored.etag)
+
+    @property
+    def resource(self) -> Document:
+        """The canonical SCIM resource, without `meta`."""
+        resource: Document = self.document["resource"]
+        return resource
+
+    @property
+    def id(self) -> str:
+        """SCIM id."""
+        id: str = self.document["resource"]["id"]
+        return id
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose it is."""
+        tenant_id: str = self.document["tenantId"]
+        return tenant_id
+
+    @property
+    def external_id(self) -> str | None:
+        """What Entra ID knows it by."""
+        external_id: str | None = self.document["resource"].get("externalId")
+        return external_id
+
+    @property
+    def connection_id(self) -> str | None:
+        """The connection that provisions it, if one does."""
+        connection_id: str | None = self.document.get("connectionId")
+        return connection_id
+
+    @property
+    def source(self) -> Source:
+        """Where it came from."""
+        source: Source = self.document["source"]
+        return source
+
+    @property
+    def manual(self) -> bool:
+        """Whether no connection has provisioned it so far: it was made by hand or imported."""
+        return self.source == "manual"
+
+
+class StoredUser(StoredResource):
+    """A stored user."""
+
+    __slots__ = ()
+
+    @property
+    def user_name(self) -> str | None:
+        """`userName`."""
+        user_name: str | None = self.document["resource"].get("userName")
+        return user_name
+
+    @property
+    def display_name(self) -> str | None:
+        """`displayName`."""
+        display_name: str | None = self.document["resource"].get("displayName")
+        return display_name
+
+    @property
+    def active(self) -> bool:
+        """Whether Entra ID says that the account is enabled; it is where nothing is said."""
+        active: bool = self.document["resource"].get("active") is not False
+        return active
+
+    @property
+    def cost_center(self) -> str | None:
+        """The enterprise attribute `costCenter` (RFC 7643 section 4.3)."""
+        value = self.document["resource"].get(ENTERPRISE_USER, {}).get("costCenter")
+        return value if isinstance(value, str) else None
+
+
+class StoredGroup(StoredResource):
+    """A stored group."""
+
+    __slots__ = ()
+
+    @property
+    def display_name(self) -> str:
+        """`displayName`."""
+        name: str = self.document["resource"]["displayName"]
+        return name
+
+    @property
+    def intent(self) -> str | None:
+        """The event (ULID) whose change of members is not written whole yet."""
+        intent: str | None = self.document.get("intent")
+        return intent
+
 
 type _Values = list[dict[str, Any]] | None
 
@@ -42,7 +149,7 @@ class _GroupResource(_Resource):
 
 
 class _ResourceDocument(StoredModel):
-    source: Literal["scim", "manual"]
+    source: Source
     connection_id: str | None = None
     created: str
     modified: str

@@ -5,7 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from directory.documents import REASONS, Model, Reason, StoredModel
+from directory.documents import Model, StoredModel
+from directory.reasons import REASONS, Reason
 from directory.store import Document
 
 COMPARABLE_FORM = 2

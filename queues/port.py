@@ -41,6 +41,20 @@ class QueueError(Exception):
     """The queue did not take the messages after bounded retries; none may be assumed sent."""
 
 
+class MessageRefused(QueueError, ValueError):
+    """A message that Service Bus would not take however often it is sent."""
+
+
+def check(message: Message) -> None:
+    """Raises MessageRefused for a message over the limits."""
+    if not 1 <= len(message.id) <= ID_CHARACTERS:
+        raise MessageRefused(f"A message id has 1 to {ID_CHARACTERS} characters.")
+    if len(message.body) > BODY_BYTES:
+        raise MessageRefused(f"Message {message.id} is over {BODY_BYTES} bytes.")
+    if message.delay < 0:
+        raise MessageRefused(f"Message {message.id} has a negative delay.")
+
+
 class QueueSender(Protocol):
     """Sends to one queue or topic. Concurrent sends wait for one another."""
 

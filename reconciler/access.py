@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from directory.access import Access, AccessState, Grant, GrantSource
+from directory.access import Access, AccessState, Grant, GrantSource, ManualGrant
 from directory.completeness import missing
-from directory.documents import REASONS, EntitlementKey, Reason
+from directory.documents import EntitlementKey
 from directory.documents import Mapping as GroupMapping
-from directory.store import Document
+from directory.reasons import REASONS, Reason
+from directory.resources import StoredUser
 from directory.tenants import Policy
 
-ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 COST_CENTER = "costCenterMembership"
 """The kind of entitlement that the enterprise attribute `costCenter` can grant."""
 
@@ -31,7 +31,7 @@ class Facts:
     policy: Policy
     cost_centers: frozenset[str]
     """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
-    manual: Mapping[str, Sequence[EntitlementKey]] = field(default_factory=dict)
+    manual: Mapping[str, Sequence[EntitlementKey | ManualGrant]] = field(default_factory=dict)
     """User id → what was given by hand."""
 
     def grants_of(self, users: Collection[str]) -> int:
@@ -59,16 +59,16 @@ STEPS_PER_GRANT = 40
 """What it takes to compute one grant, to compare and to write it, as `directory.lanes` counts."""
 
 
-def effective_access(user: Document, facts: Facts) -> EffectiveAccess:
+def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
     """The access of a stored user; equal input gives an equal answer, order included.
 
     Users made by hand (source `manual`) are left alone until Entra ID adopts them: enabled, and
     groups and cost center give them nothing. What was given by hand counts for every user who is
     enabled.
     """
-    if user["source"] == "manual":
+    if user.manual:
         return EffectiveAccess(enabled=True, grants=_granted(_by_hand(user, facts)))
-    groups = facts.groups_of.get(user["resource"]["id"], ())
+    groups = facts.groups_of.get(user.id, ())
     applicable = set(user_reasons(user, facts.policy))
     if not groups and "noGroup" in facts.policy.disable_when:
         applicable.add("noGroup")
@@ -77,19 +77,18 @@ def effective_access(user: Document, facts: Facts) -> EffectiveAccess:
     return EffectiveAccess(enabled=True, grants=_grants(user, groups, facts))
 
 
-def user_reasons(user: Document, policy: Policy) -> tuple[Reason, ...]:
+def user_reasons(user: StoredUser, policy: Policy) -> tuple[Reason, ...]:
     """The reasons to disable a user that follow from the user's document alone."""
-    if user["source"] == "manual":
+    if user.manual:
         return ()
-    resource = user["resource"]
-    applicable: set[Reason] = {required.reason for required in missing(resource)}
-    if resource.get("active") is False:
+    applicable = set(missing(user.resource))
+    if not user.active:
         applicable.add("inactive")
     return _in_order(applicable.intersection(policy.disable_when))
 
 
 def current_access(
-    access: Access | None, user: Document | None, policy: Policy
+    access: Access | None, user: StoredUser | None, policy: Policy
 ) -> EffectiveAccess | None:
     """What a read of a user's access says at this moment; None where there is no such user.
 
@@ -103,8 +102,7 @@ def current_access(
     applicable: set[Reason] = set(user_reasons(user, policy))
     if access is None:
         return EffectiveAccess(enabled=False, reasons=_in_order(applicable), pending=True)
-    managed = user["source"] != "manual"
-    if managed and "noGroup" in access.reasons and "noGroup" in policy.disable_when:
+    if not user.manual and "noGroup" in access.reasons and "noGroup" in policy.disable_when:
         applicable.add("noGroup")
     reasons = _in_order(applicable)
     enabled = access.enabled and not reasons
@@ -135,32 +133,26 @@ def _seen(state: AccessState | None) -> object:
 
 def lacking(here: AccessState | None, there: AccessState | None) -> tuple[EntitlementKey, ...]:
     """What is granted there and not here."""
-    present = {(grant.kind, grant.key) for grant in here.grants} if here else set()
-    return tuple(
-        EntitlementKey(kind=grant.kind, key=grant.key)
-        for grant in (there.grants if there else ())
-        if (grant.kind, grant.key) not in present
-    )
+    present = {grant.entitlement for grant in here.grants} if here else set()
+    granted = (grant.entitlement for grant in (there.grants if there else ()))
+    return tuple(one for one in granted if one not in present)
 
 
-def cost_center(user: Document, policy: Policy) -> str | None:
-    """The key that the enterprise attribute `costCenter` (RFC 7643 section 4.3) of a stored user
-    names, where the policy lets it grant anything."""
-    if not policy.cost_center_from_attribute:
-        return None
-    value = user["resource"].get(ENTERPRISE_USER, {}).get("costCenter")
-    return value if isinstance(value, str) else None
+def cost_center(user: StoredUser, policy: Policy) -> str | None:
+    """The key that the attribute `costCenter` of a user names, where the policy lets it grant
+    anything."""
+    return user.cost_center if policy.cost_center_from_attribute else None
 
 
 def _in_order(reasons: set[Reason]) -> tuple[Reason, ...]:
     return tuple(reason for reason in REASONS if reason in reasons)
 
 
-type _Sources = dict[tuple[str, str], list[GrantSource]]
-"""(kind, key) of an entitlement → what gives it."""
+type _Sources = dict[EntitlementKey, list[GrantSource]]
+"""Entitlement → what gives it."""
 
 
-def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
+def _grants(user: StoredUser, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
     sources: _Sources = {}
     for group in sorted(groups):
         for path in _paths(group, facts.groups_of):
@@ -171,18 +163,20 @@ def _grants(user: Document, groups: Sequence[str], facts: Facts) -> tuple[Grant,
                 type="group", group_id=path[-1], mapping_version=mapping.version, path=path
             )
             for entitlement in dict.fromkeys(mapping.entitlements):
-                sources.setdefault((entitlement.kind, entitlement.key), []).append(source)
+                sources.setdefault(entitlement, []).append(source)
     key = cost_center(user, facts.policy)
     if key is not None and key in facts.cost_centers:
-        sources.setdefault((COST_CENTER, key), []).append(GrantSource(type="costCenter"))
+        sources.setdefault(EntitlementKey(COST_CENTER, key), []).append(
+            GrantSource(type="costCenter")
+        )
     for held, by_hand in _by_hand(user, facts).items():
         sources.setdefault(held, []).extend(by_hand)
     return _granted(sources)
 
 
-def _by_hand(user: Document, facts: Facts) -> _Sources:
-    given = facts.manual.get(user["resource"]["id"], ())
-    return {(one.kind, one.key): [GrantSource(type="manual")] for one in given}
+def _by_hand(user: StoredUser, facts: Facts) -> _Sources:
+    given = facts.manual.get(user.id, ())
+    return {EntitlementKey(one.kind, one.key): [GrantSource(type="manual")] for one in given}
 
 
 def _granted(sources: _Sources) -> tuple[Grant, ...]:

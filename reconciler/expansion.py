@@ -2,11 +2,17 @@
 group of any size is walked in pieces. Loops end because no group is visited twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 from directory.condition import Compare
-from directory.documents import MembershipChange, MemberType, Model
+from directory.documents import (
+    MemberReference,
+    MembershipChange,
+    MemberType,
+    Model,
+    resource_id_of,
+)
 from directory.store import Query, Store, Unreadable
 
 GROUPS_PER_MESSAGE = 7_000
@@ -90,21 +96,19 @@ def first_cursor(event: Reach) -> Cursor:
     return Cursor()
 
 
-def changed(event: Reach) -> tuple[str, ...]:
-    """Document ids of the members that came and went with an event, in the order in which they
-    are applied."""
-    change = event.membership
-    return (*change.added, *change.removed) if change else ()
+def changed(event: Reach) -> MembershipChange:
+    """The members that came and went with an event."""
+    return event.membership or MembershipChange()
 
 
 def changed_groups(event: Reach) -> tuple[str, ...]:
     """SCIM ids of the groups among them."""
-    return tuple(dict.fromkeys(_of_type("Group", changed(event))))
+    return tuple(dict.fromkeys(of_type("Group", changed(event).members())))
 
 
-def _of_type(type: MemberType, members: Sequence[str]) -> list[str]:
-    prefix = f"{type.lower()}:"
-    return [id.removeprefix(prefix) for id in members if id.startswith(prefix)]
+def of_type(type: MemberType, members: Iterable[MemberReference]) -> list[str]:
+    """SCIM ids of the members that are users, or groups."""
+    return [member.id for member in members if member.type == type]
 
 
 async def touched(
@@ -119,10 +123,10 @@ async def touched(
             users, change = [event.resource_id], END
         case "tenant":
             users, change = await _everybody(store, event.tenant_id, cursor, limit)
-        case "members" if cursor.position < len(members := changed(event)):
+        case "members" if cursor.position < (size := changed(event).size):
             end = cursor.position + limit
-            users = _of_type("User", members[cursor.position : end])
-            change = {"position": end} if end < len(members) or cursor.groups else END
+            users = of_type("User", changed(event).members(cursor.position, end))
+            change = {"position": end} if end < size or cursor.groups else END
         case _:
             users, change = await _walk(store, event.tenant_id, cursor, limit)
     return users, cursor.model_copy(update={**change, "done": cursor.done + len(users)})
@@ -133,7 +137,7 @@ async def _everybody(
 ) -> tuple[list[str], Mapping[str, Any]]:
     query = Query("User", fields=(), limit=limit, continuation=cursor.after)
     page = await store.query(tenant_id, query)
-    users = [item.document["id"].removeprefix("user:") for item in page.items]
+    users = [resource_id_of(item.document["id"]) for item in page.items]
     return users, {"after": page.continuation} if page.continuation else END
 
 

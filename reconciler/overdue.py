@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from directory.documents import event_id, ulid_of
 from directory.store import (
@@ -26,7 +26,7 @@ from directory.store import (
     Update,
 )
 from queues.relay import pending_events, second
-from reconciler.worker import Share
+from reconciler.worker import Reconciler, Share
 from telemetry.logs import place
 from telemetry.observation import Observation, current
 
@@ -40,21 +40,6 @@ PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 900.0
 
 log = logging.getLogger("muster.overdue")
-
-
-class Worker(Protocol):
-    """What does an event's work (`reconciler.worker.Reconciler`)."""
-
-    async def work(
-        self,
-        tenant_id: str,
-        event: str,
-        cursor: dict[str, Any] | None = None,
-        *,
-        last_attempt: bool = False,
-    ) -> Share:
-        """One share of it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ class Overdue:
     def __init__(
         self,
         store: Store,
-        worker: Worker,
+        reconciler: Reconciler,
         now: Callable[[], datetime],
         *,
         after_seconds: float,
@@ -91,7 +76,7 @@ class Overdue:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._worker = worker
+        self._reconciler = reconciler
         self._now = now
         self._after = timedelta(seconds=after_seconds)
         self._attempts = attempts
@@ -149,7 +134,7 @@ class Overdue:
         last = count + 1 >= self._attempts
         try:
             with Observation(log, "apply", tenant_id=one.tenant_id, event_id=one.event_id):
-                share = await self._worker.work(
+                share = await self._reconciler.work(
                     one.tenant_id, one.event_id, one.cursor, last_attempt=last
                 )
                 if share.rest is not None:

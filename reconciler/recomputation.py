@@ -5,12 +5,10 @@ after it, and the record is written under its ETag even when nothing changed. Wh
 from an older truth then fails that ETag and computes again.
 """
 
-import asyncio
-import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import batched
@@ -27,21 +25,19 @@ from directory.condition import OneOf
 from directory.documents import Mapping as GroupMapping
 from directory.documents import entitlement_id, mapping_id, user_id
 from directory.lanes import apart
+from directory.ledger import RACES, retrying
 from directory.nesting import groups_above
 from directory.reading import read_all
+from directory.resources import StoredUser
 from directory.store import (
     BATCH_OPERATIONS,
-    Conflict,
     Create,
     Delete,
-    Document,
     NotFound,
     Operation,
-    PreconditionFailed,
     Replace,
     Store,
     Stored,
-    StoreError,
     TooLarge,
     Unreadable,
     member,
@@ -73,13 +69,13 @@ BACKOFF = 0.01
 async def read_facts(
     store: Store,
     tenant_id: str,
-    users: Sequence[Document],
+    users: Sequence[StoredUser],
     policy: Policy,
     groups: Sequence[str] = (),
 ) -> Facts:
-    """What the access of these stored users follows from, and of whoever else is in these groups:
+    """What the access of these users follows from, and of whoever else is in these groups:
     one level of nested groups costs two round trips, everything else one."""
-    ids = [user["resource"]["id"] for user in users]
+    ids = [user.id for user in users]
     groups_of = await groups_above(store, tenant_id, [*ids, *groups])
     mapped = set(groups).union(*groups_of.values())
     mappings = {mapping_id(group): group for group in mapped}
@@ -101,6 +97,39 @@ async def read_facts(
             for id, user in by_hand.items()
             if id in found
         },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is true of some users at a moment."""
+
+    users: dict[str, StoredUser]
+    """SCIM id → user; those who do not exist are left out."""
+    facts: Facts
+    also: dict[str, Stored]
+    """What was read along."""
+
+
+async def read_truth(
+    store: Store,
+    tenant_id: str,
+    ids: Sequence[str],
+    *,
+    also: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    under: Callable[[Policy], Policy] = lambda policy: policy,
+) -> Truth:
+    """What the access of these users (SCIM ids) follows from, everything at most as old as this
+    call. `also` are ids of documents to read in the first round trip, `groups` as `read_facts` has
+    them. Facts are read that hold for the tenant's policy and for what `under` makes of it. Raises
+    Unreadable."""
+    found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids), *also])
+    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
+    users = {id: StoredUser.of(found[user_id(id)]) for id in ids if user_id(id) in found}
+    facts = await read_facts(store, tenant_id, list(users.values()), under(policy), groups)
+    return Truth(
+        users, replace(facts, policy=policy), {id: found[id] for id in also if id in found}
     )
 
 
@@ -166,43 +195,40 @@ class AccessRecords:
         done: Recomputed,
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
-        failure: StoreError
-        for attempt in range(USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS):
-            try:
-                reading = await self._read(tenant_id, users)
-                page = await apart(
-                    tenant_id,
-                    reading.grants * STEPS_PER_GRANT,
-                    partial(_Page, reading, causes, self._now(), self._retention),
-                )
-                if page.operations:
-                    await self._store.batch(tenant_id, page.operations)
-            except (PreconditionFailed, Conflict, NotFound) as lost:
-                failure = lost
-                await asyncio.sleep(random.uniform(0, BACKOFF * 2 ** min(attempt, 6)))  # noqa: S311
-            except (TooLarge, Unreadable) as hopeless:
-                failure = hopeless
-                break
-            else:
-                done.committed.extend(page.committed)
-                await self._clear(reading, causes, done)
+
+        async def attempt() -> tuple[_Reading, _Page]:
+            reading = await self._read(tenant_id, users)
+            page = await apart(
+                tenant_id,
+                reading.grants * STEPS_PER_GRANT,
+                partial(_Page, reading, causes, self._now(), self._retention),
+            )
+            if page.operations:
+                await self._store.batch(tenant_id, page.operations)
+            return reading, page
+
+        attempts = USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS
+        try:
+            reading, page = await retrying(attempt, attempts=attempts, pause=BACKOFF)
+        except Unreadable as error:
+            if len(users) == 1:
+                done.unreadable.append(error)
                 return
-        if len(users) == 1 and isinstance(failure, Unreadable):
-            done.unreadable.append(failure)
+        except (*RACES, TooLarge):
+            if len(users) == 1:
+                raise
+        else:
+            done.committed.extend(page.committed)
+            await self._clear(reading, causes, done)
             return
-        if len(users) == 1:
-            raise failure
         middle = len(users) // 2
         await self._settle(tenant_id, users[:middle], causes, done)
         await self._settle(tenant_id, users[middle:], causes, done)
 
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
-        found = await self._store.read_many(tenant_id, [TENANT_ID, *(user_id(id) for id in ids)])
-        policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
-        users = {id: found[user_id(id)].document for id in ids if user_id(id) in found}
-        facts = await read_facts(self._store, tenant_id, list(users.values()), policy)
-        return _Reading(tenant_id, ids, records, users, facts)
+        truth = await read_truth(self._store, tenant_id, ids)
+        return _Reading(tenant_id, ids, records, truth.users, truth.facts)
 
     async def _clear(self, reading: "_Reading", causes: Causes, done: Recomputed) -> None:
         """What must follow the batch: nobody's edges and grants, and the record of a user who was
@@ -235,7 +261,7 @@ class _Reading:
     tenant_id: str
     ids: tuple[str, ...]
     records: dict[str, Stored]
-    users: dict[str, Document]
+    users: dict[str, StoredUser]
     facts: Facts
 
     @property
@@ -277,7 +303,7 @@ class _Page:
             self.committed.append(Committed(publication, told))
 
     def _write(
-        self, id: str, user: Document | None, record: Stored | None
+        self, id: str, user: StoredUser | None, record: Stored | None
     ) -> Iterator[AccessChange]:
         """Add what keeps the record of a user; yields the change, where there is one. A record
         that cannot be read is written anew."""

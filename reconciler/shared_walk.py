@@ -47,7 +47,7 @@ def is_for_sharing(event: Event, cursor: Cursor) -> bool:
         event.scope in ("members", "group")
         and not cursor.exhausted
         and not cursor.unreadable
-        and cursor.position >= (len(changed(event)) if event.scope == "members" else 0)
+        and cursor.position >= (changed(event).size if event.scope == "members" else 0)
         and len(cursor.groups) > GROUPS_ALONE
         and len(first_cursor(event).groups) <= STARTS
     )
@@ -71,7 +71,7 @@ async def begun(store: Store, event: Event) -> Cursor | None:
         groups |= dict.fromkeys(more)
         along.append(other.event_id)
     return Cursor(
-        position=len(changed(event)) if event.scope == "members" else 0,
+        position=changed(event).size if event.scope == "members" else 0,
         groups=tuple(groups),
         turn=event.event_id,
         along=tuple(along),

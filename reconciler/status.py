@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from directory.documents import SAVES_MAPPING, Mapping
+from directory.resources import StoredGroup
 from directory.store import Document
 
 type Status = Literal["New", "Waiting for sync", "Applying changes", "Active"]
@@ -32,7 +33,7 @@ class GroupStatus:
 
 
 def group_status(
-    group: Document, mapping: Mapping | None, events: Sequence[Document], members: int = 0
+    group: StoredGroup, mapping: Mapping | None, events: Sequence[Document], members: int = 0
 ) -> GroupStatus:
     """The status of a stored group of so many members.
 
@@ -40,12 +41,12 @@ def group_status(
     was imported and no request from Entra ID has touched it; the first one makes it `scim`. What
     changes inside a group that is a member is shown on that group, not on the ones above it.
     """
-    if group["source"] == "manual":
+    if group.manual:
         return GroupStatus("Waiting for sync")
     if mapping is None:
         return GroupStatus("New")
     open_events = [event for event in events if _is_open(event, mapping)]
-    if open_events or group.get("intent") or mapping.applied_version < mapping.version:
+    if open_events or group.intent or mapping.applied_version < mapping.version:
         progress = [_progress(event, members) for event in open_events]
         return GroupStatus(
             "Applying changes",

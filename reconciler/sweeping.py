@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from directory.condition import Condition
-from directory.documents import group_id, timestamp
+from directory.documents import group_id, resource_id_of, timestamp
 from directory.membership_change import moved
 from directory.reading import read_all, readable
 from directory.store import (
@@ -54,7 +54,7 @@ async def _movable(store: Store, tenant_id: str, groups: Iterable[str]) -> froze
     """Those of the groups (SCIM ids) that still exist. One whose document is damaged has no
     version to move, and must not keep the edges of others."""
     found = readable(await read_all(store, tenant_id, [group_id(group) for group in groups]))
-    return frozenset(stored.document["resource"]["id"] for stored in found.values())
+    return frozenset(resource_id_of(id) for id in found)
 
 
 def _batch(edges: Sequence[Stored], groups: frozenset[str], at: str) -> list[Operation]:

@@ -24,13 +24,13 @@ from directory.documents import (
     group_id,
     mapping_id,
 )
+from directory.ledger import retrying
 from directory.reading import read_all
 from directory.store import (
     Assign,
     Change,
     Delete,
     NotFound,
-    PreconditionFailed,
     Store,
     Stored,
     StoreError,
@@ -216,7 +216,7 @@ class Reconciler:
         group still waits for."""
         if event.resource_type != "Group":
             return
-        if event.membership and event.membership.applied < len(changed(event)):
+        if event.membership and event.membership.applied < event.membership.size:
             await self._finish(event, event.event_id)
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
@@ -314,7 +314,7 @@ class Reconciler:
         if event.scope == "tenant" and not total:
             total = await self._store.count(event.tenant_id, "User")
         if event.scope == "members" and not total:
-            total = len(changed(event))
+            total = changed(event).size
         of_users = Compare(("memberType",), "eq", "User")
         for new in batched(cursor.groups[counted:], GROUPS_PER_COUNT, strict=False):
             where = All((OneOf(("groupId",), new), of_users))
@@ -345,24 +345,25 @@ class Reconciler:
 
     async def _complete(self, event: Event) -> None:
         """Mark the event done, and with it the version of the mapping that it brought."""
-        while True:
-            changes: tuple[Change, ...] = (
-                Assign(("state",), "done"),
-                Assign(("doneAt",), _timestamp(self._now())),
-                Assign(("ttl",), self._retention),
-                *((Unset(("reason",)),) if event.reason is not None else ()),
-            )
-            applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
-            try:
-                operations = [Update(event.document_id, changes), *applied]
-                await self._store.batch(event.tenant_id, operations)
-            except (NotFound, PreconditionFailed):
-                stored = await self._open(event.tenant_id, event.event_id)
-                if stored is None:
-                    return
-                event = Event.from_document(stored.document)
-            else:
-                return
+        known = [event]
+
+        async def attempt() -> None:
+            if known:
+                await self._write_done(known.pop())
+            elif (stored := await self._open(event.tenant_id, event.event_id)) is not None:
+                await self._write_done(Event.from_document(stored.document))
+
+        await retrying(attempt)
+
+    async def _write_done(self, event: Event) -> None:
+        changes: tuple[Change, ...] = (
+            Assign(("state",), "done"),
+            Assign(("doneAt",), _timestamp(self._now())),
+            Assign(("ttl",), self._retention),
+            *((Unset(("reason",)),) if event.reason is not None else ()),
+        )
+        applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
+        await self._store.batch(event.tenant_id, [Update(event.document_id, changes), *applied])
 
     async def _applied(self, event: Event) -> tuple[Update, ...]:
         stored = await self._mapping(event)
@@ -381,12 +382,12 @@ class Reconciler:
 
     async def _mark_failed(self, tenant_id: str, ulid: str, reason: str) -> None:
         changes = (Assign(("state",), "failed"), Assign(("reason",), reason))
-        while (stored := await self._open(tenant_id, ulid)) is not None:
-            try:
+
+        async def attempt() -> None:
+            if (stored := await self._open(tenant_id, ulid)) is not None:
                 await self._store.batch(tenant_id, [Update(event_id(ulid), changes, stored.etag)])
-            except (NotFound, PreconditionFailed):
-                continue
-            return
+
+        await retrying(attempt)
 
 
 def _share(others: Iterable[tuple[str, Cursor]]) -> Share:

@@ -18,10 +18,12 @@ so (`Tenant.comparable_form`), and nobody looks again.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from directory.condition import Compare, Negated
+from directory.ledger import retrying
 from directory.reading import every_tenant
 from directory.store import (
     Assign,
@@ -38,8 +40,8 @@ from directory.store import (
     Update,
 )
 from directory.tenants import COMPARABLE_FORM, TENANT_ID
+from scim.protocol.comparison import searchable
 from scim.protocol.errors import ScimError
-from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
 from scim.reservations import reserve
 from web.trouble import Trouble
@@ -49,8 +51,6 @@ PAGES_IN_A_REQUEST = 10
 """How much a request that reserves a value reads, where the tenant is not done."""
 PAGES_IN_A_RUN = 50
 """How much a run of the timer reads."""
-ATTEMPTS = 5
-"""How often a document is read again because somebody else wrote it meanwhile."""
 RETRY_SECONDS = 10.0
 RUN_SECONDS = 20.0
 """A run of the timer begins with no further tenant after so long."""
@@ -148,27 +148,40 @@ class ComparableForm:
         """Write a document in the present form; False where others kept writing it. One that
         cannot be read or written stays as it is, and keeps nobody from the rest."""
         missing: set[str] = set()
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> None:
+            nonlocal stored
             try:
-                document = _renewed(type, stored.document)
-                if document == stored.document:
-                    return True
-                keys = await reserve(self._store, type, stored.document, document)
-            except (KeyError, TypeError, AttributeError, ValueError, ScimError):
-                return True
-            kept = [key for key in keys if not (isinstance(key, Delete) and key.id in missing)]
-            try:
-                await self._store.batch(tenant_id, [Replace(document, stored.etag), *kept])
-                return True
-            except (Conflict, TooLarge):  # another resource has the value in the present form
-                return True
+                await self._write(tenant_id, type, stored, missing)
             except (PreconditionFailed, NotFound) as error:
                 missing.add(error.document_id)
-                try:
-                    stored = await self._store.read(tenant_id, stored.document["id"])
-                except NotFound:
-                    return True
-        return False
+                id = stored.document["id"]
+                found = await self._store.read_many(tenant_id, [id])
+                if id in found:
+                    stored = found[id]
+                    raise
+
+        try:
+            await retrying(attempt)
+        except (PreconditionFailed, NotFound):
+            return False
+        return True
+
+    async def _write(
+        self, tenant_id: str, type: ResourceType, stored: Stored, missing: Collection[str]
+    ) -> None:
+        """Write a document in the present form where it is not, without giving up reservations
+        that are `missing`. Raises PreconditionFailed, NotFound."""
+        try:
+            document = _renewed(type, stored.document)
+            if document == stored.document:
+                return
+            keys = await reserve(self._store, type, stored.document, document)
+        except (KeyError, TypeError, AttributeError, ValueError, ScimError):
+            return
+        kept = [key for key in keys if not (isinstance(key, Delete) and key.id in missing)]
+        with suppress(Conflict, TooLarge):  # another resource has the value in the present form
+            await self._store.batch(tenant_id, [Replace(document, stored.etag), *kept])
 
 
 def _renewed(type: ResourceType, document: Document) -> Document:

@@ -5,7 +5,7 @@ the same in a group of ten and in a group of 100,000; only a request that asks f
 replaces all of them, reads them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from directory import membership_change
@@ -20,6 +20,7 @@ from directory.documents import (
 )
 from directory.lanes import apart
 from directory.reading import TooManyFound, at_most, every, readable, reading_all
+from directory.resources import StoredGroup, StoredResource, StoredUser
 from directory.store import (
     Assign,
     Conflict,
@@ -29,7 +30,6 @@ from directory.store import (
     Operation,
     Query,
     Replace,
-    Stored,
     Throttled,
     Unavailable,
     Update,
@@ -49,12 +49,11 @@ from scim.membership import (
 from scim.protocol import entra, patch
 from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
+from scim.protocol.etags import weak
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
-from scim.protocol.representation import weak
 from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
-from scim.protocol.work import Work
 from scim.remembering import give_again, remember
-from scim.resources import LookedUp, Resources
+from scim.resources import Edit, LookedUp, Resources
 from scim.selection import Selection
 
 MAPPING = "mapping"
@@ -80,29 +79,23 @@ class Groups(Resources):
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
         resource = {**normal.resource, "id": resource_id}
-        base = {
-            "tenantId": tenant_id,
-            "source": "scim",
-            "connectionId": request.caller.connection_id,
-        }
-        document = self.document(base, resource, self.stamp())
+        document = self.document(self.base(request), resource, self.stamp())
 
-        async def attempt() -> Answer:
+        async def attempt() -> StoredResource:
             steps = [AddMembers(members)]
             changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
             names = differences(self.type, {}, normal.resource)
             event = self._event(request, "create", resource_id, names, normal.ignored, changes)
             try:
-                also = await give_again(self.service.store, document, event)
+                also = await give_again(self.service.store, StoredGroup(document, ""), event)
             except Conflict as conflict:
                 raise await self.in_the_way(tenant_id, conflict) from None
             if any(isinstance(operation, Create) for operation in also):
                 event = event.model_copy(update={"attributes": (*event.attributes, MAPPING)})
-            stored = await self._write(request, None, document, event, changes, also)
-            shown = await self.present_written(request, stored, projection)
-            return self.answer(request, 201, resource_id, shown)
+            return await self._write(request, None, document, event, changes, also)
 
-        return await self.retrying(attempt)
+        stored = await self.retrying(attempt)
+        return await self.answer_written(request, 201, stored, projection)
 
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a group (RFC 7644 section 3.5.1): what the body leaves out, members included,
@@ -110,14 +103,14 @@ class Groups(Resources):
         request.require_provisioning()
         projection = self.projection(request)
         normal, members = await self._normal(request)
-        steps = [ReplaceMembers(members)]
-
-        def change(resource: dict[str, Any], _: Work) -> Changed:
-            return replacement(self.type, resource, normal)
-
-        stored = await self._change(request, resource_id, "replace", change, steps)
-        shown = await self.present_written(request, stored, projection)
-        return self.answer(request, 200, resource_id, shown)
+        stored = await self._change(
+            request,
+            resource_id,
+            "replace",
+            lambda resource, _: replacement(self.type, resource, normal),
+            [ReplaceMembers(members)],
+        )
+        return await self.answer_written(request, 200, stored, projection)
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a group (RFC 7644 section 3.5.2), all operations or none. Answers 204, or the
@@ -130,15 +123,16 @@ class Groups(Resources):
             request.size,
             lambda work: split(self.type, entra.operations(request.body), work),
         )
-
-        def change(resource: dict[str, Any], work: Work) -> Changed:
-            return patch.apply(self.type, resource, others, work)
-
-        stored = await self._change(request, resource_id, "patch", change, steps)
+        stored = await self._change(
+            request,
+            resource_id,
+            "patch",
+            lambda resource, work: patch.apply(self.type, resource, others, work),
+            steps,
+        )
         if "attributes" not in request.parameters:
             return Answer(204, None, self.headers(request, resource_id, weak(stored.etag)))
-        shown = await self.present_written(request, stored, projection)
-        return self.answer(request, 200, resource_id, shown)
+        return await self.answer_written(request, 200, stored, projection)
 
     async def _normal(self, request: Request) -> tuple[Normalised, tuple[str, ...]]:
         """The resource in the body of a POST or PUT, and the ids of its members."""
@@ -149,9 +143,9 @@ class Groups(Resources):
 
         return await apart(request.tenant.tenant_id, request.size, read)
 
-    def check_owner(self, request: Request, stored: Stored) -> None:
+    def check_owner(self, request: Request, stored: StoredResource) -> None:
         """A group belongs to the connection that provisioned it first (product, section 2)."""
-        owner = stored.document.get("connectionId")
+        owner = stored.connection_id
         if owner and owner != request.caller.connection_id:
             names = {c.connection_id: c.name for c in request.tenant.connections}
             raise Forbidden(
@@ -165,35 +159,26 @@ class Groups(Resources):
         request: Request,
         resource_id: str,
         operation: Literal["replace", "patch"],
-        change: Callable[[dict[str, Any], Work], Changed],
+        edit: Edit,
         steps: Sequence[MemberStep],
-    ) -> Stored:
-        tenant_id = request.tenant.tenant_id
-
-        async def attempt() -> Stored:
-            stored = await self._settled(request, resource_id)
-            self.check_owner(request, stored)
-            self.check_version(request, stored)
-            patched = await self.changed(request, stored, change)
-            changes = await delta(self.service.store, tenant_id, resource_id, steps, request.work)
+    ) -> StoredResource:
+        async def write(stored: StoredResource, changed: Changed) -> StoredResource:
+            changes = await delta(
+                self.service.store, stored.tenant_id, resource_id, steps, request.work
+            )
             event = self._event(
-                request, operation, resource_id, patched.changed, patched.ignored, changes
+                request, operation, resource_id, changed.changed, changed.ignored, changes
             )
             old = _provisioned(stored.document, request.caller.connection_id)
             if not event.attributes and old == stored.document:
                 await self.commit([], event)
                 return stored
-            document = self.document(old, patched.resource, self.stamp())
+            document = self.document(old, changed.resource, self.stamp())
             return await self._write(request, stored, document, event, changes)
 
-        return await self.retrying(attempt)
+        return await self.change(request, resource_id, edit, write)
 
-    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
-        """The group's mapping, which is remembered for the case that the group comes back."""
-        owner = stored.document.get("connectionId") or request.caller.connection_id
-        return await remember(self.service.store, stored.document, owner, self.service.now())
-
-    async def _settled(self, request: Request, resource_id: str) -> Stored:
+    async def current(self, request: Request, resource_id: str) -> StoredResource:
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
         while unfinished := stored.document.get("intent"):
@@ -202,6 +187,13 @@ class Groups(Resources):
             )
             stored = await self.read(request, resource_id)
         return stored
+
+    async def removed_with(
+        self, request: Request, stored: StoredResource, /
+    ) -> Sequence[Operation]:
+        """The group's mapping, which is remembered for the case that the group comes back."""
+        owner = stored.connection_id or request.caller.connection_id
+        return await remember(self.service.store, StoredGroup.of(stored), owner, self.service.now())
 
     def _event(
         self,
@@ -221,7 +213,7 @@ class Groups(Resources):
             )
         self.refuse_ignored(request, ignored)
         unknown = [f'members[value eq "{member[:100]}"]' for member in changes.unknown]
-        membership = MembershipChange(added=changes.added, removed=changes.removed)
+        membership = MembershipChange.of(changes.added, changes.removed)
         return self.event(
             request,
             operation,
@@ -235,12 +227,12 @@ class Groups(Resources):
     async def _write(
         self,
         request: Request,
-        stored: Stored | None,
+        stored: StoredResource | None,
         document: Document,
         event: Event,
         changes: Delta,
         also: Sequence[Operation] = (),
-    ) -> Stored:
+    ) -> StoredResource:
         """Commit the group, its memberships and the event, and `also` what goes with them;
         answers the group as it is then.
 
@@ -256,7 +248,7 @@ class Groups(Resources):
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
             operations = [write, *reservations, *also, *_edges(event, changes)]
             etags = await self.commit(operations, event)
-            return Stored(document, etags[0] or "")
+            return StoredResource(document, etags[0] or "")
         document = {**document, "intent": event.event_id}
         write = _write_of(stored, document, event, conditional=True)
         await self.commit([write, *reservations, *also], event)
@@ -268,14 +260,15 @@ class Groups(Resources):
         except (Throttled, Unavailable) as error:
             raise unfinished(error) from error
 
-    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+    async def look_up(
+        self, request: Request, items: Sequence[StoredResource]
+    ) -> Sequence[LookedUp]:
         """The members of the groups, in order of their ids. Raises TooMany."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         edges: list[list[Document]] = []
         left = SHOWN_LIMIT
         for one in items:
-            group = one.document["resource"]["id"]
-            query = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
+            query = Query("Membership", Compare(("groupId",), "eq", one.id), limit=PAGE)
             try:
                 edges.append(await at_most(left, every(store, tenant_id, query)))
             except TooManyFound:
@@ -285,8 +278,8 @@ class Groups(Resources):
         names: dict[str, str | None] = {}
         async for some in reading_all(store, tenant_id, list(ids)):
             for id, stored in readable(some).items():
-                resource = stored.document["resource"]
-                names[id] = resource.get("displayName") or resource.get("userName")
+                member = StoredUser.of(stored)
+                names[id] = member.display_name or member.user_name
         return await apart(
             tenant_id,
             SHOWN_LIMIT - left,
@@ -321,7 +314,7 @@ def _provisioned(document: Document, connection_id: str) -> Document:
 
 
 def _write_of(
-    stored: Stored | None, document: Document, event: Event, *, conditional: bool
+    stored: StoredResource | None, document: Document, event: Event, *, conditional: bool
 ) -> Operation:
     """How the group's document is written. A change of memberships alone moves its version
     without a condition, so that parallel ones do not fight; that fails where the group is gone."""
@@ -350,22 +343,11 @@ def _applied(event: Event, changes: Delta) -> Event:
 
 
 def _edges(event: Event, changes: Delta) -> list[Operation]:
-    operations: list[Operation] = []
-    for document_id in changes.added:
-        kind, _, member = document_id.partition(":")
-        edge = Membership(
-            tenant_id=event.tenant_id,
-            group_id=event.resource_id,
-            member_id=member,
-            member_type="User" if kind == "user" else "Group",
-            since=event.at,
-            event_id=event.event_id,
-        )
-        operations.append(Create(edge.to_document()))
-    for document_id in changes.removed:
-        member = document_id.partition(":")[2]
-        operations.append(Delete(membership_id(event.resource_id, member)))
-    return operations
+    come = (Membership.brought_by(event, member) for member in changes.added)
+    return [
+        *(Create(membership.to_document()) for membership in come),
+        *(Delete(membership_id(event.resource_id, member.id)) for member in changes.removed),
+    ]
 
 
 def _member_id(edge: Document) -> str:

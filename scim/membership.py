@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from directory.condition import Compare, matches
-from directory.documents import MemberType, group_id, is_resource_id, membership_id, user_id
+from directory.documents import (
+    MemberReference,
+    MemberType,
+    group_id,
+    is_resource_id,
+    membership_id,
+    user_id,
+)
 from directory.reading import every, read_all
 from directory.store import Query, Store
 from scim.computing import compute
@@ -47,11 +54,10 @@ def too_many_filtered() -> TooMany:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Memberships that come and go, as document ids of the members (`user:…`, `group:…`), and the
-    ids that no resource of the tenant has."""
+    """Memberships that come and go, and the ids that no resource of the tenant has."""
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    added: tuple[MemberReference, ...] = ()
+    removed: tuple[MemberReference, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
@@ -95,8 +101,10 @@ def _changes(
     _check_replacements(steps, types)
     wanted = _play(steps, dict.fromkeys(current), types, work)
     changes = Delta(
-        added=tuple(_document(m, types[m]) for m in wanted if m not in current and m in types),
-        removed=tuple(_document(m, current[m]) for m in current if m not in wanted),
+        added=tuple(
+            MemberReference(types[m], m) for m in wanted if m not in current and m in types
+        ),
+        removed=tuple(MemberReference(current[m], m) for m in current if m not in wanted),
         unknown=tuple(m for m in wanted if m not in types),
     )
     _check_size(changes.size, "changes", "memberships")
@@ -181,10 +189,6 @@ def _play(
                     if not matches(condition, _comparable(member, types))
                 }
     return wanted
-
-
-def _document(member: str, member_type: MemberType) -> str:
-    return user_id(member) if member_type == "User" else group_id(member)
 
 
 def _comparable(member: str, types: Mapping[str, MemberType]) -> dict[str, str]:

@@ -19,32 +19,31 @@ from directory.documents import (
     remembered_mapping_id,
 )
 from directory.reading import read_all, readable
-from directory.store import Conflict, Create, Delete, Document, Operation, Store, Upsert
+from directory.resources import StoredGroup
+from directory.store import Conflict, Create, Delete, Operation, Store, Upsert
 
 
 async def remember(
-    store: Store, group: Document, connection_id: str, now: datetime
+    store: Store, group: StoredGroup, connection_id: str, now: datetime
 ) -> Sequence[Operation]:
     """What to write beside the deletion of a stored group: its mapping goes, and what it gave is
     kept where the group can be known again. Costs one read."""
-    resource, tenant_id = group["resource"], group["tenantId"]
-    id = mapping_id(resource["id"])
-    found = await store.read_many(tenant_id, [id])
+    id = mapping_id(group.id)
+    found = await store.read_many(group.tenant_id, [id])
     if id not in found:
         return ()
     removed = Delete(id, found[id].etag)
-    external_id = resource.get("externalId")
-    if external_id is None or id not in readable(found):
+    if group.external_id is None or id not in readable(found):
         return (removed,)
     mapping = Mapping.from_document(found[id].document)
     if not mapping.entitlements:
         return (removed,)
     remembered = RememberedMapping(
-        tenant_id=tenant_id,
+        tenant_id=group.tenant_id,
         connection_id=connection_id,
-        external_id=external_id,
-        display_name=resource["displayName"],
-        group_id=resource["id"],
+        external_id=group.external_id,
+        display_name=group.display_name,
+        group_id=group.id,
         version=mapping.version,
         entitlements=mapping.entitlements,
         deleted_at=now,
@@ -52,7 +51,7 @@ async def remember(
     return removed, Upsert(remembered.to_document())
 
 
-async def give_again(store: Store, group: Document, event: Event) -> Sequence[Operation]:
+async def give_again(store: Store, group: StoredGroup, event: Event) -> Sequence[Operation]:
     """What to write beside the creation of a group: the mapping that its like gave; nothing where
     none is remembered. What the catalog does not hold any more is not given.
 
@@ -60,11 +59,10 @@ async def give_again(store: Store, group: Document, event: Event) -> Sequence[Op
     the creation, what it gave would be missed. Costs one read for a group with an externalId, and
     one more where it is remembered.
     """
-    resource, tenant_id = group["resource"], group["tenantId"]
-    external_id = resource.get("externalId")
-    if external_id is None:
+    tenant_id, external_id = group.tenant_id, group.external_id
+    if external_id is None or group.connection_id is None:
         return ()
-    id = remembered_mapping_id(group["connectionId"], external_id)
+    id = remembered_mapping_id(group.connection_id, external_id)
     reserved = key_id("Group", "externalId", external_id)
     found = await store.read_many(tenant_id, [reserved, id])
     if reserved in found:
@@ -75,11 +73,11 @@ async def give_again(store: Store, group: Document, event: Event) -> Sequence[Op
     if id not in readable(found):
         return (taken_over,)
     remembered = RememberedMapping.from_document(found[id].document)
-    entries = {one: entitlement_id(one.kind, one.key) for one in remembered.entitlements}
+    entries = {one: entitlement_id(*one) for one in remembered.entitlements}
     known = await read_all(store, tenant_id, list(entries.values()))
     mapping = Mapping(
         tenant_id=tenant_id,
-        group_id=resource["id"],
+        group_id=group.id,
         version=remembered.version + 1,
         # Nobody has been in the group before this event, which reaches everybody who is now.
         applied_version=remembered.version + 1,

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from directory.documents import Key
 from directory.store import Create, Delete, NotFound, Operation, Store
+from scim.protocol.comparison import comparable
 from scim.protocol.errors import InvalidValue, Uniqueness
-from scim.protocol.representation import comparable
 from scim.protocol.scalars import Scalar
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
 

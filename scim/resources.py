@@ -2,31 +2,26 @@
 to know of its request."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from directory.condition import Compare, Condition, Either
-from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, new_resource_id
+from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id
 from directory.lanes import apart
-from directory.store import NotFound, Operation, Stored
+from directory.resources import StoredResource
+from directory.store import Document, NotFound, Operation
 from scim.computing import compute
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, PreconditionUnmet, ResourceNotFound, TooMany
-from scim.protocol.representation import (
-    Projection,
-    list_response,
-    names_answer,
-    names_version,
-    render,
-    weak,
-)
+from scim.protocol.etags import names_answer, names_version, weak
+from scim.protocol.projection import Projection
+from scim.protocol.representation import list_response, render
 from scim.protocol.schema import ResourceType
 from scim.protocol.validation import Changed
 from scim.protocol.work import Work
 from scim.selection import Selection
 from scim.writing import Service, Writing
-from telemetry.traces import traceparent
 from trust.signing import SigningKeys
 from web.cursor import Cursor
 
@@ -48,6 +43,12 @@ class LookedUp:
     beyond: Callable[[list[dict[str, Any]]], Sequence[Any]]
 
 
+type Edit = Callable[[dict[str, Any], Work], Changed]
+"""What a request makes of a stored resource, counting what it costs."""
+type Write = Callable[[StoredResource, Changed], Awaitable[StoredResource]]
+"""Commits what a request makes of a stored resource; answers what is stored then."""
+
+
 class Resources(Writing, ABC):
     """The use cases of one resource type that do not depend on which it is."""
 
@@ -59,12 +60,20 @@ class Resources(Writing, ABC):
         super().__init__(service, resource_type)
         self._keys = SigningKeys(service.store, service.now)
 
+    def base(self, request: Request) -> Document:
+        """What the document of a new resource says beside it."""
+        return {
+            "tenantId": request.tenant.tenant_id,
+            "source": "scim",
+            "connectionId": request.caller.connection_id,
+        }
+
     def location(self, request: Request, resource_id: str) -> str:
         """The resource's URL under the base that the client uses."""
         return f"{request.base_url}{self.type.endpoint}/{resource_id}"
 
     async def present(
-        self, request: Request, items: Sequence[Stored], projection: Projection
+        self, request: Request, items: Sequence[StoredResource], projection: Projection
     ) -> list[Presented]:
         """The resources as this request shall see them. Raises TooMany where their memberships
         are more than one answer holds."""
@@ -83,7 +92,7 @@ class Resources(Writing, ABC):
         )
 
     def _with_looked_up(
-        self, body: dict[str, Any], stored: Stored, found: LookedUp, projection: Projection
+        self, body: dict[str, Any], stored: StoredResource, found: LookedUp, projection: Projection
     ) -> Presented:
         shown = projection.apply({self.looked_up: found.shown} if found.shown else {})
         tag = weak(stored.etag, found.beyond(shown.get(self.looked_up, [])))
@@ -92,7 +101,7 @@ class Resources(Writing, ABC):
         return Presented({**body, **shown}, tag)
 
     async def present_written(
-        self, request: Request, stored: Stored, projection: Projection
+        self, request: Request, stored: StoredResource, projection: Projection
     ) -> Presented:
         """A resource after its write, without its memberships where they are too many to show: the
         write is done and cannot be refused any more."""
@@ -102,8 +111,17 @@ class Resources(Writing, ABC):
             return Presented(self._rendered(request, stored, projection), weak(stored.etag))
         return shown
 
+    async def answer_written(
+        self, request: Request, status: int, stored: StoredResource, projection: Projection
+    ) -> Answer:
+        """The answer to a write that shows the resource."""
+        shown = await self.present_written(request, stored, projection)
+        return self.answer(request, status, stored.id, shown)
+
     @abstractmethod
-    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+    async def look_up(
+        self, request: Request, items: Sequence[StoredResource]
+    ) -> Sequence[LookedUp]:
         """The attribute `looked_up` of each of these resources. Raises TooMany where that is more
         than one answer holds."""
 
@@ -112,16 +130,17 @@ class Resources(Writing, ABC):
         """The selection's condition with everything about memberships looked up. Raises TooMany
         where these are too many."""
 
-    async def read(self, request: Request, resource_id: str) -> Stored:
+    async def read(self, request: Request, resource_id: str) -> StoredResource:
         """The stored resource. Raises ResourceNotFound."""
         if not is_resource_id(resource_id):
             raise self.unknown(resource_id)
         try:
-            return await self.service.store.read(
+            found = await self.service.store.read(
                 request.tenant.tenant_id, self.document_id(resource_id)
             )
         except NotFound:
             raise self.unknown(resource_id) from None
+        return StoredResource.of(found)
 
     def unknown(self, resource_id: str) -> ResourceNotFound:
         """The 404 for an id that this tenant does not have."""
@@ -178,7 +197,8 @@ class Resources(Writing, ABC):
         if not query.limit:
             return Answer(200, list_response([], total, None))
         page = await store.query(tenant_id, query)
-        shown = await self.present(request, page.items, projection)
+        items = [StoredResource.of(one) for one in page.items]
+        shown = await self.present(request, items, projection)
         body = list_response([one.body for one in shown], total, None)
         if page.continuation is not None:
             body["nextCursor"] = Cursor(page.continuation, total).write(asked, keys)
@@ -199,32 +219,48 @@ class Resources(Writing, ABC):
 
         return await self.retrying(attempt)
 
+    async def change(
+        self, request: Request, resource_id: str, edit: Edit, write: Write
+    ) -> StoredResource:
+        """Carry out a PUT or PATCH: the stored resource as `edit` makes it, committed by `write`,
+        computed again where somebody else wrote meanwhile; answers what is stored then. Raises what
+        they raise, ResourceNotFound, Forbidden and PreconditionUnmet."""
+
+        async def attempt() -> StoredResource:
+            stored = await self.current(request, resource_id)
+            self.check_owner(request, stored)
+            self.check_version(request, stored)
+            changed = await compute(
+                request.tenant.tenant_id,
+                request.work,
+                request.size,
+                lambda work: edit(stored.resource, work),
+            )
+            return await write(stored, changed)
+
+        return await self.retrying(attempt)
+
+    async def current(self, request: Request, resource_id: str) -> StoredResource:
+        """What a change begins from. Raises ResourceNotFound."""
+        return await self.read(request, resource_id)
+
     @abstractmethod
-    def check_owner(self, request: Request, stored: Stored) -> None:
+    def check_owner(self, request: Request, stored: StoredResource) -> None:
         """Raises Forbidden where another connection owns the resource."""
 
     @abstractmethod
-    async def removed_with(self, request: Request, stored: Stored, /) -> Sequence[Operation]:
+    async def removed_with(
+        self, request: Request, stored: StoredResource, /
+    ) -> Sequence[Operation]:
         """What is written beside the removal of a resource."""
 
-    def check_version(self, request: Request, stored: Stored) -> None:
+    def check_version(self, request: Request, stored: StoredResource) -> None:
         """Raises PreconditionUnmet where If-Match names another version (RFC 7644 section 3.14)."""
         if request.if_match and not names_version(request.if_match, stored.etag):
             raise PreconditionUnmet(
                 f"If-Match names a version of this {self.type.name.lower()} that is not the "
                 f"current one ({weak(stored.etag)}). Read it again and repeat the change."
             )
-
-    async def changed(
-        self, request: Request, stored: Stored, change: Callable[[dict[str, Any], Work], Changed]
-    ) -> Changed:
-        """What a PUT or PATCH makes of the stored resource. Raises what `change` raises."""
-        return await compute(
-            request.tenant.tenant_id,
-            request.work,
-            request.size,
-            lambda work: change(stored.document["resource"], work),
-        )
 
     def projection(self, request: Request) -> Projection:
         """Which attributes this request wants to see."""
@@ -234,9 +270,11 @@ class Resources(Writing, ABC):
             request.parameters.get("excludedAttributes"),
         )
 
-    def _rendered(self, request: Request, stored: Stored, projection: Projection) -> dict[str, Any]:
+    def _rendered(
+        self, request: Request, stored: StoredResource, projection: Projection
+    ) -> dict[str, Any]:
         """The resource itself, projected, without anything that is kept elsewhere."""
-        location = self.location(request, stored.document["resource"]["id"])
+        location = self.location(request, stored.id)
         return projection.apply(render(self.type, stored.document, stored.etag, location))
 
     def answer(self, request: Request, status: int, resource_id: str, shown: Presented) -> Answer:
@@ -267,26 +305,18 @@ class Resources(Writing, ABC):
         ignored: Sequence[str] = (),
         membership: MembershipChange | None = None,
     ) -> Event:
-        """The event of a write. One that can change nobody's access is done from the start."""
-        now = self.service.now()
-        done = scope == "none"
-        return Event(
-            tenant_id=request.tenant.tenant_id,
-            event_id=new_resource_id(),
-            state="done" if done else "pending",
-            at=now,
-            actor=Actor(type="connection", id=request.caller.connection_id),
-            request_id=request.request_id,
-            operation=operation,
-            resource_type="User" if self.type.name == "User" else "Group",
-            resource_id=resource_id,
-            attributes=tuple(attributes),
-            ignored=tuple(ignored)[:100],
+        """The event of a write."""
+        return self.service.ledger.accepted(
+            request.tenant.tenant_id,
+            Actor(type="connection", id=request.caller.connection_id),
+            operation,
+            "User" if self.type.name == "User" else "Group",
+            resource_id,
             scope=scope,
+            attributes=attributes,
+            ignored=ignored,
             membership=membership,
-            done_at=now if done else None,
-            ttl=self.service.retention if done else None,
-            traceparent=traceparent(),
+            request_id=request.request_id,
         )
 
     def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:
@@ -300,28 +330,32 @@ class Resources(Writing, ABC):
                 return [*found[0], *found[1]] if all(found) else []
         return []
 
-    async def _owners(self, tenant_id: str, unique: Sequence[tuple[str, str]]) -> list[Stored]:
+    async def _owners(
+        self, tenant_id: str, unique: Sequence[tuple[str, str]]
+    ) -> list[StoredResource]:
         """The resources that hold reserved values, in order of their ids: two point reads for
         each, whatever the tenant's size."""
-        owners: dict[str, Stored] = {}
+        owners: dict[str, StoredResource] = {}
         for attribute, value in unique:
             key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
             try:
                 reserved = await self.service.store.read(tenant_id, key.document_id)
                 owner = self.document_id(Key.from_document(reserved.document).resource_id)
-                owners[owner] = await self.service.store.read(tenant_id, owner)
+                found = await self.service.store.read(tenant_id, owner)
+                owners[owner] = StoredResource.of(found)
             except NotFound:
                 continue
         return [owners[owner] for owner in sorted(owners)]
 
     async def _page(
         self, tenant_id: str, condition: Condition, selection: Selection
-    ) -> tuple[int, list[Stored]]:
+    ) -> tuple[int, list[StoredResource]]:
         store = self.service.store
         query = selection.query(self.type.name, condition)
-        items: list[Stored] = []
+        items: list[StoredResource] = []
         if query.limit:
-            items = list((await store.query(tenant_id, query)).items)
+            page = await store.query(tenant_id, query)
+            items = [StoredResource.of(one) for one in page.items]
         if items and len(items) < query.limit:
             return query.offset + len(items), items
         return await store.count(tenant_id, self.type.name, condition), items

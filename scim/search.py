@@ -10,10 +10,12 @@ from typing import Any
 
 from directory.condition import Path
 from directory.reading import read_all, readable
-from directory.store import Document, Query, Stored
+from directory.resources import StoredResource
+from directory.store import Document, Query
 from scim.exchange import Answer, Request
 from scim.protocol.errors import InvalidValue, TooMany
-from scim.protocol.representation import Projection, list_response
+from scim.protocol.projection import Projection
+from scim.protocol.representation import list_response
 from scim.resources import Resources
 from scim.selection import Selection
 
@@ -47,7 +49,7 @@ class Root:
         ]
         selection = selections[0]
         offset, missing = selection.start_index - 1, selection.count
-        page: list[Stored] = []
+        page: list[StoredResource] = []
         for stretch in _stretches([part for part in parts if part.total]):
             page += await _read(request.tenant.tenant_id, stretch, offset, missing - len(page))
             offset = max(0, offset - sum(part.total for part in stretch))
@@ -100,13 +102,14 @@ def _stretches(parts: Sequence[_Part]) -> list[list[_Part]]:
 
 async def _read(
     tenant_id: str, parts: Sequence[_Part], offset: int, count: int
-) -> Sequence[Stored]:
+) -> Sequence[StoredResource]:
     """So many results of a stretch, after the first `offset`. Raises TooMany."""
     if not count or offset >= sum(part.total for part in parts):
         return ()
     if len(parts) == 1:
         query = replace(parts[0].query, offset=offset, limit=count)
-        return (await parts[0].resources.service.store.query(tenant_id, query)).items
+        page = await parts[0].resources.service.store.query(tenant_id, query)
+        return [StoredResource.of(one) for one in page.items]
     if offset + count > REACH:
         raise TooMany(
             f"Sorted over several resource types, only the first {REACH:,} results can be read. "
@@ -117,7 +120,7 @@ async def _read(
 
 async def _read_merged(
     tenant_id: str, parts: Sequence[_Part], offset: int, count: int
-) -> list[Stored]:
+) -> list[StoredResource]:
     """As `_read`, of several sorted parts; equal results in order of the parts. Goes through all
     results before, and keeps no more of them than their ranks."""
     store = parts[0].resources.service.store
@@ -130,7 +133,7 @@ async def _read_merged(
     ranked.sort(key=lambda each: each[0], reverse=parts[0].query.order[0].descending)
     ids = [document_id for _, document_id in ranked[offset : offset + count]]
     found = readable(await read_all(store, tenant_id, ids))
-    return [found[document_id] for document_id in ids if document_id in found]
+    return [StoredResource.of(found[id]) for id in ids if id in found]
 
 
 type _Rank = tuple[bool, bool, Any]
@@ -145,7 +148,7 @@ def _rank(document: Document, path: Path) -> _Rank:
 
 
 async def _present(
-    request: Request, parts: Sequence[_Part], page: Sequence[Stored]
+    request: Request, parts: Sequence[_Part], page: Sequence[StoredResource]
 ) -> list[dict[str, Any]]:
     """The resources of a page as this request shall see them."""
     shown: dict[str, dict[str, Any]] = {}

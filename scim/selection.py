@@ -10,6 +10,7 @@ from directory.condition import EVERYTHING, NOTHING, Condition
 from directory.indexing import scanned
 from directory.store import Order, Query
 from scim.protocol.binding import BoundFilter, bind, related, resolve, sort_path
+from scim.protocol.body import check_message
 from scim.protocol.errors import InvalidFilter, InvalidSyntax, InvalidValue
 from scim.protocol.filter import parse_filter
 from scim.protocol.schema import ResourceType
@@ -42,8 +43,9 @@ _SEARCH_PARAMETERS: Mapping[str, str] = {
 def search_parameters(body: Any) -> dict[str, str]:
     """The parameters in the body of a `.search` (RFC 7644 section 3.4.3), as if they had come in
     the URL. Raises InvalidSyntax; a parameter left out would widen what is found."""
-    if not isinstance(body, dict) or body.get("schemas", [SEARCH_REQUEST]) != [SEARCH_REQUEST]:
-        raise InvalidSyntax(f'The body must be a JSON object with "schemas": ["{SEARCH_REQUEST}"].')
+    if not isinstance(body, dict):
+        raise InvalidSyntax("The body of a search must be a JSON object.")
+    check_message(body.get("schemas"), SEARCH_REQUEST)
     parameters: dict[str, str] = {}
     for name, expected in _SEARCH_PARAMETERS.items():
         match body.get(name):

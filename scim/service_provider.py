@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from directory.completeness import REQUIRED
+from directory.reasons import REQUIRED
 from scim.bulk.message import MAXIMUM_OPERATIONS
 from scim.exchange import BODY_BYTES, Answer, Request
 from scim.protocol import discovery
@@ -57,7 +57,7 @@ def _required(request: Request) -> list[tuple[str, ...]]:
     """What this tenant requires of a user beyond the schema."""
     if request.tenant.policy.accept_incomplete_users:
         return []
-    return [required.path for required in REQUIRED]
+    return [required.path for required in REQUIRED.values()]
 
 
 def _answer(parameters: Mapping[str, str], body: dict[str, Any]) -> Answer:

@@ -1,15 +1,17 @@
 """/Users: the use cases (RFC 7644 sections 3.3 to 3.6)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from directory.completeness import missing
 from directory.condition import Condition, OneOf
-from directory.documents import Event, group_id, new_resource_id
+from directory.documents import group_id, new_resource_id
 from directory.lanes import apart
 from directory.nesting import groups_above, users_below
 from directory.reading import TooManyFound, read_all, readable
-from directory.store import Operation, Stored
+from directory.reasons import REQUIRED
+from directory.resources import StoredGroup, StoredResource
+from directory.store import Operation
 from scim.exchange import Answer, Request
 from scim.membership import FILTERED_LIMIT, SHOWN_LIMIT, too_many_filtered, too_many_shown
 from scim.protocol import entra, patch
@@ -23,8 +25,7 @@ from scim.protocol.validation import (
     normalise,
     replacement,
 )
-from scim.protocol.work import Work
-from scim.resources import LookedUp, Resources
+from scim.resources import Edit, LookedUp, Resources
 from scim.selection import Selection
 
 
@@ -43,11 +44,6 @@ class Users(Resources):
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
         resource = {**defaulted(self.type, normal.resource), "id": resource_id}
-        base = {
-            "tenantId": request.tenant.tenant_id,
-            "source": "scim",
-            "connectionId": request.caller.connection_id,
-        }
         event = self.event(
             request,
             "create",
@@ -56,23 +52,19 @@ class Users(Resources):
             attributes=differences(self.type, {}, normal.resource),
             ignored=normal.ignored,
         )
-
-        async def attempt() -> Answer:
-            stored = await self.insert(base, resource, event)
-            shown = await self.present_written(request, stored, projection)
-            return self.answer(request, 201, resource_id, shown)
-
-        return await self.retrying(attempt)
+        stored = await self.retrying(lambda: self.insert(self.base(request), resource, event))
+        return await self.answer_written(request, 201, stored, projection)
 
     async def replace(self, request: Request, resource_id: str) -> Answer:
         """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
         request.require_provisioning()
         normal = await self._normal(request)
-
-        def change(resource: dict[str, Any], _: Work) -> Changed:
-            return replacement(self.type, resource, normal)
-
-        return await self._change(request, resource_id, "replace", change)
+        return await self._change(
+            request,
+            resource_id,
+            "replace",
+            lambda resource, _: replacement(self.type, resource, normal),
+        )
 
     async def patch(self, request: Request, resource_id: str) -> Answer:
         """Change a user (RFC 7644 section 3.5.2), all operations or none; answers the resource."""
@@ -80,11 +72,12 @@ class Users(Resources):
         operations = await apart(
             request.tenant.tenant_id, request.size, lambda: entra.operations(request.body)
         )
-
-        def change(resource: dict[str, Any], work: Work) -> Changed:
-            return patch.apply(self.type, resource, operations, work)
-
-        return await self._change(request, resource_id, "patch", change)
+        return await self._change(
+            request,
+            resource_id,
+            "patch",
+            lambda resource, work: patch.apply(self.type, resource, operations, work),
+        )
 
     async def _normal(self, request: Request) -> Normalised:
         """The resource in the body of a POST or PUT."""
@@ -94,54 +87,56 @@ class Users(Resources):
             lambda: normalise(self.type, entra.resource(self.type, request.body)),
         )
 
-    def check_owner(self, request: Request, stored: Stored) -> None:
+    def check_owner(self, request: Request, stored: StoredResource) -> None:
         """Users have no owner: every connection of the tenant may provision them."""
 
-    async def removed_with(self, _request: Request, _stored: Stored, /) -> Sequence[Operation]:
+    async def removed_with(
+        self, _request: Request, _stored: StoredResource, /
+    ) -> Sequence[Operation]:
         """Nothing."""
         return ()
 
     async def _change(
-        self,
-        request: Request,
-        resource_id: str,
-        operation: Literal["replace", "patch"],
-        change: Callable[[dict[str, Any], Work], Changed],
+        self, request: Request, resource_id: str, operation: Literal["replace", "patch"], edit: Edit
     ) -> Answer:
         projection = self.projection(request)
 
-        async def attempt() -> Answer:
-            stored = await self.read(request, resource_id)
-            self.check_version(request, stored)
-            patched = await self.changed(request, stored, change)
-            self.refuse_ignored(request, patched.ignored)
-            event = self.event(
-                request,
-                operation,
-                resource_id,
-                scope="user" if patched.changed else "none",
-                attributes=patched.changed,
-                ignored=patched.ignored,
-            )
-            stored = await self._store(stored, patched.resource, event)
-            shown = await self.present_written(request, stored, projection)
-            return self.answer(request, 200, resource_id, shown)
+        async def write(stored: StoredResource, changed: Changed) -> StoredResource:
+            return await self._write(request, operation, stored, changed)
 
-        return await self.retrying(attempt)
+        stored = await self.change(request, resource_id, edit, write)
+        return await self.answer_written(request, 200, stored, projection)
 
-    async def _store(self, stored: Stored, resource: dict[str, Any], event: Event) -> Stored:
-        """Commit a changed resource; one that did not change leaves only the log entry."""
+    async def _write(
+        self,
+        request: Request,
+        operation: Literal["replace", "patch"],
+        stored: StoredResource,
+        changed: Changed,
+    ) -> StoredResource:
+        """Commit a changed user; one that did not change leaves only the log entry."""
+        self.refuse_ignored(request, changed.ignored)
+        event = self.event(
+            request,
+            operation,
+            stored.id,
+            scope="user" if changed.changed else "none",
+            attributes=changed.changed,
+            ignored=changed.ignored,
+        )
         if not event.attributes:
             await self.commit([], event)
             return stored
         base = stored.document
-        if base["source"] != "scim" and "externalId" in resource:
+        if stored.manual and "externalId" in changed.resource:
             base = {**base, "source": "scim", "connectionId": event.actor.id}  # adopted
-        return await self.update(stored, base, resource, event)
+        return await self.update(stored, base, changed.resource, event)
 
-    async def look_up(self, request: Request, items: Sequence[Stored]) -> Sequence[LookedUp]:
+    async def look_up(
+        self, request: Request, items: Sequence[StoredResource]
+    ) -> Sequence[LookedUp]:
         """The groups that the users are in, of which a user's own version knows nothing."""
-        ids = [stored.document["resource"]["id"] for stored in items]
+        ids = [stored.id for stored in items]
         groups = await self._groups_of(request, ids)
         return [LookedUp(groups[id], lambda shown: shown) for id in ids]
 
@@ -161,7 +156,7 @@ class Users(Resources):
         ids = list(dict.fromkeys(group for groups in above.values() for group in groups))
         found = readable(await read_all(store, tenant_id, [group_id(group) for group in ids]))
         names = {
-            group: found[group_id(group)].document["resource"]["displayName"]
+            group: StoredGroup.of(found[group_id(group)]).display_name
             for group in ids
             if group_id(group) in found
         }
@@ -199,8 +194,8 @@ class Users(Resources):
             raise InvalidValue(
                 "The user was not created, because required attributes are missing: "
                 + "; ".join(
-                    f"{required.shown} (fill in {required.advice} in Entra ID)"
-                    for required in lacking
+                    f"{REQUIRED[reason].shown} (fill in {REQUIRED[reason].advice} in Entra ID)"
+                    for reason in lacking
                 )
                 + ". Entra ID tries again in its next cycle. If the value is there, check the "
                 "attribute mapping of the Enterprise Application."

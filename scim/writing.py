@@ -5,14 +5,14 @@ was lost (somebody else wrote in between) it is read and computed again, a bound
 times; nothing is ever half written.
 """
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from directory.documents import RETENTION, Event, timestamp
+from directory.ledger import Ledger, retrying
+from directory.resources import StoredResource
 from directory.store import (
     Conflict,
     Create,
@@ -23,34 +23,30 @@ from directory.store import (
     PreconditionFailed,
     Replace,
     Store,
-    Stored,
 )
 from scim.comparable_form import ComparableForm
+from scim.protocol.comparison import searchable
 from scim.protocol.errors import PreconditionUnmet, Uniqueness
-from scim.protocol.representation import searchable
 from scim.protocol.schema import ResourceType
 from scim.reservations import reserve, taken, unchanged_unique
-
-ATTEMPTS = 12
-"""How often a write is computed anew after a lost race before it is a 412."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the use cases need from outside.
-
-    `submit(tenant_id, event_id)` hands a committed event to the relay and never fails.
-    `retention` is how long (seconds) an event that is done is kept.
-    """
+    """What the use cases need from outside; `submit`, `now` and `retention` as the ledger has
+    them."""
 
     store: Store
     submit: Callable[[str, str], None]
     now: Callable[[], datetime]
     resource_types: Mapping[str, ResourceType]
     retention: int = RETENTION
+    ledger: Ledger = field(init=False)
     form: ComparableForm = field(init=False)
 
     def __post_init__(self) -> None:
+        ledger = Ledger(self.store, self.now, self.submit, self.retention)
+        object.__setattr__(self, "ledger", ledger)
         object.__setattr__(self, "form", ComparableForm(self.store, self.resource_types))
 
 
@@ -69,25 +65,29 @@ class Writing:
         """Where the resource is stored."""
         return f"{self.type.name.lower()}:{resource_id}"
 
-    async def insert(self, base: Document, resource: dict[str, Any], event: Event) -> Stored:
+    async def insert(
+        self, base: Document, resource: dict[str, Any], event: Event
+    ) -> StoredResource:
         """Commit a new resource; `base` is what its document says beside it. Raises InvalidValue,
         and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
         reservations = await self.reservations({}, document)
         etags = await self.commit([Create(document), *reservations], event)
-        return Stored(document, etags[0] or "")
+        return StoredResource(document, etags[0] or "")
 
     async def update(
-        self, stored: Stored, base: Document, resource: dict[str, Any], event: Event
-    ) -> Stored:
+        self, stored: StoredResource, base: Document, resource: dict[str, Any], event: Event
+    ) -> StoredResource:
         """Commit a changed resource, unless somebody else changed it meanwhile. Raises
         InvalidValue, and what `commit` raises."""
         document = self.document(base, resource, self.stamp())
         reservations = await self.reservations(stored.document, document)
         etags = await self.commit([Replace(document, stored.etag), *reservations], event)
-        return Stored(document, etags[0] or "")
+        return StoredResource(document, etags[0] or "")
 
-    async def remove(self, stored: Stored, event: Event, also: Sequence[Operation] = ()) -> None:
+    async def remove(
+        self, stored: StoredResource, event: Event, also: Sequence[Operation] = ()
+    ) -> None:
         """Remove a resource and its reservations, and do `also` what goes with it. Raises what
         `commit` raises."""
         operations = [
@@ -138,16 +138,12 @@ class Writing:
         tenant_id = event.tenant_id
         if any(isinstance(o, Create) and o.document["type"] == "Key" for o in operations):
             await self.service.form.require(tenant_id)
-        batch = [*operations, Create(event.to_document())]
         try:
-            etags = await self.service.store.batch(tenant_id, batch)
+            return await self.service.ledger.commit(operations, event)
         except Conflict as conflict:
             raise await self.in_the_way(tenant_id, conflict) from None
         except (PreconditionFailed, NotFound) as lost:
             raise LostRace from lost
-        if event.state == "pending":
-            self.service.submit(tenant_id, event.event_id)
-        return etags
 
     async def in_the_way(self, tenant_id: str, conflict: Conflict) -> Uniqueness | LostRace:
         """What to raise for a document that exists already."""
@@ -158,14 +154,13 @@ class Writing:
         return LostRace()
 
     async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run an attempt until it does not lose a race, at most ATTEMPTS times."""
-        for tries in range(ATTEMPTS):
-            try:
-                return await attempt()
-            except LostRace:
-                await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(tries, 6)))  # noqa: S311
-        raise PreconditionUnmet(
-            "Too many requests changed this resource at the same time; nothing was written. "
-            "Repeat the request.",
-            headers={"Retry-After": "1"},
-        )
+        """Run an attempt until it does not lose a race. Raises PreconditionUnmet where it keeps
+        losing them."""
+        try:
+            return await retrying(attempt, (LostRace,))
+        except LostRace:
+            raise PreconditionUnmet(
+                "Too many requests changed this resource at the same time; nothing was written. "
+                "Repeat the request.",
+                headers={"Retry-After": "1"},
+            ) from None

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from directory.documents import Model, StoredModel
-from directory.store import Conflict, Create, NotFound, PreconditionFailed, Replace, Store, Stored
+from directory.ledger import retrying
+from directory.store import Conflict, Create, NotFound, Replace, Store, Stored
 
 PARTITION = "_deployment"
 """No tenant's: a tenant's id has no underscore."""
@@ -26,7 +27,6 @@ AHEAD = timedelta(minutes=3)
 """So long before it signs, a new secret is stored."""
 OLD = timedelta(days=1)
 """So long a secret counts once another one signs."""
-ATTEMPTS = 5
 
 type Keys = tuple[bytes, ...]
 """All that count, 32 bytes each; the first one signs."""
@@ -108,21 +108,21 @@ class SigningKeys:
     async def roll(self, *, at_once: bool = False) -> datetime:
         """Sign with a new secret soon, and answer from when on. `at_once`: nothing that any other
         secret has signed counts from then on, which is a minute from now. Raises StoreError."""
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> Secret:
             await self._read()
             stored = await self._stored()
             secret = Secret.from_document(stored.document)
             new = Secret(tenant_id=PARTITION, value=_new())
             rolled = new if at_once else secret.rolling(self._now())
-            try:
-                await self._store.batch(PARTITION, [Replace(rolled.to_document(), stored.etag)])
-            except PreconditionFailed:
-                continue
-            self._known = None
-            if at_once:
-                return self._now() + timedelta(seconds=REMEMBER_SECONDS)
-            return rolled.rolled[-1].signs_from
-        raise RuntimeError("Somebody else keeps rolling the key.")
+            await self._store.batch(PARTITION, [Replace(rolled.to_document(), stored.etag)])
+            return rolled
+
+        rolled = await retrying(attempt)
+        self._known = None
+        if at_once:
+            return self._now() + timedelta(seconds=REMEMBER_SECONDS)
+        return rolled.rolled[-1].signs_from
 
     async def _stored(self) -> Stored:
         return await self._store.read(PARTITION, DOCUMENT)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from administration.reading.naming import entitlement_names
+from administration.reading.naming import Granted, entitlement_names, granted
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from directory.condition import EVERYTHING, All, Compare, OneOf
 from directory.documents import (
@@ -17,15 +17,10 @@ from directory.documents import (
     mapping_id,
 )
 from directory.reading import every, read_all, readable
+from directory.resources import StoredGroup
 from directory.store import Document, Order, Query, Store, Stored
 from reconciler.status import EVENT_FIELDS, Status, group_status
 from scim.protocol.scalars import fold
-
-
-class Granted(EntitlementKey):
-    """An entitlement that a group gives, named as the catalog names it."""
-
-    display_name: str
 
 
 class GroupOverview(Model):
@@ -56,6 +51,11 @@ class GroupOverview(Model):
     gave it before."""
     entitlements: tuple[Granted, ...] = ()
 
+    @property
+    def gives(self) -> tuple[EntitlementKey, ...]:
+        """The entitlements without their names."""
+        return tuple(one.entitlement for one in self.entitlements)
+
 
 async def list_groups(
     store: Store, tenant_id: str, text: str = "", after: str | None = None, limit: int = PAGE
@@ -72,10 +72,10 @@ async def list_groups(
         continuation=after,
     )
     page = await store.query(tenant_id, query)
-    groups = [item.document for item in page.items]
+    groups = [StoredGroup.of(item) for item in page.items]
     mappings = await _mappings(store, tenant_id, groups)
     known = readable(mappings)
-    shown = [one for one in groups if (id := _mapping_id(one)) in known or id not in mappings]
+    shown = [one for one in groups if (id := mapping_id(one.id)) in known or id not in mappings]
     return PageOf(await _overviews(store, tenant_id, shown, known), page.continuation)
 
 
@@ -84,25 +84,23 @@ async def read_group(store: Store, tenant_id: str, group: str) -> GroupOverview 
     if not is_resource_id(group):
         return None
     found = await store.read_many(tenant_id, [group_id(group)])
-    groups = [one.document for one in found.values()]
+    groups = [StoredGroup.of(one) for one in found.values()]
     mappings = await _mappings(store, tenant_id, groups)
     overviews = await _overviews(store, tenant_id, groups, mappings)
     return overviews[0] if overviews else None
 
 
-def _mapping_id(group: Document) -> str:
-    return mapping_id(group["resource"]["id"])
-
-
-async def _mappings(store: Store, tenant_id: str, groups: Sequence[Document]) -> dict[str, Stored]:
-    return await read_all(store, tenant_id, list(map(_mapping_id, groups)))
+async def _mappings(
+    store: Store, tenant_id: str, groups: Sequence[StoredGroup]
+) -> dict[str, Stored]:
+    return await read_all(store, tenant_id, [mapping_id(group.id) for group in groups])
 
 
 async def _overviews(
-    store: Store, tenant_id: str, groups: Sequence[Document], found: dict[str, Stored]
+    store: Store, tenant_id: str, groups: Sequence[StoredGroup], found: dict[str, Stored]
 ) -> tuple[GroupOverview, ...]:
     """The groups with the mappings that were `found`. Raises Unreadable."""
-    ids = [group["resource"]["id"] for group in groups]
+    ids = [group.id for group in groups]
     if not ids:
         return ()
     mappings = {id: Mapping.from_document(stored.document) for id, stored in found.items()}
@@ -132,20 +130,20 @@ async def _open_events(
 
 
 def _overview(
-    group: Document,
+    group: StoredGroup,
     mapping: Mapping | None,
     events: Sequence[Document],
     members: int,
-    names: dict[tuple[str, str], str],
+    names: dict[EntitlementKey, str],
 ) -> GroupOverview:
     status = group_status(group, mapping, events, members)
     entitlements = mapping.entitlements if mapping else ()
     return GroupOverview(
-        group_id=group["resource"]["id"],
-        display_name=group["resource"]["displayName"],
-        external_id=group["resource"].get("externalId"),
-        connection_id=group.get("connectionId"),
-        source=group["source"],
+        group_id=group.id,
+        display_name=group.display_name,
+        external_id=group.external_id,
+        connection_id=group.connection_id,
+        source=group.source,
         status=status.status,
         done=status.done,
         total=status.total,
@@ -155,8 +153,5 @@ def _overview(
         applied_version=mapping.applied_version if mapping else None,
         mapping_event_id=mapping.event_id if mapping else None,
         given_again_from=mapping.deleted_at if mapping else None,
-        entitlements=tuple(
-            Granted(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
-            for one in entitlements
-        ),
+        entitlements=granted(entitlements, names),
     )

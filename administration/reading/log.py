@@ -10,7 +10,7 @@ from administration.reading.paging import PageOf
 from administration.reading.users import matching
 from directory.access import AccessChange, access_change_id
 from directory.condition import All, Compare, Condition, OneOf
-from directory.documents import Event, event_id, is_resource_id
+from directory.documents import Event, event_id, is_resource_id, resource_id_of
 from directory.store import NEWEST_FIRST, NotFound, Query, Store
 from directory.ulids import first_ulid
 from scim.protocol.scalars import fold
@@ -116,7 +116,7 @@ async def find_resources(store: Store, tenant_id: str, text: str) -> tuple[str, 
         await store.query(tenant_id, Query(type, where, fields=(), limit=FOUND))
         for type, where in (("User", matching(text)), ("Group", named))
     ]
-    return tuple(stored.document["id"].partition(":")[2] for page in pages for stored in page.items)
+    return tuple(resource_id_of(stored.document["id"]) for page in pages for stored in page.items)
 
 
 async def read_entry(store: Store, tenant_id: str, id: str) -> Entry | None:

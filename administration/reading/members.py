@@ -9,6 +9,7 @@ from directory.access import access_id
 from directory.condition import Compare
 from directory.documents import group_id, user_id
 from directory.reading import read_all, readable
+from directory.resources import StoredGroup, StoredUser
 from directory.store import Query, Store
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess
@@ -48,13 +49,13 @@ async def list_members(
     for (id, type), document_id in zip(edges, wanted, strict=True):
         if document_id not in found:
             continue  # an edge whose end is gone counts for nothing; or the end cannot be read
-        resource = found[document_id].document["resource"]
         if type == "Group":
-            rows.append(Member(id, type, resource["displayName"], "Group", None))
+            name = StoredGroup.of(found[document_id]).display_name
+            rows.append(Member(id, type, name, "Group", None))
             continue
-        shown = shown_access(stored.get(access_id(id)), found[document_id].document, policy)
-        detail = str(resource.get("userName", ""))
-        name = person_name(resource)
+        user = StoredUser.of(found[document_id])
+        shown = shown_access(stored.get(access_id(id)), user, policy)
+        detail = user.user_name or ""
         if shown is not None:
-            rows.append(Member(id, type, name, detail, shown.access, shown.unreadable))
+            rows.append(Member(id, type, person_name(user), detail, shown.access, shown.unreadable))
     return PageOf(tuple(rows), page.continuation)

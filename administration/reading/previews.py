@@ -26,7 +26,7 @@ class Previewed:
     """Where the people go on; None at the end."""
     no_owner: bool
     """Whether nobody would hold the role Owner."""
-    names: dict[tuple[str, str], str]
+    names: dict[EntitlementKey, str]
     """(kind, key) → display name, of every entitlement in it."""
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from directory.access import Access
-from directory.store import Document, Stored, Unreadable
+from directory.resources import StoredUser
+from directory.store import Stored, Unreadable
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
 
@@ -17,7 +18,7 @@ class ShownAccess:
     unreadable: bool = False
 
 
-def shown_access(record: Stored | None, user: Document, policy: Policy) -> ShownAccess | None:
+def shown_access(record: Stored | None, user: StoredUser, policy: Policy) -> ShownAccess | None:
     """What a row says of a stored user's access; None where there is nothing to show."""
     try:
         stored = Access.from_document(record.document) if record else None

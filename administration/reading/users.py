@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from administration.errors import AdministrationError
 from administration.reading.naming import entitlement_names, group_names, person_name
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from administration.reading.records import ShownAccess, shown_access
-from administration.tenants import AdministrationError
 from directory.access import Access, Grant, GrantSource, access_id
 from directory.completeness import work_email
 from directory.condition import EVERYTHING, All, AnyElement, Compare, Condition, Either
 from directory.documents import Key, is_resource_id, user_id
 from directory.reading import read_all
-from directory.store import NEWEST_FIRST, Document, Order, Query, Store, Stored
+from directory.resources import StoredUser
+from directory.store import NEWEST_FIRST, Document, Order, Query, Store
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess, current_access
 from scim.protocol.scalars import fold, folds
@@ -104,7 +105,7 @@ async def list_users(
         continuation=after,
     )
     page = await store.query(tenant_id, query)
-    users = [stored.document for stored in page.items]
+    users = [StoredUser.of(stored) for stored in page.items]
     return PageOf(await _rows(store, tenant_id, policy, users), page.continuation)
 
 
@@ -124,7 +125,7 @@ def matching(text: str) -> Condition:
     )
 
 
-async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
+async def find_user(store: Store, tenant_id: str, who: str) -> StoredUser:
     """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
     AdministrationError where there is none."""
     names = [*(("userName", form) for form in folds(who)), ("externalId", who)]
@@ -140,7 +141,7 @@ async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
     found = await store.read_many(tenant_id, ids) if ids else {}
     for id in ids:
         if id in found:
-            return found[id]
+            return StoredUser.of(found[id])
     raise AdministrationError(
         f"{tenant_id} has no user {who[:200]!r}. A user is named by id, userName or externalId."
     )
@@ -148,32 +149,32 @@ async def find_user(store: Store, tenant_id: str, who: str) -> Stored:
 
 async def find_row(store: Store, tenant_id: str, policy: Policy, who: str) -> UserRow:
     """One user as `find_user` finds it, as the list shows it. Raises AdministrationError."""
-    user = (await find_user(store, tenant_id, who)).document
+    user = await find_user(store, tenant_id, who)
     (row,) = await _rows(store, tenant_id, policy, [user])
     return row
 
 
 async def _rows(
-    store: Store, tenant_id: str, policy: Policy, users: list[Document]
+    store: Store, tenant_id: str, policy: Policy, users: list[StoredUser]
 ) -> tuple[UserRow, ...]:
-    ids = [access_id(user["resource"]["id"]) for user in users]
+    ids = [access_id(user.id) for user in users]
     records = await read_all(store, tenant_id, ids)
     rows = []
     for user, id in zip(users, ids, strict=True):
         shown = shown_access(records.get(id), user, policy)
         if shown is not None:
-            rows.append(_row(user["resource"], user["source"], shown))
+            rows.append(_row(user, shown))
     return tuple(rows)
 
 
-def _row(resource: Document, source: UserSource, shown: ShownAccess) -> UserRow:
+def _row(user: StoredUser, shown: ShownAccess) -> UserRow:
     return UserRow(
-        id=resource["id"],
-        name=person_name(resource),
-        user_name=str(resource.get("userName", "")),
-        email=work_email(resource) or "",
-        external_id=resource.get("externalId"),
-        source=source,
+        id=user.id,
+        name=person_name(user),
+        user_name=user.user_name or "",
+        email=work_email(user.resource) or "",
+        external_id=user.external_id,
+        source=user.source,
         access=shown.access,
         unreadable=shown.unreadable,
     )
@@ -186,7 +187,7 @@ async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> Us
     found = await store.read_many(tenant_id, [user_id(id), access_id(id)])
     if user_id(id) not in found:
         return None
-    user, record = found[user_id(id)].document, found.get(access_id(id))
+    user, record = StoredUser.of(found[user_id(id)]), found.get(access_id(id))
     stored = Access.from_document(record.document) if record else None
     access = current_access(stored, user, policy)
     if access is None:
@@ -203,15 +204,14 @@ async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> Us
     direct = [edge.document["groupId"] for edge in edges.items]
     paths = [group for grant in access.grants for s in grant.sources for group in s.path]
     names = await group_names(store, tenant_id, [*direct, *paths])
-    resource = user["resource"]
     return UserDetail(
         id=id,
-        name=person_name(resource),
-        user_name=str(resource.get("userName", "")),
-        email=work_email(resource) or "",
-        external_id=resource.get("externalId"),
-        source=user["source"],
-        resource=resource,
+        name=person_name(user),
+        user_name=user.user_name or "",
+        email=work_email(user.resource) or "",
+        external_id=user.external_id,
+        source=user.source,
+        resource=user.resource,
         access=access,
         grants=await held(store, tenant_id, access.grants, names),
         groups=tuple((group, names[group]) for group in direct if group in names),
@@ -230,7 +230,7 @@ async def held(
         Held(
             grant.kind,
             grant.key,
-            names[grant.kind, grant.key],
+            names[grant.entitlement],
             tuple(_source(source, groups) for source in grant.sources),
         )
         for grant in grants

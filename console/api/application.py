@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from administration.tenants import AdministrationError, read_tenant
+from administration.errors import AdministrationError
+from administration.tenants import read_tenant
 from console.api import by_hand, catalog, failed, groups, log, overview, policy, users
 from console.api.openapi import document
 from console.api.operation import PATH, Call, Operation

@@ -25,8 +25,8 @@ from console.api.models import (
 )
 from console.api.operation import Call, Operation
 from console.api.problems import Problem, absent
-from directory.documents import Reason
 from directory.lanes import apart
+from directory.reasons import Reason
 from reconciler.questions.proposal import MappingProposal
 
 MOST_ENTITLEMENTS = 1_000
@@ -216,7 +216,7 @@ async def preview_mapping(call: Call[Parameters, ProposedMapping]) -> PreviewAns
         call.tenant_id,
         MappingProposal({found.group_id: wanted}),
         call.preview_place(call.body.cursor),
-        takes=takes_any(found.entitlements, wanted),
+        takes=takes_any(found.gives, wanted),
     )
     return call.previewed(page)
 
@@ -237,7 +237,7 @@ async def save_mapping(call: Call[Parameters, SavedMapping]) -> Mapping:
         raise Problem(409, f"`version` is {call.body.version}, and If-Match says {version}.")
     await call.changing(Mappings).edit(
         found.group_id,
-        found.entitlements,
+        found.gives,
         keys_of(call.body.entitlements),
         version,
         confirmed=call.body.confirmed,

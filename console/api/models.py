@@ -12,7 +12,8 @@ from pydantic.alias_generators import to_camel
 
 from administration.moments import EXAMPLE, moment
 from administration.reading.paging import MOST_PER_PAGE, PAGE
-from directory.documents import EntitlementKey, Reason
+from directory.documents import EntitlementKey
+from directory.reasons import Reason
 
 
 class Answer(BaseModel):
@@ -104,7 +105,7 @@ class Entitled(Body):
 
 def keys_of(entitlements: tuple[Entitled, ...]) -> tuple[EntitlementKey, ...]:
     """The entitlements as use cases take them, without repetition."""
-    keys = (EntitlementKey(kind=one.kind, key=one.key) for one in entitlements)
+    keys = (EntitlementKey(one.kind, one.key) for one in entitlements)
     return tuple(dict.fromkeys(keys))
 
 
@@ -117,11 +118,11 @@ class NamedEntitlement(Answer):
 
 
 def named(
-    entitlements: tuple[EntitlementKey, ...], names: dict[tuple[str, str], str]
+    entitlements: tuple[EntitlementKey, ...], names: dict[EntitlementKey, str]
 ) -> tuple[NamedEntitlement, ...]:
     """Entitlements with their names."""
     return tuple(
-        NamedEntitlement(kind=one.kind, key=one.key, display_name=names[one.kind, one.key])
+        NamedEntitlement(kind=one.kind, key=one.key, display_name=names[one])
         for one in entitlements
     )
 

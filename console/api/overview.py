@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from administration import tokens as administration
+from administration.errors import AdministrationError
 from administration.reading.health import read_health
-from administration.tenants import AdministrationError, Tenancy
+from administration.tenants import Tenancy
 from administration.tokens import ListedToken
 from console.api.models import Answer, Body, Event, Moment, Parameters
 from console.api.operation import Call, Operation

@@ -8,7 +8,7 @@ from administration.reading.previews import read_preview
 from administration.tenants import Tenancy
 from console.api.models import Answer, Body, Parameters, PreviewAnswer
 from console.api.operation import Call, Operation
-from directory.documents import REASONS, Reason
+from directory.reasons import REASONS, Reason
 from directory.tenants import Policy
 from reconciler.questions.proposal import PolicyProposal
 

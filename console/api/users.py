@@ -21,9 +21,9 @@ from console.api.models import (
 )
 from console.api.operation import Call, Operation
 from console.api.problems import absent
-from directory.documents import EntitlementKey, Reason
+from directory.documents import EntitlementKey
+from directory.reasons import REASON_TEXTS, Reason
 from reconciler.questions import history
-from reconciler.questions.obstacles import REASON_TEXTS
 from reconciler.questions.why import why
 
 
@@ -256,7 +256,7 @@ def detailed(user: UserDetail) -> DetailedUser:
     """A user as the API shows one."""
     return DetailedUser(
         **_facts(user),
-        advice=tuple(REASON_TEXTS[reason] for reason in user.access.reasons),
+        advice=tuple(REASON_TEXTS[reason].remedy for reason in user.access.reasons),
         held=tuple(_held(one) for one in user.grants),
         groups=tuple(NamedGroup(group_id=id, name=name) for id, name in user.groups),
         more_groups=user.more_groups,
@@ -298,7 +298,7 @@ def _held(one: reading.Held) -> HeldGrant:
     return HeldGrant(kind=one.kind, key=one.key, display_name=one.name, sources=tuple(sources))
 
 
-def _change(one: history.AccessHistory, names: dict[tuple[str, str], str]) -> Change:
+def _change(one: history.AccessHistory, names: dict[EntitlementKey, str]) -> Change:
     change = one.change
     return Change(
         at=change.at,

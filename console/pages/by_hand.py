@@ -3,9 +3,9 @@
 from starlette.responses import Response
 
 from administration.catalog import list_catalog
+from administration.errors import AdministrationError
 from administration.grants import Grants, list_given
 from administration.manual_users import ManualUsers
-from administration.tenants import AdministrationError
 from console.pages.editing import choices, chosen_in
 from console.pages.users import user_of
 from console.visit import NoSuchPage, Page, Visit
@@ -76,7 +76,7 @@ async def grants(visit: Visit) -> Response:
     user = await user_of(visit)
     given = await list_given(visit.store, visit.tenant_id, user.id)
     catalog = await list_catalog(visit.store, visit.tenant_id)
-    editor = choices(visit.deployment.kinds, catalog, given)
+    editor = choices(visit.deployment.kinds, catalog, [one.entitlement for one in given])
     return visit.page("user_grants.html", user=user, given=given, editor=editor)
 
 

@@ -11,7 +11,7 @@ from administration.catalog import (
     parse_catalog,
 )
 from administration.catalog_change import Catalog
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from console.visit import Page, Visit
 from directory.lanes import apart
 

@@ -19,17 +19,17 @@ class Choice:
 
 
 def choices(
-    kinds: Iterable[str], catalog: Sequence[Entitlement], chosen: Sequence[EntitlementKey]
+    kinds: Iterable[str], catalog: Sequence[Entitlement], chosen: Iterable[EntitlementKey]
 ) -> list[tuple[str, list[Choice]]]:
     """The catalog by kind, as an editor shows it, and what is chosen though the catalog no longer
     has it."""
-    marked = pairs(chosen)
-    names = {(one.kind, one.key): one.display_name for one in catalog}
+    marked = frozenset(chosen)
+    names = {one.entitlement: one.display_name for one in catalog}
     by_kind: dict[str, list[Choice]] = {kind: [] for kind in kinds}
-    for kind, key in [*names, *(pair for pair in sorted(marked) if pair not in names)]:
-        value = choice_value(EntitlementKey(kind=kind, key=key))
-        name = names.get((kind, key), f"{key} (not in the catalog)")
-        by_kind.setdefault(kind, []).append(Choice(value, key, name, (kind, key) in marked))
+    for one in [*names, *sorted(marked - {*names})]:
+        name = names.get(one, f"{one.key} (not in the catalog)")
+        choice = Choice(choice_value(one), one.key, name, one in marked)
+        by_kind.setdefault(one.kind, []).append(choice)
     return list(by_kind.items())
 
 
@@ -40,18 +40,10 @@ def choice_value(one: EntitlementKey) -> str:
 
 def chosen_from(values: Iterable[str]) -> tuple[EntitlementKey, ...]:
     """What such values name, without repetition."""
-    chosen: dict[tuple[str, str], EntitlementKey] = {}
-    for value in values:
-        kind, _, key = value.partition(":")
-        chosen[kind, key] = EntitlementKey(kind=unquote(kind), key=key)
-    return tuple(chosen.values())
+    parts = (value.partition(":") for value in values)
+    return tuple(dict.fromkeys(EntitlementKey(unquote(kind), key) for kind, _, key in parts))
 
 
 def chosen_in(visit: Visit) -> tuple[EntitlementKey, ...]:
     """The entitlements that a form chose."""
     return chosen_from(visit.all_given("entitlement"))
-
-
-def pairs(entitlements: Iterable[EntitlementKey]) -> set[tuple[str, str]]:
-    """Entitlements without order and names."""
-    return {(one.kind, one.key) for one in entitlements}

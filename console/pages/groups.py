@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, Response
 
 from administration.catalog import list_catalog
+from administration.errors import Overtaken
 from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries, read_entry
@@ -13,8 +14,7 @@ from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
 from administration.reading.previews import preview_place, read_preview
 from administration.remembered import NotRemembered, RememberedMappings, list_remembered
-from administration.tenants import Overtaken
-from console.pages.editing import choice_value, choices, chosen_from, chosen_in, pairs
+from console.pages.editing import choice_value, choices, chosen_from, chosen_in
 from console.rendering import render
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
@@ -45,7 +45,7 @@ async def forget(visit: Visit) -> Response:
 async def group(visit: Visit) -> Response:
     """One group."""
     found = await _read(visit)
-    return await _editor(visit, found, found.entitlements)
+    return await _editor(visit, found, found.gives)
 
 
 async def status(visit: Visit) -> Response:
@@ -58,7 +58,7 @@ async def preview(visit: Visit) -> Response:
     """Who would gain and lose what, before anything is saved."""
     found = await _read(visit)
     wanted = chosen_in(visit)
-    if found.version is not None and pairs(wanted) == pairs(found.entitlements):
+    if found.version is not None and {*wanted} == {*found.gives}:
         return await _editor(visit, found, wanted, "This is what the group gives already.")
     await refuse_too_many(visit.store, visit.tenant_id, found.group_id, wanted)
     cursor = visit.given("cursor")
@@ -68,12 +68,12 @@ async def preview(visit: Visit) -> Response:
         MappingProposal({found.group_id: wanted}),
         preview_place(cursor),
         wanted=wanted,
-        takes=takes_any(found.entitlements, wanted),
+        takes=takes_any(found.gives, wanted),
     )
     return visit.page(
         "preview.html",
         group=found,
-        wanted=[(choice_value(one), page.names[one.kind, one.key], one.kind) for one in wanted],
+        wanted=[(choice_value(one), page.names[one], one.kind) for one in wanted],
         version=visit.given("version"),
         was=visit.all_given("was"),
         effects=page.effects,
@@ -93,7 +93,7 @@ async def save(visit: Visit) -> Response:
     try:
         await visit.changing(Mappings).edit(
             found.group_id,
-            found.entitlements,
+            found.gives,
             chosen_in(visit),
             int(version),
             confirmed=visit.given("confirmed") == "yes",
@@ -108,7 +108,7 @@ async def _overtaken(visit: Visit) -> Response:
     changed."""
     found = await _read(visit)
     was = chosen_from(visit.all_given("was"))
-    now = found.entitlements
+    now = found.gives
     names = await entitlement_names(visit.store, visit.tenant_id, [*was, *now])
     saved = None
     if found.mapping_event_id:
@@ -116,8 +116,8 @@ async def _overtaken(visit: Visit) -> Response:
     conflict = {
         "by": saved.event.actor.id if saved else None,
         "at": saved.event.at if saved else None,
-        "added": [names[pair] for pair in sorted(pairs(now) - pairs(was))],
-        "removed": [names[pair] for pair in sorted(pairs(was) - pairs(now))],
+        "added": [names[one] for one in sorted({*now} - {*was})],
+        "removed": [names[one] for one in sorted({*was} - {*now})],
     }
     return await _editor(visit, found, chosen_in(visit), conflict=conflict)
 
@@ -153,7 +153,7 @@ async def _editor(
     return visit.page(
         "group.html",
         409 if conflict else 400 if error else 200,
-        was=[choice_value(one) for one in found.entitlements],
+        was=[choice_value(one) for one in found.gives],
         conflict=conflict,
         group=found,
         members=members,

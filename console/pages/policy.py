@@ -8,7 +8,7 @@ from administration.reading.previews import preview_place, read_preview
 from administration.tenants import Tenancy
 from console.pages.words import reason_in_words
 from console.visit import Page, Visit
-from directory.documents import REASONS, Reason
+from directory.reasons import REASON_TEXTS, REASONS
 from directory.tenants import Policy
 from reconciler.questions.proposal import PolicyProposal
 
@@ -41,14 +41,6 @@ RULES = (
         "The enterprise attribute costCenter grants the catalog entry of that key.",
     ),
 )
-DISABLING: dict[Reason, str] = {
-    "inactive": "Entra ID says that the account is disabled, deleted or not assigned.",
-    "userNameMissing": "userName is empty.",
-    "givenNameMissing": "name.givenName is empty.",
-    "familyNameMissing": "name.familyName is empty.",
-    "workEmailMissing": "There is no e-mail address of type work.",
-    "noGroup": "No provisioned group contains the user.",
-}
 
 
 async def policy(visit: Visit, error: str = "") -> Response:
@@ -58,7 +50,7 @@ async def policy(visit: Visit, error: str = "") -> Response:
         400 if error else 200,
         policy=visit.tenant.policy,
         rules=RULES,
-        disabling=DISABLING,
+        disabling={reason: text.rule for reason, text in REASON_TEXTS.items()},
         error=error,
     )
 

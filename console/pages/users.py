@@ -14,8 +14,8 @@ from console.pages.editing import choice_value, chosen_from
 from console.pages.words import in_words
 from console.visit import NoSuchPage, Page, Visit
 from directory.documents import EntitlementKey
+from directory.reasons import REASON_TEXTS
 from reconciler.questions.history import access_at, timeline
-from reconciler.questions.obstacles import REASON_TEXTS
 from reconciler.questions.why import why
 from web.trouble import malformed
 
@@ -47,8 +47,8 @@ async def user(visit: Visit) -> Response:
     return visit.page(
         "user.html",
         user=found,
-        advice=REASON_TEXTS,
-        choice=lambda one: choice_value(EntitlementKey(kind=one.kind, key=one.key)),
+        advice={reason: REASON_TEXTS[reason].remedy for reason in REASON_TEXTS},
+        choice=lambda one: choice_value(EntitlementKey(one.kind, one.key)),
         catalog=catalog,
         timeline=[(c, in_words(c.change, names)) for c in changes.changes],
         older=changes.continuation,

@@ -1,18 +1,18 @@
 """Changes of access, in words."""
 
-from console.rendering import REASONS
 from directory.access import AccessChange
-from directory.documents import Reason
+from directory.documents import EntitlementKey
+from directory.reasons import REASON_TEXTS, Reason
 from reconciler.access import lacking
 
 
 def reason_in_words(reason: Reason) -> str:
     """A reason for being disabled, within a sentence."""
-    text = REASONS[reason]
+    text = REASON_TEXTS[reason].label
     return text[0].lower() + text[1:]
 
 
-def in_words(change: AccessChange, names: dict[tuple[str, str], str]) -> str:
+def in_words(change: AccessChange, names: dict[EntitlementKey, str]) -> str:
     """What a change of access did; `names` are those of the entitlements in it."""
     before, after = change.before, change.after
     said: list[str] = []
@@ -25,5 +25,5 @@ def in_words(change: AccessChange, names: dict[tuple[str, str], str]) -> str:
         said.append("disabled (" + ", ".join(map(reason_in_words, after.reasons)) + ")")
     for word, keys in (("gained", lacking(before, after)), ("lost", lacking(after, before))):
         if keys:
-            said.append(f"{word} " + ", ".join(names[key.kind, key.key] for key in keys))
+            said.append(f"{word} " + ", ".join(names[key] for key in keys))
     return "; ".join(said) or "the same grants by another way"

@@ -34,7 +34,7 @@ from directory.tenants import ENTRA_CONNECTION, TENANT_ID
 from directory.ulids import TIME, first_ulid
 from laptop.bench import payloads
 from scim.protocol import entra
-from scim.protocol.representation import searchable
+from scim.protocol.comparison import searchable
 from scim.protocol.schema import ResourceType, load_resource_types
 from scim.protocol.validation import normalise
 from scim.reservations import reservations

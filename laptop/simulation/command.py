@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from administration.catalog import list_catalog
+from administration.errors import AdministrationError
 from administration.manual_users import ManualUsers
 from administration.mappings import Mappings
 from administration.reading.users import find_user
-from administration.tenants import AdministrationError
-from directory.documents import EntitlementKey
 from laptop.simulation.checking import Checking
 from laptop.simulation.organisation import Organisation, Person, Team
 from laptop.simulation.play import Entitlements, Play
@@ -99,9 +98,9 @@ def _mapper(application: Application, tenant: str) -> Any:
         given: dict[str, Entitlements] = {}
         for number, (team, group) in enumerate(teams):
             chosen = {(number * 2 + step) % len(catalog) for step in range(number % 2 + 1)}
-            keys = [EntitlementKey(kind=catalog[i].kind, key=catalog[i].key) for i in chosen]
+            keys = [catalog[i].entitlement for i in chosen]
             await mappings.save(group, tuple(keys))
-            given[team.object_id] = frozenset((key.kind, key.key) for key in keys)
+            given[team.object_id] = frozenset(keys)
         await application.relay.drain()
         return given
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from laptop.simulation.provisioning import Provisioning, ProvisioningError
 
 WAIT_SECONDS = 120.0

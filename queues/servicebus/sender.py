@@ -23,7 +23,7 @@ from azure.servicebus import (
 from azure.servicebus import aio as servicebus
 from azure.servicebus.exceptions import MessageSizeExceededError
 
-from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
+from queues.port import DIRECTORY_EVENTS, Message, MessageRefused, QueueError, check
 
 IDLE_SECONDS = 540.0
 """The service detaches a link that was idle for 600 s, and the send after that takes seconds."""
@@ -35,10 +35,6 @@ RETRY_SECONDS = 0.25
 CLOSE_SECONDS = 10.0
 
 _logger = logging.getLogger(__name__)
-
-
-class MessageRefused(QueueError, ValueError):
-    """A message that Service Bus would not take however often it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ class ServiceBusSender:
         anything is sent, for a message over the limits, and QueueError where the service did not
         confirm: some may have been sent, and the duplicates are its to drop."""
         for message in messages:
-            _check(message)
+            check(message)
         if not messages:
             return
         async with self._sending, self._opened() as sender:
@@ -172,15 +168,6 @@ class _Closable(Protocol):
 class _Link:
     client: servicebus.ServiceBusClient
     sender: servicebus.ServiceBusSender
-
-
-def _check(message: Message) -> None:
-    if not 1 <= len(message.id) <= ID_CHARACTERS:
-        raise MessageRefused(f"A message id has 1 to {ID_CHARACTERS} characters.")
-    if len(message.body) > BODY_BYTES:
-        raise MessageRefused(f"Message {message.id} is over {BODY_BYTES} bytes.")
-    if message.delay < 0:
-        raise MessageRefused(f"Message {message.id} has a negative delay.")
 
 
 def _fits(batch: ServiceBusMessageBatch, message: ServiceBusMessage) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from directory.store import Unavailable
-from queues.port import BODY_BYTES, ID_CHARACTERS, Message, QueueError
+from queues.port import Message, QueueError
 
 BUSY_SECONDS = 10.0
 """How long to wait for another process's write before giving up."""
@@ -136,16 +136,6 @@ def insert(
                 "INSERT INTO queue_message (queue, id, body, enqueued_at) VALUES (?, ?, ?, ?)",
                 (queue, message.id, message.body, now + message.delay),
             )
-
-
-def check(message: Message) -> None:
-    """Raises ValueError for a message that Service Bus would refuse."""
-    if not 1 <= len(message.id) <= ID_CHARACTERS:
-        raise ValueError(f"A message id has 1 to {ID_CHARACTERS} characters.")
-    if len(message.body) > BODY_BYTES:
-        raise ValueError(f"Message {message.id} is over {BODY_BYTES} bytes.")
-    if message.delay < 0:
-        raise ValueError(f"Message {message.id} has a negative delay.")
 
 
 def _in_transaction[T](job: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:

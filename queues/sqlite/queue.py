@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from queues.port import DIRECTORY_EVENTS, DeadLetter, Message
-from queues.sqlite.file import Beside, QueueFile, check, insert
+from queues.port import DIRECTORY_EVENTS, DeadLetter, Message, check
+from queues.sqlite.file import Beside, QueueFile, insert
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 
@@ -126,7 +126,7 @@ class SqliteQueue:
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send all or none, in order. A message whose id was sent inside the window of duplicate
-        detection is dropped. Raises ValueError for a message that Service Bus would refuse."""
+        detection is dropped. Raises MessageRefused for a message that Service Bus would refuse."""
         for message in messages:
             check(message)
         await self._file.write(partial(self._send, messages))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from queues.port import ACCESS_CHANGES, Message
-from queues.sqlite.file import Beside, QueueFile, check, insert
+from queues.port import ACCESS_CHANGES, Message, check
+from queues.sqlite.file import Beside, QueueFile, insert
 from queues.sqlite.queue import SqliteQueue
 
 
@@ -35,7 +35,7 @@ class SqliteTopic:
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send all or none, in order, to every subscription; duplicates are dropped as a queue
-        drops them. Raises ValueError for a message that Service Bus would refuse."""
+        drops them. Raises MessageRefused for a message that Service Bus would refuse."""
         for message in messages:
             check(message)
         if await self._file.read(self._subscriptions):  # most laptops have none: nothing to write

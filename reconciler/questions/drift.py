@@ -8,23 +8,21 @@ user and to reconcile it: whatever made the record wrong, the reconciler writes 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from itertools import batched
 from typing import Literal
 
 from directory.access import Access, AccessState, access_id
 from directory.condition import Compare
-from directory.documents import Actor, Event, new_resource_id, user_id
+from directory.documents import Actor, Event, resource_id_of, user_id
+from directory.ledger import Ledger
 from directory.nesting import groups_named
 from directory.reading import each_readable, every, pages, read_all
-from directory.store import BATCH_OPERATIONS, Create, Query, Store, Unreadable
-from directory.tenants import TENANT_ID, Policy
+from directory.store import BATCH_OPERATIONS, Query, Store, Unreadable
 from reconciler.access import effective_access, lacking, state_of
-from reconciler.expansion import changed, changed_groups
-from reconciler.recomputation import known_access, read_facts
+from reconciler.expansion import changed, changed_groups, of_type
+from reconciler.recomputation import known_access, read_truth
 from reconciler.worker import Reconciler
-from telemetry.traces import traceparent
 
 STEP = 100
 """Users who are computed together."""
@@ -116,10 +114,10 @@ async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, l
     """All users and how many they are, page by page; then those who have a record and do not
     exist."""
     async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
-        users = [stored.document["id"].removeprefix("user:") for stored in page]
+        users = [resource_id_of(stored.document["id"]) for stored in page]
         yield len(users), users
     async for page in pages(store, tenant_id, Query("Access", fields=(), limit=STEP)):
-        users = [stored.document["id"].removeprefix("access:") for stored in page]
+        users = [resource_id_of(stored.document["id"]) for stored in page]
         found = await read_all(store, tenant_id, [user_id(user) for user in users])
         yield 0, [user for user in users if user_id(user) not in found]
 
@@ -159,35 +157,17 @@ async def _confirmed(store: Store, tenant_id: str, first: _Suspects) -> tuple[Di
 
 
 async def repair(
-    store: Store,
-    reconciler: Reconciler,
-    tenant_id: str,
-    users: Sequence[str],
-    actor: Actor,
-    now: datetime,
+    ledger: Ledger, reconciler: Reconciler, tenant_id: str, users: Sequence[str], actor: Actor
 ) -> None:
     """Have the records of these users written anew, each by an event of its own. The events are
     reconciled here; what is left where this dies waits for the timer. Raises StoreError."""
     for some in batched(users, BATCH_OPERATIONS, strict=False):
-        events = [_repair_event(tenant_id, user, actor, now) for user in some]
-        await store.batch(tenant_id, [Create(event.to_document()) for event in events])
+        events = [
+            ledger.accepted(tenant_id, actor, "repair", "User", user, scope="user") for user in some
+        ]
+        await ledger.commit([], *events, submit=False)
         for event in events:
             await reconciler.handle(tenant_id, event.event_id)
-
-
-def _repair_event(tenant_id: str, user: str, actor: Actor, now: datetime) -> Event:
-    return Event(
-        tenant_id=tenant_id,
-        event_id=new_resource_id(),
-        at=now,
-        actor=actor,
-        request_id=new_resource_id(),
-        operation="repair",
-        resource_type="User",
-        resource_id=user,
-        scope="user",
-        traceparent=traceparent(),
-    )
 
 
 async def _differences(
@@ -211,16 +191,14 @@ async def _look(
 ) -> list[tuple[Difference, str | None]]:
     """The records are read first: what is true then is at least as new. Raises Unreadable."""
     records = await read_all(store, tenant_id, [access_id(id) for id in ids])
-    found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids)])
-    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
-    users = {id: found[user_id(id)].document for id in ids if user_id(id) in found}
-    facts = await read_facts(store, tenant_id, list(users.values()), policy)
+    truth = await read_truth(store, tenant_id, ids)
     differences: list[tuple[Difference, str | None]] = []
     for id in ids:
         record = records.get(access_id(id))
         access = known_access(record)
         stored = state_of(access) if access else None
-        computed = state_of(effective_access(users[id], facts)) if id in users else None
+        user = truth.users.get(id)
+        computed = state_of(effective_access(user, truth.facts)) if user else None
         unreadable = Access.__name__ if record and not access else None
         if stored != computed or unreadable:
             etag = record.etag if record else None
@@ -245,8 +223,7 @@ class _Waiting:
             case "group":
                 self.groups.add(event.resource_id)
             case "members":
-                members = (id for id in changed(event) if id.startswith("user:"))
-                self.users |= {id.removeprefix("user:") for id in members}
+                self.users |= set(of_type("User", changed(event).members()))
                 self.groups |= set(changed_groups(event))
 
     def reaches(self, user: str, above: set[str]) -> bool:

@@ -11,7 +11,8 @@ from datetime import datetime
 from directory.access import Access, AccessChange, AccessState, access_id
 from directory.condition import All, Compare, Condition
 from directory.documents import EntitlementKey
-from directory.store import Document, NotFound, Order, Query, Store
+from directory.resources import StoredUser
+from directory.store import NotFound, Order, Query, Store
 from directory.tenants import Policy
 from directory.ulids import TIME, first_ulid
 from reconciler.access import current_access, lacking, state_of
@@ -64,10 +65,10 @@ class Timeline:
     continuation: str | None
 
 
-async def access_now(store: Store, tenant_id: str, user: Document, policy: Policy) -> PastAccess:
+async def access_now(store: Store, tenant_id: str, user: StoredUser, policy: Policy) -> PastAccess:
     """What a read of the access of a stored user says at this moment, deactivation at once
     included. Raises StoreError."""
-    record = await _record(store, tenant_id, user["resource"]["id"])
+    record = await _record(store, tenant_id, user.id)
     current = current_access(record, user, policy)
     state = state_of(current) if current else None
     if record is None or state != state_of(record):

@@ -1,23 +1,10 @@
 """What stands between a user and an entitlement, and what somebody can do about it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from directory.completeness import REQUIRED
-from directory.documents import Reason
+from directory.reasons import REASON_TEXTS, Reason
 from reconciler.questions.causes import Cause
-
-REASON_TEXTS: Mapping[Reason, str] = {
-    "inactive": "The account is disabled (active is false): enable it in Entra ID.",
-    "noGroup": "No provisioned group contains the user: assign a group to the Enterprise "
-    "Application in Entra ID and make the user a member.",
-    **{
-        required.reason: f"{required.shown} is missing: fill in {required.advice} in Entra ID."
-        for required in REQUIRED
-    },
-}
-"""Why a user is disabled, for people."""
 
 type ObstacleKind = Literal[
     "disabled",
@@ -64,7 +51,7 @@ class Obstacle:
         groups = ", ".join(f"“{group}”" for group in self.groups) + (", …" if self.more else "")
         match self.kind:
             case "disabled":
-                return " ".join(REASON_TEXTS[reason] for reason in self.reasons)
+                return " ".join(REASON_TEXTS[reason].remedy for reason in self.reasons)
             case "notAdopted":
                 return (
                     "The user was made by hand: groups count once Entra ID provisions the user "

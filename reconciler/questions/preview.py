@@ -11,11 +11,11 @@ from directory.access import AccessState
 from directory.condition import All, AnyElement, Compare, Condition
 from directory.documents import EntitlementKey, Model, group_id, user_id
 from directory.lanes import apart
-from directory.reading import each_readable, every, pages, read_all
-from directory.store import Document, Query, Store
-from directory.tenants import TENANT_ID, Policy
+from directory.reading import each_readable, every, pages
+from directory.resources import StoredUser
+from directory.store import Query, Store
 from reconciler.access import STEPS_PER_GRANT, Facts, effective_access, lacking, state_of, visible
-from reconciler.expansion import Cursor, touched
+from reconciler.expansion import Cursor, of_type, touched
 from reconciler.questions.proposal import (
     GrantsProposal,
     MappingProposal,
@@ -27,7 +27,7 @@ from reconciler.questions.proposal import (
     proposed,
     reach_of,
 )
-from reconciler.recomputation import read_facts
+from reconciler.recomputation import read_truth
 
 STEP = 100
 """Users who are read and computed together."""
@@ -152,8 +152,8 @@ class Preview:
             rest = None if at.exhausted else PreviewCursor(expansion=at, counts=counts)
             yield EffectPage(tuple(effects), counts, rest)
 
-    async def _effects(self, users: list[Document], facts: Facts, then: Facts) -> list[Effect]:
-        ids = [user["resource"]["id"] for user in users]
+    async def _effects(self, users: list[StoredUser], facts: Facts, then: Facts) -> list[Effect]:
+        ids = [user.id for user in users]
         grants = facts.grants_of(ids) + then.grants_of(ids)
         found = await apart(
             self.tenant_id,
@@ -162,20 +162,21 @@ class Preview:
         )
         return [effect for effect in found if effect is not None]
 
-    async def _facts(self, ids: Sequence[str]) -> tuple[list[Document], Facts, Facts]:
+    async def _facts(self, ids: Sequence[str]) -> tuple[list[StoredUser], Facts, Facts]:
         """The existing ones of these users, the facts as they are and as they would be."""
         proposal = self.proposal
         target = (proposal.group_id,) if isinstance(proposal, MembersProposal) else ()
-        wanted = [TENANT_ID, *map(group_id, target), *map(user_id, ids)]
-        found = await read_all(self.store, self.tenant_id, wanted)
-        users = [found[user_id(id)].document for id in ids if user_id(id) in found]
-        policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
-        read = await read_facts(
-            self.store, self.tenant_id, users, policy_to_read(proposal, policy), target
+        truth = await read_truth(
+            self.store,
+            self.tenant_id,
+            ids,
+            also=[*map(group_id, target)],
+            groups=target,
+            under=lambda policy: policy_to_read(proposal, policy),
         )
-        facts = Facts(read.groups_of, read.mappings, policy, read.cost_centers, read.manual)
-        exists = all(group_id(group) in found for group in target)
-        return users, facts, proposed(proposal, facts) if exists else facts
+        facts, exists = truth.facts, len(truth.also) == len(target)
+        then = proposed(proposal, facts) if exists else facts
+        return list(truth.users.values()), facts, then
 
     async def nobody_would_hold(self, held: EntitlementKey = OWNER) -> bool:
         """Whether no enabled user would hold an entitlement that groups or hands give (a cost
@@ -186,7 +187,7 @@ class Preview:
             for users, _, then in looks:
                 for user in users:
                     grants = effective_access(user, then).grants
-                    if any((grant.kind, grant.key) == (held.kind, held.key) for grant in grants):
+                    if any(grant.entitlement == held for grant in grants):
                         return False
         return True
 
@@ -210,8 +211,8 @@ class Preview:
 
 
 def _reached_first(
-    users: list[Document], reach: ProposedReach, at: Cursor, facts: Facts
-) -> list[Document]:
+    users: list[StoredUser], reach: ProposedReach, at: Cursor, facts: Facts
+) -> list[StoredUser]:
     """Those of the users found at this place of a walk who are not found at an earlier one. The
     walk remembers groups only, so their own memberships tell."""
     named = reach.membership.added if reach.membership else ()
@@ -222,20 +223,18 @@ def _reached_first(
     return [
         user
         for user in users
-        if user["id"] not in done
-        and walking in (direct := facts.groups_of[user["resource"]["id"]])
+        if user_id(user.id) not in done
+        and walking in (direct := facts.groups_of[user.id])
         and earlier.isdisjoint(direct)
     ]
 
 
-def _effect(user: Document, facts: Facts, then: Facts) -> Effect | None:
+def _effect(user: StoredUser, facts: Facts, then: Facts) -> Effect | None:
     before = state_of(effective_access(user, facts))
     after = state_of(effective_access(user, then))
     if not visible(before, after):
         return None
-    resource = user["resource"]
-    names = resource.get("userName"), resource.get("displayName")
-    return Effect(resource["id"], *names, before, after)
+    return Effect(user.id, user.user_name, user.display_name, before, after)
 
 
 def _in_proposal(
@@ -246,11 +245,7 @@ def _in_proposal(
         case GrantsProposal(user):
             return [user], [], frozenset()
         case MembersProposal(_, added):
-            of_type = {
-                type: [id.removeprefix(type) for id in added if id.startswith(type)]
-                for type in ("user:", "group:")
-            }
-            return of_type["user:"], of_type["group:"], frozenset()
+            return of_type("User", added), of_type("Group", added), frozenset()
         case MappingProposal(entitlements):
             giving = [group for group, keys in entitlements.items() if held in keys]
             return [], giving, frozenset(entitlements.keys() - set(giving))

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from directory.documents import EntitlementKey, MembershipChange
+from directory.documents import EntitlementKey, MemberReference, MembershipChange
 from directory.documents import Mapping as GroupMapping
 from directory.tenants import TENANT_ID, Policy
 from reconciler.access import Facts
-from reconciler.expansion import Cursor
+from reconciler.expansion import Cursor, of_type
 
 UNSAVED = datetime(1970, 1, 1, tzinfo=UTC)
 """When a mapping that is only proposed was changed."""
@@ -28,9 +28,9 @@ class MembersProposal:
     """Members of a group that come and go."""
 
     group_id: str
-    added: tuple[str, ...] = ()
-    """Document ids (`user:…`, `group:…`). Who is in both comes."""
-    removed: tuple[str, ...] = ()
+    added: tuple[MemberReference, ...] = ()
+    """Who is in both comes."""
+    removed: tuple[MemberReference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,7 @@ def reach_of(tenant_id: str, proposal: Proposal) -> tuple[ProposedReach, Cursor]
             return ProposedReach(tenant_id, "group"), Cursor(groups=tuple(entitlements))
         case MembersProposal(group, added, removed):
             named = dict.fromkeys((*added, *removed))
-            change = MembershipChange(added=tuple(named))
-            groups = tuple(id.removeprefix("group:") for id in named if id.startswith("group:"))
+            change, groups = MembershipChange.of(named), tuple(of_type("Group", named))
             return ProposedReach(tenant_id, "members", group, change), Cursor(groups=groups)
         case PolicyProposal():
             return ProposedReach(tenant_id, "tenant", TENANT_ID), Cursor()
@@ -116,7 +115,7 @@ def _mapping(group: str, entitlements: tuple[EntitlementKey, ...], facts: Facts)
 def _groups_of(proposal: MembersProposal, facts: Facts) -> Mapping[str, tuple[str, ...]]:
     groups_of = {member: tuple(groups) for member, groups in facts.groups_of.items()}
     for members, belongs in ((proposal.removed, False), (proposal.added, True)):
-        for member in (document_id.partition(":")[2] for document_id in members):
+        for member in (reference.id for reference in members):
             if member in groups_of:  # nobody else matters to these facts
                 others = set(groups_of[member]) - {proposal.group_id}
                 now = others | {proposal.group_id} if belongs else others

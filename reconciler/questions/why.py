@@ -18,14 +18,13 @@ from directory.documents import (
     entitlement_id,
     group_id,
     membership_id,
-    user_id,
 )
 from directory.reading import read_all, readable
-from directory.store import Document, Query, Store, Stored
-from directory.tenants import TENANT_ID, Policy
+from directory.resources import ENTERPRISE_USER, StoredGroup, StoredUser
+from directory.store import Query, Store, Stored
+from directory.tenants import TENANT_ID
 from reconciler.access import (
     COST_CENTER,
-    ENTERPRISE_USER,
     EffectiveAccess,
     Facts,
     cost_center,
@@ -35,7 +34,7 @@ from reconciler.access import (
 from reconciler.questions.causes import Cause, last_cause, open_causes, read_causes
 from reconciler.questions.obstacles import NamedGroup, Obstacle
 from reconciler.questions.preview import gives
-from reconciler.recomputation import read_facts
+from reconciler.recomputation import read_truth
 
 CHAINS = 20
 """Ways to one entitlement that are told, the first ones."""
@@ -93,19 +92,16 @@ async def why(store: Store, tenant_id: str, user: str, held: EntitlementKey) -> 
     """The chains of an entitlement to a user (SCIM id), and what is missing; None where there is
     no such user. The round trips depend on how deep groups are nested and on nothing else. Raises
     StoreError."""
-    entry = entitlement_id(held.kind, held.key)
-    ids = [TENANT_ID, user_id(user), access_id(user), entry]
-    found = await store.read_many(tenant_id, ids)
-    if user_id(user) not in found:
+    entry = entitlement_id(*held)
+    truth = await read_truth(store, tenant_id, [user], also=(access_id(user), entry))
+    if user not in truth.users:
         return None
-    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
-    document = found[user_id(user)].document
-    facts = await read_facts(store, tenant_id, [document], policy)
+    stored, facts, found = truth.users[user], truth.facts, truth.also
     record = found.get(access_id(user))
     recorded = Access.from_document(record.document) if record else None
-    question = _Question(store, tenant_id, document, facts, held, recorded)
-    granted = bool(_sources(current_access(recorded, document, policy), held))
-    sources = _sources(effective_access(document, facts), held)
+    question = _Question(store, tenant_id, stored, facts, held, recorded)
+    granted = bool(_sources(current_access(recorded, stored, facts.policy), held))
+    sources = _sources(effective_access(stored, facts), held)
     due = bool(sources)
     sources = sources or question.sources_if_enabled()
     chains = await question.chains(sources[:CHAINS])
@@ -126,7 +122,7 @@ def _sources(
     access: EffectiveAccess | Access | None, held: EntitlementKey
 ) -> tuple[GrantSource, ...]:
     grants = access.grants if access else ()
-    found = [grant.sources for grant in grants if (grant.kind, grant.key) == (held.kind, held.key)]
+    found = [grant.sources for grant in grants if grant.entitlement == held]
     return found[0] if found else ()
 
 
@@ -138,20 +134,19 @@ def _display_name(entry: Stored | None) -> str | None:
 class _Question:
     store: Store
     tenant_id: str
-    user: Document
+    user: StoredUser
     facts: Facts
     held: EntitlementKey
     record: Access | None
 
     @property
     def user_id(self) -> str:
-        id: str = self.user["resource"]["id"]
-        return id
+        return self.user.id
 
     def sources_if_enabled(self) -> tuple[GrantSource, ...]:
         """What would give it if nothing disabled the user and Entra ID had adopted the user."""
         policy = self.facts.policy.model_copy(update={"disable_when": ()})
-        adopted = {**self.user, "source": "scim"}
+        adopted = StoredUser({**self.user.document, "source": "scim"}, self.user.etag)
         return _sources(effective_access(adopted, replace(self.facts, policy=policy)), self.held)
 
     async def chains(self, sources: Sequence[GrantSource]) -> tuple[Chain, ...]:
@@ -188,8 +183,7 @@ class _Question:
         if source.group_id is not None:
             return self.facts.mappings[source.group_id].event_id
         for one in self.facts.manual.get(self.user_id, ()) if source.type == "manual" else ():
-            same = (one.kind, one.key) == (self.held.kind, self.held.key)
-            if same and isinstance(one, ManualGrant):
+            if isinstance(one, ManualGrant) and one.entitlement == self.held:
                 return one.event_id
         return None
 
@@ -217,7 +211,7 @@ class _Question:
         reasons = effective_access(self.user, self.facts).reasons
         if reasons:
             obstacles.append(Obstacle("disabled", reasons=reasons))
-        if self.user["source"] == "manual":
+        if self.user.manual:
             obstacles.append(Obstacle("notAdopted"))
         if chains:
             return obstacles
@@ -266,4 +260,4 @@ class _Question:
 
 def _named(group: str, found: dict[str, Stored]) -> NamedGroup:
     stored = readable(found).get(group_id(group))
-    return NamedGroup(group, stored.document["resource"].get("displayName") if stored else None)
+    return NamedGroup(group, StoredGroup.of(stored).display_name if stored else None)

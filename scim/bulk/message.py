@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from scim.exchange import BASES
+from scim.protocol.body import check_message
 from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
@@ -68,7 +69,7 @@ class BulkRequest:
         if not isinstance(body, dict):
             raise InvalidSyntax("The body of a bulk request must be a JSON object.")
         message = _members(body)
-        _check_schemas(message.get("schemas"))
+        check_message(message.get("schemas"), BULK_REQUEST)
         items = message.get("operations")
         if not isinstance(items, list) or not items:
             raise InvalidSyntax("`Operations` must be an array of at least one operation.")
@@ -88,15 +89,6 @@ class BulkRequest:
 def _members(item: Mapping[str, Any]) -> dict[str, Any]:
     """By name in lower case: attribute names have no case (RFC 7643 section 2.1)."""
     return {name.lower(): value for name, value in item.items()}
-
-
-def _check_schemas(schemas: object) -> None:
-    if schemas is None or (
-        isinstance(schemas, list)
-        and any(isinstance(urn, str) and urn.lower() == BULK_REQUEST.lower() for urn in schemas)
-    ):
-        return
-    raise InvalidSyntax(f"`schemas` of a bulk request must be an array that holds {BULK_REQUEST}.")
 
 
 def _fail_on_errors(value: object) -> int | None:

@@ -1,7 +1,7 @@
 """Filters bound to a resource type: names and literals become conditions on stored documents.
 
 A path leads into the document's `search`, and a literal takes the comparable form of its
-attribute there (`scim.protocol.representation`), so that a binary comparison is the one RFC 7644
+attribute there (`scim.protocol.comparison`), so that a binary comparison is the one RFC 7644
 section 3.4.2.2 asks for. What that section leaves open:
 
 - `ne` on a multi-valued attribute holds where there is no value or some element differs; `ne` on
@@ -39,6 +39,7 @@ from directory.condition import (
     matches,
 )
 from directory.documents import group_id, user_id
+from scim.protocol.comparison import LEADING, comparable, stored_forms
 from scim.protocol.errors import InvalidFilter, InvalidPath, InvalidValue
 from scim.protocol.filter import (
     And,
@@ -51,7 +52,6 @@ from scim.protocol.filter import (
     ValuePath,
     parse_path,
 )
-from scim.protocol.representation import LEADING, comparable, stored_forms
 from scim.protocol.scalars import SCALARS
 from scim.protocol.schema import Attribute, AttributeType, ResourceType, attribute_path
 from scim.protocol.scope import (

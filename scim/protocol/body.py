@@ -1,10 +1,10 @@
-"""JSON in requests: how much of it there may be, and JSON text inside it."""
+"""JSON in requests: how much of it there may be, which message it is, and JSON text inside it."""
 
 from typing import Any
 
 import orjson
 
-from scim.protocol.errors import InvalidValue, PayloadTooLarge
+from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
 BODY_VALUES = 400_000
 """The most values, arrays and objects that a body may hold, as `values_in` counts them."""
@@ -31,6 +31,18 @@ def too_deep(body: Any) -> bool:
         if not layer:
             return False
     return True
+
+
+def check_message(schemas: object, urn: str) -> None:
+    """Raises InvalidSyntax where the `schemas` of a body (None: it has none) do not contain the URN
+    of the message that is expected, in any case."""
+    if schemas is None or (
+        isinstance(schemas, list)
+        and any(isinstance(one, str) and one.lower() == urn.lower() for one in schemas)
+    ):
+        return
+    name = urn.rpartition(":")[2]
+    raise InvalidSyntax(f"`schemas` of a {name} must be an array that contains {urn}.")
 
 
 def in_json_text(value: Any) -> Any:

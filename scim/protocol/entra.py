@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from scim.protocol.body import in_json_text
+from scim.protocol.body import check_message, in_json_text
 from scim.protocol.errors import InvalidSyntax, InvalidValue, NoTarget, PayloadTooLarge, ScimError
 from scim.protocol.schema import Location, ResourceType
 
@@ -73,7 +73,8 @@ def operations(body: object) -> list[Operation]:
     """
     if not isinstance(body, dict):
         raise InvalidSyntax("The body of a PATCH must be a JSON object with `Operations`.")
-    _check_schemas(_member(body, "schemas"))
+    schemas = _member(body, "schemas")
+    check_message(None if schemas is _ABSENT else schemas, PATCH_OP)
     items = _member(body, "Operations")
     if not isinstance(items, list) or not items:
         raise InvalidSyntax("`Operations` must be an array of at least one operation.")
@@ -171,16 +172,6 @@ def _below_its_name(path: str, value: Any) -> Any:
         (only,) = inside.values()
         return value if only is None else only  # null must not become a remove without a value
     return value
-
-
-def _check_schemas(schemas: object) -> None:
-    if schemas is _ABSENT or schemas is None:
-        return
-    if isinstance(schemas, list) and any(
-        isinstance(urn, str) and urn.lower() == PATCH_OP.lower() for urn in schemas
-    ):
-        return
-    raise InvalidSyntax(f"`schemas` of a PATCH must be an array that contains {PATCH_OP}.")
 
 
 def _member(item: Mapping[str, Any], name: str) -> Any:

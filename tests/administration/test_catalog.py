@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from administration.catalog import COLUMNS, list_catalog, parse_catalog
 from administration.catalog_change import Catalog, CatalogPlan
+from administration.errors import AdministrationError
 from administration.files import FORMULA, as_csv
 from administration.grants import Grants
-from administration.tenants import AdministrationError, Tenancy
+from administration.tenants import Tenancy
 from directory.documents import ENTITLEMENT_KINDS, EntitlementKey
 from directory.reading import every
 from directory.store import Document, Query

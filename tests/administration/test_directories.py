@@ -7,7 +7,8 @@ import pytest
 
 from administration import directories
 from administration.directories import Directories, claim_directory, holder_of
-from administration.tenants import AdministrationError, create_tenant
+from administration.errors import AdministrationError
+from administration.tenants import create_tenant
 from directory.store import Store
 from scim.writing import Service
 from settings import Settings

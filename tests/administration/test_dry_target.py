@@ -2,7 +2,7 @@
 
 import pytest
 
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from laptop.simulation.dry import try_target
 from tests.hosting import Host
 from tests.transports import through_functions

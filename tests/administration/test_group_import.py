@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from administration import group_import
+from administration.errors import AdministrationError
 from administration.group_import import GroupImport, ImportedGroup, parse_import
 from administration.reading.groups import GroupOverview, list_groups
-from administration.tenants import AdministrationError
 from directory.reading import every
 from directory.store import Assign, Query, Update
 from scim.writing import Service

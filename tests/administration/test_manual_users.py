@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from administration.errors import AdministrationError
 from administration.grants import Grants, list_given
 from administration.manual_users import ManualUsers
 from administration.reading.users import UserRow, find_row, list_users
-from administration.tenants import AdministrationError
 from directory.documents import Actor, EntitlementKey, Event
 from directory.reading import every
 from directory.store import Query

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from administration.errors import AdministrationError
 from administration.failures import Failures
 from administration.replay import NoSuchLetter, Replay, Replayed
-from administration.tenants import AdministrationError
 from directory.condition import Compare
 from directory.documents import EntitlementKey, Event, event_id, mapping_id
+from directory.ledger import Ledger
 from directory.reading import every
 from directory.store import Assign, Query, Update
 from directory.tenants import Policy
@@ -40,7 +41,7 @@ async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
 
 def replay_of(environment: Environment, tenant: str | None = TENANT) -> Replay:
     application = environment.application
-    return Replay(application.store, environment.queue, environment.queue, tenant, now=utc_now)
+    return Replay(application.service.ledger, environment.queue, environment.queue, tenant)
 
 
 async def deliver_all(environment: Environment) -> int:
@@ -312,7 +313,7 @@ async def test_on_service_bus(environment: Environment, tmp_path: Path) -> None:
         failed = Update(event["id"], (Assign(("state",), "failed"), Assign(("reason",), "Test")))
         await store.batch(TENANT, [failed])
         async with ServiceBusQueue(namespace) as queue:
-            replay = Replay(store, queue, sender, now=utc_now)
+            replay = Replay(Ledger(store, utc_now), queue, sender)
             (shown,) = (await replay.failed.listed()).events
             assert (shown.attempts, shown.reason) == (1, "Test")
             assert await replay.everything() == Replayed(events=1, letters=1)

@@ -81,8 +81,8 @@ async def test_one_user_made_by_hand_is_adopted_and_everybody_ends_right(
         summary = await simulate(script, Console(file=StringIO()), local)
         assert summary["wrong"] == 0
         (adopted,) = summary["adopted"]
-        user = (await find_user(muster.application.store, TENANT, adopted)).document
-        assert (user["source"], user["resource"]["userName"]) == ("scim", adopted)
+        user = await find_user(muster.application.store, TENANT, adopted)
+        assert (user.source, user.user_name) == ("scim", adopted)
         assert entra.filters("/Users") == {"externalId", 'emails[type eq "work"].value'}
         assert entra.filters("/Groups") == {"externalId"}
         assert {one["op"].islower() for one in entra.operations()} == FORMS[dialect]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from administration.errors import AdministrationError
 from administration.tenant_file import TenantFile, export_tenant, parse_tenant_file
 from administration.tenant_import import TenantImport
-from administration.tenants import AdministrationError, read_tenant
+from administration.tenants import read_tenant
 from directory.reading import every_tenant
 from directory.store import Query, Store, Unavailable
 from scim.writing import Service

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from administration import mappings
+from administration.errors import AdministrationError
 from administration.group_import import GroupImport, parse_import
 from administration.mappings import parse_mappings
-from administration.tenants import AdministrationError
 from directory.nesting import count_below
 from tests.console.organisation import ADD_IN, OWNER, Organisation, organisation
 from tests.environment import TENANT, Environment

@@ -13,10 +13,17 @@ from azure.servicebus.aio import ServiceBusClient
 from directory.documents import Actor, Event
 from directory.sqlite.store import SqliteStore
 from directory.store import Create
-from queues.port import BODY_BYTES, DIRECTORY_EVENTS, ID_CHARACTERS, Message, QueueError
+from queues.port import (
+    BODY_BYTES,
+    DIRECTORY_EVENTS,
+    ID_CHARACTERS,
+    Message,
+    MessageRefused,
+    QueueError,
+)
 from queues.relay import Relay
 from queues.servicebus import sender as servicebus
-from queues.servicebus.sender import MessageRefused, ServiceBusNamespace, ServiceBusSender
+from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
 from tests.contract.queue_contract import Clock, message
 from tests.emulators.servicebus import SendFault, ServiceBusStandIn
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer.main
 
-from administration.tenants import AdministrationError
+from administration.errors import AdministrationError
 from manage import app
 from tests.infra.bicep import Infra
 

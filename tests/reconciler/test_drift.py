@@ -8,6 +8,7 @@ import pytest
 
 from directory.access import Access, Grant, GrantSource, access_id
 from directory.documents import Actor
+from directory.ledger import Ledger
 from directory.store import Assign, Delete, Update, Upsert, member
 from directory.tenants import Policy
 from reconciler.questions import drift
@@ -94,7 +95,7 @@ async def test_every_kind_of_drift_is_found_and_repaired(world: World) -> None:
         ("u9", "orphaned", False, "the record of no user"),
     ]
     users = [one.user_id for one in differences]
-    await repair(world.store, world.reconciler(), TENANT, users, OPERATOR, NOW)
+    await repair(Ledger(world.store, world.now), world.reconciler(), TENANT, users, OPERATOR)
     assert await found(world) == []
     await world.settled_but_for_the_topic()
     repairs = [e for e in await world.documents("Event") if e["operation"] == "repair"]
@@ -128,7 +129,7 @@ async def test_what_cannot_be_read_is_told_and_stops_nothing(world: World) -> No
     ]
     await world.store.batch(TENANT, [Update("mapping:g2", (Assign(("version",), 1),))])
     version = member(await world.store.read(TENANT, access_id("u1")), "version")
-    await repair(world.store, world.reconciler(), TENANT, ["u1", "u4"], OPERATOR, NOW)
+    await repair(Ledger(world.store, world.now), world.reconciler(), TENANT, ["u1", "u4"], OPERATOR)
     assert await found(world) == []
     assert (await world.access("u1")).version == version + 1
 

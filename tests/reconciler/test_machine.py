@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 
 from directory import membership_change
 from directory.access import Access
-from directory.documents import Reason
+from directory.reasons import Reason
+from directory.resources import StoredUser
 from directory.tenants import Policy
 from reconciler.access import current_access
 from reconciler.recomputation import Committed
@@ -316,7 +317,7 @@ class Machine(RuleBasedStateMachine):
             id = user["resource"]["id"]
             inactive = not world.model.users[id] and id not in world.model.manual
             if inactive and "inactive" in policy.disable_when:
-                access = current_access(records.get(id), user, policy)
+                access = current_access(records.get(id), StoredUser(user, ""), policy)
                 assert access is not None
                 assert not access.enabled
                 assert not access.grants

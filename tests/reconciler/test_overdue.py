@@ -230,11 +230,10 @@ async def test_tenants_take_turns(world: World, monkeypatch: pytest.MonkeyPatch)
     await foreign_user(world, OTHER)
     order: list[str] = []
 
-    class Noting:
-        async def work(self, tenant_id: str, *_: Any, **__: Any) -> Share:
-            order.append(tenant_id)
-            return Share(completed=True)
+    async def work(_: Reconciler, tenant_id: str, *__: Any, **___: Any) -> Share:
+        order.append(tenant_id)
+        return Share(completed=True)
 
-    timer = Overdue(world.store, Noting(), lambda: LATER, after_seconds=AFTER, attempts=10)
-    assert await timer.apply() == 6
+    monkeypatch.setattr(Reconciler, "work", work)
+    assert await overdue(world).apply() == 6
     assert OTHER in order[:2]

@@ -10,10 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from directory.access import AccessState
-from directory.documents import Entitlement, EntitlementKey, user_id
+from directory.documents import Entitlement, EntitlementKey, MemberReference, user_id
+from directory.resources import ENTERPRISE_USER
 from directory.store import Assign, Delete, Update, Upsert
 from directory.tenants import Policy
-from reconciler.access import COST_CENTER, ENTERPRISE_USER, state_of, visible
+from reconciler.access import COST_CENTER, state_of, visible
 from reconciler.questions import preview as previews
 from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
 from reconciler.questions.proposal import (
@@ -82,9 +83,12 @@ def keys(entitlements: list[str]) -> tuple[EntitlementKey, ...]:
 
 def members_proposal(group: str, chosen: dict[str, bool]) -> MembersProposal:
     """Ids → whether they come."""
-    ids = {("user:" if id in USERS else "group:") + id: comes for id, comes in chosen.items()}
-    added = tuple(id for id, comes in ids.items() if comes)
-    return MembersProposal(group, added, tuple(id for id in ids if id not in added))
+    members = {
+        MemberReference("User" if id in USERS else "Group", id): comes
+        for id, comes in chosen.items()
+    }
+    added = tuple(member for member, comes in members.items() if comes)
+    return MembersProposal(group, added, tuple(one for one in members if one not in added))
 
 
 proposals: st.SearchStrategy[Proposal] = st.one_of(
@@ -135,7 +139,7 @@ async def make(world: World, proposal: Proposal) -> None:
             for group, given in entitlements.items():
                 await world.put_mapping(group, text(given))
         case MembersProposal(group, added, removed):
-            plain = ([id.partition(":")[2] for id in ids] for ids in (added, removed))
+            plain = ([member.id for member in members] for members in (added, removed))
             await world.change_members(group, *plain)
         case PolicyProposal(policy):
             await world.put_policy(policy)

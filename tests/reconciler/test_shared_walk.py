@@ -8,6 +8,7 @@ from typing import Any
 from administration.replay import Replay
 from directory.condition import Compare
 from directory.documents import event_id
+from directory.ledger import Ledger
 from directory.store import Assign, Query, Update
 from reconciler import shared_walk
 from reconciler.expansion import Cursor
@@ -131,7 +132,7 @@ async def test_what_was_replayed_does_not_wait_for_a_walk_that_knew_it_before(
             return []
 
     queue: Any = Queue()
-    assert (await Replay(world.store, queue, queue, now=world.now).one(event)).events == 1
+    assert (await Replay(Ledger(world.store, world.now), queue, queue).one(event)).events == 1
     assert not {"progress", "resume", "reason"} & (await world.event(event)).keys()
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from directory.documents import Entitlement, EntitlementKey, event_id, user_id
+from directory.resources import ENTERPRISE_USER
 from directory.store import Assign, Delete, Update, Upsert
 from directory.tenants import Policy
-from reconciler.access import COST_CENTER, ENTERPRISE_USER
+from reconciler.access import COST_CENTER
 from reconciler.questions.why import Chain, Why, why
 from tests.reconciler.world import TENANT, Hooked, World
 

@@ -15,7 +15,6 @@ from directory.access import Access, AccessChange, AccessState, ManualGrant, Man
 from directory.checked import CheckedStore
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
-    REASONS,
     Actor,
     EntitlementKey,
     Event,
@@ -29,6 +28,7 @@ from directory.documents import (
     user_id,
 )
 from directory.reading import every
+from directory.reasons import REASONS
 from directory.store import (
     Assign,
     Create,

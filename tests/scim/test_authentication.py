@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from administration.connections import Connections
-from administration.tenants import AdministrationError, create_tenant, read_tenant
+from administration.errors import AdministrationError
+from administration.tenants import create_tenant, read_tenant
 from administration.tokens import Tokens
 from directory.store import Stored
 from directory.tenants import Policy, Token

@@ -14,8 +14,8 @@ from directory.documents import new_resource_id
 from directory.store import Create, Delete, Query, Store, Unset, Update
 from directory.tenants import COMPARABLE_FORM, TENANT_ID
 from scim import comparable_form
-from scim.protocol import representation
-from scim.protocol.representation import searchable
+from scim.protocol import comparison
+from scim.protocol.comparison import searchable
 from scim.protocol.schema import load_resource_types
 from scim.reservations import reserve
 from tests.emulators.cosmos import Facade, serving
@@ -57,7 +57,7 @@ class Former:
         core = self.types[type].schema.id
         whole = {"schemas": [core], "id": id, "active": True, **resource}
         with self._monkeypatch.context() as patched:
-            patched.setattr(representation, "fold", str.casefold)
+            patched.setattr(comparison, "fold", str.casefold)
             search = searchable(self.types[type], whole, CREATED, CREATED)
         document = {
             "id": f"{type.lower()}:{id}",

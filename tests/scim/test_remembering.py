@@ -7,9 +7,9 @@ import pytest
 
 from administration.catalog_change import Catalog
 from administration.connections import Connections
+from administration.errors import AdministrationError
 from administration.reading.groups import read_group
 from administration.remembered import RememberedMappings, list_remembered
-from administration.tenants import AdministrationError
 from administration.tokens import Tokens
 from directory.documents import EntitlementKey
 from directory.store import Assign, Store, Update

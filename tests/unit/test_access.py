@@ -10,16 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directory.access import Access, Grant, GrantSource
-from directory.documents import REASONS, EntitlementKey, Mapping, Reason
+from directory.documents import EntitlementKey, Mapping
+from directory.reasons import REASONS, Reason
+from directory.resources import ENTERPRISE_USER, StoredUser
 from directory.tenants import Policy
-from reconciler.access import (
-    ENTERPRISE_USER,
-    EffectiveAccess,
-    Facts,
-    current_access,
-    effective_access,
-    user_reasons,
-)
+from reconciler.access import EffectiveAccess, Facts, current_access, effective_access, user_reasons
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -27,7 +22,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAMELESS = ("givenNameMissing", "familyNameMissing")
 
 
-def user(source: str = "scim", **resource: Any) -> dict[str, Any]:
+def user(source: str = "scim", **resource: Any) -> StoredUser:
     """A stored user who lacks nothing; None takes an attribute away."""
     complete = {
         "id": "u",
@@ -37,10 +32,10 @@ def user(source: str = "scim", **resource: Any) -> dict[str, Any]:
         "active": True,
     }
     resource = {k: v for k, v in (complete | resource).items() if v is not None}
-    return {"id": "user:u", "source": source, "resource": resource}
+    return StoredUser({"id": "user:u", "source": source, "resource": resource}, "")
 
 
-def in_cost_center(key: str) -> dict[str, Any]:
+def in_cost_center(key: str) -> StoredUser:
     enterprise: dict[str, Any] = {ENTERPRISE_USER: {"costCenter": key}}
     return user(**enterprise)
 
@@ -225,7 +220,7 @@ OWNER = (Grant(kind="role", key="Owner", sources=(GrantSource(type="group", grou
     ],
 )
 def test_what_a_read_says_of_a_record_that_may_lag(
-    stored: Access | None, document: dict[str, Any] | None, expected: EffectiveAccess | None
+    stored: Access | None, document: StoredUser | None, expected: EffectiveAccess | None
 ) -> None:
     assert current_access(stored, document, Policy()) == expected
 

@@ -31,9 +31,9 @@ from scim.protocol.binding import (
     resolve,
     sort_path,
 )
+from scim.protocol.comparison import LEADING, searchable
 from scim.protocol.errors import InvalidFilter, InvalidValue
 from scim.protocol.filter import parse_filter, parse_path
-from scim.protocol.representation import LEADING, searchable
 from scim.protocol.schema import ResourceType, load_resource_types, load_schema
 from scim.protocol.scope import ResourceScope
 

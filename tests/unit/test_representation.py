@@ -10,18 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scim2_models import Context, EnterpriseUser, ResponseParameters, User
 
+from scim.protocol.comparison import LEADING, comparable, searchable
 from scim.protocol.errors import InvalidValue
-from scim.protocol.representation import (
-    LEADING,
-    Projection,
-    comparable,
-    list_response,
-    names_answer,
-    names_version,
-    render,
-    searchable,
-    weak,
-)
+from scim.protocol.etags import names_answer, names_version, weak
+from scim.protocol.projection import Projection
+from scim.protocol.representation import list_response, render
 from scim.protocol.scalars import fold, folds
 from scim.protocol.schema import Attribute, Location
 from scim.protocol.validation import normalise

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from directory.documents import Mapping
+from directory.resources import StoredGroup
 from reconciler.status import GroupStatus, group_status
 
 MOVING = GroupStatus("Applying changes")
 
 
-def group(source: str = "scim", **more: str) -> dict[str, Any]:
-    return {"id": "group:g", "source": source, **more}
+def group(source: str = "scim", **more: str) -> StoredGroup:
+    return StoredGroup({"id": "group:g", "source": source, **more}, "")
 
 
 def mapping(version: int, applied: int) -> Mapping:
@@ -51,7 +52,7 @@ def save(event_id: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_status(
-    stored: dict[str, Any],
+    stored: StoredGroup,
     applied: Mapping | None,
     events: list[dict[str, Any]],
     expected: GroupStatus,

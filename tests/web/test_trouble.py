@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from administration.tenants import AdministrationError, Overtaken
+from administration.errors import AdministrationError, Overtaken
 from directory.documents import Key
 from directory.store import (
     BadContinuation,
