@@ -1,9 +1,10 @@
-"""How many requests each tenant's connections send, how many of them get an error, and which were
-refused and why: for administrators, and in nobody's way.
+"""How many requests each tenant's connections send, how many of them get an error, which were
+refused and why, and what they show of how the connection is set up: for administrators, and in
+nobody's way.
 
 Each process counts for itself, in memory, and keeps a document per tenant and hour up to date,
-off the path of the requests, together with a document for each kind of refusal. What it counted
-last goes with it where it dies.
+off the path of the requests, together with a document for each kind of refusal and one for each
+connection. What it counted last goes with it where it dies.
 """
 
 import asyncio
@@ -13,20 +14,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from directory.documents import StoredModel
 from directory.notes import Notes
 from directory.reading import readable
 from directory.refusals import MOST, Refusal
+from directory.seen import Seen
 from directory.store import Delete, Order, Query, Store, StoreError
 from directory.tenants import RequestCount
 from directory.ulids import new_ulid
 from scim.exchange import Answer
 from scim.refusing import Asked, refusals_of
+from scim.seeing import Step, steps_of
 
 EVERY_SECONDS = 10.0
 """A tenant's count is written at most once in so many seconds, by each process."""
 KEPT_SECONDS = 25 * 3600
 KINDS = 50
 """Refusals that are told apart in that time; what else is refused then counts as one more kind."""
+SEEN_AGAIN = timedelta(minutes=10)
+"""After so long a step that is seen again is written again."""
+REMEMBERED = 10_000
+"""Steps that a process remembers."""
 _ERROR = 400
 _HOUR = timedelta(hours=1)
 
@@ -56,6 +64,10 @@ class _Count:
     """Whether it is going to be written."""
     refused: dict[str, Refusal] = field(default_factory=dict)
     """By document id, what was refused since it was written."""
+    seen: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """By connection, the steps of its set-up that were seen since it was written."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what is stored is read and written anew."""
 
     def refuse(self, refusal: Refusal) -> None:
         """One more."""
@@ -74,6 +86,7 @@ class RequestCounter:
         self._now = now
         self._process = new_ulid()
         self._counts: dict[str, _Count] = {}
+        self._seen: dict[tuple[str, str, Step], datetime] = {}
         self._closing = asyncio.Event()
 
     def saw(self, asked: Asked, answer: Answer) -> None:
@@ -89,9 +102,21 @@ class RequestCounter:
         count.errors += answer.status >= _ERROR
         for refusal in refusals_of(asked, answer, now):
             count.refuse(refusal)
+        for step in steps_of(asked, answer):
+            self._see(count, asked.caller.connection_id, step, now)
         if not count.waiting:
             count.waiting = True
             self._notes.begin(self._write_soon(count))
+
+    def _see(self, count: _Count, connection_id: str, step: Step, now: datetime) -> None:
+        key = (count.tenant_id, connection_id, step)
+        last = self._seen.get(key)
+        if last is not None and now - last < SEEN_AGAIN:
+            return
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
+        self._seen[key] = now
+        count.seen.setdefault(connection_id, {})[step] = now
 
     async def close(self) -> None:
         """Write what was counted."""
@@ -114,27 +139,44 @@ class RequestCounter:
             ttl=KEPT_SECONDS,
         )
         refused, count.refused = count.refused, {}
-        if not refused:
-            await self._notes.write(counted)
-        elif not await self._write_refusals(counted, refused):
-            for refusal in refused.values():
-                count.refuse(refusal)
+        seen, count.seen = count.seen, {}
+        async with count.writing:
+            if await self._write(counted, refused, seen):
+                return
+        for refusal in refused.values():
+            count.refuse(refusal)
+        for connection_id, steps in seen.items():
+            count.seen[connection_id] = steps | count.seen.get(connection_id, {})
 
-    async def _write_refusals(self, counted: RequestCount, refused: dict[str, Refusal]) -> bool:
-        """Store them with the count, added to those of their kind that are stored; whether that
-        was done. Of two processes that do so at once for the same kind, one counts."""
+    async def _write(
+        self,
+        counted: RequestCount,
+        refused: dict[str, Refusal],
+        seen: dict[str, dict[str, datetime]],
+    ) -> bool:
+        """Store the count, and all else added to what is stored of it; whether that was done. Of
+        two processes that do so at once, one counts."""
+        tenant_id = counted.tenant_id
+        fresh = [Seen(tenant_id=tenant_id, connection_id=id, steps=seen[id]) for id in seen]
+        ids = [*refused, *(each.document_id for each in fresh)]
         try:
-            found = readable(await self._store.read_many(counted.tenant_id, [*refused]))
+            found = readable(await self._store.read_many(tenant_id, ids)) if ids else {}
         except StoreError:
             return False
-        notes = [
-            Refusal.from_document(found[id].document).with_more(one) if id in found else one
-            for id, one in refused.items()
-        ]
-        if not await self._notes.write(counted, *notes):
+        notes: list[StoredModel] = [counted]
+        for id, one in refused.items():
+            notes.append(
+                Refusal.from_document(found[id].document).with_more(one) if id in found else one
+            )
+        for each in fresh:
+            known = found.get(each.document_id)
+            notes.append(
+                Seen.from_document(known.document).with_more(each.steps) if known else each
+            )
+        if not await self._notes.write(*notes):
             return False
-        if len(found) < len(notes):
-            await self._forget_the_oldest(counted.tenant_id)
+        if refused.keys() - found.keys():
+            await self._forget_the_oldest(tenant_id)
         return True
 
     async def _forget_the_oldest(self, tenant_id: str) -> None:

@@ -127,7 +127,7 @@ class _Served:
         self, http: HttpRequest, caller: Caller, header: str | None, use_case: UseCase
     ) -> Answer:
         """Run a use case; whatever it raises becomes a SCIM error, which counts as an answer."""
-        body = None
+        body, parameters = None, dict[str, str]()
         try:
             if seconds := self.rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
@@ -135,11 +135,12 @@ class _Served:
             if http.method in ("POST", "PUT", "PATCH"):
                 content = await _content(http)
                 body, size = await _body(caller.tenant.tenant_id, content), len(content)
+            parameters = _parameters(http)
             request = Request(
                 caller=caller,
                 request_id=request_id(),
                 base_url=self._base_url(http),
-                parameters=_parameters(http),
+                parameters=parameters,
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
                 body=body,
@@ -149,8 +150,14 @@ class _Served:
             answer = await served(request, lambda one: use_case(one, http.path_params))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
             answer = failed(error)
-        resource_id = http.path_params.get("id")
-        asked = Asked(caller, request_id(), current().operation, resource_id, body)
+        asked = Asked(
+            caller,
+            request_id(),
+            current().operation,
+            http.path_params.get("id"),
+            body,
+            parameters.get("filter", ""),
+        )
         self.counter.saw(asked, answer)
         return answer
 

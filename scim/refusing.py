@@ -21,7 +21,7 @@ class Asked:
     """A request of a proven caller, as far as it could be read.
 
     `operation` is the method and the path's pattern, such as `PATCH /Users/{id}`; `resource_id`
-    the id in the path; `body` parsed JSON, None where there is none.
+    the id in the path; `body` parsed JSON, None where there is none; `filter` that of the query.
     """
 
     caller: Caller
@@ -29,6 +29,7 @@ class Asked:
     operation: str
     resource_id: str | None = None
     body: Any = None
+    filter: str = ""
 
 
 def refusals_of(asked: Asked, answer: Answer, at: datetime) -> Iterator[Refusal]:
@@ -39,7 +40,7 @@ def refusals_of(asked: Asked, answer: Answer, at: datetime) -> Iterator[Refusal]
             yield _refusal(asked, answer.status, answer.body or {}, at)
     elif asked.operation == "POST /Bulk":
         results = (answer.body or {}).get("Operations", [])
-        sent = _member(asked.body, "operations") or []
+        sent = member(asked.body, "operations") or []
         for position, result in enumerate(results):
             if int(result["status"]) < 400:
                 continue
@@ -51,7 +52,7 @@ def refusals_of(asked: Asked, answer: Answer, at: datetime) -> Iterator[Refusal]
 
 def _refusal(asked: Asked, status: int, error: Mapping[str, Any], at: datetime) -> Refusal:
     external_id, user_name, display_name = (
-        _text(_member(asked.body, name)) for name in ("externalid", "username", "displayname")
+        _text(member(asked.body, name)) for name in ("externalid", "username", "displayname")
     )
     return Refusal(
         tenant_id=asked.caller.tenant.tenant_id,
@@ -72,7 +73,7 @@ def _refusal(asked: Asked, status: int, error: Mapping[str, Any], at: datetime) 
 
 def _operation_of(bulk: Asked, result: Mapping[str, Any], sent: Any) -> Asked:
     """An operation of a bulk request, as if it had come alone."""
-    path = _text(_member(sent, "path")) or ""
+    path = _text(member(sent, "path")) or ""
     _, endpoint, id = [*path.split("/", 2), "", ""][:3]
     pattern = f"/{endpoint}" if endpoint in ("Users", "Groups") else "/Bulk"
     known = id and not id.startswith("bulkId:")
@@ -81,12 +82,12 @@ def _operation_of(bulk: Asked, result: Mapping[str, Any], sent: Any) -> Asked:
         bulk.request_id,
         f"{result['method']} {pattern}{'/{id}' if id else ''}",
         id if known else None,
-        _member(sent, "data"),
+        member(sent, "data"),
     )
 
 
-def _member(body: Any, name: str) -> Any:
-    """A member of an object; names are compared without case (RFC 7643 section 2.1)."""
+def member(body: Any, name: str) -> Any:
+    """A member of an object by its name in lower case (RFC 7643 section 2.1: in any case)."""
     if not isinstance(body, Mapping):
         return None
     return next((value for key, value in body.items() if key.casefold() == name), None)
