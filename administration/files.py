@@ -19,10 +19,10 @@ SEPARATORS = ",;\t\r\n"
 """Where this or that spreadsheet begins another cell, whatever is quoted."""
 
 _BEGINNING = rf"(?:\A|(?<=[{SEPARATORS}]))"
-_LIKE_A_FORMULA = re.compile(rf"{_BEGINNING}(?=['\"]*[{FORMULA}])")
+_LIKE_A_FORMULA = re.compile(rf"{_BEGINNING}(?=['\"]*[{re.escape(FORMULA)}])")
 """Also behind quotes, which a reader may take away, and behind apostrophes, so that every one that
 was put there can be told."""
-_GUARDED = re.compile(rf"{_BEGINNING}'(?=['\"]*[{FORMULA}])")
+_GUARDED = re.compile(rf"{_BEGINNING}'(?=['\"]*[{re.escape(FORMULA)}])")
 
 
 def _says_something(text: str) -> str:

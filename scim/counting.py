@@ -1,27 +1,52 @@
-"""How many requests each tenant's connections send, and how many of them get an error: told to
-administrators, and in nobody's way.
+"""How many requests each tenant's connections send, how many of them get an error, which were
+refused and why, and what they show of how the connection is set up: for administrators, and in
+nobody's way.
 
 Each process counts for itself, in memory, and keeps a document per tenant and hour up to date,
-off the path of the requests. What it counted last goes with it where it dies.
+off the path of the requests, together with a document for each kind of refusal and one for each
+connection. What it counted last goes with it where it dies.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from directory.documents import StoredModel
 from directory.notes import Notes
-from directory.store import Store
+from directory.reading import readable
+from directory.refusals import MOST, Refusal
+from directory.seen import Seen
+from directory.store import Delete, Order, Query, Store, StoreError
 from directory.tenants import RequestCount
 from directory.ulids import new_ulid
+from scim.exchange import Answer
+from scim.refusing import Asked, refusals_of
+from scim.seeing import Step, steps_of
 
 EVERY_SECONDS = 10.0
 """A tenant's count is written at most once in so many seconds, by each process."""
 KEPT_SECONDS = 25 * 3600
+KINDS = 50
+"""Refusals that are told apart in that time; what else is refused then counts as one more kind."""
+SEEN_AGAIN = timedelta(minutes=10)
+"""After so long a step that is seen again is written again."""
+REMEMBERED = 10_000
+"""Steps that a process remembers."""
 _ERROR = 400
 _HOUR = timedelta(hours=1)
+
+_MORE = {
+    "resource_id": None,
+    "external_id": None,
+    "user_name": None,
+    "display_name": None,
+    "scim_type": None,
+    "detail": "More requests were refused with this status than are told apart.",
+}
+"""Of a refusal that is not told apart."""
 
 log = logging.getLogger("muster.scim")
 
@@ -37,31 +62,61 @@ class _Count:
     """When it may be written again, by the event loop's clock."""
     waiting: bool = False
     """Whether it is going to be written."""
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    """By document id, what was refused since it was written."""
+    seen: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """By connection, the steps of its set-up that were seen since it was written."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what is stored is read and written anew."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """One more."""
+        if refusal.document_id not in self.refused and len(self.refused) >= KINDS:
+            refusal = refusal.model_copy(update=_MORE)
+        known = self.refused.get(refusal.document_id)
+        self.refused[refusal.document_id] = known.with_more(refusal) if known else refusal
 
 
 class RequestCounter:
     """Counts the requests of every tenant. `now` is the clock whose hours count."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
         self._notes = Notes(store, log, "the requests of a tenant were not recorded")
         self._now = now
         self._process = new_ulid()
         self._counts: dict[str, _Count] = {}
+        self._seen: dict[tuple[str, str, Step], datetime] = {}
         self._closing = asyncio.Event()
 
-    def saw(self, tenant_id: str, status: int) -> None:
-        """A request that was proven to be the tenant's got this answer."""
+    def saw(self, asked: Asked, answer: Answer) -> None:
+        """A request got this answer."""
         now = self._now()
+        tenant_id = asked.caller.tenant.tenant_id
         count = self._counts.get(tenant_id)
         if count is None or now - count.hour >= _HOUR:
             hour = now.replace(minute=0, second=0, microsecond=0)
             count = self._counts[tenant_id] = _Count(tenant_id, hour, now)
         count.last = now
         count.requests += 1
-        count.errors += status >= _ERROR
+        count.errors += answer.status >= _ERROR
+        for refusal in refusals_of(asked, answer, now):
+            count.refuse(refusal)
+        for step in steps_of(asked, answer):
+            self._see(count, asked.caller.connection_id, step, now)
         if not count.waiting:
             count.waiting = True
             self._notes.begin(self._write_soon(count))
+
+    def _see(self, count: _Count, connection_id: str, step: Step, now: datetime) -> None:
+        key = (count.tenant_id, connection_id, step)
+        last = self._seen.get(key)
+        if last is not None and now - last < SEEN_AGAIN:
+            return
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
+        self._seen[key] = now
+        count.seen.setdefault(connection_id, {})[step] = now
 
     async def close(self) -> None:
         """Write what was counted."""
@@ -83,4 +138,59 @@ class RequestCounter:
             last=count.last,
             ttl=KEPT_SECONDS,
         )
-        await self._notes.write(counted)
+        refused, count.refused = count.refused, {}
+        seen, count.seen = count.seen, {}
+        async with count.writing:
+            if await self._write(counted, refused, seen):
+                return
+        for refusal in refused.values():
+            count.refuse(refusal)
+        for connection_id, steps in seen.items():
+            count.seen[connection_id] = steps | count.seen.get(connection_id, {})
+
+    async def _write(
+        self,
+        counted: RequestCount,
+        refused: dict[str, Refusal],
+        seen: dict[str, dict[str, datetime]],
+    ) -> bool:
+        """Store the count, and all else added to what is stored of it; whether that was done. Of
+        two processes that do so at once, one counts."""
+        tenant_id = counted.tenant_id
+        fresh = [Seen(tenant_id=tenant_id, connection_id=id, steps=seen[id]) for id in seen]
+        ids = [*refused, *(each.document_id for each in fresh)]
+        try:
+            found = readable(await self._store.read_many(tenant_id, ids)) if ids else {}
+        except StoreError:
+            return False
+        notes: list[StoredModel] = [counted]
+        for id, one in refused.items():
+            notes.append(
+                Refusal.from_document(found[id].document).with_more(one) if id in found else one
+            )
+        for each in fresh:
+            known = found.get(each.document_id)
+            notes.append(
+                Seen.from_document(known.document).with_more(each.steps) if known else each
+            )
+        if not await self._notes.write(*notes):
+            return False
+        if refused.keys() - found.keys():
+            await self._forget_the_oldest(tenant_id)
+        return True
+
+    async def _forget_the_oldest(self, tenant_id: str) -> None:
+        """All beyond the last MOST. The next one that is new makes up for what fails here."""
+        with suppress(StoreError):
+            query = Query(
+                "Refusal",
+                order=(Order(("lastAt",), descending=True),),
+                fields=(),
+                limit=KINDS,
+                offset=MOST,
+            )
+            page = await self._store.query(tenant_id, query)
+            if page.items:
+                await self._store.batch(
+                    tenant_id, [Delete(one.document["id"]) for one in page.items]
+                )

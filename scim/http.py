@@ -25,6 +25,7 @@ from scim.protocol.errors import (
     NotImplementedHere,
     UnsupportedEncoding,
 )
+from scim.refusing import Asked
 from scim.search import Root
 from scim.selection import check_lengths, search_parameters
 from scim.service_provider import ServiceProvider
@@ -32,6 +33,7 @@ from scim.users import Users
 from scim.writing import Service
 from telemetry.observation import current
 from trust.authenticator import Authenticator
+from trust.caller import Caller
 from trust.rate import RateLimit
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, request_id, routed
 from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values
@@ -108,49 +110,65 @@ class _Served:
         """What answers at one path."""
 
         async def endpoint(http: HttpRequest) -> Response:
-            response = await self._answer(
-                http, methods["GET" if http.method == "HEAD" else http.method]
-            )
-            if tenant_id := current().tenant_id:
-                self.counter.saw(tenant_id, response.status_code)
-            return response
+            use_case = methods["GET" if http.method == "HEAD" else http.method]
+            if isinstance(use_case, Public):
+                return self._public(http, use_case)
+            header = http.headers.get("authorization")
+            try:
+                caller = await self.authenticator.caller(header, "scim")
+            except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
+                return refuse(error)
+            current().tenant_id = caller.tenant.tenant_id
+            return _response(await self._answer(http, caller, header, use_case))
 
         return endpoint
 
-    async def _answer(self, http: HttpRequest, use_case: UseCase | Public) -> Response:
+    async def _answer(
+        self, http: HttpRequest, caller: Caller, header: str | None, use_case: UseCase
+    ) -> Answer:
         """Run a use case; whatever it raises becomes a SCIM error, which counts as an answer."""
+        body, parameters = None, dict[str, str]()
         try:
-            if isinstance(use_case, Public):
-                return _response(self._public(http, use_case))
-            header = http.headers.get("authorization")
-            caller = await self.authenticator.caller(header, "scim")
-            current().tenant_id = caller.tenant.tenant_id
             if seconds := self.rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(seconds)
-            body, size = None, 0
+            size = 0
             if http.method in ("POST", "PUT", "PATCH"):
                 content = await _content(http)
                 body, size = await _body(caller.tenant.tenant_id, content), len(content)
+            parameters = _parameters(http)
             request = Request(
                 caller=caller,
                 request_id=request_id(),
                 base_url=self._base_url(http),
-                parameters=_parameters(http),
+                parameters=parameters,
                 if_match=http.headers.get("if-match"),
                 if_none_match=http.headers.get("if-none-match"),
                 body=body,
                 size=size,
                 renew=lambda: self.authenticator.renewed(caller, header, "scim"),
             )
-            return _response(await served(request, lambda one: use_case(one, http.path_params)))
+            answer = await served(request, lambda one: use_case(one, http.path_params))
+        except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
+            answer = failed(error)
+        asked = Asked(
+            caller,
+            request_id(),
+            current().operation,
+            http.path_params.get("id"),
+            body,
+            parameters.get("filter", ""),
+        )
+        self.counter.saw(asked, answer)
+        return answer
+
+    def _public(self, http: HttpRequest, endpoint: Public) -> Response:
+        """Strangers have one share of requests together."""
+        try:
+            if seconds := self.rate.take(_ANYBODY):
+                raise too_many_requests(seconds)
+            return _response(endpoint.answer(self._base_url(http), _parameters(http)))
         except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
             return refuse(error)
-
-    def _public(self, http: HttpRequest, endpoint: Public) -> Answer:
-        """Raises Trouble where strangers ask too often: all of them have one share together."""
-        if seconds := self.rate.take(_ANYBODY):
-            raise too_many_requests(seconds)
-        return endpoint.answer(self._base_url(http), _parameters(http))
 
     def _base_url(self, http: HttpRequest) -> str:
         host = self.public_url

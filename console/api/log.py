@@ -1,14 +1,56 @@
 """The provisioning log."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from administration.reading import log as reading
+from administration.reading import refusals as reading_refusals
 from administration.reading.log import Filter, find_resources
 from console.api.models import Answer, Event, Moment, Paged, Parameters, Search, State
 from console.api.operation import Call, Operation
 from console.api.problems import absent
+
+
+class RefusalFilter(Parameters):
+    """Which refused requests: all that is given must fit."""
+
+    resource: Search = ""
+    """The id of a user or group, or a part of what the request called it."""
+    type: Literal["User", "Group"] | None = None
+    since: Moment | None = None
+    """The last of them was not before this."""
+    until: Moment | None = None
+
+
+class Refusal(Answer):
+    """Requests that were refused alike: about the same user or group, with the same answer."""
+
+    connection_id: str
+    operation: str
+    """Method and path, such as `PATCH /Users/{id}`."""
+    name: str | None
+    """What to call the user or group that it was about."""
+    resource_id: str | None
+    external_id: str | None
+    user_name: str | None
+    display_name: str | None
+    status: int
+    scim_type: str | None
+    detail: str
+    """What was wrong, and what to do."""
+    count: int
+    first_at: datetime
+    last_at: datetime
+    request_id: str
+    """Of the last one."""
+
+
+class Refusals(Answer):
+    """Refused requests, the last ones first."""
+
+    refusals: tuple[Refusal, ...]
 
 
 class LogFilter(Parameters):
@@ -96,6 +138,33 @@ async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
     )
 
 
+async def list_refusals(call: Call[RefusalFilter, None]) -> Refusals:
+    """Requests of Entra ID that were refused in the last 30 days, the last ones first: those alike
+    are one, with how often. At most 500 are kept."""
+    return Refusals(refusals=tuple(_refusal(one) for one in await _refused(call)))
+
+
+async def refusals_as_csv(call: Call[RefusalFilter, None]) -> str:
+    """Requests that were refused, as a table."""
+    return reading_refusals.refusals_as_csv(await _refused(call))
+
+
+async def _refused(call: Call[RefusalFilter, None]) -> list[reading_refusals.Refused]:
+    query = call.query
+    filter = Filter(
+        await find_resources(call.store, call.tenant_id, query.resource),
+        query.type or "",
+        since=query.since,
+        until=query.until,
+    )
+    return await reading_refusals.list_refusals(call.store, call.tenant_id, filter, query.resource)
+
+
+def _refusal(one: reading_refusals.Refused) -> Refusal:
+    shown = one.refusal.model_dump(include={*Refusal.model_fields})
+    return Refusal.model_validate(shown | {"name": one.name})
+
+
 async def _filter[Q: LogFilter, B](call: Call[Q, B]) -> Filter:
     """What the query asks for, names as the ids of what they name."""
     query = call.query
@@ -123,4 +192,6 @@ OPERATIONS = (
     Operation("GET", "/log", list_log, Entries, LogQuery),
     Operation("GET", "/log.csv", log_as_csv, str, LogFilter),
     Operation("GET", "/log/{eventId}", read_log_entry, DetailedEntry),
+    Operation("GET", "/refusals", list_refusals, Refusals, RefusalFilter),
+    Operation("GET", "/refusals.csv", refusals_as_csv, str, RefusalFilter),
 )

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from administration import tokens as administration
 from administration.errors import AdministrationError
+from administration.reading import checklist as reading
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
 from administration.tokens import ListedToken
@@ -48,6 +49,24 @@ class Health(Answer):
     pending: int
     """Changes that are being applied, those of administrators too; so with `failed`."""
     failed: int
+
+
+class ChecklistItem(Answer):
+    """One step of setting up provisioning in Entra ID, by what its requests have shown."""
+
+    key: str
+    title: str
+    state: Literal["done", "waiting", "wrong"]
+    says: str
+    """What was seen; where the state is `wrong`, what to do about it."""
+    at: datetime | None
+    """When it was last seen, where that is known."""
+
+
+class Checklist(Answer):
+    """The steps, in the order in which they are done."""
+
+    items: tuple[ChecklistItem, ...]
 
 
 class Overview(Answer):
@@ -121,6 +140,12 @@ class FreshToken(Answer):
 
     token: str
     """Shown this once: Muster keeps its digest only."""
+
+
+async def read_checklist(call: Call[Parameters, None]) -> Checklist:
+    """How far the set-up in Entra ID is, by what its requests have shown, with what to do."""
+    found = await reading.read_checklist(call.store, call.tenant, call.deployment.service.now())
+    return Checklist(items=tuple(ChecklistItem.model_validate(one) for one in found))
 
 
 async def read_overview(call: Call[Parameters, None]) -> Overview:
@@ -198,6 +223,7 @@ def _token(one: ListedToken) -> Token:
 
 OPERATIONS = (
     Operation("GET", "/overview", read_overview, Overview),
+    Operation("GET", "/checklist", read_checklist, Checklist),
     Operation("PUT", "/provisioning", set_provisioning, ProvisioningAnswer, body=ProvisioningState),
     Operation("GET", "/tokens", list_tokens, Tokens),
     Operation("POST", "/tokens", create_token, FreshToken, body=NewToken, status=201),

@@ -16,11 +16,14 @@ from administration.reading.log import (
     read_entry,
 )
 from administration.reading.naming import entitlement_names
+from administration.reading.refusals import list_refusals, refusals_as_csv
 from console.pages.words import in_words
 from console.visit import NoSuchPage, Page, Visit
 from directory.access import AccessChange
 from web.trouble import malformed
 
+REFUSED = "refused"
+"""Chosen in place of a state of entries: requests that left none."""
 FIELDS = ("resource", "type", "operation", "state", "since", "until")
 
 
@@ -36,6 +39,17 @@ class Said:
 async def log(visit: Visit) -> Response:
     """The list."""
     filter, error = await _filter(visit)
+    if filter.state == REFUSED:
+        found = await list_refusals(
+            visit.store, visit.tenant_id, filter, visit.asked.get("resource", "").strip()
+        )
+        return visit.page(
+            "log.html",
+            refused=found,
+            chosen=_chosen(visit),
+            parameters=_parameters(visit),
+            error=error,
+        )
     page = await list_entries(visit.store, visit.tenant_id, filter, visit.asked.get("after"))
     return visit.page(
         "log.html", page=page, chosen=_chosen(visit), parameters=_parameters(visit), error=error
@@ -47,6 +61,12 @@ async def exported(visit: Visit) -> Response:
     filter, error = await _filter(visit)
     if error:
         raise malformed(error)
+    if filter.state == REFUSED:
+        found = await list_refusals(
+            visit.store, visit.tenant_id, filter, visit.asked.get("resource", "").strip()
+        )
+        text = refusals_as_csv(found)
+        return visit.download(f"refused-requests-{visit.now:%Y%m%dT%H%M%SZ}.csv", text)
     text = await export(visit.store, visit.tenant_id, filter)
     return visit.download(f"provisioning-log-{visit.now:%Y%m%dT%H%M%SZ}.csv", text)
 

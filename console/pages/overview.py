@@ -5,6 +5,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
+from administration.reading.checklist import read_checklist
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
 from administration.tokens import KINDS, Tokens, list_tokens
@@ -39,7 +40,14 @@ async def overview(visit: Visit, fresh: str | None = None, replaced: str = "") -
         tenant_url=f"{visit.origin}/scim",
         guide=GUIDE,
         overlap_days=OVERLAP.days,
+        checklist=await read_checklist(visit.store, visit.tenant, visit.now),
     )
+
+
+async def checklist(visit: Visit) -> Response:
+    """The part of the page that says how far the set-up is."""
+    found = await read_checklist(visit.store, visit.tenant, visit.now)
+    return visit.page("checklist.html", checklist=found)
 
 
 async def set_provisioning(visit: Visit) -> Response:
@@ -79,6 +87,7 @@ async def _shown(visit: Visit, text: str, replaced: str = "") -> Response:
 
 PAGES = (
     Page("", overview),
+    Page("/checklist", checklist),
     Page("/provisioning", set_provisioning, "POST"),
     Page("/tokens", make_token, "POST"),
     Page("/tokens/{token}", change_token, "POST"),

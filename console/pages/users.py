@@ -9,6 +9,7 @@ from administration.catalog import list_catalog
 from administration.moments import moment
 from administration.reading.log import Filter, list_entries
 from administration.reading.naming import entitlement_names, group_names
+from administration.reading.refusals import refusals_about
 from administration.reading.users import UserDetail, held, list_users, read_user
 from console.pages.editing import choice_value, chosen_from
 from console.pages.words import in_words
@@ -43,9 +44,13 @@ async def user(visit: Visit) -> Response:
     history = await list_entries(
         visit.store, visit.tenant_id, Filter(resources=(found.id,)), limit=HISTORY
     )
+    refused = await refusals_about(
+        visit.store, visit.tenant_id, found.id, found.external_id, found.user_name
+    )
     catalog = await list_catalog(visit.store, visit.tenant_id)
     return visit.page(
         "user.html",
+        refused=refused,
         user=found,
         advice={reason: REASON_TEXTS[reason].remedy for reason in REASON_TEXTS},
         choice=lambda one: choice_value(EntitlementKey(one.kind, one.key)),

@@ -23,10 +23,11 @@ for (const button of document.querySelectorAll("[data-confirm]")) {
   });
 }
 
-// What still goes on asks for itself again until it is over. A session that ended meanwhile makes
+// What still goes on asks for itself again until it is over, every second or `data-every` seconds. A session that ended meanwhile makes
 // the answer a redirection; the page itself then leads to the sign-in page and back.
 async function refresh(part) {
-  const again = () => setTimeout(refresh, 1000, part);
+  const again = () => begin(part);
+  if (document.hidden) return again();
   let answer;
   try {
     answer = await fetch(part.dataset.refresh, { redirect: "manual" });
@@ -41,7 +42,7 @@ async function refresh(part) {
   begin(next);
 }
 function begin(part) {
-  if (part.dataset.refresh) setTimeout(refresh, 1000, part);
+  if (part.dataset.refresh) setTimeout(refresh, 1000 * (part.dataset.every || 1), part);
 }
 document.querySelectorAll("[data-refresh]").forEach(begin);
 

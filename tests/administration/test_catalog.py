@@ -226,6 +226,8 @@ def test_what_is_exported_is_imported_as_it_was(names: dict[str, str]) -> None:
         ("'=1", "''=1"),
         ("a; -b, c-d", "a; -b, c-d"),
         ("it's", "it's"),
+        ("2026-03-01T09:00:00Z", "2026-03-01T09:00:00Z"),
+        ("1,2;/.:<>?", "1,2;/.:<>?"),
     ],
 )
 def test_an_apostrophe_goes_where_a_formula_would_begin(cell: str, written: str) -> None:

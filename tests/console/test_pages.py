@@ -1,6 +1,7 @@
 """What the pages show and do, without a browser: every form is sent as the page has it."""
 
 import csv
+import html
 import io
 import re
 from typing import Any
@@ -330,6 +331,25 @@ async def test_a_user_made_by_hand_is_given_something_edited_and_deleted(
     await edit.send(owner, do="delete")
     assert (await owner.get(f"/console/users/{eve}")).status_code == 404
     assert (await owner.get(f"/console/users/{acme.ada}/edit")).status_code == 404
+
+
+async def test_what_was_refused_is_in_the_log_on_the_persons_page_and_in_the_api(
+    acme: Organisation, owner: httpx.AsyncClient
+) -> None:
+    assert "No request like this was refused" in (await shown(owner, "/log?state=refused")).text
+    patch = {"Operations": [{"op": "replace", "path": "emails[", "value": "x"}]}
+    refused = await acme.environment.client.patch(f"/Users/{acme.bo}", json=patch)
+    detail = refused.json()["detail"]
+    await acme.environment.application.counter.close()
+    page = await shown(owner, "/log?state=refused&resource=diddley")
+    for shows in (detail, "Bo <Diddley>", "PATCH /Users/{id}"):
+        assert html.escape(shows) in page.text
+    assert detail not in (await shown(owner, "/log?state=refused&resource=lovelace")).text
+    assert html.escape(detail) in (await shown(owner, f"/users/{acme.bo}")).text
+    assert "Refused requests" not in (await shown(owner, f"/users/{acme.ada}")).text
+    export = await shown(owner, "/log.csv?state=refused")
+    (row,) = csv.DictReader(io.StringIO(export.text))
+    assert (row["about"], row["detail"], row["count"]) == ("Bo <Diddley>", detail, "1")
 
 
 async def test_the_log_is_filtered_and_exported(

@@ -13,9 +13,13 @@ import pytest
 from administration.reading.health import Hour, read_health
 from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Unavailable
+from directory.tenants import Tenant
 from scim import counting
 from scim.counting import RequestCounter
+from scim.exchange import Answer
+from scim.refusing import Asked
 from tests.environment import TENANT, Environment, running
+from trust.caller import Caller
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -36,6 +40,12 @@ class Store(SqliteStore):
         return await super().batch(tenant_id, operations)
 
 
+def saw(counter: RequestCounter, tenant_id: str, status: int) -> None:
+    """It counts an answer."""
+    caller = Caller(Tenant(tenant_id=tenant_id, name="x", region="eu"), "c")
+    counter.saw(Asked(caller, "r", "GET /Users/{id}"), Answer(status))
+
+
 async def test_processes_add_up_by_the_hour_and_tenants_do_not(tmp_path: Path) -> None:
     store, now = Store(tmp_path / "muster.sqlite"), NINE
     processes = [RequestCounter(store, lambda: now) for _ in range(2)]
@@ -43,7 +53,7 @@ async def test_processes_add_up_by_the_hour_and_tenants_do_not(tmp_path: Path) -
     for minutes, tenant_id, status in answers:
         now = NINE + timedelta(minutes=minutes)
         for process in processes:
-            process.saw(tenant_id, status)
+            saw(process, tenant_id, status)
     await asyncio.gather(*(process.close() for process in processes))
     assert store.written == {"acme": 4, "umbrella": 2}
     health = await read_health(store, "acme", NINE + timedelta(hours=2, minutes=5))
@@ -68,14 +78,14 @@ async def test_a_count_is_written_once_for_many_requests_and_goes_on(
     counter = RequestCounter(store, lambda: NINE)
     for total in (100, 200):
         for _ in range(100):
-            counter.saw("acme", 200)
+            saw(counter, "acme", 200)
         await counter._notes.settle()
         assert (await read_health(store, "acme", NINE)).hours[-1] == Hour(NINE, total, 0)
     assert store.written == {"acme": 2}
     monkeypatch.setattr(counting, "EVERY_SECONDS", 3600)
     await asyncio.sleep(0.02)
     for _ in range(2):
-        counter.saw("acme", 200)  # at once, the first one
+        saw(counter, "acme", 200)  # at once, the first one
         await asyncio.sleep(0.02)
         assert (await read_health(store, "acme", NINE)).hours[-1] == Hour(NINE, 201, 0)
     await counter.close()
@@ -92,12 +102,12 @@ async def test_a_store_that_fails_is_no_matter_and_loses_no_count(
     counter = RequestCounter(store, lambda: NINE)
     store.fails = True
     with caplog.at_level(logging.INFO, "muster.scim"):
-        counter.saw("acme", 200)
+        saw(counter, "acme", 200)
         await counter._notes.settle()
     assert "Unavailable" in caplog.text
     assert "secret" not in caplog.text
     store.fails = False
-    counter.saw("acme", 404)
+    saw(counter, "acme", 404)
     await counter.close()
     assert (await read_health(store, "acme", NINE)).hours[-1] == Hour(NINE, 2, 1)
     await store.close()

@@ -381,6 +381,9 @@ API_CASES: dict[str, dict[str, Case]] = {
     "/console/api/log": {"GET": searched("/console/api/log", "resource")},
     "/console/api/log.csv": {"GET": searched("/console/api/log.csv", "resource")},
     "/console/api/log/{eventId}": {"GET": named_in("/console/api/log/{eventId}", "GET")},
+    "/console/api/checklist": {"GET": searched("/console/api/checklist")},
+    "/console/api/refusals": {"GET": searched("/console/api/refusals", "resource")},
+    "/console/api/refusals.csv": {"GET": searched("/console/api/refusals.csv", "resource")},
     "/console/api/failed": {"GET": searched("/console/api/failed")},
     "/console/api/failed/replay": {"POST": told_to("/console/api/failed/replay", "POST", {})},
     _FAILED: {"GET": named_in(_FAILED, "GET")},
@@ -456,6 +459,13 @@ _GENERATED = [
     (re.compile(r"muster_[a-z]+_<own>_[0-9a-f_]+"), "<secret>"),
     (re.compile(r'"(lastUsed|lastRequest)":(null|"[^"]+")'), "<used>"),
     (re.compile(r'"requests":\d+,"errors":\d+'), "<counted>"),
+    (
+        re.compile(
+            r'"key":"(?:usersSought|credential|group|members)","title":"[^"]*",'
+            r'"state":"[^"]*","says":"[^"]*","at":(?:null|"[^"]*")'
+        ),
+        "<seen>",
+    ),
     (re.compile(r'"nextCursor":"[^"]+"'), "<cursor>"),
     (re.compile(r'"tokenId":"[0-9a-f]{8}"'), "<token>"),
     (re.compile(r"\b(scim|access|console|token) [0-9a-f]{8}\b"), "<named token>"),
@@ -487,16 +497,20 @@ _OWN = {"x-request-id", "date", "etag", "location", "content-length"}
 requests."""
 
 
+AT_FIRST = ("/checklist", "/refusals", "/refusals.csv")
+
+
 def in_order() -> list[tuple[str, Case]]:
-    """All cases with their surface; what finds something comes before what makes something."""
+    """All cases with their surface; what finds something comes before what makes something, and
+    what was refused and seen before the other cases, which are."""
     cases = [
-        (path.endswith(".search") or method == "GET", surface, case)
+        (path.endswith(AT_FIRST), path.endswith(".search") or method == "GET", surface, case)
         for surface, routes in CASES.items()
         for path, methods in routes.items()
         for method, case in methods.items()
     ]
-    ordered = sorted(cases, key=lambda each: not each[0])
-    return [(surface, case) for _, surface, case in ordered]
+    ordered = sorted(cases, key=lambda each: each[:2], reverse=True)
+    return [(surface, case) for *_, surface, case in ordered]
 
 
 async def test_anothers_is_what_never_was(muster: Muster, tenant: Tenant) -> None:
@@ -504,6 +518,7 @@ async def test_anothers_is_what_never_was(muster: Muster, tenant: Tenant) -> Non
     the other tenant changes."""
     known = await Known.of(tenant)
     unknown = unknown_like(known)
+    assert (await tenant.scim.patch(f"/Users/{known.user}", json={})).status_code == 400
     before = await tenant.contents(*ADMINISTERED)
     asking = [await muster.tenant(), await muster.tenant()]
     own = [await create_group(each.scim, "Ours") for each in asking]

@@ -1,0 +1,234 @@
+"""How far the set-up of a customer's Entra ID is, by what its requests have shown."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from administration.reading.log import Filter
+from administration.reading.refusals import Refused, list_refusals
+from administration.tokens import ListedToken, list_tokens
+from directory.completeness import work_email
+from directory.condition import Compare
+from directory.reading import every
+from directory.seen import Seen
+from directory.store import NEWEST_FIRST, Query, Store
+from directory.tenants import Tenant
+from scim.seeing import Step
+
+SAMPLE = 50
+"""Users that are looked at: the newest."""
+PATIENCE = timedelta(hours=1)
+"""So long after the first user it is a mistake that nothing has matched or brought a member."""
+
+type State = Literal["done", "waiting", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One step. `says` is what was seen; where the state is `wrong`, what to do about it."""
+
+    key: str
+    title: str
+    state: State
+    says: str
+    at: datetime | None = None
+    """When it was last seen, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """All that the items are made of."""
+
+    tenant: Tenant
+    now: datetime
+    seen: Mapping[str, datetime]
+    users: Sequence[Mapping[str, Any]]
+    has_groups: bool
+    tokens: Sequence[ListedToken]
+    refused: Sequence[Refused]
+
+    def at(self, *steps: Step) -> datetime | None:
+        """When any of these was last seen."""
+        return max((self.seen[step] for step in steps if step in self.seen), default=None)
+
+
+async def read_checklist(store: Store, tenant: Tenant, now: datetime) -> list[Item]:
+    """Every step, in the order in which they are done. It reads the newest users, and
+    what was refused: a number of documents that does not grow with the organisation."""
+    tenant_id = tenant.tenant_id
+    provisioned = Query(
+        "User", Compare(("source",), "eq", "scim"), NEWEST_FIRST, ("resource",), SAMPLE
+    )
+    users, groups, tokens, refused, seen = await asyncio.gather(
+        store.query(tenant_id, provisioned),
+        store.query(tenant_id, Query("Group", fields=(), limit=1)),
+        list_tokens(store, tenant, now),
+        list_refusals(store, tenant_id, Filter()),
+        _seen(store, tenant_id),
+    )
+    observed = _Observed(
+        tenant,
+        now,
+        seen,
+        [stored.document["resource"] for stored in users.items],
+        bool(groups.items),
+        tokens,
+        refused,
+    )
+    return [*_connecting(observed), *_users(observed), *_groups(observed), _refusals(observed)]
+
+
+async def _seen(store: Store, tenant_id: str) -> dict[str, datetime]:
+    """Of all connections, the later moment of each step."""
+    found: dict[str, datetime] = {}
+    async for stored in every(store, tenant_id, Query("Seen")):
+        found = Seen.from_document(stored.document).with_more(found).steps
+    return found
+
+
+def _connecting(observed: _Observed) -> Iterator[Item]:
+    users, groups = observed.at("usersSought"), observed.at("groupsSought")
+    yield _step("usersSought", "Test Connection asks for users", users, "Press Test Connection.")
+    yield _step("groupsSought", "Test Connection asks for groups", groups, "Press Test Connection.")
+    used = [one for one in observed.tokens if one.kind == "scim" and one.last_used]
+    last = max(used, key=lambda one: one.last_used or observed.now, default=None)
+    if last is not None:
+        says = f"Token {last.token.token_id}{f' ({last.token.note})' if last.token.note else ''}."
+        yield Item("credential", "Credential in use", "done", says, last.last_used)
+    elif users:
+        says = "Entra ID's own token, or that of an OAuth client."
+        yield Item("credential", "Credential in use", "done", says, users)
+    else:
+        yield Item("credential", "Credential in use", "waiting", "No request so far.")
+    if observed.tenant.provisioning == "enabled":
+        yield Item("enabled", "Provisioning is enabled here", "done", "")
+    else:
+        says = "Writes are refused until you enable it at the top of this page."
+        yield Item("enabled", "Provisioning is enabled here", "waiting", says)
+
+
+_ATTRIBUTES = (
+    ("externalId", "externalId", "objectId to externalId, as the first matching attribute"),
+    ("userName", "userName", "userPrincipalName to userName"),
+    ("givenName", "name.givenName", "givenName to name.givenName"),
+    ("familyName", "name.familyName", "surname to name.familyName"),
+    ("workEmail", 'emails[type eq "work"].value', 'mail to emails[type eq "work"].value'),
+)
+"""Key, attribute, and what to map in Entra ID."""
+
+
+def _users(observed: _Observed) -> Iterator[Item]:
+    created = observed.at("userCreated")
+    if not observed.users:
+        yield _step("user", "The first user", None, "Assign people or groups, then start.")
+        return
+    yield Item("user", "The first user", "done", "Users have arrived.", created)
+    for key, attribute, mapping in _ATTRIBUTES:
+        yield _arriving(observed, key, attribute, mapping)
+    yield _active(observed)
+    yield _matching(
+        "userMatch",
+        "Users are matched by their object id",
+        observed.at("userByExternalId"),
+        observed.at("userByUserName", "userByEmail"),
+        "Entra ID looks users up by their name or e-mail address only: whoever is renamed is "
+        "created again. Map objectId to externalId and make it the first matching attribute.",
+    )
+
+
+def _arriving(observed: _Observed, key: str, attribute: str, mapping: str) -> Item:
+    having = sum(_has(user, key) for user in observed.users)
+    all_of = len(observed.users)
+    of = f"{having} of {'the newest ' if all_of == SAMPLE else ''}{all_of} users have it."
+    title = f"{attribute} arrives"
+    if having == all_of:
+        return Item(key, title, "done", of)
+    if having:
+        says = f"{of} Fill it in in Entra ID for the others."
+        return Item(key, title, "wrong", says)
+    return Item(key, title, "wrong", f"No user has it. Map {mapping}.")
+
+
+def _has(user: Mapping[str, Any], key: str) -> bool:
+    name = user.get("name") or {}
+    match key:
+        case "workEmail":
+            return work_email(user) is not None
+        case "givenName" | "familyName":
+            return bool(name.get(key))
+    return bool(user.get(key))
+
+
+def _active(observed: _Observed) -> Item:
+    title, on, off = "active arrives", observed.at("activeTrue"), observed.at("activeFalse")
+    if on and off:
+        return Item("active", title, "done", "True and false were both seen.", max(on, off))
+    if on or off:
+        says = "Only true was seen so far: disable or unassign a test user to see false."
+        if off:
+            says = "Only false was seen so far. Check that the mapping of active is Entra ID's own."
+        return Item("active", title, "waiting" if on else "wrong", says, on or off)
+    if not observed.at("userCreated"):
+        return Item("active", title, "waiting", "No user was created since this was looked for.")
+    return Item(
+        "active",
+        title,
+        "wrong",
+        "No request has said who is active, so nobody is ever disabled. Map Switch([IsSoftDeleted]"
+        ', , "False", "True", "True", "False") to active.',
+    )
+
+
+def _matching(
+    key: str, title: str, well: datetime | None, otherwise: datetime | None, remedy: str
+) -> Item:
+    if well:
+        return Item(key, title, "done", "", well)
+    if otherwise:
+        return Item(key, title, "wrong", remedy, otherwise)
+    return Item(key, title, "waiting", "No look-up was seen so far.")
+
+
+def _groups(observed: _Observed) -> Iterator[Item]:
+    if not observed.has_groups:
+        says = "Assign the groups that give access; groups in groups need to be assigned each."
+        yield _step("group", "The first group", None, says)
+        return
+    created = observed.at("groupCreated")
+    yield Item("group", "The first group", "done", "Groups have arrived.", created)
+    yield _matching(
+        "groupMatch",
+        "Groups are matched by their object id",
+        observed.at("groupByExternalId"),
+        observed.at("groupByDisplayName"),
+        "Entra ID looks groups up by name only: two groups of one name become one, and a renamed "
+        "one is created again. Map objectId to externalId and make it the matching attribute.",
+    )
+    added = observed.at("memberAdded")
+    if added:
+        yield Item("members", "Members arrive", "done", "", added)
+    elif created and observed.now - created > PATIENCE:
+        says = (
+            "Groups came, and no member in an hour. Assign groups that have direct members (those "
+            "of groups inside them are not sent), and map members."
+        )
+        yield Item("members", "Members arrive", "wrong", says)
+    else:
+        yield Item("members", "Members arrive", "waiting", "No member so far.")
+
+
+def _refusals(observed: _Observed) -> Item:
+    title = "Nothing is refused"
+    since = observed.now - timedelta(days=1)
+    recent = [one for one in observed.refused if one.refusal.last_at > since]
+    if not recent:
+        return Item("refused", title, "done", "Nothing in the last 24 hours.")
+    most = max(recent, key=lambda one: one.refusal.count).refusal
+    says = f"{len(recent)} kinds of requests in the last 24 hours. Most often: {most.detail}"
+    return Item("refused", title, "wrong", says, recent[0].refusal.last_at)
+
+
+def _step(key: str, title: str, at: datetime | None, otherwise: str) -> Item:
+    return Item(key, title, "done", "", at) if at else Item(key, title, "waiting", otherwise)
