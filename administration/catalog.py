@@ -6,7 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from administration.files import as_csv, is_json, read_csv, read_json, validated
+from administration.files import (
+    as_csv,
+    is_json,
+    read_csv,
+    read_json,
+    refuse_long,
+    validated,
+)
 from administration.tenants import AdministrationError
 from directory.documents import (
     ENTITLEMENT_KINDS,
@@ -18,6 +25,8 @@ from directory.reading import every, read_all
 from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
 
 COLUMNS = ("kind", "key", "displayName")
+MOST_ENTRIES = 10_000
+"""In a file, and in a catalog: every page that offers entitlements shows all of it."""
 """Of a catalog file in CSV."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,6 +62,7 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
         rows = read_csv(content, COLUMNS, what)
         lines = [row.line for row in rows]
         file = validated(CatalogFile, {"entitlements": [dict(row) for row in rows]}, what, lines)
+    refuse_long(what, len(file.entitlements), MOST_ENTRIES, "entries")
     check_entries(file, kinds, what, lines)
     return file
 

@@ -14,7 +14,15 @@ from pydantic import Field
 
 from administration.catalog import refuse_unknown
 from administration.events import Administration
-from administration.files import NOT_BLANK, is_json, read_csv, read_json, validated
+from administration.files import (
+    MOST_LINES,
+    NOT_BLANK,
+    is_json,
+    read_csv,
+    read_json,
+    refuse_long,
+    validated,
+)
 from administration.mappings import refuse_too_many
 from administration.tenants import AdministrationError
 from directory.documents import (
@@ -49,6 +57,8 @@ from scim.writing import Writing
 ATTEMPTS = 5
 STEPS_PER_GROUP = 20
 """What it takes to look at one, as `directory.lanes` counts."""
+MOST_GROUPS = 2_000
+"""In a file."""
 CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
@@ -88,6 +98,9 @@ def parse_import(content: bytes) -> ImportFile:
     one line for every entitlement of a group. Raises AdministrationError that names the place."""
     what = "The import"
     file = read_json(ImportFile, content, what) if is_json(content) else _from_csv(content, what)
+    refuse_long(what, len(file.groups), MOST_GROUPS, "groups")
+    given = sum(len(entry.entitlements or ()) for entry in file.groups)
+    refuse_long(what, given, MOST_LINES, "entitlements of groups")
     seen: set[str] = set()
     for entry in file.groups:
         if entry.external_id in seen:
