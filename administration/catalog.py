@@ -25,6 +25,8 @@ from directory.reading import every, read_all
 from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
 
 COLUMNS = ("kind", "key", "displayName")
+MOST_ENTITLEMENTS = 1_000
+"""In one mapping, and of one user by hand."""
 MOST_ENTRIES = 10_000
 """In a file, and in a catalog: every page that offers entitlements shows all of it."""
 """Of a catalog file in CSV."""
@@ -65,6 +67,15 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
     refuse_long(what, len(file.entitlements), MOST_ENTRIES, "entries")
     check_entries(file, kinds, what, lines)
     return file
+
+
+def refuse_more(number: int, whose: str) -> None:
+    """Raises AdministrationError for more entitlements than a mapping, or a user by hand, gives."""
+    if number > MOST_ENTITLEMENTS:
+        raise AdministrationError(
+            f"{whose} would give {number:,} entitlements; at most {MOST_ENTITLEMENTS:,} can be "
+            "given. Choose fewer."
+        )
 
 
 def check_entries(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from administration.catalog import refuse_unknown
+from administration.catalog import refuse_more, refuse_unknown
 from administration.events import Administration
 from administration.files import (
     MOST_LINES,
@@ -106,6 +106,7 @@ def parse_import(content: bytes) -> ImportFile:
         if entry.external_id in seen:
             raise AdministrationError(f"The import names externalId {entry.external_id} twice.")
         seen.add(entry.external_id)
+        refuse_more(len(entry.entitlements or ()), f"The group {entry.external_id}")
     return file
 
 

@@ -19,12 +19,15 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from administration.catalog import MOST_ENTRIES
+from administration.catalog import MOST_ENTITLEMENTS, MOST_ENTRIES
 from administration.files import MOST_LINES
+from administration.grants import Grants
 from administration.group_import import MOST_GROUPS
 from administration.tenant_file import parse_tenant_file
 from administration.tenant_import import TenantImport
+from administration.tenants import AdministrationError
 from console.one_time import one_time_link
+from directory.documents import EntitlementKey
 from directory.lanes import LIGHT
 from scim.bulk.message import MAXIMUM_OPERATIONS as MOST_IN_BULK
 from scim.computing import compute
@@ -757,6 +760,13 @@ def more_members_than_are_looked_up(place: Place) -> Awaitable[httpx.Response]:
     return place.send("PATCH", f"/Groups/{place.empty}", add(named))
 
 
+@refused(422, f"at most {MOST_ENTITLEMENTS:,}")
+def more_entitlements_than_a_group_gives(place: Place) -> Awaitable[httpx.Response]:
+    rows = "".join(f"g,G,role,{i}\n" for i in range(MOST_ENTITLEMENTS + 1))
+    path = "/groups/import"
+    return place.send("POST", path, f"externalId,displayName,kind,key\n{rows}", console=True)
+
+
 @refused(422, f"at most {MOST_LINES:,}")
 def more_lines_than_are_imported(place: Place) -> Awaitable[httpx.Response]:
     rows = "kind,key,displayName\n" + "role,x,y\n" * (MOST_LINES + 1)
@@ -798,6 +808,27 @@ async def test_too_much_is_refused_in_words_that_say_what_to_do(place: Place, wh
     answer = await send(place)
     assert answer.status_code == status, answer.text[:500]
     assert words in answer.json()["detail"]
+
+
+async def test_a_page_previews_no_more_entitlements_than_can_be_saved(place: Place) -> None:
+    """A form holds 10,000 fields."""
+    page = f"/groups/{place.large}"
+    wanted = [f"role:{i}" for i in range(MOST_ENTITLEMENTS + 1)]
+    answer = await place.submit(page, f"{page}/preview", entitlement=wanted)
+    assert answer.status_code == 422
+    assert f"at most {MOST_ENTITLEMENTS:,}" in answer.text
+
+
+async def test_nobody_is_given_more_by_hand_than_a_mapping_gives(place: Place) -> None:
+    """Nor by several requests."""
+    rows = "".join(f"role,h{i},x\n" for i in range(MOST_ENTITLEMENTS + 1))
+    rows = f"kind,key,displayName\n{rows}"
+    await place.send("POST", "/catalog/import", rows, console=True)
+    grants = place.muster.changing(Grants)
+    keys = [EntitlementKey(kind="role", key=f"h{i}") for i in range(MOST_ENTITLEMENTS + 1)]
+    await grants.give(place.other, keys[1:])
+    with pytest.raises(AdministrationError, match=f"at most {MOST_ENTITLEMENTS:,}"):
+        await grants.give(place.other, keys)
 
 
 async def test_what_is_refused_was_not_computed(
