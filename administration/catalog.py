@@ -7,7 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from administration.errors import AdministrationError
-from administration.files import as_csv, is_json, read_csv, read_json, validated
+from administration.files import (
+    as_csv,
+    is_json,
+    read_csv,
+    read_json,
+    refuse_long,
+    validated,
+)
 from directory.documents import (
     ENTITLEMENT_KINDS,
     Entitled,
@@ -20,6 +27,10 @@ from directory.reading import every, read_all
 from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
 
 COLUMNS = ("kind", "key", "displayName")
+MOST_ENTITLEMENTS = 1_000
+"""In one mapping, and of one user by hand."""
+MOST_ENTRIES = 10_000
+"""In a file, and in a catalog: every page that offers entitlements shows all of it."""
 """Of a catalog file in CSV."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -55,8 +66,18 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
         rows = read_csv(content, COLUMNS, what)
         lines = [row.line for row in rows]
         file = validated(CatalogFile, {"entitlements": [dict(row) for row in rows]}, what, lines)
+    refuse_long(what, len(file.entitlements), MOST_ENTRIES, "entries")
     check_entries(file, kinds, what, lines)
     return file
+
+
+def refuse_more(number: int, whose: str) -> None:
+    """Raises AdministrationError for more entitlements than a mapping, or a user by hand, gives."""
+    if number > MOST_ENTITLEMENTS:
+        raise AdministrationError(
+            f"{whose} would give {number:,} entitlements; at most {MOST_ENTITLEMENTS:,} can be "
+            "given. Choose fewer."
+        )
 
 
 def check_entries(

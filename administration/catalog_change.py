@@ -7,7 +7,13 @@ enterprise attribute, where the tenant's policy lets it grant. Everything else i
 from collections.abc import Collection, Mapping, Sequence
 from itertools import batched
 
-from administration.catalog import CatalogEntry, CatalogFile, list_catalog, to_entitlement
+from administration.catalog import (
+    MOST_ENTRIES,
+    CatalogEntry,
+    CatalogFile,
+    list_catalog,
+    to_entitlement,
+)
 from administration.errors import AdministrationError
 from administration.events import Administration
 from administration.reading.naming import person_name
@@ -77,6 +83,12 @@ class Catalog(Administration):
             ),
             unchanged=sum(before.get(one) == entry.display_name for one, entry in wanted.items()),
         )
+        kept = len(before) + len(plan.added) - len(gone)
+        if plan.added and kept > MOST_ENTRIES:
+            raise AdministrationError(
+                f"The catalog would have {kept:,} entries; it can have at most {MOST_ENTRIES:,}. "
+                "Remove those that nobody needs first."
+            )
         await self._refuse_in_use(gone)
         if not dry_run:
             await self._apply(plan)

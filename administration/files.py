@@ -18,6 +18,9 @@ FORMULA = "=+-@＝＋－＠\t\r\n"
 SEPARATORS = ",;\t\r\n"
 """Where this or that spreadsheet begins another cell, whatever is quoted."""
 
+MOST_LINES = 20_000
+"""Of a CSV file."""
+
 _BEGINNING = rf"(?:\A|(?<=[{SEPARATORS}]))"
 _LIKE_A_FORMULA = re.compile(rf"{_BEGINNING}(?=['\"]*[{re.escape(FORMULA)}])")
 """Also behind quotes, which a reader may take away, and behind apostrophes, so that every one that
@@ -92,9 +95,20 @@ def _places(error: ValidationError, lines: Sequence[int] | None = None) -> str:
     )
 
 
+def refuse_long(what: str, number: int, most: int, of_what: str) -> None:
+    """Raises AdministrationError where a file holds more of something than one import takes."""
+    if number > most:
+        raise AdministrationError(
+            f"{what} has {number:,} {of_what}; at most {most:,} are imported at once. Divide it "
+            "into several files."
+        )
+
+
 def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
     """The rows of a CSV file in UTF-8 whose first line names at least these columns, separated by
-    commas, semicolons or tabs; such as `as_csv` writes. Raises AdministrationError."""
+    commas, semicolons or tabs; such as `as_csv` writes. Raises AdministrationError, also for more
+    than MOST_LINES."""
+    refuse_long(what, content.count(b"\n"), MOST_LINES, "lines")
     try:
         # Not splitlines(): it also breaks at what is part of a text, such as U+2028.
         lines = io.StringIO(content.decode("utf-8-sig"), newline="").readlines()

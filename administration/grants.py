@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from administration.catalog import refuse_unknown
+from administration.catalog import refuse_more, refuse_unknown
 from administration.events import Administration
 from administration.reading.naming import entitlement_names
 from administration.reading.users import find_user
@@ -98,7 +98,8 @@ class Grants(Administration):
     ) -> tuple[ManualGrant, ...]:
         """What is held, and whatever of the wanted is not."""
         known = {grant.entitlement for grant in held}
-        new = (one for one in dict.fromkeys(wanted) if one not in known)
+        new = [one for one in dict.fromkeys(wanted) if one not in known]
+        refuse_more(len(held) + len(new), "Somebody by hand")
         return held + tuple(
             ManualGrant(
                 kind=kind, key=key, since=event.at, event_id=event.event_id, given_by=self.actor

@@ -12,10 +12,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from administration.catalog import refuse_unknown
+from administration.catalog import refuse_more, refuse_unknown
 from administration.errors import AdministrationError
 from administration.events import Administration
-from administration.files import NOT_BLANK, is_json, read_csv, read_json, validated
+from administration.files import (
+    MOST_LINES,
+    NOT_BLANK,
+    is_json,
+    read_csv,
+    read_json,
+    refuse_long,
+    validated,
+)
 from administration.mappings import refuse_too_many
 from directory.documents import (
     EntitlementKey,
@@ -46,6 +54,8 @@ from scim.writing import Writing
 
 STEPS_PER_GROUP = 20
 """What it takes to look at one, as `directory.lanes` counts."""
+MOST_GROUPS = 2_000
+"""In a file."""
 CHUNK = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
@@ -85,11 +95,15 @@ def parse_import(content: bytes) -> ImportFile:
     one line for every entitlement of a group. Raises AdministrationError that names the place."""
     what = "The import"
     file = read_json(ImportFile, content, what) if is_json(content) else _from_csv(content, what)
+    refuse_long(what, len(file.groups), MOST_GROUPS, "groups")
+    given = sum(len(entry.entitlements or ()) for entry in file.groups)
+    refuse_long(what, given, MOST_LINES, "entitlements of groups")
     seen: set[str] = set()
     for entry in file.groups:
         if entry.external_id in seen:
             raise AdministrationError(f"The import names externalId {entry.external_id} twice.")
         seen.add(entry.external_id)
+        refuse_more(len(entry.entitlements or ()), f"The group {entry.external_id}")
     return file
 
 

@@ -7,7 +7,7 @@ reconciler applies it to the members.
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from administration.catalog import refuse_unknown
+from administration.catalog import refuse_more, refuse_unknown
 from administration.errors import AdministrationError, Overtaken, OwnerlessUnconfirmed
 from administration.events import Administration
 from administration.files import read_json
@@ -180,6 +180,7 @@ async def refuse_too_many(
     """Raises AdministrationError where a group (SCIM id) would give so much to so many that
     applying it would hold up everybody else's changes."""
     each = len({*entitlements})
+    refuse_more(each, "The group")
     if each == 0:
         return
     users = await count_below(store, tenant_id, group, GRANTS_LIMIT // each)

@@ -33,9 +33,11 @@ def preview(
             cursor = page.cursor
             if cursor is None or len(effects) >= limit:
                 break
-        counts = (await proposed.summary(cursor)).counts if cursor else page.counts
+        while cursor is not None:
+            page = await proposed.summary(cursor)
+            cursor = page.cursor
         return {
-            "counts": plain(counts),
+            "counts": plain(page.counts),
             "nobodyWouldBeOwner": await proposed.nobody_would_hold(),
             "effects": [_row(effect) for effect in effects[:limit]],
         }

@@ -34,6 +34,13 @@ class Facts:
     manual: Mapping[str, Sequence[EntitlementKey | ManualGrant]] = field(default_factory=dict)
     """User id → what was given by hand."""
 
+    def steps_of(self, users: Collection[str]) -> int:
+        """About what it takes to compute the access of these users (SCIM ids) once and to store
+        it, as `directory.lanes` counts: their grants, and the walks through groups."""
+        walks = sum(1 + len(self.groups_of.get(id, ())) for id in users)
+        above = len(self.groups_of) - len(users)
+        return STEPS_PER_GRANT * self.grants_of(users) + walks * above
+
     def grants_of(self, users: Collection[str]) -> int:
         """About how many grants these users (SCIM ids) have together: every mapping of a group
         that none of them is in directly counts for each of them."""
@@ -155,12 +162,14 @@ type _Sources = dict[EntitlementKey, list[GrantSource]]
 def _grants(user: StoredUser, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
     sources: _Sources = {}
     for group in sorted(groups):
-        for path in _paths(group, facts.groups_of):
-            mapping = facts.mappings.get(path[-1])
+        reached = _reached(group, facts.groups_of)
+        for giving in reached:
+            mapping = facts.mappings.get(giving)
             if mapping is None or not mapping.entitlements:
                 continue
+            path = _path(giving, reached)
             source = GrantSource(
-                type="group", group_id=path[-1], mapping_version=mapping.version, path=path
+                type="group", group_id=giving, mapping_version=mapping.version, path=path
             )
             for entitlement in dict.fromkeys(mapping.entitlements):
                 sources.setdefault(entitlement, []).append(source)
@@ -186,15 +195,29 @@ def _granted(sources: _Sources) -> tuple[Grant, ...]:
     )
 
 
-def _paths(group: str, groups_of: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """The shortest path from a group to each group that it is in, itself first; the smallest one
-    among several. All paths would be exponentially many where groups share ancestors."""
-    paths: dict[str, tuple[str, ...]] = {group: (group,)}
+type _Reached = dict[str, str | None]
+"""Group → the group inside it through which it was reached; None: where the walk began."""
+
+
+def _reached(group: str, groups_of: Mapping[str, Sequence[str]]) -> _Reached:
+    """Each group that a group is in, itself first, by the shortest path; by the smallest one among
+    several. All paths would be exponentially many where groups share ancestors."""
+    reached: _Reached = {group: None}
     waiting = deque([group])
     while waiting:
         member = waiting.popleft()
         for parent in sorted(groups_of.get(member, ())):
-            if parent not in paths:
-                paths[parent] = (*paths[member], parent)
+            if parent not in reached:
+                reached[parent] = member
                 waiting.append(parent)
-    return list(paths.values())
+    return reached
+
+
+def _path(group: str, reached: _Reached) -> tuple[str, ...]:
+    """From where the walk began to this group, both included."""
+    path = []
+    at: str | None = group
+    while at is not None:
+        path.append(at)
+        at = reached[at]
+    return tuple(reversed(path))

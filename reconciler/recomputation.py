@@ -6,7 +6,7 @@ from an older truth then fails that ETag and computes again.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -58,6 +58,9 @@ from reconciler.sweeping import remove_edges
 
 PAGE = (BATCH_OPERATIONS - 1) // 2
 """Users whose records are written in one batch, each with its change, and one outbox row."""
+PAGE_STEPS = 400_000
+"""Steps (`directory.lanes`) that one batch may take to compute and to write: some 0.4 s. Users who
+hold so much together are written fewer at a time."""
 PAGE_ATTEMPTS = 3
 """How often a page is tried before its halves are tried on their own."""
 USER_ATTEMPTS = 12
@@ -149,13 +152,14 @@ class Committed:
     changes: tuple[AccessChange, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recomputed:
-    """What became of some users: what there is to publish, and what could not be read of those
-    whose records stay as they are."""
+    """What became of some users: what there is to publish, what could not be read of those whose
+    records stay as they are, and about how many steps (`directory.lanes`) it took."""
 
     committed: list[Committed] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    steps: int = 0
 
 
 class AccessRecords:
@@ -167,10 +171,9 @@ class AccessRecords:
         self._now = now
         self._retention = retention
 
-    async def recompute(
-        self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str
-    ) -> Recomputed:
-        """Bring the records of these users (SCIM ids) up to what is true now.
+    async def recompute(self, tenant_id: str, causes: Causes, done: Recomputed) -> None:
+        """Bring the records of these users (SCIM ids, each with the event that is the cause) up to
+        what is true now, and add to `done` what became of them.
 
         A user who does not exist loses the record, the grants by hand and every edge. Each page of
         users is one batch, done again where somebody else wrote one of its records meanwhile. What
@@ -178,14 +181,8 @@ class AccessRecords:
         Raises what the store raises, a lost race among it when there is no end to them; to call
         again is safe, and what was committed before is found by its outbox row.
         """
-        return await self.recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
-
-    async def recompute_each(self, tenant_id: str, causes: Causes) -> Recomputed:
-        """The same for users each with the event that is the cause."""
-        done = Recomputed()
         for page in batched(causes, PAGE, strict=False):
             await self._settle(tenant_id, page, causes, done)
-        return done
 
     async def _settle(
         self,
@@ -196,11 +193,13 @@ class AccessRecords:
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
 
-        async def attempt() -> tuple[_Reading, _Page]:
+        async def attempt() -> tuple[_Reading, _Page | None]:
             reading = await self._read(tenant_id, users)
+            if reading.steps > PAGE_STEPS and len(users) > 1:
+                return reading, None
             page = await apart(
                 tenant_id,
-                reading.grants * STEPS_PER_GRANT,
+                reading.steps,
                 partial(_Page, reading, causes, self._now(), self._retention),
             )
             if page.operations:
@@ -218,7 +217,12 @@ class AccessRecords:
             if len(users) == 1:
                 raise
         else:
+            if page is None:  # more than one step may take
+                for some in reading.pieces:
+                    await self._settle(tenant_id, some, causes, done)
+                return
             done.committed.extend(page.committed)
+            done.steps += reading.steps
             await self._clear(reading, causes, done)
             return
         middle = len(users) // 2
@@ -265,12 +269,18 @@ class _Reading:
     facts: Facts
 
     @property
-    def grants(self) -> int:
-        """About how many there are to look at, the stored ones included."""
+    def pieces(self) -> Iterator[tuple[str, ...]]:
+        """Its users, divided into pages that take PAGE_STEPS or little more."""
+        size = min(len(self.ids) // 2, len(self.ids) * PAGE_STEPS // self.steps)
+        return batched(self.ids, max(1, size), strict=False)
+
+    @property
+    def steps(self) -> int:
+        """About what it takes to compute and to write them, as `directory.lanes` counts: what is
+        granted already is read and compared."""
         stored = (member(record, "grants") for record in self.records.values())
-        return self.facts.grants_of(self.users) + sum(
-            len(grants) for grants in stored if isinstance(grants, list)
-        )
+        grants = sum(len(grants) for grants in stored if isinstance(grants, list))
+        return self.facts.steps_of(self.users) + grants * STEPS_PER_GRANT
 
 
 class _Page:

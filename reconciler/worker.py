@@ -44,13 +44,16 @@ from directory.store import (
 from reconciler import shared_walk
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
-from reconciler.recomputation import PAGE, AccessRecords, Committed
+from reconciler.recomputation import PAGE, AccessRecords, Committed, Recomputed
 from reconciler.sweeping import remove_edges
 from telemetry.observation import current
 from telemetry.traces import span
 
 PAGES_PER_MESSAGE = 10
 """Pages of users per message: what a tenant's big event does before others get their turn."""
+STEPS_PER_MESSAGE = 1_000_000
+"""After which a message takes no page more, though it has had fewer: some second of processor
+time, where users have hundreds of grants."""
 FEW = 10
 """Users of an event's last page who are recomputed together with other events' users."""
 GROUPS_PER_COUNT = 500
@@ -231,7 +234,8 @@ class Reconciler:
 
     async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
         """Raises Unreadable, when everybody else is done."""
-        done = await self._records.recompute_each(tenant_id, causes)
+        done = Recomputed()
+        await self._records.recompute(tenant_id, causes, done)
         if done.committed:
             await self._publish(done.committed)
         if done.unreadable:
@@ -249,19 +253,25 @@ class Reconciler:
 
     async def _recompute_pages(self, event: Event, cursor: Cursor, begins: bool) -> Cursor:
         """The users of several groups share pages: a group may have few, or none."""
-        users: dict[str, None] = {}
+        users: dict[str, str] = {}
+        done = Recomputed()
         for _ in range(PAGES_PER_MESSAGE):
-            if cursor.exhausted or (begins and shared_walk.is_for_sharing(event, cursor)):
+            if done.steps >= STEPS_PER_MESSAGE or cursor.exhausted:
+                break
+            if begins and shared_walk.is_for_sharing(event, cursor):
                 break
             found, cursor = await touched(self._store, event, cursor, PAGE)
-            users |= dict.fromkeys(found)
+            users |= dict.fromkeys(found, event.event_id)
+            if len(users) >= PAGE:
+                await self._records.recompute(event.tenant_id, users, done)
+                users = {}
         if cursor.exhausted and len(users) <= FEW:
             try:
-                await self._few.ask(event.tenant_id, dict.fromkeys(users, event.event_id))
+                await self._few.ask(event.tenant_id, users)
             except Unreadable as error:
-                cursor = cursor.without((error,))
-            return cursor
-        done = await self._records.recompute(event.tenant_id, users, event.event_id)
+                done.unreadable.append(error)
+        else:
+            await self._records.recompute(event.tenant_id, users, done)
         if done.committed:
             await self._publish(done.committed)
         return cursor.without(done.unreadable)

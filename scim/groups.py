@@ -38,7 +38,7 @@ from scim.computing import compute
 from scim.exchange import Answer, Request
 from scim.failure import unfinished
 from scim.membership import (
-    FILTERED_LIMIT,
+    MEMBERS_FILTERED_LIMIT,
     PAGE,
     SHOWN_LIMIT,
     Delta,
@@ -289,13 +289,13 @@ class Groups(Resources):
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
         """Conditions on `members` become the ids of the groups that have such a member."""
         answers: dict[Related, Condition] = {}
-        left = FILTERED_LIMIT
+        left = MEMBERS_FILTERED_LIMIT
         for question in related(selection.filter):
             query = Query("Membership", question.condition, limit=PAGE)
             try:
                 edges = await at_most(left, every(self.service.store, tenant_id, query))
             except TooManyFound:
-                raise too_many_filtered() from None
+                raise too_many_filtered(MEMBERS_FILTERED_LIMIT) from None
             left -= len(edges)
             ids = dict.fromkeys(map(_member_id, edges))
             found: set[str] = set()

@@ -19,7 +19,7 @@ from scim.counting import RequestCounter
 from scim.exchange import BASES, BODY_BYTES, Answer, Request, served
 from scim.failure import failed
 from scim.groups import Groups
-from scim.protocol.body import BODY_DEPTH, BODY_VALUES, too_deep, values_in
+from scim.protocol.body import BODY_DEPTH, BODY_VALUES, BULK_VALUES, too_deep, values_in
 from scim.protocol.errors import (
     InvalidSyntax,
     NotImplementedHere,
@@ -134,7 +134,8 @@ class _Served:
             size = 0
             if http.method in ("POST", "PUT", "PATCH"):
                 content = await _content(http)
-                body, size = await _body(caller.tenant.tenant_id, content), len(content)
+                most = BULK_VALUES if current().operation.endswith("/Bulk") else BODY_VALUES
+                body, size = await _body(caller.tenant.tenant_id, content, most), len(content)
             parameters = _parameters(http)
             request = Request(
                 caller=caller,
@@ -267,14 +268,14 @@ async def _content(http: HttpRequest) -> bytes:
     return text
 
 
-async def _body(tenant_id: str, content: bytes) -> Any:
-    """The body as JSON. Raises InvalidSyntax, Trouble."""
-    return await apart(tenant_id, len(content), lambda: _parsed(content))
+async def _body(tenant_id: str, content: bytes, most: int) -> Any:
+    """The body as JSON, of so many values at most. Raises InvalidSyntax, Trouble."""
+    return await apart(tenant_id, len(content), lambda: _parsed(content, most))
 
 
-def _parsed(body: bytes) -> Any:
-    if values_in(body) > BODY_VALUES:
-        raise too_many_values(BODY_VALUES, _IN_SEVERAL)
+def _parsed(body: bytes, most: int) -> Any:
+    if values_in(body) > most:
+        raise too_many_values(most, _IN_SEVERAL)
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

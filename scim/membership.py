@@ -27,13 +27,17 @@ from scim.protocol.members import (
 from scim.protocol.work import Work, comparisons
 
 PAGE = 1000
-MEMBERS_LIMIT = 50_000
-"""The most members that one request may name, and the most memberships that it may change: the
-event that lists them is one document of at most 2 MB."""
-SHOWN_LIMIT = 40_000
+NAMED_LIMIT = 5_000
+"""The most members that one request may name: each is looked up, some 0.1 ms."""
+CHANGED_LIMIT = 10_000
+"""The most memberships that it may change: each is written, some 0.1 ms."""
+SHOWN_LIMIT = 20_000
 """The most memberships in one answer, in all of its resources."""
 FILTERED_LIMIT = 100_000
-"""The most memberships that are read for the conditions of one filter."""
+"""The most memberships that are read for the conditions of one filter on users: all of a large
+group."""
+MEMBERS_FILTERED_LIMIT = 20_000
+"""The same for a filter on groups, where every member is looked up."""
 
 
 def too_many_shown(attribute: Literal["members", "groups"]) -> TooMany:
@@ -44,10 +48,10 @@ def too_many_shown(attribute: Literal["members", "groups"]) -> TooMany:
     )
 
 
-def too_many_filtered() -> TooMany:
-    """A filter would have more than FILTERED_LIMIT memberships read."""
+def too_many_filtered(most: int) -> TooMany:
+    """A filter would have more than so many memberships read."""
     return TooMany(
-        f"The filter's conditions on memberships are true of more than {FILTERED_LIMIT:,} of them."
+        f"The filter's conditions on memberships are true of more than {most:,} of them."
         " Compare members.value or groups.value with eq, one in each request."
     )
 
@@ -77,7 +81,7 @@ async def delta(
     InvalidValue for a replacement by nobody known.
     """
     named = list(dict.fromkeys(_named(steps)))
-    _check_size(len(named), "names", "members")
+    _check_size(len(named), NAMED_LIMIT, "names", "members")
     if not named and not any(isinstance(s, ReplaceMembers | RemoveMembersWhere) for s in steps):
         return Delta()
     types, current = await _look_up(store, tenant_id, group, named)
@@ -107,7 +111,7 @@ def _changes(
         removed=tuple(MemberReference(current[m], m) for m in current if m not in wanted),
         unknown=tuple(m for m in wanted if m not in types),
     )
-    _check_size(changes.size, "changes", "memberships")
+    _check_size(changes.size, CHANGED_LIMIT, "changes", "memberships")
     return changes
 
 
@@ -123,11 +127,11 @@ def _check_replacements(steps: Sequence[MemberStep], types: Mapping[str, MemberT
             )
 
 
-def _check_size(size: int, does: str, what: str) -> None:
-    if size > MEMBERS_LIMIT:
+def _check_size(size: int, most: int, does: str, what: str) -> None:
+    if size > most:
         raise PayloadTooLarge(
-            f"The request {does} {size:,} {what}; at most {MEMBERS_LIMIT:,} fit one request. Send "
-            "them in several."
+            f"The request {does} {size:,} {what}; at most {most:,} fit one request. Send them in "
+            "several, with PATCH where it is a PUT."
         )
 
 

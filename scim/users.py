@@ -183,7 +183,7 @@ class Users(Resources):
             try:
                 users = await users_below(self.service.store, tenant_id, question.condition, most)
             except TooManyFound:
-                raise too_many_filtered() from None
+                raise too_many_filtered(FILTERED_LIMIT) from None
             answers[question] = OneOf(("id",), tuple(self.document_id(u) for u in sorted(users)))
         return resolve(selection.filter, answers)
 

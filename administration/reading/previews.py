@@ -1,4 +1,5 @@
-"""A preview as an administrator reads it: a page of people, and the figures of all."""
+"""A preview as an administrator reads it: a page of people, and the figures of all, as far as one
+request may count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ class Previewed:
 
     effects: tuple[Effect, ...]
     counts: Counts
-    """Of everybody, whatever the page shows."""
+    """Of everybody, whatever the page shows, or of those up to `counting`."""
+    counting: PreviewCursor | None
+    """Where the figures go on; None: they are of everybody."""
     cursor: PreviewCursor | None
     """Where the people go on; None at the end."""
     no_owner: bool
@@ -50,7 +53,7 @@ async def read_preview(
 ) -> Previewed:
     """What a proposal would do; `wanted` are entitlements to name besides. `takes`: whether it may
     take anything from anybody; only then is Owner looked for. Raises BadContinuation for a
-    cursor that is not of this proposal."""
+    cursor that is not of this proposal. The processor time is bounded whatever is proposed."""
     asking = Preview(store, tenant_id, proposal)
     page = await asking.page(cursor, PEOPLE)
     whole = await asking.summary(page.cursor) if page.cursor else page
@@ -58,6 +61,7 @@ async def read_preview(
     return Previewed(
         effects=page.effects,
         counts=whole.counts,
+        counting=whole.cursor,
         cursor=page.cursor,
         no_owner=takes and await asking.nobody_would_hold(),
         names=await entitlement_names(store, tenant_id, [*wanted, *mentioned]),

@@ -20,7 +20,7 @@ from console.api.operation import PATH, Call, Operation
 from console.api.problems import Problem, malformed, refuse
 from console.visit import Deployment
 from directory.documents import Actor
-from scim.protocol.body import BODY_VALUES, values_in
+from scim.protocol.body import values_in
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
@@ -43,6 +43,8 @@ OPERATIONS: tuple[Operation, ...] = (
 DOCUMENT = f"{PATH}/openapi.json"
 BODY_BYTES = 4 * 1024 * 1024
 """The largest body that is read."""
+FILE_VALUES = 100_000
+"""The most values in a file."""
 JSON_VALUES = 20_000
 """The most values in a body that is no file: everything that is wrong with them is said."""
 
@@ -172,7 +174,7 @@ async def _content(request: Request, operation: Operation) -> bytes:
         if size > BODY_BYTES:
             raise body_too_large(BODY_BYTES)
     content = b"".join(parts)
-    most = BODY_VALUES if operation.file else JSON_VALUES
+    most = FILE_VALUES if operation.file else JSON_VALUES
     if named.strip().lower() == "application/json" and values_in(content) > most:
         raise too_many_values(most)
     return content

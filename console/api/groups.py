@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
+from administration.catalog import MOST_ENTITLEMENTS
 from administration.group_import import GroupImport, ImportFile, parse_import
 from administration.mappings import Mappings, refuse_too_many, takes_any
 from administration.reading import groups as reading
@@ -28,9 +29,6 @@ from console.api.problems import Problem, absent
 from directory.lanes import apart
 from directory.reasons import Reason
 from reconciler.questions.proposal import MappingProposal
-
-MOST_ENTITLEMENTS = 1_000
-"""In one mapping."""
 
 type Entitlements = Annotated[tuple[Entitled, ...], Field(max_length=MOST_ENTITLEMENTS)]
 

@@ -213,8 +213,11 @@ class Effect(Answer):
 
 
 class Counts(Answer):
-    """Users whom a change would touch, all of them."""
+    """Users whom a change would touch: all of them where `complete`, and else as many as one
+    request may count. The next pages count on."""
 
+    complete: bool
+    """Whether it is all of them."""
     examined: int
     changed: int
     gaining: int

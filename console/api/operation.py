@@ -95,7 +95,7 @@ class Call[Q, B]:
         ]
         return PreviewAnswer(
             effects=tuple(effects),
-            counts=Counts.model_validate(page.counts),
+            counts=Counts(complete=page.counting is None, **dict(page.counts)),
             no_owner=page.no_owner,
             next_cursor=self.next(page.cursor.model_dump_json() if page.cursor else None),
         )

@@ -73,12 +73,16 @@ async def preview(visit: Visit) -> Response:
     return visit.page(
         "preview.html",
         group=found,
-        wanted=[(choice_value(one), page.names[one], one.kind) for one in wanted],
-        version=visit.given("version"),
-        was=visit.all_given("was"),
+        wanted=[(page.names[one], one.kind) for one in wanted],
+        fields=[
+            ("version", visit.given("version")),
+            *(("entitlement", choice_value(one)) for one in wanted),
+            *(("was", value) for value in visit.all_given("was")),
+        ],
         effects=page.effects,
         counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
+        counting=page.counting.model_dump_json() if page.counting else None,
         names=page.names,
         no_owner=page.no_owner,
     )

@@ -81,6 +81,14 @@ async def change_token(visit: Visit) -> Response:
     return visit.go("", told="token-revoked")
 
 
+async def end_sessions(visit: Visit) -> Response:
+    """End every session of the organisation at the console, this one included."""
+    if visit.given("do") != "end":
+        raise NoSuchPage("Sessions can only be ended.")
+    await visit.changing(Tenancy).end_sessions()
+    return visit.go("")
+
+
 async def _shown(visit: Visit, text: str, replaced: str = "") -> Response:
     return await overview(await visit.again(), text, replaced)
 
@@ -89,6 +97,7 @@ PAGES = (
     Page("", overview),
     Page("/checklist", checklist),
     Page("/provisioning", set_provisioning, "POST"),
+    Page("/sessions", end_sessions, "POST"),
     Page("/tokens", make_token, "POST"),
     Page("/tokens/{token}", change_token, "POST"),
 )

@@ -75,6 +75,7 @@ async def preview(visit: Visit) -> Response:
         effects=page.effects,
         counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
+        counting=page.counting.model_dump_json() if page.counting else None,
         names=page.names,
         no_owner=page.no_owner,
     )

@@ -39,6 +39,8 @@ from directory.store import (
 
 INLINE_SECONDS = 0.002
 """How long a read may keep the event loop."""
+TURN_SECONDS = 0.01
+"""How long reads that follow each other may keep it."""
 READ_THREADS = 4
 """For long reads; one tenant has one of them at a time."""
 GROUP_OPERATIONS = 128
@@ -93,6 +95,7 @@ class SqliteStore:
         self._reader = connect(path)
         self._reader.set_progress_handler(self._is_too_long, _INSTRUCTIONS)
         self._inline_until = 0.0
+        self._turn_began: float | None = None
         self._write_thread = ThreadPoolExecutor(1, "store writes")
         self._reads = Lanes(READ_THREADS, "store reads")
         self._long_readers: list[sqlite3.Connection] = []
@@ -176,6 +179,7 @@ class SqliteStore:
 
     async def _rows[T](self, tenant_id: str, select: Select, shape: Callable[[list[Row]], T]) -> T:
         """What `shape` makes of the rows."""
+        await self._turn()
         self._inline_until = time.perf_counter() + INLINE_SECONDS
         try:
             return shape(self._reader.execute(select.sql, select.parameters).fetchall())
@@ -185,6 +189,19 @@ class SqliteStore:
             if _code(error) != sqlite3.SQLITE_INTERRUPT:
                 raise self._unavailable(error) from error
         return await self._reads.run(tenant_id, lambda: shape(self._long_rows(select)))
+
+    async def _turn(self) -> None:
+        """Let others have the event loop, where reads have kept it for TURN_SECONDS: a read that is
+        answered at once does not, however many of them somebody asks for."""
+        now = time.perf_counter()
+        if self._turn_began is None:
+            self._turn_began = now
+            asyncio.get_running_loop().call_soon(self._turn_ends)
+        elif now - self._turn_began > TURN_SECONDS:
+            await asyncio.sleep(0)
+
+    def _turn_ends(self) -> None:
+        self._turn_began = None
 
     def _is_too_long(self) -> bool:
         return time.perf_counter() > self._inline_until

@@ -6,6 +6,7 @@ recompute, once on the facts as they are and once as they would be. Nothing is w
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 from directory.access import AccessState
 from directory.condition import All, AnyElement, Compare, Condition
@@ -30,9 +31,19 @@ from reconciler.questions.proposal import (
 from reconciler.recomputation import read_truth
 
 STEP = 100
-"""Users who are read and computed together."""
-EXAMINED_PER_PAGE = 2_000
-"""Users who are examined for one page at most, however few of them it would change."""
+"""Users who are read and computed together, at most."""
+FIRST_STEP = 10
+"""As many as that, while nothing is known of what one of them costs."""
+STEP_COST = 8_000
+"""What a step is to cost: about 80 ms, so that a step of users with many grants has few of them."""
+COST_OF_USER, COST_OF_GROUP = 10, 20
+"""Beside the grants, computing each of which costs 1: about 10 microseconds."""
+PAGE_COST = 20_000
+"""What a page may cost, however few of the users examined it would change."""
+SUMMARY_COST = 50_000
+"""What may be spent in one go on counting."""
+SEARCH_COST = 50_000
+"""What may be spent on the search for somebody who would hold an entitlement."""
 OWNER = EntitlementKey(kind="role", key="owner")
 """The role that somebody must hold (administration/default_catalog.json)."""
 
@@ -113,51 +124,51 @@ class Preview:
 
     async def page(self, cursor: PreviewCursor | None = None, limit: int = 50) -> EffectPage:
         """The next effects: at least `limit` and fewer than twice as many, where there are that
-        many and EXAMINED_PER_PAGE users suffice to find them. Every user comes once."""
+        many and PAGE_COST suffices to find them. Every user comes once."""
         effects: list[Effect] = []
         page = EffectPage((), cursor.counts if cursor else Counts(), cursor)
-        start = page.counts.examined
-        async for page in self._pages(cursor, min(limit, STEP)):
+        async for page in self._pages(cursor, min(limit, STEP), PAGE_COST):
             effects += page.effects
-            if len(effects) >= limit or page.counts.examined - start >= EXAMINED_PER_PAGE:
+            if len(effects) >= limit:
                 break
         return EffectPage(tuple(effects), page.counts, page.cursor)
 
-    async def summary(
-        self, cursor: PreviewCursor | None = None, at_most: int | None = None
-    ) -> EffectPage:
-        """How many users would gain, lose and so on, without naming them. It walks everything;
-        with `at_most` it stops after about so many users, to go on from its cursor."""
-        page = EffectPage((), cursor.counts if cursor else Counts(), cursor)
-        start = page.counts.examined
-        async for page in self._pages(cursor, STEP):
-            if at_most is not None and page.counts.examined - start >= at_most:
-                break
-        return EffectPage((), page.counts, page.cursor)
+    async def summary(self, cursor: PreviewCursor | None = None) -> EffectPage:
+        """How many users would gain, lose and so on, without naming them: of everybody, or up to
+        where SUMMARY_COST is spent, to go on from its cursor."""
+        counted = EffectPage((), cursor.counts if cursor else Counts(), cursor)
+        async for page in self._pages(cursor, STEP, SUMMARY_COST):
+            counted = EffectPage((), page.counts, page.cursor)
+        return counted
 
-    async def _pages(self, cursor: PreviewCursor | None, step: int) -> AsyncIterator[EffectPage]:
+    async def _pages(
+        self, cursor: PreviewCursor | None, most: int, cost: int
+    ) -> AsyncIterator[EffectPage]:
+        """Steps of at most so many users, until everybody is examined or the cost is spent."""
         reach, start = reach_of(self.tenant_id, self.proposal)
         at = cursor.expansion if cursor else start
         counts = cursor.counts if cursor else Counts()
-        while not at.exhausted:
+        step, left = min(most, FIRST_STEP), cost
+        while not at.exhausted and left > 0:
             users, after = await touched(self.store, reach, at, step)
             effects: list[Effect] = []
-            examined = 0
+            examined = spent = 0
             looks, unreadable = await each_readable(users, self._facts)
             for documents, facts, then in looks:
                 new = _reached_first(documents, reach, at, facts)
                 effects += await self._effects(new, facts, then)
                 examined += len(new)
+                spent += _cost(documents, facts, then)
             at, counts = after, counts.and_of(effects, examined, len(unreadable))
+            step, left = _next_step(len(users), spent, most), left - spent - COST_OF_USER
             rest = None if at.exhausted else PreviewCursor(expansion=at, counts=counts)
             yield EffectPage(tuple(effects), counts, rest)
 
     async def _effects(self, users: list[StoredUser], facts: Facts, then: Facts) -> list[Effect]:
         ids = [user.id for user in users]
-        grants = facts.grants_of(ids) + then.grants_of(ids)
         found = await apart(
             self.tenant_id,
-            grants * STEPS_PER_GRANT,
+            facts.steps_of(ids) + then.steps_of(ids),
             lambda: [_effect(user, facts, then) for user in users],
         )
         return [effect for effect in found if effect is not None]
@@ -179,24 +190,38 @@ class Preview:
         return list(truth.users.values()), facts, then
 
     async def nobody_would_hold(self, held: EntitlementKey = OWNER) -> bool:
-        """Whether no enabled user would hold an entitlement that groups or hands give (a cost
-        center from the user's attribute is not looked for). Ends with the first who does; only
-        where nobody does, it walks every group that gives it."""
+        """Whether no enabled user is found who would hold an entitlement that groups or hands give
+        (a cost center from the user's attribute is not looked for). Ends with the first who does,
+        and where SEARCH_COST is spent on thousands of whom nobody does."""
+        left = SEARCH_COST
         async for ids in self._candidates(held):
             looks, _ = await each_readable(ids, self._facts)
-            for users, _, then in looks:
-                for user in users:
-                    grants = effective_access(user, then).grants
-                    if any(grant.entitlement == held for grant in grants):
-                        return False
+            for users, facts, then in looks:
+                if await self._any_holds(users, then, held):
+                    return False
+                left -= _cost(users, facts, then)
+            left -= COST_OF_USER
+            if left <= 0:
+                return True
         return True
 
+    async def _any_holds(self, users: list[StoredUser], then: Facts, held: EntitlementKey) -> bool:
+        def look() -> bool:
+            return any(
+                grant.entitlement == held
+                for user in users
+                for grant in effective_access(user, then).grants
+            )
+
+        ids = [user.id for user in users]
+        return await apart(self.tenant_id, then.steps_of(ids), look)
+
     async def _candidates(self, held: EntitlementKey) -> AsyncIterator[list[str]]:
-        """Users among whom everybody is who would hold it."""
+        """Users among whom everybody is who would hold it, few at a time."""
         users, groups, unmapped = _in_proposal(self.proposal, held)
-        for start in range(0, len(users), STEP):
-            yield users[start : start + STEP]
-        given = Query("ManualGrants", gives("grants", held), fields=("userId",), limit=STEP)
+        for some in batched(users, FIRST_STEP, strict=False):
+            yield [*some]
+        given = Query("ManualGrants", gives("grants", held), fields=("userId",), limit=FIRST_STEP)
         async for page in pages(self.store, self.tenant_id, given):
             yield [stored.document["userId"] for stored in page]
         mapped = Query("Mapping", gives("entitlements", held), fields=("groupId",), limit=1000)
@@ -205,9 +230,8 @@ class Preview:
         giving = dict.fromkeys(group for group in groups if group not in unmapped)
         reach, cursor = ProposedReach(self.tenant_id, "group"), Cursor(groups=tuple(giving))
         while not cursor.exhausted:
-            found, cursor = await touched(self.store, reach, cursor, STEP)
-            if found:
-                yield found
+            found, cursor = await touched(self.store, reach, cursor, FIRST_STEP)
+            yield found
 
 
 def _reached_first(
@@ -227,6 +251,21 @@ def _reached_first(
         and walking in (direct := facts.groups_of[user.id])
         and earlier.isdisjoint(direct)
     ]
+
+
+def _cost(users: list[StoredUser], facts: Facts, then: Facts) -> int:
+    """Of reading and computing these users, with COST_OF_USER and the like as its unit."""
+    ids = [user.id for user in users]
+    groups = len(facts.groups_of) - len(ids)
+    computing = (facts.steps_of(ids) + then.steps_of(ids)) // STEPS_PER_GRANT
+    return COST_OF_USER * len(ids) + COST_OF_GROUP * groups + computing
+
+
+def _next_step(users: int, spent: int, most: int) -> int:
+    """How many users to take after a step of so many that cost so much."""
+    if users == 0 or spent == 0:
+        return min(most, FIRST_STEP)
+    return max(1, min(most, users * STEP_COST // spent))
 
 
 def _effect(user: StoredUser, facts: Facts, then: Facts) -> Effect | None:

@@ -18,8 +18,8 @@ from scim.protocol.body import check_message
 from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
-MAXIMUM_OPERATIONS = 1_000
-MAXIMUM_REFERENCES = 10_000
+MAXIMUM_OPERATIONS = 500
+MAXIMUM_REFERENCES = 5_000
 """References by bulkId, counted once for each operation: every one in a circle is a write of its
 own, when what it leads to is there."""
 

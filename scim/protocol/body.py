@@ -8,6 +8,8 @@ from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 
 BODY_VALUES = 400_000
 """The most values, arrays and objects that a body may hold, as `values_in` counts them."""
+BULK_VALUES = 80_000
+"""The same for a bulk request, whose resources are all validated and written."""
 BODY_DEPTH = 32
 """How deep objects and arrays in a body may be in each other; those in a JSON text, too."""
 

@@ -17,6 +17,7 @@ from directory.store import Assign, Query, Update
 from directory.tenants import Policy
 from queues.port import Message
 from queues.relay import message_for
+from reconciler.questions import preview as previews
 from tests.console.organisation import (
     ADD_IN,
     OWNER,
@@ -103,6 +104,25 @@ async def test_a_mapping_is_previewed_saved_and_applied_as_previewed(
         ).items
     ]
     assert (event.actor.type, event.actor.id) == ("administrator", "you@this-machine")
+
+
+async def test_the_figures_of_a_large_preview_count_on(
+    acme: Organisation, owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer counts some; the form that the page sends by itself counts more."""
+    for cost in ("PAGE_COST", "SUMMARY_COST"):
+        monkeypatch.setattr(previews, cost, 1)
+    monkeypatch.setattr(previews, "FIRST_STEP", 1)
+    path = f"/groups/{acme.staff}"
+    edited = Form(await shown(owner, path), f"{path}/preview")
+    preview = await edited.send(owner, entitlement=[value(ADD_IN)])
+    counted = []
+    while 'id="figures" method="post"' in preview.text:
+        counted += re.findall(r"the first (\d+) people", preview.text)
+        preview = await Form(preview, f"{path}/preview").send(owner)
+    assert counted == sorted(counted)
+    assert len(counted) > 1
+    assert re.findall(r"Gain something</dt><dd[^>]*>(\d+)<", preview.text) == ["2"]
 
 
 async def test_leaving_nobody_with_owner_asks_and_a_later_save_is_not_overwritten(

@@ -15,6 +15,7 @@ from directory.store import Delete
 from directory.tenants import TENANT_ID
 from tests.administration.operating import Operator
 from tests.console.conftest import BASE, DIRECTORY, client, redeem
+from tests.console.organisation import Form
 from tests.environment import TENANT, Environment, change_tenant
 from wiring import utc_now
 
@@ -103,6 +104,20 @@ async def test_an_operator_ends_all_of_an_organisation_at_once(
     assert await is_in(owner)
     log = await owner.get("/console/log")
     assert "Console sessions ended" in log.text
+
+
+async def test_an_administrator_ends_all_of_the_organisation_at_once(
+    environment: Environment, owner: httpx.AsyncClient, colleague: httpx.AsyncClient
+) -> None:
+    """A colleague whose account is gone, or somebody with a copy of a cookie, is out."""
+    page = await owner.get("/console")
+    await Form(page, "/sessions").send(owner, do="another")
+    assert await is_in(colleague)
+    assert (await Form(page, "/sessions").send(owner, do="end")).status_code == 303
+    assert not await is_in(owner)
+    assert not await is_in(colleague)
+    await signed_in(environment, colleague)
+    assert "Console sessions ended" in (await colleague.get("/console/log")).text
 
 
 async def test_a_change_of_region_ends_them_for_good(

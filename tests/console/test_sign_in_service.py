@@ -18,7 +18,7 @@ from console.provider import REDEMPTIONS, parse_metadata
 from console.session import LIFE, SIGN_IN_LIFE
 from console.sign_in import REDEEMED, SIGN_INS_PER_SECOND, Redeemed
 from tests.console.conftest import BASE, CLIENT, client, redeem
-from tests.environment import TENANT, Environment, running
+from tests.environment import TENANT, Environment, add_console_token, client_of, running
 from tests.trust.issuer import DIRECTORY, Issuer, published, publishing, signed
 from trust import published as reading
 from trust.rate import BURST_SECONDS
@@ -257,6 +257,15 @@ async def test_a_flood_of_one_organisations_pages_is_slowed_down(tmp_path: Path)
         link = await one_time_link(environment.application.store, TENANT, BASE, utc_now())
         await redeem(me, link)
         statuses = [(await me.get("/console/catalog")).status_code for _ in range(4)]
+        assert (statuses[0], statuses[-1]) == (200, 429)
+
+
+async def test_a_flood_of_the_api_is_slowed_down(tmp_path: Path) -> None:
+    async with running(tmp_path, requests_per_second=1.0) as environment:
+        console = environment.application.console
+        token = await add_console_token(environment.application.store, TENANT)
+        async with client_of(console, "/console/api", token) as api:
+            statuses = [(await api.get("/catalog")).status_code for _ in range(4)]
         assert (statuses[0], statuses[-1]) == (200, 429)
 
 

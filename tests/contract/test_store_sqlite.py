@@ -182,6 +182,24 @@ async def test_a_long_query_leaves_the_event_loop_alone(store: SqliteStore) -> N
     assert turns > 10
 
 
+async def test_many_short_reads_leave_it_to_others_too(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them waits for anything, so somebody who asks for thousands would be alone."""
+    monkeypatch.setattr(sqlite_store, "TURN_SECONDS", 0.0)
+    reading = asyncio.create_task(read_many_times(store, 50))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 20
+
+
+async def read_many_times(store: SqliteStore, times: int) -> None:
+    for _ in range(times):
+        await store.read_many("acme", ["nobody"])
+
+
 async def test_what_is_written_beside_shares_a_transaction_with_batches_and_stands_alone(
     store: SqliteStore, path: Path
 ) -> None:

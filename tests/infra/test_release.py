@@ -195,6 +195,14 @@ def requirements(text: str) -> dict[str, list[str]]:
     return pinned
 
 
+def test_known_vulnerabilities_are_looked_for_and_updates_come() -> None:
+    audit = (ROOT / ".github" / "workflows" / "audit.yml").read_text()
+    assert "make audit" in audit
+    assert "schedule:" in audit
+    updates = (ROOT / ".github" / "dependabot.yml").read_text()
+    assert "package-ecosystem: pip" in updates
+
+
 def test_everything_is_pinned_by_hash() -> None:
     """So pip, and Azure's build with it, takes nothing else; `make` says so besides."""
     for name in ("requirements.txt", "requirements-dev.txt"):

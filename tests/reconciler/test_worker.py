@@ -22,6 +22,7 @@ from directory.store import (
     Delete,
     NotFound,
     PreconditionFailed,
+    Replace,
     Throttled,
     TooLarge,
     Unavailable,
@@ -31,6 +32,7 @@ from directory.store import (
 )
 from directory.tenants import Policy
 from reconciler import recomputation, worker
+from reconciler.access import STEPS_PER_GRANT
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import MappingProposal
 from tests.reconciler.world import TENANT, Hooked, World
@@ -410,6 +412,35 @@ async def test_one_member_more_costs_the_same_in_any_group_and_nothing_is_scanne
     assert all("INDEX Membership." in plan[0] for plan in plans)
 
 
+async def test_users_with_many_grants_are_written_few_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a message ends sooner: what holds its tenant's turn is bounded by grants, too."""
+    many = [f"costCenterMembership:{number}" for number in range(10)]
+    monkeypatch.setattr(recomputation, "PAGE", 4)
+    monkeypatch.setattr(worker, "PAGE", 4)
+    monkeypatch.setattr(recomputation, "PAGE_STEPS", 20 * STEPS_PER_GRANT)
+    monkeypatch.setattr(worker, "STEPS_PER_MESSAGE", 40 * STEPS_PER_GRANT)
+    await staff(world, 12)
+    await world.put_mapping("staff", many)
+    written: list[int] = []
+    messages: list[int] = []
+
+    async def note(method: str, asked: tuple[Any, ...]) -> None:
+        if method == "batch":
+            records = [op for op in asked[1] if isinstance(op, Replace)]
+            written.append(sum(op.document["type"] == "Access" for op in records))
+
+    reconciler = world.reconciler(Hooked(world.store, note))
+    while world.queue:
+        written.clear()
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+        messages.append(sum(written))
+        assert max(written) <= 2
+    assert messages == [4, 4, 4]
+    await world.settled()
+
+
 async def test_many_grants_are_computed_apart_from_the_event_loop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,6 +465,7 @@ async def test_many_grants_are_computed_apart_from_the_event_loop(
     await world.put_mapping("few", many)
     proposal = MappingProposal({"few": (EntitlementKey(kind="role", key="Owner"),)})
     await Preview(world.store, TENANT, proposal).page()
+    assert apart == [TENANT, TENANT]  # two steps
     await world.drain()
     await world.settled()
-    assert apart == [TENANT, TENANT]
+    assert apart == [TENANT] * 3

@@ -51,7 +51,7 @@ async def test_a_body_deeper_than_any_request_is_refused_whole(tmp_path: Path) -
 async def test_too_many_members_are_refused_before_any_is_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "MEMBERS_LIMIT", 3)
+    monkeypatch.setattr(membership, "NAMED_LIMIT", 3)
     async with running(tmp_path) as muster:
         users = await create_users(muster.client, 3)
         team = await create_group(muster.client, "Team", users)

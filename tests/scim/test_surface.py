@@ -34,6 +34,7 @@ async def test_every_answer_is_careful(tenant: Tenant) -> None:
         assert HEADERS.items() <= answer.headers.items(), answer.url
         assert not answer.headers.keys() & {"server", "x-powered-by"}
         assert not [name for name in answer.headers if name.startswith("access-control-")]
+        assert answer.headers["cache-control"] == "no-store"
 
 
 async def test_the_request_id_is_the_clients_or_a_new_one(tenant: Tenant) -> None:

@@ -5,8 +5,10 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +23,7 @@ from administration.directories import Directories
 from administration.tenants import create_tenant
 from directory.tenants import Tenant
 from oauth.http import BODY_BYTES
-from tests.environment import Environment, change_tenant
+from tests.environment import Environment, change_tenant, running
 from tests.scim.messages import create_group, group, user
 from tests.trust.issuer import DIRECTORY, OTHER_DIRECTORY, TENANT, Issuer, encoded, signed
 from trust.tokens import presented
@@ -74,8 +76,8 @@ class Client:
         self.muster.application.authenticator._tenants._tenants._known.clear()
 
 
-@pytest.fixture
-async def client(muster: Environment) -> AsyncIterator[Client]:
+@asynccontextmanager
+async def client_in(muster: Environment) -> AsyncIterator[Client]:
     """The client of the connection `hr`."""
     application = muster.application
     await muster.changing(Connections).create("hr", "HR system")
@@ -85,10 +87,25 @@ async def client(muster: Environment) -> AsyncIterator[Client]:
         yield Client(muster, http, id, secret)
 
 
+@pytest.fixture
+async def client(muster: Environment) -> AsyncIterator[Client]:
+    """Where nobody asks too often."""
+    async with client_in(muster) as client:
+        yield client
+
+
 def basic(id: str, secret: str) -> dict[str, str]:
     """RFC 6749 section 2.3.1."""
     text = f"{quote(id, safe='')}:{quote(secret, safe='')}"
     return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
+async def test_a_client_that_asks_too_often_waits(tmp_path: Path) -> None:
+    async with running(tmp_path, requests_per_second=0.001) as muster, client_in(muster) as client:
+        assert (await client.asks(client.body)).status_code == 200
+        refused = await client.asks(client.body)
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 900
 
 
 async def test_a_token_for_a_secret_in_the_body_or_the_header(client: Client) -> None:

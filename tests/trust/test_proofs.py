@@ -1,6 +1,17 @@
 """A proof is remembered for minutes, and for no other token, demand or time."""
 
+import inspect
+import time
+from collections.abc import Callable
+
+import pytest
+
+from console.sign_in import Redeemed
 from trust.proofs import KEPT, KEPT_SECONDS, Proofs
+from trust.published import Published
+from trust.rate import RateLimit
+from trust.signing import SigningKeys
+from trust.tenants import Tenants
 
 
 def test_what_is_remembered_and_for_how_long() -> None:
@@ -41,3 +52,12 @@ def test_the_memory_is_bounded() -> None:
         proofs.keep(str(number), "", {"exp": 100})
     assert len(proofs._known) <= KEPT
     assert proofs.find(str(3 * KEPT - 1), "") is not None
+
+
+@pytest.mark.parametrize(
+    "remembers", [Proofs, Published, RateLimit, SigningKeys, Tenants, Redeemed]
+)
+def test_what_is_remembered_ends_by_a_steady_clock(remembers: Callable[..., object]) -> None:
+    """Not by the time of day, which somebody may set back."""
+    clocks = [each.default for each in inspect.signature(remembers).parameters.values()]
+    assert time.monotonic in clocks

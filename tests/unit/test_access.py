@@ -1,5 +1,6 @@
 """Effective access as a pure function: every rule, every source, and its laws."""
 
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -163,6 +164,18 @@ def test_many_shared_ancestors_stay_cheap() -> None:
     known = facts(groups_of, mapping("30a", "role:Owner"))
     (grant,) = effective_access(user(), known).grants
     assert [source.path[0] for source in grant.sources] == ["0a", "0b"]
+
+
+def test_a_deep_chain_costs_what_it_is_long() -> None:
+    """A path for each group on the way, most of which give nothing, would be quadratic memory."""
+    depth = 30_000
+    chain = {f"g{n}": [f"g{n + 1}"] for n in range(depth)} | {"u": ["g0"]}
+    tracemalloc.start()
+    access = effective_access(user(), facts(chain, mapping(f"g{depth}", "role:Owner")))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(access.grants[0].sources[0].path) == depth + 1
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize("switched_on", [True, False])
