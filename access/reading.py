@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from directory.documents import Entitlement, Key, entitlement_id, is_resource_id
+from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, key_id
 from directory.reading import read_all, readable
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
@@ -31,9 +31,9 @@ class AccessReader:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
         definition = self._user_type.attributes[attribute.lower()]
         for form in stored_forms(definition, value):
-            key = Key.reserve(tenant.tenant_id, "User", attribute, str(form), "")
+            key = key_id("User", attribute, str(form))
             try:
-                stored = await self._store.read(tenant.tenant_id, key.document_id)
+                stored = await self._store.read(tenant.tenant_id, key)
             except NotFound:
                 continue
             return await self.of_user(tenant, Key.from_document(stored.document).resource_id)

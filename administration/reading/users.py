@@ -12,7 +12,7 @@ from administration.reading.records import ShownAccess, shown_access
 from directory.access import Grant, GrantSource, access_id
 from directory.completeness import work_email
 from directory.condition import EVERYTHING, All, AnyElement, Compare, Condition, Either
-from directory.documents import Key, is_resource_id, user_id
+from directory.documents import Key, is_resource_id, key_id, user_id
 from directory.reading import read_all
 from directory.resources import StoredMembership, StoredUser
 from directory.store import NEWEST_FIRST, Document, Order, Query, Store
@@ -130,10 +130,7 @@ async def find_user(store: Store, tenant_id: str, who: str) -> StoredUser:
     """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
     AdministrationError where there is none."""
     names = [*(("userName", form) for form in folds(who)), ("externalId", who)]
-    keys = [
-        Key.reserve(tenant_id, "User", attribute, value, "").document_id
-        for attribute, value in names
-    ]
+    keys = [key_id("User", attribute, value) for attribute, value in names]
     reserved = await store.read_many(tenant_id, keys)
     owners = [Key.from_document(reserved[key].document) for key in keys if key in reserved]
     ids = [user_id(owner.resource_id) for owner in owners]
