@@ -182,7 +182,7 @@ class Groups(Resources):
     async def current(self, request: Request, resource_id: str) -> StoredResource:
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
-        while unfinished := stored.document.get("intent"):
+        while unfinished := StoredGroup.of(stored).intent:
             await membership_change.finish(
                 self.service.store, request.tenant.tenant_id, unfinished, self.service.now
             )
