@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from directory.access import Access, access_id
-from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, user_id
+from directory.documents import Entitlement, Key, entitlement_id, is_resource_id, key_id
 from directory.reading import read_all, readable
-from directory.resources import StoredUser
 from directory.store import NotFound, Store
 from directory.tenants import Tenant
-from reconciler.access import EffectiveAccess, current_access
+from reconciler.facts import Current, read_current
 from scim.protocol.comparison import stored_forms
 from scim.protocol.schema import ResourceType
 
@@ -26,34 +24,23 @@ class AccessReader:
         from the moment it was answered (product, section 5)."""
         if not is_resource_id(user):
             return None
-        found = await self._store.read_many(tenant.tenant_id, [user_id(user), access_id(user)])
-        if user_id(user) not in found:
-            return None
-        person = StoredUser.of(found[user_id(user)])
-        record = found.get(access_id(user))
-        stored = Access.from_document(record.document) if record else None
-        access = current_access(stored, person, tenant.policy)
-        return await self._shown(tenant.tenant_id, person, stored, access) if access else None
+        found = await read_current(self._store, tenant.tenant_id, user, tenant.policy)
+        return await self._shown(tenant.tenant_id, found) if found else None
 
     async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
         definition = self._user_type.attributes[attribute.lower()]
         for form in stored_forms(definition, value):
-            key = Key.reserve(tenant.tenant_id, "User", attribute, str(form), "")
+            key = key_id("User", attribute, str(form))
             try:
-                stored = await self._store.read(tenant.tenant_id, key.document_id)
+                stored = await self._store.read(tenant.tenant_id, key)
             except NotFound:
                 continue
             return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
         return None
 
-    async def _shown(
-        self,
-        tenant_id: str,
-        user: StoredUser,
-        stored: Access | None,
-        access: EffectiveAccess,
-    ) -> dict[str, Any]:
+    async def _shown(self, tenant_id: str, found: Current) -> dict[str, Any]:
+        user, stored, access = found.user, found.record, found.access
         ids = [entitlement_id(*grant.entitlement) for grant in access.grants]
         catalog = readable(await read_all(self._store, tenant_id, ids))
         names = {

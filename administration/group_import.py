@@ -32,6 +32,7 @@ from directory.documents import (
     Mapping,
     Model,
     group_id,
+    key_id,
     mapping_id,
     new_resource_id,
 )
@@ -237,7 +238,7 @@ class GroupImport(Administration):
         """Document id of the reservation of the group's externalId."""
         values = unique_values(self._writing.type, resource)
         unique = next(value for value in values if value.attribute == "externalId")
-        return Key.reserve(self.tenant_id, "Group", *unique, "").document_id
+        return key_id("Group", *unique)
 
     async def _new(self, entry: ImportEntry, resource: dict[str, Any]) -> _Plan:
         id = new_resource_id()

@@ -15,7 +15,7 @@ from administration.reading.naming import person_name
 from administration.reading.users import find_user
 from directory.completeness import missing, work_email
 from directory.condition import All, AnyElement, Compare, OneOf
-from directory.documents import Key, new_resource_id, user_id
+from directory.documents import Key, key_id, new_resource_id, user_id
 from directory.reasons import REQUIRED
 from directory.resources import StoredUser
 from directory.store import Document, NotFound, Query
@@ -143,11 +143,9 @@ class ManualUsers(Administration):
         """Says who has the value that stood in the way."""
         store = self.service.store
         for unique, given in unique_values(self._type, resource).items():
-            key = Key.reserve(self.tenant_id, "User", *unique, "")
             try:
-                reserved = Key.from_document(
-                    (await store.read(self.tenant_id, key.document_id)).document
-                )
+                found = await store.read(self.tenant_id, key_id("User", *unique))
+                reserved = Key.from_document(found.document)
                 owner = await store.read(self.tenant_id, user_id(reserved.resource_id))
             except NotFound:
                 continue

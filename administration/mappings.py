@@ -20,6 +20,7 @@ from directory.documents import (
     RememberedMapping,
     group_id,
     is_resource_id,
+    key_id,
     mapping_id,
 )
 from directory.nesting import count_below
@@ -164,8 +165,8 @@ class Mappings(Administration):
         return [group] if found else []
 
     async def _by_external_id(self, value: str) -> list[str]:
-        key = Key.reserve(self.tenant_id, "Group", "externalId", value, "")
-        found = await self.service.store.read_many(self.tenant_id, [key.document_id])
+        key = key_id("Group", "externalId", value)
+        found = await self.service.store.read_many(self.tenant_id, [key])
         return [Key.from_document(stored.document).resource_id for stored in found.values()]
 
     async def _by_display_name(self, value: str) -> list[str]:

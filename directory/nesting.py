@@ -10,7 +10,7 @@ from itertools import batched
 
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import group_id
-from directory.reading import at_most, every, read_all
+from directory.reading import memberships, read_all
 from directory.store import Query, Store
 
 EDGE_PAGE = 1000
@@ -52,29 +52,30 @@ async def groups_named(
             fields=("groupId", "memberId"),
             limit=EDGE_PAGE,
         )
-        for edge in await at_most(most, every(store, tenant_id, query)):
-            groups[edge["memberId"]].add(edge["groupId"])
+        for edge in await memberships(store, tenant_id, query, most):
+            groups[edge.member_id].add(edge.group_id)
             most -= 1
     return groups
 
 
 async def users_below(
-    store: Store, tenant_id: str, memberships: Condition, most: float = math.inf
+    store: Store, tenant_id: str, first: Condition, most: float = math.inf
 ) -> set[str]:
-    """SCIM ids of the users in the groups of these memberships, directly or through groups that
-    are members. Raises TooManyFound where that are more than `most` memberships."""
+    """SCIM ids of the users in the groups of the memberships that satisfy `first`, directly or
+    through groups that are members. Raises TooManyFound where more than `most` memberships are read
+    for it."""
     users: set[str] = set()
     walked: set[str] = set()
-    where: Condition | None = memberships
+    where: Condition | None = first
     while where is not None:
         query = Query("Membership", where, limit=EDGE_PAGE)
-        edges = await at_most(most, every(store, tenant_id, query))
+        edges = await memberships(store, tenant_id, query, most)
         most -= len(edges)
-        groups = {group_id(edge["groupId"]) for edge in edges}
+        groups = {group_id(edge.group_id) for edge in edges}
         existing = await read_all(store, tenant_id, sorted(groups))
-        live = [edge for edge in edges if group_id(edge["groupId"]) in existing]
-        users |= {edge["memberId"] for edge in live if edge["memberType"] == "User"}
-        below = {edge["memberId"] for edge in live if edge["memberType"] == "Group"} - walked
+        live = [edge.member for edge in edges if group_id(edge.group_id) in existing]
+        users |= {member.id for member in live if member.type == "User"}
+        below = {member.id for member in live if member.type == "Group"} - walked
         walked |= below
         where = OneOf(("groupId",), tuple(sorted(below))) if below else None
     return users
@@ -94,7 +95,7 @@ async def count_below(store: Store, tenant_id: str, group: str, enough: int) -> 
             count += await store.count(tenant_id, "Membership", users)
             groups = All((inside, Compare(("memberType",), "eq", "Group")))
             query = Query("Membership", groups, fields=("memberId",), limit=EDGE_PAGE)
-            below |= {edge.document["memberId"] async for edge in every(store, tenant_id, query)}
+            below |= {edge.member_id for edge in await memberships(store, tenant_id, query)}
         level = sorted(below - walked)
         walked |= below
     return count

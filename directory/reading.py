@@ -1,9 +1,11 @@
 """Reading more than one page or one round trip holds."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from directory.store import READ_MANY, Damaged, Document, Page, Query, Store, Stored, Unreadable
+from directory.resources import StoredMembership
+from directory.store import READ_MANY, Damaged, Page, Query, Store, Stored, Unreadable
 
 
 def every(store: Store, tenant_id: str, query: Query) -> AsyncIterator[Stored]:
@@ -25,15 +27,17 @@ class TooManyFound(Exception):
     """There are more documents than whoever asks is willing to read."""
 
 
-async def at_most(most: float, found: AsyncIterator[Stored]) -> list[Document]:
-    """The documents, whole or not at all. Raises TooManyFound where there are more than `most`, and
-    reads no more of them than shows it."""
-    documents: list[Document] = []
-    async for stored in found:
-        if len(documents) >= most:
+async def memberships(
+    store: Store, tenant_id: str, query: Query, most: float = math.inf
+) -> list[StoredMembership]:
+    """The memberships of a query, all or none. Raises TooManyFound where there are more than
+    `most`, and reads no more of them than shows it."""
+    found: list[StoredMembership] = []
+    async for stored in every(store, tenant_id, query):
+        if len(found) >= most:
             raise TooManyFound
-        documents.append(stored.document)
-    return documents
+        found.append(StoredMembership.of(stored))
+    return found
 
 
 async def _items(pages: AsyncIterator[tuple[Stored, ...]]) -> AsyncIterator[Stored]:

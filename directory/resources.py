@@ -1,9 +1,9 @@
-"""Stored users and groups: what one must be at the least for everything that reads it to work, and
-names for what it says.
+"""Stored users, groups and memberships: names for what they say, and what users and groups must be
+at the least for everything that reads one to work.
 
 The values of a resource are checked by SCIM's schema when they come; what a document must be is
-about those that something else damaged. A store checks it once (`directory.checked`), so StoredUser
-and StoredGroup copy nothing and check nothing again.
+about those that something else damaged. A store checks it once (`directory.checked`), so the
+classes here copy nothing and check nothing again.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from directory.documents import Model, StoredModel
+from directory.documents import MemberReference, Model, StoredModel
 from directory.store import Document, Stored
 
 type Source = Literal["scim", "manual"]
@@ -118,6 +118,34 @@ class StoredGroup(StoredResource):
 
 
 type _Values = list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMembership(Stored):
+    """A stored membership, or the fields of it that a query asked for."""
+
+    @classmethod
+    def of(cls, stored: Stored) -> Self:
+        """A document that was read. Raises Unreadable."""
+        return cls(stored.document, stored.etag)
+
+    @property
+    def group_id(self) -> str:
+        """SCIM id of the group."""
+        group_id: str = self.document["groupId"]
+        return group_id
+
+    @property
+    def member_id(self) -> str:
+        """SCIM id of who is in it."""
+        member_id: str = self.document["memberId"]
+        return member_id
+
+    @property
+    def member(self) -> MemberReference:
+        """Who is in it."""
+        document = self.document
+        return MemberReference(document["memberType"], document["memberId"])
 
 
 class _Resource(Model):

@@ -94,18 +94,14 @@ def user_reasons(user: StoredUser, policy: Policy) -> tuple[Reason, ...]:
     return _in_order(applicable.intersection(policy.disable_when))
 
 
-def current_access(
-    access: Access | None, user: StoredUser | None, policy: Policy
-) -> EffectiveAccess | None:
-    """What a read of a user's access says at this moment; None where there is no such user.
+def current_access(access: Access | None, user: StoredUser, policy: Policy) -> EffectiveAccess:
+    """What a read of a user's access says at this moment.
 
     The record may lag behind the user's document, so the document decides on what it knows: it
     disables at once (deactivation is never eventual), while enabling waits for the record. A user
     whose access was not computed yet is not enabled; `pending` tells it from a user who is
     disabled for a reason.
     """
-    if user is None:
-        return None
     applicable: set[Reason] = set(user_reasons(user, policy))
     if access is None:
         return EffectiveAccess(enabled=False, reasons=_in_order(applicable), pending=True)

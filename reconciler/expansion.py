@@ -13,6 +13,7 @@ from directory.documents import (
     Model,
     resource_id_of,
 )
+from directory.resources import StoredMembership
 from directory.store import Query, Store, Unreadable
 
 GROUPS_PER_MESSAGE = 7_000
@@ -154,13 +155,12 @@ async def _walk(
         continuation=cursor.after,
     )
     page = await store.query(tenant_id, query)
-    members: dict[str, list[str]] = {"User": [], "Group": []}
-    for edge in page.items:
-        members[edge.document["memberType"]].append(edge.document["memberId"])
-    known = frozenset(cursor.groups) if members["Group"] else frozenset()
-    groups = (*cursor.groups, *(group for group in members["Group"] if group not in known))
+    members = [StoredMembership.of(edge).member for edge in page.items]
+    inside = of_type("Group", members)
+    known = frozenset(cursor.groups) if inside else frozenset()
+    groups = (*cursor.groups, *(group for group in inside if group not in known))
     walked = cursor.walked if page.continuation else cursor.walked + 1
-    return members["User"], {
+    return of_type("User", members), {
         "groups": groups,
         "walked": walked,
         "after": page.continuation,

@@ -8,7 +8,7 @@ from an older truth then fails that ETag and computes again.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import batched
@@ -16,18 +16,14 @@ from itertools import batched
 from directory.access import (
     Access,
     AccessChange,
-    ManualGrants,
     Publication,
     access_id,
     manual_grants_id,
 )
 from directory.condition import OneOf
-from directory.documents import Mapping as GroupMapping
-from directory.documents import entitlement_id, mapping_id, user_id
+from directory.documents import user_id
 from directory.lanes import apart
 from directory.ledger import RACES, retrying
-from directory.nesting import groups_above
-from directory.reading import read_all
 from directory.resources import StoredUser
 from directory.store import (
     BATCH_OPERATIONS,
@@ -42,17 +38,15 @@ from directory.store import (
     Unreadable,
     member,
 )
-from directory.tenants import TENANT_ID, Policy
 from directory.ulids import new_ulid
 from reconciler.access import (
-    COST_CENTER,
     STEPS_PER_GRANT,
     Facts,
-    cost_center,
     effective_access,
     state_of,
     visible,
 )
+from reconciler.facts import known_access, read_truth
 from reconciler.gathering import Causes
 from reconciler.sweeping import remove_edges
 
@@ -67,81 +61,6 @@ USER_ATTEMPTS = 12
 """How often a single user is tried: a mover's forty events may all meet on one record."""
 BACKOFF = 0.01
 """Seconds at most after the first attempt; doubles with each, six times."""
-
-
-async def read_facts(
-    store: Store,
-    tenant_id: str,
-    users: Sequence[StoredUser],
-    policy: Policy,
-    groups: Sequence[str] = (),
-) -> Facts:
-    """What the access of these users follows from, and of whoever else is in these groups:
-    one level of nested groups costs two round trips, everything else one."""
-    ids = [user.id for user in users]
-    groups_of = await groups_above(store, tenant_id, [*ids, *groups])
-    mapped = set(groups).union(*groups_of.values())
-    mappings = {mapping_id(group): group for group in mapped}
-    keys = {key for user in users if (key := cost_center(user, policy))}
-    entries = {entitlement_id(COST_CENTER, key): key for key in keys}
-    by_hand = {manual_grants_id(id): id for id in ids}
-    found = await read_all(store, tenant_id, [*mappings, *entries, *by_hand])
-    return Facts(
-        groups_of=groups_of,
-        mappings={
-            group: GroupMapping.from_document(found[id].document)
-            for id, group in mappings.items()
-            if id in found
-        },
-        policy=policy,
-        cost_centers=frozenset(key for id, key in entries.items() if id in found),
-        manual={
-            user: ManualGrants.from_document(found[id].document).grants
-            for id, user in by_hand.items()
-            if id in found
-        },
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What is true of some users at a moment."""
-
-    users: dict[str, StoredUser]
-    """SCIM id → user; those who do not exist are left out."""
-    facts: Facts
-    also: dict[str, Stored]
-    """What was read along."""
-
-
-async def read_truth(
-    store: Store,
-    tenant_id: str,
-    ids: Sequence[str],
-    *,
-    also: Sequence[str] = (),
-    groups: Sequence[str] = (),
-    under: Callable[[Policy], Policy] = lambda policy: policy,
-) -> Truth:
-    """What the access of these users (SCIM ids) follows from, everything at most as old as this
-    call. `also` are ids of documents to read in the first round trip, `groups` as `read_facts` has
-    them. Facts are read that hold for the tenant's policy and for what `under` makes of it. Raises
-    Unreadable."""
-    found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids), *also])
-    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
-    users = {id: StoredUser.of(found[user_id(id)]) for id in ids if user_id(id) in found}
-    facts = await read_facts(store, tenant_id, list(users.values()), under(policy), groups)
-    return Truth(
-        users, replace(facts, policy=policy), {id: found[id] for id in also if id in found}
-    )
-
-
-def known_access(record: Stored | None) -> Access | None:
-    """The record; None where there is none, or one that cannot be read."""
-    try:
-        return Access.from_document(record.document) if record else None
-    except Unreadable:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

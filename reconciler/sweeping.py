@@ -12,6 +12,7 @@ from directory.condition import Condition
 from directory.documents import group_id, resource_id_of, timestamp
 from directory.membership_change import moved
 from directory.reading import read_all, readable
+from directory.resources import StoredMembership
 from directory.store import (
     BATCH_OPERATIONS,
     Delete,
@@ -19,7 +20,6 @@ from directory.store import (
     Operation,
     Query,
     Store,
-    Stored,
     Update,
 )
 
@@ -37,10 +37,10 @@ async def remove_edges(
     while removed < at_most:
         limit = min(BATCH_OPERATIONS, at_most - removed)
         query = Query("Membership", where, fields=("groupId",), limit=limit)
-        edges = (await store.query(tenant_id, query)).items
+        edges = [StoredMembership.of(one) for one in (await store.query(tenant_id, query)).items]
         if not edges:
             break
-        groups = await _movable(store, tenant_id, {edge.document["groupId"] for edge in edges})
+        groups = await _movable(store, tenant_id, {edge.group_id for edge in edges})
         operations = _batch(edges, groups, timestamp(now()))
         try:
             await store.batch(tenant_id, operations)
@@ -57,12 +57,12 @@ async def _movable(store: Store, tenant_id: str, groups: Iterable[str]) -> froze
     return frozenset(resource_id_of(id) for id in found)
 
 
-def _batch(edges: Sequence[Stored], groups: frozenset[str], at: str) -> list[Operation]:
+def _batch(edges: Sequence[StoredMembership], groups: frozenset[str], at: str) -> list[Operation]:
     """Deletes as many of the edges as fit one batch beside the groups that lose them."""
     operations: list[Operation] = []
     updated: set[str] = set()
     for edge in edges:
-        group = edge.document["groupId"]
+        group = edge.group_id
         move = group in groups and group not in updated
         if len(operations) + 1 + move > BATCH_OPERATIONS:
             break

@@ -26,6 +26,7 @@ from directory.documents import (
 )
 from directory.ledger import retrying
 from directory.reading import read_all
+from directory.resources import StoredGroup
 from directory.store import (
     Assign,
     Change,
@@ -223,7 +224,7 @@ class Reconciler:
             await self._finish(event, event.event_id)
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
-            intent = group.document.get("intent")
+            intent = StoredGroup.of(group).intent
         except (NotFound, Unreadable):  # of a group that cannot be read, only its members count
             return
         if intent is not None and intent != event.event_id:

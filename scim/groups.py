@@ -12,6 +12,7 @@ from directory import membership_change
 from directory.condition import Compare, Condition, OneOf
 from directory.documents import (
     Event,
+    MemberReference,
     Membership,
     MembershipChange,
     group_id,
@@ -19,8 +20,8 @@ from directory.documents import (
     new_resource_id,
 )
 from directory.lanes import apart
-from directory.reading import TooManyFound, at_most, every, readable, reading_all
-from directory.resources import StoredGroup, StoredResource, StoredUser
+from directory.reading import TooManyFound, memberships, readable, reading_all
+from directory.resources import StoredGroup, StoredResource
 from directory.store import (
     Assign,
     Conflict,
@@ -181,7 +182,7 @@ class Groups(Resources):
     async def current(self, request: Request, resource_id: str) -> StoredResource:
         """The group, after any large membership change that an earlier request left unfinished."""
         stored = await self.read(request, resource_id)
-        while unfinished := stored.document.get("intent"):
+        while unfinished := StoredGroup.of(stored).intent:
             await membership_change.finish(
                 self.service.store, request.tenant.tenant_id, unfinished, self.service.now
             )
@@ -265,25 +266,26 @@ class Groups(Resources):
     ) -> Sequence[LookedUp]:
         """The members of the groups, in order of their ids. Raises TooMany."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        edges: list[list[Document]] = []
+        members: list[list[MemberReference]] = []
         left = SHOWN_LIMIT
         for one in items:
             query = Query("Membership", Compare(("groupId",), "eq", one.id), limit=PAGE)
             try:
-                edges.append(await at_most(left, every(store, tenant_id, query)))
+                edges = await memberships(store, tenant_id, query, left)
             except TooManyFound:
                 raise too_many_shown("members") from None
-            left -= len(edges[-1])
-        ids = dict.fromkeys(_member_id(edge) for each in edges for edge in each)
+            members.append([edge.member for edge in edges])
+            left -= len(edges)
+        ids = dict.fromkeys(member.document_id for each in members for member in each)
         names: dict[str, str | None] = {}
         async for some in reading_all(store, tenant_id, list(ids)):
             for id, stored in readable(some).items():
-                member = StoredUser.of(stored)
-                names[id] = member.display_name or member.user_name
+                resource = StoredResource.of(stored).resource
+                names[id] = resource.get("displayName") or resource.get("userName")
         return await apart(
             tenant_id,
             SHOWN_LIMIT - left,
-            lambda: [_members(request.base_url, each, names) for each in edges],
+            lambda: [_members(request.base_url, each, names) for each in members],
         )
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
@@ -293,15 +295,16 @@ class Groups(Resources):
         for question in related(selection.filter):
             query = Query("Membership", question.condition, limit=PAGE)
             try:
-                edges = await at_most(left, every(self.service.store, tenant_id, query))
+                edges = await memberships(self.service.store, tenant_id, query, left)
             except TooManyFound:
                 raise too_many_filtered(MEMBERS_FILTERED_LIMIT) from None
             left -= len(edges)
-            ids = dict.fromkeys(map(_member_id, edges))
+            ids = dict.fromkeys(edge.member.document_id for edge in edges)
             found: set[str] = set()
             async for some in reading_all(self.service.store, tenant_id, list(ids)):
                 found |= some.keys()
-            groups = {group_id(edge["groupId"]) for edge in edges if _member_id(edge) in found}
+            live = (edge for edge in edges if edge.member.document_id in found)
+            groups = {group_id(edge.group_id) for edge in live}
             answers[question] = OneOf(("id",), tuple(sorted(groups)))
         return resolve(selection.filter, answers)
 
@@ -350,33 +353,26 @@ def _edges(event: Event, changes: Delta) -> list[Operation]:
     ]
 
 
-def _member_id(edge: Document) -> str:
-    """The id of the document of the user or group that is the member."""
-    return f"{edge['memberType'].lower()}:{edge['memberId']}"
-
-
-def _members(base_url: str, edges: Sequence[Document], names: Mapping[str, str | None]) -> LookedUp:
+def _members(
+    base_url: str, members: Sequence[MemberReference], names: Mapping[str, str | None]
+) -> LookedUp:
     """The members of a group as RFC 7643 section 4.2 shows them; a membership whose user or group
     is gone, so that `names` lacks it, is none.
 
     Who is a member is part of the group's version. What the members are called is not, and who is
     gone is not until the reconciler has taken the membership away.
     """
-    ids = [_member_id(edge) for edge in edges]
-    members = [
-        _member(base_url, edge, names[id])
-        for edge, id in zip(edges, ids, strict=True)
+    ids = [member.document_id for member in members]
+    shown = [
+        _member(base_url, member, names[id])
+        for member, id in zip(members, ids, strict=True)
         if id in names
     ]
     gone = [id for id in ids if id not in names]
-    return LookedUp(members, lambda shown: [*(one for one in shown if "display" in one), *gone])
+    return LookedUp(shown, lambda shown: [*(one for one in shown if "display" in one), *gone])
 
 
-def _member(base_url: str, edge: Document, display: str | None) -> dict[str, Any]:
-    kind = edge["memberType"]
-    member = {
-        "value": edge["memberId"],
-        "$ref": f"{base_url}/{kind}s/{edge['memberId']}",
-        "type": kind,
-    }
-    return member | ({"display": display} if display else {})
+def _member(base_url: str, member: MemberReference, display: str | None) -> dict[str, Any]:
+    type, id = member
+    shown = {"value": id, "$ref": f"{base_url}/{type}s/{id}", "type": type}
+    return shown | ({"display": display} if display else {})

@@ -13,7 +13,8 @@ from directory.documents import (
     membership_id,
     user_id,
 )
-from directory.reading import every, read_all
+from directory.reading import memberships, read_all
+from directory.resources import StoredMembership
 from directory.store import Query, Store
 from scim.computing import compute
 from scim.protocol.errors import InvalidValue, PayloadTooLarge, TooMany
@@ -157,16 +158,14 @@ async def _look_up(
             types[member] = "Group"
         edge = found.get(membership_id(group, member))
         if edge:
-            current[member] = edge.document["memberType"]
+            current[member] = StoredMembership.of(edge).member.type
     return types, current
 
 
 async def _all_members(store: Store, tenant_id: str, group: str) -> dict[str, MemberType]:
     query = Query("Membership", Compare(("groupId",), "eq", group), limit=PAGE)
-    return {
-        edge.document["memberId"]: edge.document["memberType"]
-        async for edge in every(store, tenant_id, query)
-    }
+    members = (edge.member for edge in await memberships(store, tenant_id, query))
+    return {member.id: member.type for member in members}
 
 
 def _play(

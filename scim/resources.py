@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from directory.condition import Compare, Condition, Either
-from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id
+from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, key_id
 from directory.lanes import apart
 from directory.resources import StoredResource
 from directory.store import Document, NotFound, Operation
@@ -337,9 +337,9 @@ class Resources(Writing, ABC):
         each, whatever the tenant's size."""
         owners: dict[str, StoredResource] = {}
         for attribute, value in unique:
-            key = Key.reserve(tenant_id, self.type.name, attribute, value, "")
+            key = key_id(self.type.name, attribute, value)
             try:
-                reserved = await self.service.store.read(tenant_id, key.document_id)
+                reserved = await self.service.store.read(tenant_id, key)
                 owner = self.document_id(Key.from_document(reserved.document).resource_id)
                 found = await self.service.store.read(tenant_id, owner)
                 owners[owner] = StoredResource.of(found)

@@ -7,9 +7,8 @@ from administration.reading.paging import PageOf
 from administration.reading.records import shown_access
 from directory.access import access_id
 from directory.condition import Compare
-from directory.documents import group_id, user_id
 from directory.reading import read_all, readable
-from directory.resources import StoredGroup, StoredUser
+from directory.resources import StoredGroup, StoredMembership, StoredUser
 from directory.store import Query, Store
 from directory.tenants import Policy
 from reconciler.access import EffectiveAccess
@@ -40,13 +39,13 @@ async def list_members(
     page = await store.query(
         tenant_id, Query("Membership", inside, fields=fields, limit=MEMBERS, continuation=after)
     )
-    edges = [(edge.document["memberId"], edge.document["memberType"]) for edge in page.items]
-    users = [id for id, type in edges if type == "User"]
-    wanted = [user_id(id) if type == "User" else group_id(id) for id, type in edges]
-    stored = await read_all(store, tenant_id, [*wanted, *map(access_id, users)])
+    members = [StoredMembership.of(edge).member for edge in page.items]
+    wanted = [member.document_id for member in members]
+    records = [access_id(member.id) for member in members if member.type == "User"]
+    stored = await read_all(store, tenant_id, [*wanted, *records])
     found = readable(stored)
     rows: list[Member] = []
-    for (id, type), document_id in zip(edges, wanted, strict=True):
+    for (type, id), document_id in zip(members, wanted, strict=True):
         if document_id not in found:
             continue  # an edge whose end is gone counts for nothing; or the end cannot be read
         if type == "Group":
@@ -55,7 +54,6 @@ async def list_members(
             continue
         user = StoredUser.of(found[document_id])
         shown = shown_access(stored.get(access_id(id)), user, policy)
-        detail = user.user_name or ""
-        if shown is not None:
-            rows.append(Member(id, type, person_name(user), detail, shown.access, shown.unreadable))
+        names = person_name(user), user.user_name or ""
+        rows.append(Member(id, type, *names, shown.access, shown.unreadable))
     return PageOf(tuple(rows), page.continuation)

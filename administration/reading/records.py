@@ -18,11 +18,10 @@ class ShownAccess:
     unreadable: bool = False
 
 
-def shown_access(record: Stored | None, user: StoredUser, policy: Policy) -> ShownAccess | None:
-    """What a row says of a stored user's access; None where there is nothing to show."""
+def shown_access(record: Stored | None, user: StoredUser, policy: Policy) -> ShownAccess:
+    """What a row says of a stored user's access."""
     try:
         stored = Access.from_document(record.document) if record else None
     except Unreadable:
         return ShownAccess(EffectiveAccess(enabled=False), unreadable=True)
-    access = current_access(stored, user, policy)
-    return ShownAccess(access) if access is not None else None
+    return ShownAccess(current_access(stored, user, policy))

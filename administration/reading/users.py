@@ -9,15 +9,16 @@ from administration.errors import AdministrationError
 from administration.reading.naming import entitlement_names, group_names, person_name
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
 from administration.reading.records import ShownAccess, shown_access
-from directory.access import Access, Grant, GrantSource, access_id
+from directory.access import Grant, GrantSource, access_id
 from directory.completeness import work_email
 from directory.condition import EVERYTHING, All, AnyElement, Compare, Condition, Either
-from directory.documents import Key, is_resource_id, user_id
+from directory.documents import Key, is_resource_id, key_id, user_id
 from directory.reading import read_all
-from directory.resources import StoredUser
+from directory.resources import StoredMembership, StoredUser
 from directory.store import NEWEST_FIRST, Document, Order, Query, Store
 from directory.tenants import Policy
-from reconciler.access import EffectiveAccess, current_access
+from reconciler.access import EffectiveAccess
+from reconciler.facts import read_current
 from scim.protocol.scalars import fold, folds
 
 GROUPS_OF_USER = 200
@@ -129,10 +130,7 @@ async def find_user(store: Store, tenant_id: str, who: str) -> StoredUser:
     """A stored user by SCIM id, userName or externalId, looked for in this order. Raises
     AdministrationError where there is none."""
     names = [*(("userName", form) for form in folds(who)), ("externalId", who)]
-    keys = [
-        Key.reserve(tenant_id, "User", attribute, value, "").document_id
-        for attribute, value in names
-    ]
+    keys = [key_id("User", attribute, value) for attribute, value in names]
     reserved = await store.read_many(tenant_id, keys)
     owners = [Key.from_document(reserved[key].document) for key in keys if key in reserved]
     ids = [user_id(owner.resource_id) for owner in owners]
@@ -159,12 +157,10 @@ async def _rows(
 ) -> tuple[UserRow, ...]:
     ids = [access_id(user.id) for user in users]
     records = await read_all(store, tenant_id, ids)
-    rows = []
-    for user, id in zip(users, ids, strict=True):
-        shown = shown_access(records.get(id), user, policy)
-        if shown is not None:
-            rows.append(_row(user, shown))
-    return tuple(rows)
+    return tuple(
+        _row(user, shown_access(records.get(id), user, policy))
+        for user, id in zip(users, ids, strict=True)
+    )
 
 
 def _row(user: StoredUser, shown: ShownAccess) -> UserRow:
@@ -184,14 +180,10 @@ async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> Us
     """One user as of this moment, or None where there is none."""
     if not is_resource_id(id):
         return None
-    found = await store.read_many(tenant_id, [user_id(id), access_id(id)])
-    if user_id(id) not in found:
+    found = await read_current(store, tenant_id, id, policy)
+    if found is None:
         return None
-    user, record = StoredUser.of(found[user_id(id)]), found.get(access_id(id))
-    stored = Access.from_document(record.document) if record else None
-    access = current_access(stored, user, policy)
-    if access is None:
-        return None
+    user, stored, access = found.user, found.record, found.access
     edges = await store.query(
         tenant_id,
         Query(
@@ -201,7 +193,7 @@ async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> Us
             limit=GROUPS_OF_USER,
         ),
     )
-    direct = [edge.document["groupId"] for edge in edges.items]
+    direct = [StoredMembership.of(edge).group_id for edge in edges.items]
     paths = [group for grant in access.grants for s in grant.sources for group in s.path]
     names = await group_names(store, tenant_id, [*direct, *paths])
     return UserDetail(

@@ -21,7 +21,7 @@ from directory.reading import each_readable, every, pages, read_all
 from directory.store import BATCH_OPERATIONS, Query, Store, Unreadable
 from reconciler.access import effective_access, lacking, state_of
 from reconciler.expansion import changed, changed_groups, of_type
-from reconciler.recomputation import known_access, read_truth
+from reconciler.facts import known_access, read_truth
 from reconciler.worker import Reconciler
 
 STEP = 100

@@ -70,7 +70,7 @@ async def access_now(store: Store, tenant_id: str, user: StoredUser, policy: Pol
     included. Raises StoreError."""
     record = await _record(store, tenant_id, user.id)
     current = current_access(record, user, policy)
-    state = state_of(current) if current else None
+    state = state_of(current)
     if record is None or state != state_of(record):
         return PastAccess(True, state)
     causes = await read_causes(store, tenant_id, [record.event_id])

@@ -17,6 +17,7 @@ from directory.resources import StoredUser
 from directory.store import Query, Store
 from reconciler.access import STEPS_PER_GRANT, Facts, effective_access, lacking, state_of, visible
 from reconciler.expansion import Cursor, of_type, touched
+from reconciler.facts import read_truth
 from reconciler.questions.proposal import (
     GrantsProposal,
     MappingProposal,
@@ -28,7 +29,6 @@ from reconciler.questions.proposal import (
     proposed,
     reach_of,
 )
-from reconciler.recomputation import read_truth
 
 STEP = 100
 """Users who are read and computed together, at most."""

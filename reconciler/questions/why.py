@@ -31,10 +31,10 @@ from reconciler.access import (
     current_access,
     effective_access,
 )
+from reconciler.facts import read_truth
 from reconciler.questions.causes import Cause, last_cause, open_causes, read_causes
 from reconciler.questions.obstacles import NamedGroup, Obstacle
 from reconciler.questions.preview import gives
-from reconciler.recomputation import read_truth
 
 CHAINS = 20
 """Ways to one entitlement that are told, the first ones."""

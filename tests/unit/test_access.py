@@ -229,11 +229,10 @@ OWNER = (Grant(kind="role", key="Owner", sources=(GrantSource(type="group", grou
         (record(True), user("manual", active=False), EffectiveAccess(True)),
         (None, user(), EffectiveAccess(False, pending=True)),
         (None, user(active=False), EffectiveAccess(False, ("inactive",), pending=True)),
-        (record(True, grants=OWNER), None, None),
     ],
 )
 def test_what_a_read_says_of_a_record_that_may_lag(
-    stored: Access | None, document: StoredUser | None, expected: EffectiveAccess | None
+    stored: Access | None, document: StoredUser, expected: EffectiveAccess
 ) -> None:
     assert current_access(stored, document, Policy()) == expected
 

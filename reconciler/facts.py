@@ -1,0 +1,110 @@
+"""Reading what access follows from: the one place that knows which documents these are."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from directory.access import Access, ManualGrants, access_id, manual_grants_id
+from directory.documents import Mapping as GroupMapping
+from directory.documents import entitlement_id, mapping_id, user_id
+from directory.nesting import groups_above
+from directory.reading import read_all
+from directory.resources import StoredUser
+from directory.store import Store, Stored, Unreadable
+from directory.tenants import TENANT_ID, Policy
+from reconciler.access import COST_CENTER, EffectiveAccess, Facts, cost_center, current_access
+
+
+async def _read_facts(
+    store: Store,
+    tenant_id: str,
+    users: Sequence[StoredUser],
+    policy: Policy,
+    groups: Sequence[str] = (),
+) -> Facts:
+    """What the access of these users follows from, and of whoever else is in these groups:
+    one level of nested groups costs two round trips, everything else one."""
+    ids = [user.id for user in users]
+    groups_of = await groups_above(store, tenant_id, [*ids, *groups])
+    mapped = set(groups).union(*groups_of.values())
+    mappings = {mapping_id(group): group for group in mapped}
+    keys = {key for user in users if (key := cost_center(user, policy))}
+    entries = {entitlement_id(COST_CENTER, key): key for key in keys}
+    by_hand = {manual_grants_id(id): id for id in ids}
+    found = await read_all(store, tenant_id, [*mappings, *entries, *by_hand])
+    return Facts(
+        groups_of=groups_of,
+        mappings={
+            group: GroupMapping.from_document(found[id].document)
+            for id, group in mappings.items()
+            if id in found
+        },
+        policy=policy,
+        cost_centers=frozenset(key for id, key in entries.items() if id in found),
+        manual={
+            user: ManualGrants.from_document(found[id].document).grants
+            for id, user in by_hand.items()
+            if id in found
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is true of some users at a moment."""
+
+    users: dict[str, StoredUser]
+    """SCIM id → user; those who do not exist are left out."""
+    facts: Facts
+    also: dict[str, Stored]
+    """What was read along."""
+
+
+async def read_truth(
+    store: Store,
+    tenant_id: str,
+    ids: Sequence[str],
+    *,
+    also: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    under: Callable[[Policy], Policy] = lambda policy: policy,
+) -> Truth:
+    """What the access of these users (SCIM ids) follows from, everything at most as old as this
+    call. `also` are ids of documents to read in the first round trip, `groups` as `_read_facts` has
+    them. Facts are read that hold for the tenant's policy and for what `under` makes of it. Raises
+    Unreadable."""
+    found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids), *also])
+    policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
+    users = {id: StoredUser.of(found[user_id(id)]) for id in ids if user_id(id) in found}
+    facts = await _read_facts(store, tenant_id, list(users.values()), under(policy), groups)
+    return Truth(
+        users, replace(facts, policy=policy), {id: found[id] for id in also if id in found}
+    )
+
+
+def known_access(record: Stored | None) -> Access | None:
+    """The record; None where there is none, or one that cannot be read."""
+    try:
+        return Access.from_document(record.document) if record else None
+    except Unreadable:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A user and what the user may do at this moment."""
+
+    user: StoredUser
+    record: Access | None
+    """None: nothing was computed yet."""
+    access: EffectiveAccess
+
+
+async def read_current(store: Store, tenant_id: str, user: str, policy: Policy) -> Current | None:
+    """The access of a user (SCIM id) as `current_access` has it, in one round trip; None where
+    there is no such user. Raises Unreadable."""
+    found = await store.read_many(tenant_id, [user_id(user), access_id(user)])
+    if user_id(user) not in found:
+        return None
+    stored, record = StoredUser.of(found[user_id(user)]), found.get(access_id(user))
+    access = Access.from_document(record.document) if record else None
+    return Current(stored, access, current_access(access, stored, policy))
