@@ -19,21 +19,6 @@ async def acme(environment: Environment, api: httpx.AsyncClient) -> Organisation
     return await organisation(environment)
 
 
-async def test_one_group_that_is_too_large_to_store_is_a_413(
-    acme: Organisation, api: httpx.AsyncClient
-) -> None:
-    keys = [f"cc-{n:05}-{'x' * 180}" for n in range(10_800)]
-    entries = [{"kind": "costCenterMembership", "key": k, "displayName": k} for k in keys]
-    for start in range(0, len(entries), 5_000):
-        some = {"entitlements": entries[start : start + 5_000]}
-        assert (await api.post("/catalog/import", json=some)).status_code == 200
-    given = [{"kind": "costCenterMembership", "key": key} for key in keys]
-    group = {"externalId": "g-1", "displayName": "Everything", "entitlements": given}
-    answer = await api.post("/groups/import", json={"groups": [group]})
-    assert (answer.status_code, answer.json()["status"]) == (413, 413)
-    assert "2 MB" in answer.json()["detail"]
-
-
 async def test_while_the_queue_is_away_what_failed_cannot_be_shown(
     acme: Organisation, owner: httpx.AsyncClient, api: httpx.AsyncClient, monkeypatch: Any
 ) -> None:
