@@ -37,6 +37,7 @@ WITHOUT_EVENT = {
     "reconciler/sweeping.py": "memberships of a group or user whose deletion has its event",
     "reconciler/worker.py": "what became of an event",
     "scim/comparable_form.py": "the same resources in another comparable form",
+    "scim/counting.py": "the oldest notes of what was refused, which go",
     "trust/signing.py": "the deployment's secret",
 }
 """Module that writes to the store itself → what it writes that no event is for."""
