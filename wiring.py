@@ -39,7 +39,7 @@ from scim.writing import Service
 from telemetry import traces
 from telemetry.observation import charge
 from trust.authenticator import Authenticator, Home
-from trust.cloud import Cloud, is_trustworthy
+from trust.cloud import Cloud, OperatorDirectory, is_trustworthy
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
 from web.health import Health, health_application
@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     entra_audiences: tuple[str, ...] = PUBLIC_CLOUD.audiences
     entra_applications: tuple[str, ...] = PUBLIC_CLOUD.applications
     """Applications that its tokens may be issued to; none: any."""
+    operator_directory: str = ""
+    """The vendor's own Entra ID directory (`tid`), whose applications may have an app role here;
+    empty: none."""
+    operator_audience: str = ""
+    """The application there that stands for Muster: its id, or its URI."""
     schemas: Path | None = None
     """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
     entitlement_kinds: tuple[str, ...] = ()
@@ -149,6 +154,11 @@ class Settings(BaseSettings):
             self.entra_audiences,
             self.entra_applications,
         )
+
+    @property
+    def operators(self) -> OperatorDirectory:
+        """The vendor's own directory."""
+        return OperatorDirectory(self.operator_directory.lower(), self.operator_audience)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -234,7 +244,9 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
     counter = RequestCounter(store, now)
     service = Service(store, relay.submit, now, resource_types, retention)
     publisher = Publisher(topic, store, now)
-    authenticator = Authenticator(store, now, home=settings.home, cloud=settings.cloud)
+    authenticator = Authenticator(
+        store, now, home=settings.home, cloud=settings.cloud, operators=settings.operators
+    )
     console_api = Lazy(
         "console-api",
         lambda: _console_api(settings, service, sender, credential, authenticator),

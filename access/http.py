@@ -1,7 +1,8 @@
 """The access API: what the vendor's application asks about a user, read-only.
 
-`GET /access/v1/users/{id}`, and `GET /access/v1/users?userName=…` or `?externalId=…`. Tokens are
-of their own kind; a SCIM token is refused here.
+`GET /access/v1/users/{id}`, and `GET /access/v1/users?userName=…` or `?externalId=…`, with a token
+of the tenant; with a credential of the deployment the same below `/access/v1/tenants/{tenant}`.
+Both are of their own kind; a SCIM token is refused here.
 """
 
 from collections.abc import Awaitable, Callable
@@ -48,7 +49,11 @@ def access_application(
 
     def proven(read: Read) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            caller = await authenticator.caller(request.headers.get("authorization"), "access")
+            header, named = request.headers.get("authorization"), request.path_params.get("tenant")
+            if named is None:
+                caller = await authenticator.caller(header, "access")
+            else:
+                caller = await authenticator.naming(header, "application", named)
             current().tenant_id = caller.tenant.tenant_id
             if wait := rate.take(caller.tenant.tenant_id):
                 raise too_many_requests(wait)
@@ -56,7 +61,11 @@ def access_application(
 
         return endpoint
 
-    reads = {"/access/v1/users": by_name, "/access/v1/users/{id}": by_id}
+    reads = {
+        f"{base}/users{below}": read
+        for base in ("/access/v1", "/access/v1/tenants/{tenant}")
+        for below, read in {"": by_name, "/{id}": by_id}.items()
+    }
     application = routed(
         (at(path, proven(read), ("GET",)) for path, read in reads.items()),
         "The access API knows GET /access/v1/users/{id}.",

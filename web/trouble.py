@@ -6,7 +6,8 @@ it in its own media type: a SCIM error, problem details, an OAuth error or a pag
 | raised | status | Retry-After |
 |---|---|---|
 | Unproven | 401, with a challenge | |
-| HomedElsewhere | 403 | |
+| HomedElsewhere, Misplaced | 403 | |
+| UnknownTenant | 404 | |
 | KeysUnavailable | 503 | as it says |
 | Throttled | 429 | as it says |
 | Unavailable, QueueError | 503 | 5 |
@@ -41,7 +42,13 @@ from directory.store import (
 from queues.port import QueueError
 from telemetry.logs import place
 from telemetry.observation import current
-from trust.refusal import HomedElsewhere, KeysUnavailable, Refused, Unproven
+from trust.refusal import (
+    HomedElsewhere,
+    KeysUnavailable,
+    Refused,
+    UnknownTenant,
+    Unproven,
+)
 
 UNAVAILABLE_SECONDS = 5.0
 """When to repeat a request that the store or the queue did not answer."""
@@ -150,6 +157,8 @@ def _of_caller(error: Exception) -> Trouble | None:
             return Trouble(401, detail, {"WWW-Authenticate": challenge})
         case KeysUnavailable(detail=detail, retry_after=seconds):
             return Trouble(503, detail, retry_after=seconds)
+        case UnknownTenant(detail=detail):
+            return Trouble(404, detail)
         case HomedElsewhere(detail=detail) | Refused(detail=detail):
             return Trouble(403, detail)
         case ClientDisconnect():

@@ -47,6 +47,7 @@ class Known:
     client: str
     token: str
     api_cursor: str
+    tenant: str
 
     @classmethod
     async def of(cls, tenant: Tenant) -> "Known":
@@ -72,6 +73,7 @@ class Known:
             client=client,
             token=tenant.access_token.split("_")[3],
             api_cursor=users["nextCursor"],
+            tenant=tenant.tenant_id,
         )
 
 
@@ -88,6 +90,7 @@ def unknown_like(known: Known) -> Known:
         client=f"muster_client_t-{NOBODY}_00000000",
         token="0" * 8,
         api_cursor="A" * len(known.api_cursor),
+        tenant=f"t-{NOBODY}",
     )
 
 
@@ -230,6 +233,21 @@ def _access_by_value(known: Known, _: str) -> Iterator[Asked]:
 def _access_by_id(known: Known, _: str) -> Iterator[Asked]:
     for id in (known.user, known.group, known.event, f"user:{known.user}"):
         yield Asked("GET", f"/access/v1/users/{id}", "absent")
+
+
+_TENANTS = "/access/v1/tenants/{tenant}"
+
+
+def of_the_deployment(below: str) -> Case:
+    """What only a credential of the deployment may name: no organisation's token opens it, whatever
+    the path says; of another's name nothing is told, not even that it exists."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        for named in (known.tenant, f"x{known.tenant}"):
+            path = f"/access/v1/tenants/{named}{below.format(user=known.user)}"
+            yield Asked("GET", path, "absent", params={"userName": known.name})
+
+    return case
 
 
 def _tokens(known: Known, _: str) -> Iterator[Asked]:
@@ -421,6 +439,8 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
     "access": {
         "/access/v1/users": {"GET": _access_by_value},
         "/access/v1/users/{id}": {"GET": _access_by_id},
+        f"{_TENANTS}/users": {"GET": of_the_deployment("/users")},
+        f"{_TENANTS}/users/{{id}}": {"GET": of_the_deployment("/users/{user}")},
     },
     "console-api": API_CASES,
     "oauth": {"/oauth/token": {"POST": _tokens}},
