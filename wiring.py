@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from access.following import Feed
 from access.http import access_application
 from access.http import refuse as refuse_access
 from access.reading import AccessReader
@@ -281,6 +282,7 @@ def build(settings: Settings, now: Callable[[], datetime] = utc_now) -> Applicat
         ),
         access=access_application(
             AccessReader(store, resource_types["User"]),
+            Feed(store, now, retention),
             authenticator,
             RateLimit(settings.requests_per_second),
             settings.request_seconds,

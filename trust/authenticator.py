@@ -20,7 +20,6 @@ from trust.cloud import Cloud, OperatorDirectory
 from trust.deployment import DeploymentCaller, DeploymentSecrets
 from trust.refusal import (
     HomedElsewhere,
-    Misplaced,
     Opening,
     Refused,
     UnknownTenant,
@@ -108,6 +107,18 @@ class Authenticator:
             authorization, kind, lambda text: self._deployment_caller(text, kind)
         )
 
+    async def reader(self, authorization: str | None) -> Caller | DeploymentCaller:
+        """Whoever may read access and has named no tenant: a caller of one, or a program of the
+        vendor's. Raises Refused."""
+
+        async def prove(text: str) -> Caller | DeploymentCaller:
+            shown = presented(text)
+            if shown.kind == "application" if shown else text.startswith(SIGNED[0]):
+                return await self._deployment_caller(text, "application")
+            return await self._caller(text, "access")
+
+        return await self._prove(authorization, "access", prove)
+
     async def naming(
         self, authorization: str | None, kind: DeploymentKind, tenant_id: str
     ) -> Caller:
@@ -182,8 +193,6 @@ class Authenticator:
             return caller
         if shown is None and kind == "scim" and text.startswith(SIGNED):
             return await self.signed().caller(text)
-        if kind == "access" and await self._is_deployment(text):
-            raise Misplaced
         raise bad_token(kind)
 
     async def _deployment_caller(self, text: str, kind: DeploymentKind) -> DeploymentCaller:
@@ -193,14 +202,6 @@ class Authenticator:
         if shown is None and self._operators.directory_id and text.startswith(SIGNED[0]):
             return await self.signed().operators.caller(text, kind)
         raise bad_token(kind)
-
-    async def _is_deployment(self, text: str) -> bool:
-        """Whether it proves a program that reads access, where a tenant's token belongs."""
-        try:
-            await self._deployment_caller(text, "application")
-        except Unproven:
-            return False
-        return True
 
     async def _named(self, text: str) -> str:
         """What a token says that it is, for the log: nothing of it is proven, so a tenant is named

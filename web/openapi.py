@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from web.operation import Answer, Operation, ProblemDetails
+from web.operation import Operation, ProblemDetails
 from web.problems import MEDIA_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
@@ -37,7 +37,7 @@ def document(interface: Interface) -> dict[str, Any]:
         (ProblemDetails, "serialization"): None
     }
     for each in operations:
-        if each.answer and issubclass(each.answer, Answer):
+        if each.answer and issubclass(each.answer, BaseModel):
             models[each.answer, "serialization"] = None
         if sent := each.body or each.file:
             models[sent, "validation"] = None

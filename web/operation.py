@@ -67,7 +67,7 @@ class ProblemDetails(Answer):
     errors: tuple[Fault, ...] | None = None
 
 
-type Handler = Callable[[Any], Awaitable[Answer | str | None]]
+type Handler = Callable[[Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Operation:
     method: str
     path: str
     handler: Handler
-    answer: type[Answer | str] | None
+    answer: type[BaseModel | str] | None
     """str: CSV. None: 204, without a body."""
     query: type[Parameters] = Parameters
     body: type[Body] | None = None

@@ -13,7 +13,8 @@ it in its own media type: a SCIM error, problem details, an OAuth error or a pag
 | Unavailable, QueueError | 503 | 5 |
 | TooLarge | 413 | |
 | NotFound, Conflict, PreconditionFailed | 409 | |
-| BadContinuation | 400 | |
+| BadContinuation, BadPosition | 400 | |
+| LostPosition | 410 | |
 | a stored document that cannot be read | 500, with the request id | |
 | anything else | 500, with the request id | |
 
@@ -31,7 +32,9 @@ from starlette.requests import ClientDisconnect
 
 from directory.store import (
     BadContinuation,
+    BadPosition,
     Conflict,
+    LostPosition,
     NotFound,
     PreconditionFailed,
     Throttled,
@@ -147,6 +150,19 @@ def _of_store(error: Exception) -> Trouble | None:
                 "Begin without one (in SCIM with an empty one, RFC 9865 section 2), then send the "
                 "nextCursor of each answer, and leave everything else as it was.",
                 kind="cursor",
+            )
+        case BadPosition():
+            return Trouble(
+                400,
+                "This is no position of the feed. Send the position of the answer before, or the "
+                "feedPosition of a list of users, as it was; or begin anew with a list.",
+            )
+        case LostPosition():
+            return Trouble(
+                410,
+                "The feed has not reached this position: what is stored was restored from a "
+                "backup. Begin anew: list all users, and go on from the feedPosition of the first "
+                "page.",
             )
     return None
 

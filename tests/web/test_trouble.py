@@ -14,7 +14,9 @@ from administration.tenants import AdministrationError, Overtaken
 from directory.documents import Key
 from directory.store import (
     BadContinuation,
+    BadPosition,
     Conflict,
+    LostPosition,
     NotFound,
     PreconditionFailed,
     Throttled,
@@ -63,6 +65,8 @@ ROWS: dict[str, tuple[Callable[[], Exception], int, str | None]] = {
     "conflict": (lambda: Conflict("user:x"), 409, None),
     "overtaken": (lambda: PreconditionFailed("user:x"), 409, None),
     "bad continuation": (BadContinuation, 400, None),
+    "no position": (BadPosition, 400, None),
+    "position lost": (LostPosition, 410, None),
     "unreadable document": (unreadable, 500, None),
     "too fast": (lambda: too_many_requests(2.1), 429, "3"),
     "too slow": (lambda: too_slow(90), 503, "30"),
