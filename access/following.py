@@ -6,6 +6,7 @@ was away for longer than changes are kept is told, instead of missing what expir
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,11 @@ MOST_SECONDS = 30
 """A reader may wait so long for a change."""
 LOOK_SECONDS = 1.0
 """Between two looks for whom waits; each costs one query."""
-WAITING = 200
-"""Readers who wait in one process; others are answered at once."""
+WAITING = 8
+"""Readers who wait in one process, a quarter of the requests that an instance is given at once
+(`requestsPerInstance` in infra/main.bicep), so that others find room. More are answered at once."""
+WAITING_EACH = 2
+"""Those of one tenant, and those of all tenants together."""
 CHUNK = 100
 """Changes that are read at once."""
 MOST_GRANTS = 50_000
@@ -55,7 +59,8 @@ class Feed:
         self._store = store
         self._now = now
         self._kept = timedelta(seconds=retention) - MARGIN
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
+        """By tenant; "" for those who follow all of them."""
 
     async def position(self, tenant_id: str) -> str:
         """Where the tenant's feed ends now."""
@@ -71,16 +76,21 @@ class Feed:
         clock = asyncio.get_running_loop().time
         until = clock() + wait
         page = await self._page(tenant_id, after, limit)
-        if page.changes or page.more or self._waiting >= WAITING:
+        if page.changes or page.more or not wait or not self._has_room(tenant_id or ""):
             return page
-        self._waiting += 1
+        self._waiting[tenant_id or ""] += 1
         try:
             while not (page.changes or page.more) and (left := until - clock()) > 0:
                 await asyncio.sleep(min(LOOK_SECONDS, left))
                 page = await self._page(tenant_id, page.position, limit)
         finally:
-            self._waiting -= 1
+            self._waiting[tenant_id or ""] -= 1
         return page
+
+    def _has_room(self, whose: str) -> bool:
+        """Whether one more may wait."""
+        self._waiting += Counter()  # drops who is not there any more
+        return self._waiting[whose] < WAITING_EACH and self._waiting.total() < WAITING
 
     async def _page(self, tenant_id: str | None, after: str | None, limit: int) -> Followed:
         reached, place = self._place(after)

@@ -171,6 +171,8 @@ class Access:
             if differs:
                 changed.append((tenant, id))
         copy.position = page["position"]
+        if not page["changes"] and answer.elapsed.total_seconds() < waiting:
+            await asyncio.sleep(AGAIN_SECONDS)  # too many readers wait already
         return changed
 
     async def _ask_again(self, copy: Copy) -> list[tuple[str, str]]:

@@ -185,6 +185,22 @@ async def test_an_idle_look_is_one_request(place: Place) -> None:
             assert place.facade.requests == ["query"]
 
 
+async def test_of_a_crowd_as_many_come_at_once_as_a_position_remembers(place: Place) -> None:
+    mine = tenant()
+    written = set()
+    for batch in range(3):
+        users = [f"{batch}-{number}" for number in range(60)]
+        written.update(await place.write(mine, *users))
+    reader = Reader(mine, None)
+    await reader.drain(place.store)
+    assert len(reader.seen) == (len(written) if place.facade is None else feed.SEEN)
+    assert len(reader.position or "") < 3_500
+    place.clock.advance(OVERLAP_SECONDS + 1)
+    await reader.drain(place.store)
+    reader.check([mine], written)
+    assert len(reader.seen) == len(written)
+
+
 async def test_a_number_is_given_once(place: Place) -> None:
     """The newest change expires or is removed; what comes after it is not taken for it."""
     mine = tenant()
