@@ -110,10 +110,10 @@ def _found(access: dict[str, Any] | None) -> dict[str, Any]:
 
 
 _OPERATIONS = (
-    Operation("GET", "/users", users, UsersAnswer, query=UsersQuery, cached=True),
+    Operation("GET", "/users", users, UsersAnswer, query=UsersQuery, cached=True, refusals=(404,)),
     Operation("POST", "/users/query", query_users, Everybody, body=UsersBody),
     Operation("GET", "/users/{id}", user, UserAccess, cached=True),
-    Operation("GET", "/changes", changes, ChangesAnswer, query=ChangesQuery),
+    Operation("GET", "/changes", changes, ChangesAnswer, query=ChangesQuery, refusals=(410,)),
 )
 OPERATIONS: tuple[Operation, ...] = (
     *_OPERATIONS,

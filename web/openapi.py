@@ -164,7 +164,7 @@ def _success(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 def _statuses(each: Operation, refuses: bool) -> Iterable[int]:
     """What can go wrong."""
-    yield from (400, 401, 403, 429, 503)
+    yield from (400, 401, 403, 429, 503, *each.refusals)
     if "{" in each.path:
         yield 404
     if refuses and each.method != "GET":
@@ -176,4 +176,4 @@ def _statuses(each: Operation, refuses: bool) -> Iterable[int]:
 
 
 def _problems(statuses: Iterable[int]) -> dict[str, Any]:
-    return {str(one): {"$ref": "#/components/responses/Problem"} for one in sorted(statuses)}
+    return {str(one): {"$ref": "#/components/responses/Problem"} for one in sorted({*statuses})}

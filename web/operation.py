@@ -21,6 +21,7 @@ class Answer(BaseModel):
         from_attributes=True,
         frozen=True,
         use_attribute_docstrings=True,
+        defer_build=True,
     )
 
     @property
@@ -38,6 +39,7 @@ class Body(BaseModel):
         strict=True,
         extra="forbid",
         use_attribute_docstrings=True,
+        defer_build=True,
     )
 
 
@@ -45,7 +47,11 @@ class Parameters(BaseModel):
     """The parameters of a query."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, frozen=True, extra="forbid", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
 
@@ -88,6 +94,8 @@ class Operation:
     """Whether If-Match counts."""
     cached: bool = False
     """Whether If-None-Match counts."""
+    refusals: tuple[int, ...] = ()
+    """Statuses of what else can go wrong, beside what can with any such operation."""
     suffix: str = ""
     """What tells its operationId from that of another operation with the same handler."""
 

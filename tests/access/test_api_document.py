@@ -1,6 +1,7 @@
 """The access API keeps what its OpenAPI document promises (schemathesis, on a real store)."""
 
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ KEPT = [
 SCHEMA = schemathesis.openapi.from_dict({**document(INTERFACE), "security": []})
 FOUND: list[Any] = list(SCHEMA.get_all_operations())
 BY_NAME = {found.ok().definition.raw["operationId"]: found.ok() for found in FOUND}
+
+
+@cache
+def requests_of(name: str) -> list[st.SearchStrategy[Any]]:
+    """Well-formed ones, and such as are not. Of a list of users the latter are drawn differently
+    each time, which hypothesis refuses; tests/access/test_everybody.py has some."""
+    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+    known = modes[:1] if name in ("users", "usersOfTenant") else modes
+    return [BY_NAME[name].as_strategy(generation_mode=mode) for mode in known]
 
 
 @pytest.fixture
@@ -64,13 +74,12 @@ async def test_what_the_document_promises_is_kept(
     muster: Environment, vendor: httpx.AsyncClient, name: str, data: st.DataObject
 ) -> None:
     (user,) = (await muster.access.get("/users", params={"limit": 1})).json()["users"]
-    mode = data.draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
-    case = data.draw(BY_NAME[name].as_strategy(generation_mode=mode))
+    case = data.draw(data.draw(st.sampled_from(requests_of(name))))
     for parameter, known in (("id", user["id"]), ("tenant", TENANT)):
         if parameter in (case.path_parameters or {}) and data.draw(st.booleans()):
             case.path_parameters[parameter] = known
     if isinstance(case.query, dict) and "wait" in case.query:
-        case.query["wait"] = min(case.query["wait"], 0) if mode is GenerationMode.POSITIVE else -1
+        case.query["wait"] = 0 if case.query["wait"] in range(31) else -1
     request = case.as_transport_kwargs(base_url=f"http://muster.test{PATH}")
     request.pop("cookies")
     if isinstance(request.get("data"), bytes | str):
