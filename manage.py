@@ -16,6 +16,7 @@ from commands import (
     client,
     connection,
     console,
+    credential,
     grant,
     group,
     mapping,
@@ -36,6 +37,7 @@ app.add_typer(tenant.app, name="tenant")
 app.add_typer(connection.app, name="connection")
 app.add_typer(client.app, name="client")
 app.add_typer(token.app, name="token")
+app.add_typer(credential.app, name="credential")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(group.app, name="group")

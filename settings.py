@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from directory.documents import ENTITLEMENT_KINDS
 from trust.authenticator import Home
-from trust.cloud import Cloud, is_trustworthy
+from trust.cloud import Cloud, OperatorDirectory, is_trustworthy
 from web.surface import REQUEST_SECONDS
 
 DATABASE = "muster.sqlite"
@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     entra_audiences: tuple[str, ...] = PUBLIC_CLOUD.audiences
     entra_applications: tuple[str, ...] = PUBLIC_CLOUD.applications
     """Applications that its tokens may be issued to; none: any."""
+    operator_directory: str = ""
+    """The vendor's own Entra ID directory (`tid`), whose applications may have an app role here;
+    empty: none."""
+    operator_audience: str = ""
+    """The application there that stands for Muster: its id, or its URI."""
     schemas: Path | None = None
     """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
     entitlement_kinds: tuple[str, ...] = ()
@@ -105,6 +110,11 @@ class Settings(BaseSettings):
             self.entra_audiences,
             self.entra_applications,
         )
+
+    @property
+    def operators(self) -> OperatorDirectory:
+        """The vendor's own directory."""
+        return OperatorDirectory(self.operator_directory.lower(), self.operator_audience)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from access.following import Feed
 from access.http import access_application
 from access.http import refuse as refuse_access
 from access.reading import AccessReader
@@ -207,7 +208,11 @@ class Application:
     def authenticator(self) -> Authenticator:
         """Who calls."""
         return Authenticator(
-            self.store, self._now, home=self.settings.home, cloud=self.settings.cloud
+            self.store,
+            self._now,
+            home=self.settings.home,
+            cloud=self.settings.cloud,
+            operators=self.settings.operators,
         )
 
     @cached_property
@@ -252,6 +257,7 @@ class Application:
         """The access API."""
         return access_application(
             AccessReader(self.store, self.service.resource_types["User"]),
+            Feed(self.store, self._now, self._retention),
             self.authenticator,
             self._rate(),
             self.settings.request_seconds,

@@ -1,79 +1,169 @@
-"""The access API: what the vendor's application asks about a user, read-only.
+"""The access API over HTTP: who may, what is read of a request, what is answered.
 
-`GET /access/v1/users/{id}`, and `GET /access/v1/users?userName=…` or `?externalId=…`. Tokens are
-of their own kind; a SCIM token is refused here.
+A token of a tenant speaks for that tenant. A credential of the deployment names one in the path,
+`/access/v1/tenants/{tenant}/…`; without one it may follow the changes of all of them. Both are of
+their own kind; a SCIM token is refused here.
 """
 
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from access.following import Feed, TooOld
+from access.operations import INTERFACE, OPERATIONS, PATH, Call, changes
 from access.reading import AccessReader
+from directory.tenants import Tenant
+from scim.protocol.body import values_in
 from telemetry.observation import current
 from trust.authenticator import Authenticator
-from trust.caller import Caller
+from trust.deployment import DeploymentCaller
 from trust.rate import RateLimit
+from trust.refusal import Misplaced
+from web.openapi import document
+from web.operation import Operation
+from web.problems import Problem, problem_details, unreadable
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
-from web.trouble import Trouble, malformed, too_many_requests, trouble_of
+from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values, trouble_of
 
-type Read = Callable[[Request, Caller], Awaitable[Response]]
+DOCUMENT = f"{PATH}/openapi.json"
+BODY_BYTES = 64 * 1024
+JSON_VALUES = 2_000
 
 
 def access_application(
     reader: AccessReader,
+    feed: Feed,
     authenticator: Authenticator,
     rate: RateLimit,
     seconds: float = REQUEST_SECONDS,
 ) -> Surface:
     """The ASGI application for `/access`; `seconds` is how long a request may take."""
-
-    async def by_id(request: Request, caller: Caller) -> Response:
-        return _answer(await reader.of_user(caller.tenant, request.path_params["id"]))
-
-    async def by_name(request: Request, caller: Caller) -> Response:
-        asked = {
-            name: value
-            for name, value in request.query_params.items()
-            if name in ("userName", "externalId")
-        }
-        if len(asked) != 1:
-            raise malformed(
-                "Say who: /access/v1/users/{id}, or one of the parameters userName and externalId."
-            )
-        ((attribute, value),) = asked.items()
-        return _answer(await reader.by_unique(caller.tenant, attribute, value))
-
-    def proven(read: Read) -> Endpoint:
-        async def endpoint(request: Request) -> Response:
-            caller = await authenticator.caller(request.headers.get("authorization"), "access")
-            current().tenant_id = caller.tenant.tenant_id
-            if wait := rate.take(caller.tenant.tenant_id):
-                raise too_many_requests(wait)
-            return await read(request, caller)
-
-        return endpoint
-
-    reads = {"/access/v1/users": by_name, "/access/v1/users/{id}": by_id}
+    api = _Api(reader, feed, authenticator, rate)
+    routes: dict[str, dict[str, Operation]] = {}
+    for each in OPERATIONS:
+        routes.setdefault(PATH + each.path, {})[each.method] = each
+    # What is spelt out comes before what a parameter would match, too.
+    by_path = sorted(routes.items(), key=lambda route: route[0].endswith("{id}"))
     application = routed(
-        (at(path, proven(read), ("GET",)) for path, read in reads.items()),
-        "The access API knows GET /access/v1/users/{id}.",
+        (
+            at(DOCUMENT, api.document, ("GET",)),
+            *(at(path, api.endpoint(by_method), by_method) for path, by_method in by_path),
+        ),
+        f"The access API knows no such operation: {DOCUMENT} lists all of them. GET "
+        f"{PATH}/users/{{id}} is what one user may do.",
     )
-    return Surface("access", application, dict.fromkeys(reads, ("GET",)), refuse, seconds)
+    known = {path: [*by_method] for path, by_method in routes.items()} | {DOCUMENT: ["GET"]}
+    return Surface("access", application, known, refuse, seconds)
 
 
 def refuse(error: Exception) -> Response:
     """Problem details (RFC 9457) for whatever was raised."""
-    found = trouble_of(error)
-    body = {"status": found.status, "detail": found.detail}
-    return Response(
-        orjson.dumps(body), found.status, found.headers, media_type="application/problem+json"
-    )
+    if isinstance(error, TooOld):
+        error = Trouble(
+            410,
+            "Changes behind this position have expired, so that some would be missed. Begin anew: "
+            "list all users, and go on from the feedPosition of the first page.",
+        )
+    return problem_details(trouble_of(error))
 
 
-def _answer(access: dict[str, Any] | None) -> Response:
-    if access is None:
-        raise Trouble(404, "There is no such user in this organisation.")
-    return Response(orjson.dumps(access), media_type="application/json")
+class _Api:
+    def __init__(
+        self, reader: AccessReader, feed: Feed, authenticator: Authenticator, rate: RateLimit
+    ) -> None:
+        self._reader = reader
+        self._feed = feed
+        self._authenticator = authenticator
+        self._rate = rate
+        self._document: bytes | None = None
+
+    async def document(self, _: Request) -> Response:
+        """The OpenAPI document: the same for everybody."""
+        if self._document is None:
+            self._document = orjson.dumps(document(INTERFACE))
+        return Response(self._document, media_type="application/json")
+
+    def endpoint(self, by_method: Mapping[str, Operation]) -> Endpoint:
+        """What answers on a path."""
+
+        async def endpoint(request: Request) -> Response:
+            operation = by_method["GET" if request.method == "HEAD" else request.method]
+            tenant = await self._tenant(request, operation)
+            call: Call[Any, Any] = Call(
+                tenant,
+                request.path_params,
+                _query(request, operation),
+                await _body(request, operation),
+                self._reader,
+                self._feed,
+            )
+            return _answer(request, operation, await operation.handler(call))
+
+        return endpoint
+
+    async def _tenant(self, request: Request, operation: Operation) -> Tenant | None:
+        """Whose access a proven caller asks for; None: everybody's. Raises Refused, Trouble."""
+        header, named = request.headers.get("authorization"), request.path_params.get("tenant")
+        if named is None:
+            caller = await self._authenticator.reader(header)
+        else:
+            caller = await self._authenticator.naming(header, "application", named)
+        if isinstance(caller, DeploymentCaller):
+            if operation.handler is not changes:
+                raise Misplaced
+            self._limit(f"credential:{caller.credential}")
+            return None
+        current().tenant_id = caller.tenant.tenant_id
+        self._limit(caller.tenant.tenant_id)
+        return caller.tenant
+
+    def _limit(self, whose: str) -> None:
+        if wait := self._rate.take(whose):
+            raise too_many_requests(wait)
+
+
+def _query(request: Request, operation: Operation) -> BaseModel:
+    """Raises Problem."""
+    try:
+        return operation.query.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise unreadable("query", error, DOCUMENT) from None
+
+
+async def _body(request: Request, operation: Operation) -> BaseModel | None:
+    """Raises Problem, Trouble."""
+    if operation.body is None:
+        return None
+    named, _, _ = request.headers.get("content-type", "").partition(";")
+    if named.strip().lower() != "application/json":
+        raise Problem(415, "Send the body as application/json, and say so in Content-Type.")
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > BODY_BYTES:
+            raise body_too_large(BODY_BYTES)
+    if values_in(bytes(content)) > JSON_VALUES:
+        raise too_many_values(JSON_VALUES)
+    try:
+        return operation.body.model_validate_json(bytes(content))
+    except ValidationError as error:
+        raise unreadable("body", error, DOCUMENT) from None
+
+
+def _answer(request: Request, operation: Operation, answer: dict[str, Any]) -> Response:
+    content = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+    if not operation.cached:
+        return Response(content, media_type="application/json")
+    # A later position of the feed makes no other list: the one before leads to the same.
+    lasting = {name: value for name, value in answer.items() if name != "feedPosition"}
+    compared = content if len(lasting) == len(answer) else orjson.dumps(lasting)
+    etag = f'"{hashlib.sha256(compared).hexdigest()[:32]}"'
+    known = request.headers.get("if-none-match", "")
+    if "*" in known or etag in known:
+        return Response(None, 304, {"ETag": etag})
+    return Response(content, 200, {"ETag": etag}, "application/json")

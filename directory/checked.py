@@ -9,6 +9,7 @@ Documents of types without a model pass as they are.
 import logging
 import time
 from collections.abc import Awaitable, Collection, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from directory.condition import EVERYTHING, Condition
 from directory.documents import MODELS, Model, StoredModel, unreadable
 from directory.resources import GroupDocument, UserDocument
 from directory.store import (
+    Changes,
     Damaged,
     Operation,
     Page,
@@ -70,6 +72,12 @@ class CheckedStore(Store):
     async def query_every_tenant(self, query: Query) -> Page:
         """See Store; what cannot be read is left out, unless the query asks for it."""
         return self._readable(None, query, await _told(self._store.query_every_tenant(query)))
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """See Store. One that cannot be read is there all the same (Damaged): whoever follows the
+        feed must know that somebody's access changed."""
+        page = await _told(self._store.changes(tenant_id, after, limit))
+        return replace(page, items=tuple(self._checked(tenant_id, one) for one in page.items))
 
     async def close(self) -> None:
         """See Store."""

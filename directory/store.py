@@ -167,6 +167,20 @@ class Page:
     continuation: str | None = None
 
 
+LATEST = "latest"
+"""In place of a position of the feed: no changes, only where the feed ends now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changes of access in order, and the position of the feed behind them. `more`: others can be
+    read at once."""
+
+    items: tuple[Stored, ...]
+    position: str
+    more: bool = False
+
+
 class StoreError(Exception):
     """Base of everything a store raises on purpose."""
 
@@ -225,6 +239,20 @@ class BadContinuation(StoreError):
         super().__init__("The continuation is not one of this query's.")
 
 
+class BadPosition(StoreError):
+    """A position that the feed never had."""
+
+    def __init__(self) -> None:
+        super().__init__("The position is not one of this feed's.")
+
+
+class LostPosition(StoreError):
+    """A position that the feed has not reached: the store was restored from a backup."""
+
+    def __init__(self) -> None:
+        super().__init__("The feed ends before this position.")
+
+
 class Store(Protocol):
     """What every store does. All calls stay inside one tenant's partition, but for
     `query_every_tenant`."""
@@ -255,6 +283,15 @@ class Store(Protocol):
     async def query_every_tenant(self, query: Query) -> Page:
         """One page over all tenants, for the relay and the operator; no client's request reaches
         this. Each document carries its `tenantId`."""
+        ...
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """The feed: up to `limit` changes of access (AccessChange) in the order in which they were
+        committed, behind a position of it, or from the oldest that is kept; of every tenant
+        without a tenant. Those of one user come in the order of their versions. A position never
+        moves past what might still be committed before it, so a reader may see a change twice, and
+        misses none. One that cannot be read is there all the same (Damaged). Raises BadPosition,
+        LostPosition."""
         ...
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from directory.condition import EVERYTHING, Condition
-from directory.store import Operation, Page, Query, Store, Stored
+from directory.store import Changes, Operation, Page, Query, Store, Stored
 from telemetry.traces import span
 
 
@@ -42,6 +42,11 @@ class TracedStore(Store):
         """See Store."""
         with span("store query_every_tenant", "client", type=query.type):
             return await self._store.query_every_tenant(query)
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """See Store."""
+        with span("store changes", "client"):
+            return await self._store.changes(tenant_id, after, limit)
 
     async def close(self) -> None:
         """See Store."""

@@ -37,6 +37,12 @@ param entraAudiences string[] = []
 @description('Applications that those tokens may be issued to; empty: Entra ID\'s provisioning service.')
 param entraApplications string[] = []
 
+@description('Tenant ID of your own Entra ID directory, whose applications may read access or manage tenants by an app role; empty: none.')
+param operatorDirectory string = ''
+
+@description('Application ID, or its URI, of the application in that directory that stands for Muster and has the app roles Access.Read.All and Tenants.ReadWrite.All.')
+param operatorAudience string = ''
+
 @description('Client id of the application in Entra ID that administrators sign in to; empty: no console. Its secret goes into the stamp\'s Key Vault.')
 param consoleClientId string = ''
 
@@ -446,6 +452,8 @@ module settings 'modules/settings.bicep' = {
     regionUrls: regionUrls
     entraAudiences: entraAudiences
     entraApplications: entraApplications
+    operatorDirectory: operatorDirectory
+    operatorAudience: operatorAudience
     consoleClientId: consoleClientId
     vaultUri: empty(consoleClientId) ? '' : vault!.outputs.uri
     retentionDays: retentionDays

@@ -3,7 +3,7 @@
 A change is stored in the same batch as the access record, together with an outbox row; the row is
 removed once the topic has confirmed the change. What was not confirmed (the topic did not answer,
 the process died) is found by its row and sent again. So an application may hear of a change twice
-and out of order, but hears of every one (docs/access-changes.md).
+and out of order, but hears of every one (docs/application.md).
 """
 
 import logging

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from administration.credentials import Credentials
 from administration.events import Administration
 from administration.mappings import Mappings
 from directory.condition import Compare
@@ -24,7 +25,7 @@ from settings import Settings
 from tests.environment import add_console_token, add_tenant, client_of, settle
 from tests.hosting import Host
 from tests.recorded.protocol import violations
-from wiring import Application
+from wiring import Application, utc_now
 
 ADMINISTERED = ("Mapping", "ManualGrants", "Entitlement", "Tenant")
 """Types of documents that administrators write."""
@@ -70,6 +71,11 @@ class Muster(ABC):
             await self._clients.enter_async_context(self.connect("/access/v1", access_token)),
             await self._clients.enter_async_context(self.connect("/console/api", api_token)),
         )
+
+    async def vendor(self) -> httpx.AsyncClient:
+        """A client of the access API with a credential of the deployment."""
+        _, secret = await Credentials(self.store, utc_now).create("application")
+        return await self._clients.enter_async_context(self.connect("/access/v1", secret))
 
     async def scim(self, token: str | None) -> httpx.AsyncClient:
         """A SCIM client whose every answer is held against what all of them owe."""

@@ -1,6 +1,8 @@
-"""Who calls: a bearer token becomes a tenant and a connection.
+"""Who calls: a bearer token becomes a tenant and a connection, or a program of the vendor's.
 
-The tenant comes from the proven token and from nowhere else (product invariant 5).
+The tenant comes from the proven token and from nowhere else (product invariant 5). The vendor's own
+programs are the exception: `Authenticator.naming` takes it from the path, once their credential is
+proven, and nobody else does.
 """
 
 import hashlib
@@ -14,10 +16,29 @@ from typing import TYPE_CHECKING
 from directory.store import Store
 from directory.tenants import Tenant, Token
 from trust.caller import Caller
-from trust.cloud import Cloud
-from trust.refusal import HomedElsewhere, Refused, Unproven, bad_token, no_credentials
+from trust.cloud import Cloud, OperatorDirectory
+from trust.deployment import DeploymentCaller, DeploymentSecrets
+from trust.refusal import (
+    HomedElsewhere,
+    Opening,
+    Refused,
+    UnknownTenant,
+    Unproven,
+    bad_token,
+    no_credentials,
+)
 from trust.tenants import Tenants
-from trust.tokens import Presented, TokenKind, bearer_tokens, is_live, presented, prove
+from trust.tokens import (
+    DEPLOYMENT_KINDS,
+    TENANT_ID_PATTERN,
+    DeploymentKind,
+    Presented,
+    TokenKind,
+    bearer_tokens,
+    is_live,
+    presented,
+    prove,
+)
 from trust.usage import Usage
 
 if TYPE_CHECKING:
@@ -62,12 +83,15 @@ class Authenticator:
         home: Home | None = None,
         cloud: Cloud | None = None,
         clock: Callable[[], float] = time.monotonic,
+        operators: OperatorDirectory | None = None,
     ) -> None:
         self._now = now
         self._home = home or Home()
         self._cloud = cloud or Cloud()
+        self._operators = operators or OperatorDirectory()
         self._tenants = Tenants(store, remember, clock)
         self._usage = Usage(store, now)
+        self._deployment = DeploymentSecrets(store, now, self._usage, clock, remember)
         self._signed: SignedTokens | None = None
         self._proven: dict[tuple[TokenKind, bytes], tuple[Caller, Token]] = {}
         """By the digest of their text. A proof counts for the very tenant that it was made on: once
@@ -75,14 +99,62 @@ class Authenticator:
 
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
+        return await self._prove(authorization, kind, lambda text: self._caller(text, kind))
+
+    async def deployment(self, authorization: str | None, kind: DeploymentKind) -> DeploymentCaller:
+        """The program of the vendor's that an Authorization header proves. Raises Refused."""
+        return await self._prove(
+            authorization, kind, lambda text: self._deployment_caller(text, kind)
+        )
+
+    async def reader(self, authorization: str | None) -> Caller | DeploymentCaller:
+        """Whoever may read access and has named no tenant: a caller of one, or a program of the
+        vendor's. Raises Refused."""
+
+        async def prove(text: str) -> Caller | DeploymentCaller:
+            shown = presented(text)
+            if shown.kind == "application" if shown else text.startswith(SIGNED[0]):
+                return await self._deployment_caller(text, "application")
+            return await self._caller(text, "access")
+
+        return await self._prove(authorization, "access", prove)
+
+    async def naming(
+        self, authorization: str | None, kind: DeploymentKind, tenant_id: str
+    ) -> Caller:
+        """The same program as a caller of the tenant that the path names. Raises Refused,
+        UnknownTenant and HomedElsewhere among it."""
+
+        async def prove(text: str) -> Caller:
+            proven = await self._deployment_caller(text, kind)
+            known = TENANT_ID_PATTERN.fullmatch(tenant_id)
+            tenant = await self._tenants.get(tenant_id) if known else None
+            if tenant is None:
+                raise UnknownTenant
+            self._home.check(tenant)
+            return Caller(tenant, "", proven.credential)
+
+        return await self._prove(authorization, kind, prove)
+
+    async def _prove[C](
+        self, authorization: str | None, kind: Opening, prove: Callable[[str], Awaitable[C]]
+    ) -> C:
+        """What `prove` makes of the bearer token in a header. Raises Refused."""
         if not authorization:
             raise no_credentials(kind)
-        refusals = Unproven, HomedElsewhere
+        scheme, _, text = authorization.partition(" ")
+        text = text.strip()
+
+        async def proven() -> C:
+            if scheme.lower() != "bearer":
+                raise bad_token(kind)
+            return await prove(text)
+
         try:
-            return await self.anew_before(refusals, lambda: self._caller(authorization, kind))
+            return await self.anew_before((Unproven, HomedElsewhere, UnknownTenant), proven)
         except Refused as refusal:
             why = f": {refusal.reason}" if isinstance(refusal, Unproven) and refusal.reason else ""
-            shown = await self._named(authorization.partition(" ")[2].strip())
+            shown = await self._named(text)
             log.info("refused (%s): %s%s", type(refusal).__name__, shown, why)
             raise
 
@@ -108,11 +180,7 @@ class Authenticator:
                 return None
         return await self.caller(authorization, kind)
 
-    async def _caller(self, authorization: str, kind: TokenKind) -> Caller:
-        scheme, _, text = authorization.partition(" ")
-        text = text.strip()
-        if scheme.lower() != "bearer":
-            raise bad_token(kind)
+    async def _caller(self, text: str, kind: TokenKind) -> Caller:
         key = (kind, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         if (known := await self._known(key)) is not None:
             return known
@@ -127,12 +195,22 @@ class Authenticator:
             return await self.signed().caller(text)
         raise bad_token(kind)
 
+    async def _deployment_caller(self, text: str, kind: DeploymentKind) -> DeploymentCaller:
+        shown = presented(text)
+        if shown is not None and shown.kind == kind:
+            return await self._deployment.caller(shown, kind)
+        if shown is None and self._operators.directory_id and text.startswith(SIGNED[0]):
+            return await self.signed().operators.caller(text, kind)
+        raise bad_token(kind)
+
     async def _named(self, text: str) -> str:
         """What a token says that it is, for the log: nothing of it is proven, so a tenant is named
         only where there is one, and ids only in their fixed form. Raises StoreError."""
         if (shown := presented(text)) is not None:
-            known = await self._tenants.get(shown.tenant_id)
-            whose = shown.tenant_id if known else "no tenant"
+            if shown.kind in DEPLOYMENT_KINDS:
+                return f"{shown.kind} credential {shown.token_id}"
+            known = await self._tenants.get(shown.owner)
+            whose = shown.owner if known else "no tenant"
             return f"{shown.kind} token {shown.token_id} of {whose}"
         if text.startswith(SIGNED):
             return await self.signed().named(text)
@@ -147,7 +225,9 @@ class Authenticator:
         if self._signed is None:
             from trust.signed import SignedTokens
 
-            self._signed = SignedTokens(self._cloud, self._tenants, self._usage, self.check_home)
+            self._signed = SignedTokens(
+                self._cloud, self._operators, self._tenants, self._usage, self.check_home
+            )
         return self._signed
 
     async def close(self) -> None:
@@ -170,7 +250,7 @@ class Authenticator:
         return caller
 
     async def _by_secret(self, shown: Presented, kind: TokenKind) -> tuple[Caller, Token]:
-        tenant = await self._tenants.get(shown.tenant_id)
+        tenant = await self._tenants.get(shown.owner)
         if tenant is not None:
             # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
             self._home.check(tenant)
@@ -178,6 +258,6 @@ class Authenticator:
         connection_id = prove(shown, candidates, self._now())
         if tenant is None or connection_id is None:
             raise bad_token(kind)
-        self._usage.saw(shown.tenant_id, shown.token_id)
+        self._usage.saw(shown.owner, shown.token_id)
         token = next(token for _, token in candidates if token.token_id == shown.token_id)
         return Caller(tenant, connection_id, shown.token_id), token

@@ -96,7 +96,7 @@ class Clients:
             for kept in client.secrets
         ]
         proven = prove(shown, [(kept.token_id, kept) for _, _, kept in held], now)
-        if tenant is None or proven is None or shown.tenant_id != tenant.tenant_id:
+        if tenant is None or proven is None or shown.owner != tenant.tenant_id:
             raise InvalidClient
         connection, client, kept = next(each for each in held if each[2].token_id == proven)
         return self._proven(tenant, connection, client, kept)

@@ -47,6 +47,16 @@ class Cloud:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorDirectory:
+    """The vendor's own Entra ID directory, whose applications may be given what a credential of the
+    deployment opens. Empty: there is none."""
+
+    directory_id: str = ""
+    audience: str = ""
+    """The application that stands for Muster there: its id, or its URI."""
+
+
 def audiences_of(named: str) -> tuple[str, ...]:
     """What the `aud` of a token for this audience may be, the form to keep first.
 

@@ -35,6 +35,18 @@ application's own token has none of them
 https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference)."""
 
 
+def check_application(claims: Mapping[str, Any]) -> str:
+    """The id of the application that proven claims of Entra ID speak for by itself. Raises
+    Untrusted."""
+    if claims.get("idtyp") == "user" or any(name in claims for name in OF_PEOPLE):
+        raise Untrusted("the token speaks for a user")
+    application = claims.get("appid" if claims["ver"] == "1.0" else "azp")
+    # An ID token is issued to nobody but its audience, and names no application.
+    if not application or not isinstance(application, str):
+        raise Untrusted("the token was issued to no application")
+    return application
+
+
 class EntraTokens:
     """Verifies them."""
 
@@ -78,13 +90,8 @@ class EntraTokens:
         """What is Entra ID's own about the claims of a proven token. Raises Untrusted."""
         if claims["tid"] != tenant.directory_id:
             raise Untrusted
-        if claims.get("idtyp") == "user" or any(name in claims for name in OF_PEOPLE):
-            # Somebody signed in and asked for it: not the provisioning service.
-            raise Untrusted("the token speaks for a user")
+        # One of a person was asked for by somebody who signed in: not the provisioning service.
+        application = check_application(claims)
         applications = tenant.entra.applications or self._cloud.applications
-        application = claims.get("appid" if claims["ver"] == "1.0" else "azp")
-        # An ID token is issued to nobody but its audience, and names no application.
-        if not application or not isinstance(application, str):
-            raise Untrusted("the token was issued to no application")
         if applications and application not in applications:
             raise Untrusted("the token was issued to another application")

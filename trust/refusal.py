@@ -3,6 +3,8 @@
     Refused
       ├─ Unproven          401, with a challenge as RFC 6750 section 3 has it
       ├─ HomedElsewhere    403: the organisation is another region's
+      ├─ Misplaced         403: a credential of the deployment where a tenant's belongs
+      ├─ UnknownTenant     404: the path names no organisation
       └─ KeysUnavailable   503: the directory's keys cannot be had at the moment
 
 `detail` is written for the administrator who reads it in Entra ID's provisioning log. It tells
@@ -11,7 +13,10 @@ nothing that the caller has not proven to know: not whether a tenant, a token or
 
 from collections.abc import Mapping
 
-from trust.tokens import TokenKind
+from trust.tokens import DeploymentKind, TokenKind
+
+type Opening = TokenKind | DeploymentKind
+"""What a caller wants to open."""
 
 
 class Refused(Exception):
@@ -38,6 +43,27 @@ class HomedElsewhere(Refused):
     """The organisation's home is another region; `detail` names its URL where it is known."""
 
 
+class Misplaced(Refused):
+    """A credential of the deployment, without the organisation that it is to be used for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This credential serves every organisation, so the path must name one: "
+            "/access/v1/tenants/{tenant}/users in place of /access/v1/users. Only "
+            "/access/v1/changes is for all of them together."
+        )
+
+
+class UnknownTenant(Refused):
+    """A path of a caller who may name any organisation names none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such organisation in this deployment. 'manage.py tenant list' shows their "
+            "ids; it may have been created in another one."
+        )
+
+
 class KeysUnavailable(Refused):
     """A token cannot be judged, because the keys of its issuer do not answer."""
 
@@ -49,14 +75,14 @@ class KeysUnavailable(Refused):
         self.retry_after = retry_after
 
 
-def no_credentials(kind: TokenKind) -> Unproven:
+def no_credentials(kind: Opening) -> Unproven:
     """The request says nothing about who calls."""
     return Unproven(
         f"The request carries no Authorization header. {_MISSING[kind]}", presented=False
     )
 
 
-def bad_token(kind: TokenKind, reason: str = "") -> Unproven:
+def bad_token(kind: Opening, reason: str = "") -> Unproven:
     """Whatever is wrong with a token, in the same words."""
     return Unproven(
         "The bearer token is not valid here: it may be mistyped, revoked, expired or meant for "
@@ -65,7 +91,7 @@ def bad_token(kind: TokenKind, reason: str = "") -> Unproven:
     )
 
 
-_REMEDIES: Mapping[TokenKind, str] = {
+_REMEDIES: Mapping[Opening, str] = {
     "scim": "Create a new one in Muster and paste it into the Enterprise Application under "
     "Provisioning, Secret Token. Where Secret Token is left blank, the organisation's Entra ID "
     "directory must be registered in Muster.",
@@ -73,9 +99,15 @@ _REMEDIES: Mapping[TokenKind, str] = {
     "--kind access' makes one.",
     "console": "The console's API takes tokens of its own kind: make one in the console under "
     "Overview, Tokens, for the Console API. The cookie of the console's pages does not count here.",
+    "application": "A path that names an organisation, or none of them, takes a credential of the "
+    "deployment: 'manage.py credential create --kind application' makes one, and an Entra ID "
+    "application of the vendor's directory has the app role Access.Read.All.",
+    "operator": "Managing organisations takes a credential of the deployment: 'manage.py "
+    "credential create --kind operator' makes one, and an Entra ID application of the vendor's "
+    "directory has the app role Tenants.ReadWrite.All.",
 }
 """By what the token should have opened."""
-_MISSING: Mapping[TokenKind, str] = {
+_MISSING: Mapping[Opening, str] = {
     **_REMEDIES,
     "scim": "In the Enterprise Application, under Provisioning, fill in Secret Token.",
 }

@@ -6,27 +6,35 @@ from collections.abc import Callable
 from directory.tenants import Tenant
 from trust.caller import Caller
 from trust.clients import PREFIX, Clients
-from trust.cloud import Cloud, is_guid
+from trust.cloud import Cloud, OperatorDirectory, is_guid
 from trust.entra import EntraTokens
 from trust.jwts import Untrusted, unproven_claims
 from trust.keysets import KeySets
+from trust.operators import OperatorTokens
 from trust.tenants import Tenants
 from trust.usage import Usage
 
 
 class SignedTokens:
-    """Entra ID's own tokens, OAuth clients and their access tokens, on one set of key sets.
+    """Entra ID's own tokens, also those of the vendor's directory, OAuth clients and their access
+    tokens, on one set of key sets.
 
     `check_home` raises HomedElsewhere for a tenant of another region.
     """
 
     def __init__(
-        self, cloud: Cloud, tenants: Tenants, usage: Usage, check_home: Callable[[Tenant], None]
+        self,
+        cloud: Cloud,
+        operators: OperatorDirectory,
+        tenants: Tenants,
+        usage: Usage,
+        check_home: Callable[[Tenant], None],
     ) -> None:
         self.key_sets = KeySets()
         self._usage = usage
         self._check_home = check_home
         self._entra = EntraTokens(cloud, tenants, self.key_sets)
+        self.operators = OperatorTokens(cloud, operators, self.key_sets)
         self.clients = Clients(tenants, usage, self.key_sets)
 
     async def caller(self, text: str) -> Caller:

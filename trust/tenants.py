@@ -39,8 +39,8 @@ class Tenants:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._tenants = _Memory(self._read, clock, remember)
-        self._claims = _Memory(self._read_claim, clock, remember)
+        self._tenants = Memory(self._read, clock, remember)
+        self._claims = Memory(self._read_claim, clock, remember)
 
     async def get(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None where there is none."""
@@ -81,8 +81,9 @@ class Tenants:
         return DirectoryClaim.from_document(stored.document).claimed_by
 
 
-class _Memory[T]:
-    """What was read by a key. What is read again and has not changed stays the same object."""
+class Memory[T]:
+    """What was read by a key, for `remember` seconds. What is read again and has not changed stays
+    the same object."""
 
     def __init__(
         self,

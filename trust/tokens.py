@@ -1,9 +1,10 @@
-"""The secrets that Muster issues: bearer tokens, and the secrets of OAuth clients.
+"""The secrets that Muster issues: bearer tokens, the secrets of OAuth clients, and credentials of
+the deployment.
 
-They read `muster_<kind>_<tenant id>_<token id>_<secret>`, with 256 random bits of secret; secret
-scanners find them by that. The tenant keeps their SHA-256 digests only: a fast digest is enough,
-because a secret of that size cannot be guessed. The tenant named in one counts for nothing until
-the secret is proven.
+They read `muster_<kind>_<owner>_<token id>_<secret>`, with 256 random bits of secret; secret
+scanners find them by that. The owner is a tenant, or of a credential of the deployment its id. It
+keeps their SHA-256 digests only: a fast digest is enough, because a secret of that size cannot be
+guessed. The owner named in one counts for nothing until the secret is proven.
 """
 
 import hashlib
@@ -21,10 +22,14 @@ type TokenKind = Literal["scim", "access", "console"]
 """What a bearer token opens: the SCIM endpoint, the access API, the console's JSON API."""
 type SecretKind = Literal["scim", "access", "console", "secret"]
 """A `secret` opens nothing: an OAuth client gets its tokens for it."""
+type DeploymentKind = Literal["application", "operator"]
+"""What a credential of the deployment is for: to read the access of every tenant and to follow its
+changes, or to manage tenants."""
 
+DEPLOYMENT_KINDS: tuple[DeploymentKind, ...] = ("application", "operator")
 TENANT_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET = re.compile(
-    rf"muster_(?P<kind>scim|access|console|secret)_(?P<tenant>{TENANT_ID_PATTERN.pattern})"
+    rf"muster_(?P<kind>scim|access|console|secret|application|operator)_(?P<owner>{TENANT_ID_PATTERN.pattern})"
     r"_(?P<token>[0-9a-f]{8})_[0-9a-f]{64}"
 )
 _NO_DIGEST = hashlib.sha256(b"").hexdigest()
@@ -35,21 +40,21 @@ class Presented:
     """A secret as somebody shows it: nothing of it is proven."""
 
     kind: str
-    tenant_id: str
+    owner: str
     token_id: str
     text: str
 
 
 def issue(
-    kind: SecretKind,
-    tenant_id: str,
+    kind: SecretKind | DeploymentKind,
+    owner: str,
     now: datetime,
     note: str = "",
     expires: datetime | None = None,
 ) -> tuple[str, Token]:
-    """A new secret: its text, to be shown once, and what the tenant keeps of it."""
+    """A new secret: its text, to be shown once, and what its owner keeps of it."""
     token_id = secrets.token_hex(4)
-    text = f"muster_{kind}_{tenant_id}_{token_id}_{secrets.token_hex(32)}"
+    text = f"muster_{kind}_{owner}_{token_id}_{secrets.token_hex(32)}"
     kept = Token(token_id=token_id, digest=_digest(text), created=now, note=note, expires=expires)
     return text, kept
 
@@ -68,7 +73,7 @@ def new_signing_key() -> str:
 def presented(text: str) -> Presented | None:
     """What a text claims to be; None where it is nothing that Muster issues."""
     found = _SECRET.fullmatch(text)
-    return Presented(found["kind"], found["tenant"], found["token"], text) if found else None
+    return Presented(found["kind"], found["owner"], found["token"], text) if found else None
 
 
 def is_live(token: Token, now: datetime) -> bool:

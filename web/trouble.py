@@ -6,13 +6,15 @@ it in its own media type: a SCIM error, problem details, an OAuth error or a pag
 | raised | status | Retry-After |
 |---|---|---|
 | Unproven | 401, with a challenge | |
-| HomedElsewhere | 403 | |
+| HomedElsewhere, Misplaced | 403 | |
+| UnknownTenant | 404 | |
 | KeysUnavailable | 503 | as it says |
 | Throttled | 429 | as it says |
 | Unavailable, QueueError | 503 | 5 |
 | TooLarge | 413 | |
 | NotFound, Conflict, PreconditionFailed | 409 | |
-| BadContinuation | 400 | |
+| BadContinuation, BadPosition | 400 | |
+| LostPosition | 410 | |
 | a stored document that cannot be read | 500, with the request id | |
 | anything else | 500, with the request id | |
 
@@ -30,7 +32,9 @@ from starlette.requests import ClientDisconnect
 
 from directory.store import (
     BadContinuation,
+    BadPosition,
     Conflict,
+    LostPosition,
     NotFound,
     PreconditionFailed,
     Throttled,
@@ -41,7 +45,13 @@ from directory.store import (
 from queues.port import QueueError
 from telemetry.logs import place
 from telemetry.observation import current
-from trust.refusal import HomedElsewhere, KeysUnavailable, Refused, Unproven
+from trust.refusal import (
+    HomedElsewhere,
+    KeysUnavailable,
+    Refused,
+    UnknownTenant,
+    Unproven,
+)
 
 UNAVAILABLE_SECONDS = 5.0
 """When to repeat a request that the store or the queue did not answer."""
@@ -141,6 +151,19 @@ def _of_store(error: Exception) -> Trouble | None:
                 "nextCursor of each answer, and leave everything else as it was.",
                 kind="cursor",
             )
+        case BadPosition():
+            return Trouble(
+                400,
+                "This is no position of the feed. Send the position of the answer before, or the "
+                "feedPosition of a list of users, as it was; or begin anew with a list.",
+            )
+        case LostPosition():
+            return Trouble(
+                410,
+                "The feed has not reached this position: what is stored was restored from a "
+                "backup. Begin anew: list all users, and go on from the feedPosition of the first "
+                "page.",
+            )
     return None
 
 
@@ -150,6 +173,8 @@ def _of_caller(error: Exception) -> Trouble | None:
             return Trouble(401, detail, {"WWW-Authenticate": challenge})
         case KeysUnavailable(detail=detail, retry_after=seconds):
             return Trouble(503, detail, retry_after=seconds)
+        case UnknownTenant(detail=detail):
+            return Trouble(404, detail)
         case HomedElsewhere(detail=detail) | Refused(detail=detail):
             return Trouble(403, detail)
         case ClientDisconnect():

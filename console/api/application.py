@@ -15,9 +15,8 @@ from starlette.responses import Response
 from administration.errors import AdministrationError
 from administration.tenants import read_tenant
 from console.api import by_hand, catalog, failed, groups, log, overview, policy, users
-from console.api.openapi import document
-from console.api.operation import PATH, Call, Operation
-from console.api.problems import Problem, malformed, refuse
+from console.api.operation import PATH, Call
+from console.api.problems import refuse
 from console.visit import Deployment
 from directory.documents import Actor
 from scim.protocol.body import values_in
@@ -27,6 +26,9 @@ from trust.caller import Caller
 from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
+from web.openapi import Interface, document
+from web.operation import Operation
+from web.problems import Problem, unreadable
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
 from web.trouble import body_too_large, too_many_requests, too_many_values
 
@@ -39,6 +41,14 @@ OPERATIONS: tuple[Operation, ...] = (
     *failed.OPERATIONS,
     *catalog.OPERATIONS,
     *policy.OPERATIONS,
+)
+INTERFACE = Interface(
+    "Muster, the console's API",
+    "What the console does, for programs. Errors are problem details.",
+    PATH,
+    "A token of kind `console`, of one organisation.",
+    OPERATIONS,
+    refuses=True,
 )
 DOCUMENT = f"{PATH}/openapi.json"
 BODY_BYTES = 4 * 1024 * 1024
@@ -86,7 +96,7 @@ class _Api:
     async def document(self, _: Request) -> Response:
         """The OpenAPI document: the same for everybody."""
         if self._document is None:
-            self._document = orjson.dumps(document(OPERATIONS))
+            self._document = orjson.dumps(document(INTERFACE))
         return Response(self._document, media_type="application/json")
 
     def endpoint(self, by_method: Mapping[str, Operation]) -> Endpoint:
@@ -120,7 +130,7 @@ class _Api:
         try:
             query = operation.query.model_validate(dict(request.query_params))
         except ValidationError as error:
-            raise malformed("query", error) from None
+            raise unreadable("query", error, DOCUMENT) from None
         content = await _content(request, operation) if operation.body or operation.file else b""
         body = _body(operation, content)
         url = request.url
@@ -145,7 +155,7 @@ def _body(operation: Operation, content: bytes) -> BaseModel | None:
     try:
         return operation.body.model_validate_json(content)
     except ValidationError as error:
-        raise malformed("body", error) from None
+        raise unreadable("body", error, DOCUMENT) from None
 
 
 def _asked(

@@ -9,10 +9,11 @@ from administration.grants import Grants, list_given
 from administration.manual_users import ManualUsers
 from administration.reading.users import UserDetail, read_user
 from console.api.groups import Entitlements
-from console.api.models import Actor, Answer, Body, Parameters, keys_of
-from console.api.operation import Call, Operation
+from console.api.models import Actor, keys_of
+from console.api.operation import Call
 from console.api.problems import absent
 from console.api.users import DetailedUser, detailed, known_user
+from web.operation import Answer, Body, Operation, Parameters
 
 type Value = Annotated[str, Field(max_length=1_000)]
 

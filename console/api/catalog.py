@@ -3,9 +3,10 @@
 from administration.catalog import CatalogFile, export_catalog, parse_catalog
 from administration.catalog import list_catalog as listed
 from administration.catalog_change import Catalog
-from console.api.models import Answer, Name, NamedEntitlement, Parameters
-from console.api.operation import Call, Operation
+from console.api.models import Name, NamedEntitlement
+from console.api.operation import Call
 from directory.lanes import apart
+from web.operation import Answer, Operation, Parameters
 
 
 class CatalogAnswer(Answer):

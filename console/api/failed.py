@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Literal
 
 from administration.replay import NoSuchLetter, NotFailed, Replay
-from console.api.models import Answer, Parameters
-from console.api.operation import Call, Operation
+from console.api.operation import Call
 from console.api.problems import absent
 from directory.documents import is_resource_id
+from web.operation import Answer, Operation, Parameters
 
 
 class FailedEvent(Answer):

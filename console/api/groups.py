@@ -13,22 +13,21 @@ from administration.reading.groups import GroupOverview
 from administration.reading.previews import read_preview
 from administration.remembered import NotRemembered, RememberedMappings, list_remembered
 from console.api.models import (
-    Answer,
-    Body,
     Continued,
     Entitled,
     NamedEntitlement,
     Paged,
-    Parameters,
     PreviewAnswer,
     Search,
     keys_of,
 )
-from console.api.operation import Call, Operation
-from console.api.problems import Problem, absent
+from console.api.operation import Call
+from console.api.problems import absent
 from directory.lanes import apart
 from directory.reasons import Reason
 from reconciler.questions.proposal import MappingProposal
+from web.operation import Answer, Body, Operation, Parameters
+from web.problems import Problem
 
 type Entitlements = Annotated[tuple[Entitled, ...], Field(max_length=MOST_ENTITLEMENTS)]
 

@@ -8,9 +8,10 @@ from pydantic import Field
 from administration.reading import log as reading
 from administration.reading import refusals as reading_refusals
 from administration.reading.log import Filter, find_resources
-from console.api.models import Answer, Event, Moment, Paged, Parameters, Search, State
-from console.api.operation import Call, Operation
+from console.api.models import Event, Moment, Paged, Search, State
+from console.api.operation import Call
 from console.api.problems import absent
+from web.operation import Answer, Operation, Parameters
 
 
 class RefusalFilter(Parameters):

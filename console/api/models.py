@@ -1,5 +1,4 @@
-"""What every operation of the API has in common: the bases of bodies, parameters and answers, and
-the parts that several answers have.
+"""What several operations of the API have in common: parameters of lists, and parts of answers.
 
 Answers are read from what the use cases give back, attribute by attribute.
 """
@@ -7,50 +6,13 @@ Answers are read from what the use cases give back, attribute by attribute.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field
 
 from administration.moments import EXAMPLE, moment
 from administration.reading.paging import MOST_PER_PAGE, PAGE
 from directory.documents import EntitlementKey
 from directory.reasons import Reason
-
-
-class Answer(BaseModel):
-    """What an operation answers."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        from_attributes=True,
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
-
-    @property
-    def etag(self) -> str | None:
-        """The version that If-Match can name."""
-        return None
-
-
-class Body(BaseModel):
-    """What an operation is sent: nothing is converted, and nothing unknown is overlooked."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-    )
-
-
-class Parameters(BaseModel):
-    """The parameters of a query."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+from web.operation import Answer, Body, Parameters
 
 
 class Continued(Parameters):
@@ -76,24 +38,6 @@ def _moment(value: Any) -> Any:
 type Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]
 type Name = Annotated[str, Field(min_length=1, max_length=200)]
 type Search = Annotated[str, Field(max_length=200)]
-
-
-class Fault(Answer):
-    """One thing that is wrong."""
-
-    pointer: str
-    """Where: a JSON pointer into the body, or the name of a parameter."""
-    detail: str
-    """What."""
-
-
-class ProblemDetails(Answer):
-    """What is wrong, and what to do (RFC 9457)."""
-
-    title: str
-    status: int
-    detail: str
-    errors: tuple[Fault, ...] | None = None
 
 
 class Entitled(Body):

@@ -1,24 +1,13 @@
-"""One operation of the API: how it is called, what it takes and what it answers. The routes and
-the OpenAPI document are both made of this."""
+"""One request of the API, as an operation gets it."""
 
-import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from administration.events import Administration
 from administration.reading.previews import Previewed, preview_place
-from console.api.models import (
-    Answer,
-    Body,
-    Counts,
-    Effect,
-    Parameters,
-    PreviewAnswer,
-    named,
-)
+from console.api.models import Counts, Effect, PreviewAnswer, named
 from console.visit import Deployment
-from directory.documents import Actor, Model
+from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
 from reconciler.questions.preview import PreviewCursor
@@ -99,43 +88,3 @@ class Call[Q, B]:
             no_owner=page.no_owner,
             next_cursor=self.next(page.cursor.model_dump_json() if page.cursor else None),
         )
-
-
-type Handler = Callable[[Call[Any, Any]], Awaitable[Answer | str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """`path` is below PATH. The handler's docstring is the operation's description."""
-
-    method: str
-    path: str
-    handler: Handler
-    answer: type[Answer | str] | None
-    """str: CSV. None: 204, without a body."""
-    query: type[Parameters] = Parameters
-    body: type[Body] | None = None
-    file: type[Model] | None = None
-    """A file that the handler reads itself: JSON of this model, or CSV."""
-    status: int = 200
-    conditional: bool = False
-    """Whether If-Match counts."""
-
-    @property
-    def name(self) -> str:
-        """Its operationId."""
-        return "".join(part.title() if n else part for n, part in enumerate(self._words))
-
-    @property
-    def _words(self) -> list[str]:
-        return self.handler.__name__.strip("_").split("_")
-
-    @property
-    def subject(self) -> str:
-        """What it is about."""
-        return self.path.split("/")[1].removesuffix(".csv")
-
-    @property
-    def description(self) -> str:
-        """What it does."""
-        return " ".join((inspect.getdoc(self.handler) or "").split())

@@ -11,11 +11,12 @@ from administration.reading import checklist as reading
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
 from administration.tokens import ListedToken
-from console.api.models import Answer, Body, Event, Moment, Parameters
-from console.api.operation import Call, Operation
+from console.api.models import Event, Moment
+from console.api.operation import Call
 from console.api.problems import absent
 from directory.tenants import ENTRA_CONNECTION
 from trust.tokens import TokenKind
+from web.operation import Answer, Body, Operation, Parameters
 
 type Provisioning = Literal["disabled", "enabled"]
 

@@ -6,11 +6,12 @@ from pydantic import Field
 
 from administration.reading.previews import read_preview
 from administration.tenants import Tenancy
-from console.api.models import Answer, Body, Parameters, PreviewAnswer
-from console.api.operation import Call, Operation
+from console.api.models import PreviewAnswer
+from console.api.operation import Call
 from directory.reasons import REASONS, Reason
 from directory.tenants import Policy
 from reconciler.questions.proposal import PolicyProposal
+from web.operation import Answer, Body, Operation, Parameters
 
 
 class PolicyAnswer(Answer):

@@ -1,64 +1,16 @@
-"""What the API answers where something is wrong: problem details (RFC 9457)."""
+"""What the API answers where something is wrong."""
 
-from collections.abc import Sequence
-from http import HTTPStatus
-
-import orjson
-from pydantic import ValidationError
 from starlette.responses import Response
 
-from console.api.models import Fault, ProblemDetails
 from console.refusals import refusal_of
-from web.trouble import Trouble
-
-MEDIA_TYPE = "application/problem+json"
-FAULTS = 20
-"""Faults that one answer names."""
-
-
-class Problem(Trouble):
-    """A request that is answered with problem details: what is wrong, where, and what to do."""
-
-    def __init__(self, status: int, detail: str, faults: Sequence[Fault] = ()) -> None:
-        super().__init__(status, detail)
-        self.faults = tuple(faults[:FAULTS])
+from web.problems import Problem, problem_details
 
 
 def refuse(error: Exception) -> Response:
     """Problem details for whatever was raised."""
-    found = refusal_of(error)
-    body = ProblemDetails(
-        title=HTTPStatus(found.status).phrase,
-        status=found.status,
-        detail=found.detail,
-        errors=(found.faults if isinstance(found, Problem) else ()) or None,
-    )
-    content = body.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return Response(orjson.dumps(content), found.status, found.headers, MEDIA_TYPE)
+    return problem_details(refusal_of(error))
 
 
 def absent(what: str) -> Problem:
     """What the path names does not exist in the token's organisation."""
     return Problem(404, f"There is no such {what} in this organisation. It may have been deleted.")
-
-
-def malformed(where: str, error: ValidationError) -> Problem:
-    """A body or parameters that are not what the document says."""
-    faults = [
-        Fault(
-            pointer="/".join(["", *(_escaped(step) for step in one["loc"])]),
-            detail=one["msg"],
-        )
-        for one in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return Problem(
-        400,
-        f"The {where} cannot be read: `errors` says where and why. /console/api/openapi.json has "
-        "the schema.",
-        faults,
-    )
-
-
-def _escaped(step: int | str) -> str:
-    """A step of a JSON pointer (RFC 6901)."""
-    return str(step).replace("~", "~0").replace("/", "~1")

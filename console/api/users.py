@@ -7,24 +7,23 @@ from administration.reading import users as reading
 from administration.reading.naming import entitlement_names
 from administration.reading.users import UserDetail, UserRow, UserSource
 from console.api.models import (
-    Answer,
     Cause,
     Moment,
     Name,
     NamedEntitlement,
     Paged,
-    Parameters,
     Search,
     Source,
     State,
     named,
 )
-from console.api.operation import Call, Operation
+from console.api.operation import Call
 from console.api.problems import absent
 from directory.documents import EntitlementKey
 from directory.reasons import REASON_TEXTS, Reason
 from reconciler.questions import history
 from reconciler.questions.why import why
+from web.operation import Answer, Operation, Parameters
 
 
 class User(Answer):

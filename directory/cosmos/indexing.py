@@ -17,6 +17,9 @@ PAGE_ORDER: tuple[Path, ...] = (("type",), ("id",))
 """What a page is ordered by: ORDER BY on two paths needs a composite index of both, which also
 answers `type = … AND id > …`."""
 
+FEED_ORDER: tuple[Path, ...] = (("type",), ("_ts",), ("version",), ("id",))
+"""What the feed is ordered by (`directory.cosmos.feed`)."""
+
 
 def indexing_policy() -> dict[str, Any]:
     """As JSON for the container's `indexingPolicy`
@@ -32,7 +35,8 @@ def indexing_policy() -> dict[str, Any]:
         "includedPaths": [{"path": f"{_pointer(path)}/?"} for path in included],
         "excludedPaths": [{"path": "/*"}, {"path": '/"_etag"/?'}],
         "compositeIndexes": [
-            [{"path": _pointer(path), "order": "ascending"} for path in PAGE_ORDER]
+            [{"path": _pointer(path), "order": "ascending"} for path in order]
+            for order in (PAGE_ORDER, FEED_ORDER)
         ],
     }
 

@@ -11,8 +11,11 @@ executed), and this module repeats reads, and batches that may be (`Batch.repeat
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aiohttp import ClientConnectorError
@@ -33,12 +36,14 @@ from azure.cosmos.exceptions import (
 
 from directory.condition import EVERYTHING, Condition
 from directory.cosmos.batch import Batch, unquoted
+from directory.cosmos.feed import Answered, read_changes
 from directory.cosmos.pages import continuation, in_order, place, resume
 from directory.cosmos.query import Select, select_count, select_keys, select_page
 from directory.operations import is_document_id
 from directory.store import (
     NEWEST_FIRST,
     READ_MANY,
+    Changes,
     Document,
     NotFound,
     Operation,
@@ -63,6 +68,8 @@ THROTTLE_RETRIES = 9
 THROTTLE_SECONDS = 2
 """How long the SDK waits for capacity before Throttled is raised; on a query about four times as
 long, as its retries of queries are nested."""
+ROWS_PER_ANSWER = 1_000
+"""Rows of the feed that one answer of the service may hold."""
 PAUSES = (0.1, 0.5)
 """Seconds before the second and the third attempt."""
 
@@ -178,6 +185,11 @@ class CosmosStore:
         """One page over all tenants, ordered by `order`, `id` and tenant. Raises as `query`. Reads
         the sort keys of everything selected: for what is few, such as overdue events."""
         return await self._sorted_page(None, query)
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """See Store. One query; over all tenants one for their places, or more where there are
+        many, and one for the changes themselves."""
+        return await read_changes(_Asked(self), tenant_id, after, limit)
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
         """How many documents satisfy the condition. Raises ValueError, Throttled, Unavailable."""
@@ -330,6 +342,55 @@ class CosmosStore:
             raise _translation(status, headers, self._endpoint) from error
         except AzureError as error:
             raise _Unanswered(f"{self._endpoint}: {error}", not _is_unsent(error)) from error
+
+
+class _Asked:
+    """What `directory.cosmos.feed` asks of the store."""
+
+    def __init__(self, store: CosmosStore) -> None:
+        self._store = store
+
+    async def answered(self, select: Select, tenant_id: str | None, most: int) -> Answered:
+        """See directory.cosmos.feed."""
+
+        async def attempt(container: ContainerProxy) -> Answered:
+            begun, counts, at = time.monotonic(), [], None
+            charge = self._store._hook("query")
+
+            def hook(headers: Mapping[str, Any], answer: Any) -> None:
+                nonlocal at
+                charge(headers, answer)
+                counts.append(len(answer["Documents"]))
+                if at is None and (date := headers.get("date")):
+                    # The query may be as much older as the answer took.
+                    moment = parsedate_to_datetime(date).timestamp()
+                    at = math.floor(moment - (time.monotonic() - begun))
+
+            scope: dict[str, Any] = {} if tenant_id is None else {"partition_key": tenant_id}
+            found = container.query_items(
+                select.sql,
+                parameters=select.parameters,
+                max_item_count=min(most, ROWS_PER_ANSWER),
+                response_hook=hook,
+                **scope,
+            )
+            rows: list[Any] = []
+            async for row in found:
+                if len(rows) == most:
+                    return Answered(rows, counts[0], at, whole=False)
+                rows.append(row)
+            first = counts[0] if counts else 0  # none where that answer was empty
+            return Answered(rows, first, at, whole=True)
+
+        return await self._store._repeat(attempt)
+
+    async def items(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+        """See directory.cosmos.feed."""
+        return await self._store._read_items(keys)
+
+    def stored(self, row: Mapping[str, Any]) -> Stored:
+        """See directory.cosmos.feed."""
+        return _stored(row)
 
 
 class _Unanswered(Exception):

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.sqlite import feed
 from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns, scalar_columns
 from directory.sqlite.json_text import load
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 10.0
 """How long a connection waits for another one's write before it gives up."""
 
@@ -127,8 +128,10 @@ def _opened(path: Path) -> sqlite3.Connection:
             )
         if version == 1:
             _upgrade(connection)
-        if version < SCHEMA_VERSION:
+        if version < 2:
             _create_tables(connection)
+        if version < SCHEMA_VERSION:
+            _create_feed(connection)
         _keep_statistics(connection)
         for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES}:
             _keep_indexed(connection, type)
@@ -180,6 +183,11 @@ def _create_tables(connection: sqlite3.Connection) -> None:
         )
     connection.execute("ANALYZE documents")  # creates the table of statistics
     connection.execute("DELETE FROM sqlite_stat1 WHERE tbl = 'documents'")
+
+
+def _create_feed(connection: sqlite3.Connection) -> None:
+    for statement in (*feed.TABLES.split(";"), *feed.TRIGGERS):
+        connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

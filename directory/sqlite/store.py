@@ -24,11 +24,13 @@ import orjson
 from directory.condition import EVERYTHING, Condition
 from directory.lanes import Lanes
 from directory.sqlite.batch import Batch, execute, purge
+from directory.sqlite.feed import select_changes, to_changes
 from directory.sqlite.json_text import original_text, stored_text
 from directory.sqlite.schema import BUSY_SECONDS, connect, open_database
 from directory.sqlite.select import Row, Select, select_count, select_page, to_page, whole
 from directory.store import (
     READ_MANY,
+    Changes,
     NotFound,
     Operation,
     Page,
@@ -145,6 +147,13 @@ class SqliteStore:
         """One page over all tenants, ordered by `order`, `id` and tenant. Raises as `query`."""
         select = select_page(query, None, self._now())
         return await self._rows("", select, lambda rows: to_page(query, None, rows))
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """See Store. Raises BadPosition, LostPosition, Unavailable."""
+        select = select_changes(tenant_id, after, limit, self._now())
+        return await self._rows(
+            tenant_id or "", select, lambda rows: to_changes(after, limit, rows)
+        )
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
         """How many documents satisfy the condition. Raises ValueError, Unavailable."""

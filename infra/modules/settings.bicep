@@ -43,6 +43,13 @@ param entraAudiences string[]
 
 @description('Applications that those tokens may be issued to; empty: the code\'s default.')
 param entraApplications string[]
+
+@description('Tenant ID of the vendor\'s own Entra ID directory; empty: none.')
+param operatorDirectory string
+
+@description('Application there that stands for Muster.')
+param operatorAudience string
+
 @description('Client id of the application that administrators sign in to; empty: no console.')
 param consoleClientId string
 
@@ -110,6 +117,8 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     MUSTER_ENTRA_ISSUER_URL: ''
     MUSTER_ENTRA_AUDIENCES: empty(entraAudiences) ? '' : string(entraAudiences)
     MUSTER_ENTRA_APPLICATIONS: empty(entraApplications) ? '' : string(entraApplications)
+    MUSTER_OPERATOR_DIRECTORY: operatorDirectory
+    MUSTER_OPERATOR_AUDIENCE: operatorAudience
     MUSTER_CONSOLE_CLIENT_ID: consoleClientId
     MUSTER_CONSOLE_AUTHORITY: '${environment().authentication.loginEndpoint}organizations/v2.0'
     MUSTER_CONSOLE_CLIENT_SECRET: empty(vaultUri)

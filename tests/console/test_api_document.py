@@ -20,9 +20,8 @@ from schemathesis.specs.openapi import checks
 from administration.manual_users import ManualUsers
 from administration.reading.log import EXPORTED
 from administration.tokens import Tokens
-from console.api.application import OPERATIONS
-from console.api.openapi import document
-from console.api.operation import PATH, Operation
+from console.api.application import INTERFACE, OPERATIONS
+from console.api.operation import PATH
 from directory.condition import Compare
 from directory.store import Assign, Query, Update
 from queues.relay import message_for
@@ -30,6 +29,8 @@ from settings import Settings
 from tests.console.organisation import ADD_IN, organisation
 from tests.environment import TENANT, client_of, running
 from tests.scim.test_fuzz import examples
+from web.openapi import document
+from web.operation import Operation
 from wiring import Application
 
 KEPT = [
@@ -39,7 +40,7 @@ KEPT = [
     checks.response_schema_conformance,
     checks.status_code_conformance,
 ]
-SCHEMA = schemathesis.openapi.from_dict({**document(OPERATIONS), "security": []})
+SCHEMA = schemathesis.openapi.from_dict({**document(INTERFACE), "security": []})
 """The client proves itself; what is to be made up is everything else."""
 FOUND: list[Any] = list(SCHEMA.get_all_operations())
 BY_NAME = {found.ok().definition.raw["operationId"]: found.ok() for found in FOUND}

@@ -23,7 +23,7 @@ from directory.documents import (
     new_resource_id,
     user_id,
 )
-from directory.store import Create, Document, Operation, Page, Query, Store, Stored
+from directory.store import Changes, Create, Document, Operation, Page, Query, Store, Stored
 from tests.console.conftest import BASE
 from tests.console.organisation import ADD_IN
 from tests.environment import TENANT, Environment
@@ -70,6 +70,10 @@ class Counting:
 
     async def query_every_tenant(self, query: Query) -> Page:
         raise AssertionError(f"a page looked into other tenants: {query}")
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """See Store."""
+        return await self._store.changes(tenant_id, after, limit)
 
     async def close(self) -> None:
         """The store goes on."""

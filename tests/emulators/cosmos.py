@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -25,6 +26,7 @@ from tests.emulators.cosmos_sql import UNDEFINED, Statement, Unsupported, parse
 DATABASE, CONTAINER = "muster", "directory"
 REQUEST_BYTES = 2 * 1024 * 1024
 PAGE_ITEMS = 100
+"""Of an answer, where the client does not say how many."""
 _RANGES_ETAG = '"1"'
 _PARTITION = "x-ms-documentdb-partitionkey"
 
@@ -67,7 +69,8 @@ class Facade:
     requests: list[Kind] = field(default_factory=list)
     """Every request that arrived."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    page_items: int = PAGE_ITEMS
+    page_items: int | None = None
+    """The most in an answer, whatever the client says."""
     endpoint: str = ""
 
     def application(self) -> web.Application:
@@ -97,6 +100,7 @@ class Facade:
         if fault is not None and fault.effect == "lose":
             fault.meanwhile()
             return _error(fault.status, "injected") if fault.status else _broken(request)
+        response.headers["Date"] = formatdate(self.container.now(), usegmt=True)
         return response
 
     async def _answer(
@@ -245,7 +249,10 @@ class Facade:
         rows = self._rows(statement, partition)
         digest = hashlib.sha256(await request.read()).hexdigest()
         start = _resume(request.headers.get("x-ms-continuation"), digest)
-        rows, rest = rows[start : start + self.page_items], rows[start + self.page_items :]
+        asked = int(request.headers.get("x-ms-max-item-count", -1))
+        most = asked if asked > 0 else PAGE_ITEMS
+        most = min(most, self.page_items or most)
+        rows, rest = rows[start : start + most], rows[start + most :]
         response = _json({"_rid": RID, "Documents": rows, "_count": len(rows)}, charge=2.8)
         if rest:
             token = json.dumps([digest, start + len(rows)]).encode()
@@ -371,9 +378,9 @@ def _check_index(statement: Statement, policy: dict[str, Any]) -> None:
         raise Refused(400, "The order by query does not have a corresponding index.")
 
 
-def _sortable(item: Any, path: tuple[str, ...]) -> str:
+def _sortable(item: Any, path: tuple[str, ...]) -> str | int:
     for key in path:
         item = item.get(key, UNDEFINED) if isinstance(item, dict) else UNDEFINED
-    if not isinstance(item, str):
-        raise Unsupported("ORDER BY of anything but strings")
+    if isinstance(item, bool) or not isinstance(item, str | int):
+        raise Unsupported("ORDER BY of anything but strings and whole numbers")
     return item

@@ -43,6 +43,8 @@ class Container:
     indexing_policy: dict[str, Any]
     now: Callable[[], float] = time.time
     partitions: dict[str, dict[str, _Version]] = field(default_factory=dict)
+    lag: float = 0.0
+    """Seconds by which a write becomes readable after the moment that its `_ts` tells."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def copy(self) -> "Container":
@@ -123,7 +125,7 @@ class Container:
             "_self": f"dbs/x/colls/x/docs/{number}",
             "_etag": f'"00000000-0000-0000-0000-{number:012x}"',
             "_attachments": "attachments/",
-            "_ts": int(now),
+            "_ts": int(now - self.lag),
         }
         size = len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
         if size > ITEM_BYTES:

@@ -31,6 +31,7 @@ from directory.reading import every
 from directory.reasons import REASONS
 from directory.store import (
     Assign,
+    Changes,
     Create,
     Delete,
     Document,
@@ -466,6 +467,9 @@ class Hooked:
 
     async def query_every_tenant(self, query: Query) -> Page:
         return await self._call(self._store.query_every_tenant, query)
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        return await self._call(self._store.changes, tenant_id, after, limit)
 
     async def close(self) -> None:
         await self._store.close()

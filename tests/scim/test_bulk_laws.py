@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from directory.condition import EVERYTHING, Condition
 from directory.documents import new_resource_id
 from directory.sqlite.store import SqliteStore
-from directory.store import Operation, Page, Query, Store, Stored
+from directory.store import Changes, Operation, Page, Query, Store, Stored
 from directory.tenants import Tenant as StoredTenant
 from scim.bulk.operations import AT_ONCE, Bulk
 from scim.exchange import Request
@@ -216,6 +216,10 @@ class Contrary:
     async def query_every_tenant(self, query: Query) -> Page:
         """See Store."""
         return await self._store.query_every_tenant(query)
+
+    async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
+        """See Store."""
+        return await self._store.changes(tenant_id, after, limit)
 
     async def close(self) -> None:
         """See Store."""

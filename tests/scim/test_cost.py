@@ -350,6 +350,14 @@ def patch_raw_paths(place: Place, n: int) -> Awaitable[httpx.Response]:
     return place.send("PATCH", f"/Users/{place.few}", patch(*wanted))
 
 
+@growing(500)
+def access_of_users(place: Place, n: int) -> Awaitable[httpx.Response]:
+    ids = (place.people * 2)[:n]
+    headers = {"content-type": "application/json"}
+    body = orjson.dumps({"ids": [*ids, *(f"x{number}" for number in range(n - len(ids)))]})
+    return place.muster.access.post("/users/query", content=body, headers=headers)
+
+
 @growing(5)
 def filter_that_scans(place: Place, n: int) -> Awaitable[httpx.Response]:
     return place.send("GET", f"/Users?filter={quote(alternatives(n, 'title', 'co'))}")

@@ -28,6 +28,7 @@ JSON_BODIES = [
     patch(operation("add", "title", "x")),
     {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "count": 10**400},
     {"Operations": [{"method": "POST", "path": "/Users", "bulkId": "a", "data": user("bulk")}]},
+    {"ids": [NOBODY, "\0", "x" * 200]},
     {"userName": "\0", "externalId": "\ud800", "active": 10**400, "title": "\u202e"},
 ]
 HOSTILE_BODIES = [
@@ -115,6 +116,10 @@ queries = st.one_of(
             b"userName=%00&externalId=%00",
             b"userName=" + b"%ED%A0%80",
             b"&" * 2_000,
+            b"limit=1&enabled=true&grant=role%3A%00&changedSince=2026-01-01",
+            b"limit=1000&ids=" + b"x," * 900,
+            b"after=" + b"9" * 3_000,
+            b"after=1~1&limit=5",
         ]
     ),
 )
@@ -128,8 +133,10 @@ pieces = st.one_of(
 def paths(draw: st.DrawFn) -> str:
     """A route of any surface, with anything in place of its parameter, or anything at all."""
     template = draw(st.sampled_from(sorted(_TEMPLATES)) | pieces.map("/{}".format))
+    named = {"{tenant}": "{whose}"}
     return "/".join(
-        draw(pieces | st.just("{known}")) if "{" in p else p for p in template.split("/")
+        draw(pieces | st.just(named.get(p, "{known}"))) if "{" in p else p
+        for p in template.split("/")
     )
 
 
@@ -142,6 +149,12 @@ async def victim(muster: Muster) -> Tenant:
     tenant = await muster.tenant()
     await create_group(tenant.scim, "Sales", [await create_user(tenant.scim, "ada")])
     return tenant
+
+
+@pytest.fixture
+async def vendor(muster: Muster) -> str:
+    """The secret of a credential of the deployment."""
+    return str((await muster.vendor()).headers["Authorization"]).removeprefix("Bearer ")
 
 
 @pytest.fixture
@@ -204,12 +217,13 @@ async def answered(surface: Surface, scope: MutableMapping[str, Any], body: byte
     query=queries,
     more=st.lists(st.tuples(names, values), max_size=4),
     body=bodies,
-    proven=st.sampled_from(["scim", "scim", "access", "console", "console", ""]),
+    proven=st.sampled_from(["scim", "scim", "access", "vendor", "console", "console", ""]),
 )
 async def test_whatever_arrives_is_answered(
     muster: Muster,
     tenant: Tenant,
     victim: Tenant,
+    vendor: str,
     known: str,
     data: st.DataObject,
     method: str,
@@ -218,12 +232,13 @@ async def test_whatever_arrives_is_answered(
     body: bytes,
     proven: str,
 ) -> None:
-    path = data.draw(paths()).replace("{known}", known)
+    path = data.draw(paths()).replace("{known}", known).replace("{whose}", tenant.tenant_id)
     headers = [(b"host", b"h"), *more]
     if proven:
         token = {
             "scim": tenant.token,
             "access": tenant.access_token,
+            "vendor": vendor,
             "console": tenant.api_token,
         }[proven]
         headers.append((b"authorization", f"Bearer {token}".encode()))

@@ -49,6 +49,8 @@ class Known:
     client: str
     token: str
     api_cursor: str
+    tenant: str
+    position: str
 
     @classmethod
     async def of(cls, tenant: Tenant) -> "Known":
@@ -74,6 +76,8 @@ class Known:
             client=client,
             token=tenant.access_token.split("_")[3],
             api_cursor=users["nextCursor"],
+            tenant=tenant.tenant_id,
+            position=(await tenant.access.get("/users")).json()["feedPosition"],
         )
 
 
@@ -90,6 +94,8 @@ def unknown_like(known: Known) -> Known:
         client=f"muster_client_t-{NOBODY}_00000000",
         token="0" * 8,
         api_cursor="A" * len(known.api_cursor),
+        tenant=f"t-{NOBODY}",
+        position=re.sub(r"\d(?=[^~]*$)", "0", known.position),
     )
 
 
@@ -229,9 +235,44 @@ def _access_by_value(known: Known, _: str) -> Iterator[Asked]:
     yield Asked("GET", "/access/v1/users", params={"id": known.user})
 
 
+def _access_lists(known: Known, _: str) -> Iterator[Asked]:
+    """Everybody behind another's user; some, by another's ids."""
+    path = "/access/v1/users"
+    yield Asked("GET", path, params={"cursor": known.user})
+    yield Asked("GET", path, params={"ids": f"{known.user},{known.group},{known.event}"})
+    for enabled in ("true", "false"):
+        yield Asked("GET", path, params={"enabled": enabled, "limit": "1"})
+
+
+def _access_query(known: Known, _: str) -> Iterator[Asked]:
+    yield Asked("POST", "/access/v1/users/query", json={"ids": [known.user, known.group]})
+
+
+def _access_changes(known: Known, _: str) -> Iterator[Asked]:
+    """From another's position on."""
+    yield Asked("GET", "/access/v1/changes")
+    yield Asked("GET", "/access/v1/changes", params={"after": known.position})
+
+
 def _access_by_id(known: Known, _: str) -> Iterator[Asked]:
     for id in (known.user, known.group, known.event, f"user:{known.user}"):
         yield Asked("GET", f"/access/v1/users/{id}", "absent")
+
+
+_TENANTS = "/access/v1/tenants/{tenant}"
+
+
+def of_the_deployment(below: str, method: str = "GET") -> Case:
+    """What only a credential of the deployment may name: no organisation's token opens it, whatever
+    the path says; of another's name nothing is told, not even that it exists."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        for named in (known.tenant, f"x{known.tenant}"):
+            path = f"/access/v1/tenants/{named}{below.format(user=known.user)}"
+            sent = {"ids": [known.user]} if method == "POST" else None
+            yield Asked(method, path, "absent", sent, params={"userName": known.name})
+
+    return case
 
 
 def _tokens(known: Known, _: str) -> Iterator[Asked]:
@@ -424,8 +465,15 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
         "/Schemas/{urn}": {"GET": _named("/Schemas")},
     },
     "access": {
-        "/access/v1/users": {"GET": _access_by_value},
+        "/access/v1/openapi.json": {"GET": fixed("/access/v1/openapi.json")},
+        "/access/v1/users": {"GET": chained(_access_by_value, _access_lists)},
+        "/access/v1/users/query": {"POST": _access_query},
+        "/access/v1/changes": {"GET": _access_changes},
         "/access/v1/users/{id}": {"GET": _access_by_id},
+        f"{_TENANTS}/users": {"GET": of_the_deployment("/users")},
+        f"{_TENANTS}/users/query": {"POST": of_the_deployment("/users/query", "POST")},
+        f"{_TENANTS}/users/{{id}}": {"GET": of_the_deployment("/users/{user}")},
+        f"{_TENANTS}/changes": {"GET": of_the_deployment("/changes")},
     },
     "console-api": API_CASES,
     "oauth": {"/oauth/token": {"POST": _tokens}},
@@ -467,6 +515,7 @@ _GENERATED = [
         "<seen>",
     ),
     (re.compile(r'"nextCursor":"[^"]+"'), "<cursor>"),
+    (re.compile(r'"(feedPosition|position)":"[^"]+"'), "<position>"),
     (re.compile(r'"tokenId":"[0-9a-f]{8}"'), "<token>"),
     (re.compile(r"\b(scim|access|console|token) [0-9a-f]{8}\b"), "<named token>"),
     (re.compile(r"\b[0-9a-zA-Z]{26}\b"), "<id>"),

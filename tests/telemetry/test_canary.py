@@ -152,7 +152,8 @@ async def play(scim: httpx.AsyncClient, access: httpx.AsyncClient, api: httpx.As
     body = group(GROUP, [id], externalId=EXTERNAL)
     sales = (await scim.post("/Groups", json=body)).json().get("id", NOBODY)
     await write(scim, id, sales)
-    await ask(scim, access, id)
+    await ask(scim, id)
+    await ask_access(access, id)
     await administer(api, id, sales)
     await present_secrets(scim, access)
     await present_secrets(api, api)
@@ -174,7 +175,7 @@ async def write(scim: httpx.AsyncClient, id: str, sales: str) -> None:
     await scim.post("/Users", content=json.dumps(PERSON).encode()[:-5])
 
 
-async def ask(scim: httpx.AsyncClient, access: httpx.AsyncClient, id: str) -> None:
+async def ask(scim: httpx.AsyncClient, id: str) -> None:
     """Values in queries, paths, methods and headers."""
     for query in QUERIES:
         for path in ("/Users", "/Groups", ""):
@@ -185,11 +186,22 @@ async def ask(scim: httpx.AsyncClient, access: httpx.AsyncClient, id: str) -> No
             await scim.request(method, path, json=PERSON)
     for name in ("If-Match", "If-None-Match", "X-Request-Id", "User-Agent", "Content-Type"):
         await scim.get(f"/Users/{id}", headers={name: f"{NAME} {MAIL}"})
+
+
+async def ask_access(access: httpx.AsyncClient, id: str) -> None:
+    """The same of the access API."""
     for path in (f"/users/{id}", f"/users/{MAIL}", f"/{NAME}", f"/users?{NAME}={MAIL}"):
         for method in ("GET", "DELETE", "KANARI"):
             await access.request(method, path)
     for name, value in (("userName", MAIL), ("externalId", EXTERNAL), ("externalId", NAME)):
         await access.get("/users", params={name: value})
+    for name in ("ids", "cursor", "grant", "changedSince", "enabled"):
+        for value in (NAME, f"{MAIL}:{NAME}", id):
+            await access.get("/users", params={name: value})
+    for path in ("/users", "/changes", f"/changes?after={NAME}", f"/tenants/{NAME}/users/{MAIL}"):
+        await access.get(path)
+    for body in ({"ids": [MAIL, id]}, {NAME: PHONE}, [NAME]):
+        await access.post("/users/query", json=body)
 
 
 async def administer(api: httpx.AsyncClient, id: str, sales: str) -> None:
@@ -238,6 +250,7 @@ async def test_nothing_personal_is_logged(heard: Heard, muster: Muster) -> None:
     tenant = await muster.tenant()
     tenant.scim.event_hooks = {}
     await play(tenant.scim, tenant.access, tenant.api)
+    await ask_access(await muster.vendor(), NOBODY)
     await tenant.settle()
     assert any("POST /Users" in text for text in heard.texts)
 
@@ -261,7 +274,7 @@ def broken(
     monkeypatch: pytest.MonkeyPatch, store: Store, fault: Callable[[str], Exception]
 ) -> None:
     """Every call of the store but those that prove a token fails, and tells what it was given."""
-    for name in ("read_many", "batch", "query", "count", "query_every_tenant"):
+    for name in ("read_many", "batch", "query", "count", "query_every_tenant", "changes"):
 
         async def fails(*given: Any, **named: Any) -> Any:
             raise fault(f"{given} {named} {PERSON}")

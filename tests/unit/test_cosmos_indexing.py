@@ -15,6 +15,9 @@ def test_what_is_indexed() -> None:
     assert policy["indexingMode"] == "consistent"
 
 
-def test_pages_in_the_order_of_ids_have_their_composite_index() -> None:
-    (composite,) = indexing_policy()["compositeIndexes"]
-    assert [found["path"] for found in composite] == ["/type", "/id"]
+def test_pages_and_the_feed_have_their_composite_indexes() -> None:
+    composites = indexing_policy()["compositeIndexes"]
+    assert [[found["path"] for found in composite] for composite in composites] == [
+        ["/type", "/id"],
+        ["/type", "/_ts", "/version", "/id"],
+    ]

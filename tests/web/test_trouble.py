@@ -14,7 +14,9 @@ from administration.errors import AdministrationError, Overtaken
 from directory.documents import Key
 from directory.store import (
     BadContinuation,
+    BadPosition,
     Conflict,
+    LostPosition,
     NotFound,
     PreconditionFailed,
     Throttled,
@@ -27,7 +29,14 @@ from scim.protocol.errors import Uniqueness
 from tests.environment import Environment, client_of, running
 from tests.scim.test_isolation import surfaces
 from tests.transports import in_process
-from trust.refusal import HomedElsewhere, KeysUnavailable, bad_token, no_credentials
+from trust.refusal import (
+    HomedElsewhere,
+    KeysUnavailable,
+    Misplaced,
+    UnknownTenant,
+    bad_token,
+    no_credentials,
+)
 from web.surface import UNREADABLE, Surface
 from web.trouble import body_too_large, malformed, too_many_requests, too_slow
 from wiring import Lazy, failed, not_built
@@ -44,6 +53,8 @@ ROWS: dict[str, tuple[Callable[[], Exception], int, str | None]] = {
     "no credentials": (lambda: no_credentials("scim"), 401, None),
     "bad token": (lambda: bad_token("access", "It has expired"), 401, None),
     "another region": (lambda: HomedElsewhere("elsewhere"), 403, None),
+    "a credential out of place": (Misplaced, 403, None),
+    "no such organisation": (UnknownTenant, 404, None),
     "keys away": (lambda: KeysUnavailable(2.5), 503, "3"),
     "throttled": (lambda: Throttled(2.5), 429, "3"),
     "throttled for a moment": (lambda: Throttled(0), 429, "1"),
@@ -54,6 +65,8 @@ ROWS: dict[str, tuple[Callable[[], Exception], int, str | None]] = {
     "conflict": (lambda: Conflict("user:x"), 409, None),
     "overtaken": (lambda: PreconditionFailed("user:x"), 409, None),
     "bad continuation": (BadContinuation, 400, None),
+    "no position": (BadPosition, 400, None),
+    "position lost": (LostPosition, 410, None),
     "unreadable document": (unreadable, 500, None),
     "too fast": (lambda: too_many_requests(2.1), 429, "3"),
     "too slow": (lambda: too_slow(90), 503, "30"),

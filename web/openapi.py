@@ -2,26 +2,42 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from console.api.models import Answer, ProblemDetails
-from console.api.operation import PATH, Operation
-from console.api.problems import MEDIA_TYPE
+from web.operation import Operation, ProblemDetails
+from web.problems import MEDIA_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What the document says of all operations together."""
+
+    title: str
+    description: str
+    path: str
+    """What every operation's path is below."""
+    token: str
+    """What is sent as a bearer token."""
+    operations: Sequence[Operation]
+    refuses: bool = False
+    """Whether what is well-formed can be refused for what it would change (422)."""
+
+
+def document(interface: Interface) -> dict[str, Any]:
     """The whole document."""
+    operations = interface.operations
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
         (ProblemDetails, "serialization"): None
     }
     for each in operations:
-        if each.answer and issubclass(each.answer, Answer):
+        if each.answer and issubclass(each.answer, BaseModel):
             models[each.answer, "serialization"] = None
         if sent := each.body or each.file:
             models[sent, "validation"] = None
@@ -29,15 +45,16 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     described: dict[Any, Any] = dict(references)
     paths: dict[str, dict[str, Any]] = {}
     for each in operations:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, described)
+        described_operation = _operation(each, described, _statuses(each, interface.refuses))
+        paths.setdefault(each.path, {})[each.method.lower()] = described_operation
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Muster, the console's API",
+            "title": interface.title,
             "version": "1",
-            "description": "What the console does, for programs. Errors are problem details.",
+            "description": interface.description,
         },
-        "servers": [{"url": PATH}],
+        "servers": [{"url": interface.path}],
         "security": [{"token": []}],
         "tags": [{"name": name} for name in dict.fromkeys(each.subject for each in operations)],
         "paths": paths,
@@ -47,7 +64,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of kind `console`, of one organisation.",
+                    "description": interface.token,
                 }
             },
             "responses": {
@@ -60,7 +77,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _operation(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _operation(each: Operation, schemas: dict[Any, Any], statuses: Iterable[int]) -> dict[str, Any]:
     summary, _, _ = each.description.partition(". ")
     found: dict[str, Any] = {
         "operationId": each.name,
@@ -68,7 +85,7 @@ def _operation(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         "description": each.description,
         "tags": [each.subject],
         "parameters": [*_in_path(each), *_in_query(each), *_in_headers(each)],
-        "responses": {str(each.status): _success(each, schemas), **_problems(_statuses(each))},
+        "responses": {**_successes(each, schemas), **_problems(statuses)},
     }
     if each.body:
         content: dict[str, Any] = {"application/json": {"schema": schemas[each.body, "validation"]}}
@@ -119,10 +136,20 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_headers(each: Operation) -> list[dict[str, Any]]:
-    if not each.conditional:
-        return []
-    what = "The ETag that was read; 412 where it is another by now."
-    return [{"name": "If-Match", "in": "header", "description": what, "schema": {"type": "string"}}]
+    told = {
+        "If-Match": (each.conditional, "The ETag that was read; 412 where it is another by now."),
+        "If-None-Match": (each.cached, "ETags that are known; 304 where it is one of them still."),
+    }
+    return [
+        {"name": name, "in": "header", "description": what, "schema": {"type": "string"}}
+        for name, (counts, what) in told.items()
+        if counts
+    ]
+
+
+def _successes(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+    unchanged = {"304": {"description": HTTPStatus.NOT_MODIFIED.phrase}} if each.cached else {}
+    return {str(each.status): _success(each, schemas), **unchanged}
 
 
 def _success(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
@@ -135,12 +162,12 @@ def _success(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     return answer
 
 
-def _statuses(each: Operation) -> Iterable[int]:
+def _statuses(each: Operation, refuses: bool) -> Iterable[int]:
     """What can go wrong."""
-    yield from (400, 401, 403, 429, 503)
+    yield from (400, 401, 403, 429, 503, *each.refusals)
     if "{" in each.path:
         yield 404
-    if each.method != "GET":
+    if refuses and each.method != "GET":
         yield 422
     if each.body or each.file:
         yield from (413, 415)
@@ -149,4 +176,4 @@ def _statuses(each: Operation) -> Iterable[int]:
 
 
 def _problems(statuses: Iterable[int]) -> dict[str, Any]:
-    return {str(one): {"$ref": "#/components/responses/Problem"} for one in sorted(statuses)}
+    return {str(one): {"$ref": "#/components/responses/Problem"} for one in sorted({*statuses})}

@@ -1,0 +1,173 @@
+"""What the access API is asked and what it answers, as its OpenAPI document has it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, RootModel
+
+from access.following import MOST_SECONDS
+from access.reading import MOST
+from directory.reasons import Reason
+from web.operation import Answer, Body, Parameters
+
+PAGE = 100
+"""Users, or changes, of an answer that does not say how many."""
+_EXAMPLE = "2026-01-31T13:45:00Z"
+
+
+def _moment(value: Any) -> Any:
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"a time looks like {_EXAMPLE}") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+type Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]
+type Id = Annotated[str, Field(min_length=1, max_length=200)]
+type Limit = Annotated[int, Field(ge=1, le=MOST)]
+
+
+class UsersQuery(Parameters):
+    """Which users: one by `userName` or `externalId`; several by `ids`; else everybody, in pages,
+    as far as all that is given fits."""
+
+    user_name: Annotated[str | None, Field(max_length=2_000)] = None
+    """One user, in any case of the letters. The answer is that user."""
+    external_id: Annotated[str | None, Field(max_length=2_000)] = None
+    """One user. The answer is that user."""
+    ids: Annotated[str | None, Field(min_length=1, max_length=30_000)] = None
+    """SCIM ids with commas between them, 1,000 at most; `POST /users/query` takes them as JSON."""
+    limit: Limit = PAGE
+    """Users that a page looks at. With a filter it may hold fewer, even none, and the list goes on
+    as long as there is a `nextCursor`."""
+    cursor: Annotated[str | None, Field(max_length=100)] = None
+    """`nextCursor` of the page before; every other parameter stays as it was."""
+    enabled: bool | None = None
+    """Who is enabled, or who is not."""
+    grant: Annotated[str | None, Field(pattern=r"^[^:]+:.+$", max_length=2_000)] = None
+    """Who holds this entitlement: `kind:key`."""
+    changed_since: Moment | None = None
+    """Whose access changed at this moment or later, or is about to."""
+
+
+class UsersBody(Body):
+    """Which users."""
+
+    ids: Annotated[tuple[Id, ...], Field(max_length=MOST)]
+    """SCIM ids."""
+
+
+class Source(Answer):
+    """One path that gives a grant."""
+
+    type: Literal["group", "costCenter", "manual"]
+    group_id: str | None = None
+    """The mapped group."""
+    mapping_version: int | None = None
+    path: tuple[str, ...]
+    """Group ids from the one that the user is a direct member of to the mapped one."""
+
+
+class Held(Answer):
+    """An entitlement that a user holds."""
+
+    kind: str
+    key: str
+    display_name: str
+    sources: tuple[Source, ...]
+    """Every path that gives it."""
+
+
+class UserAccess(Answer):
+    """What a user may do at this moment."""
+
+    id: str
+    user_name: str | None
+    external_id: str | None
+    enabled: bool
+    reasons: tuple[Reason, ...]
+    """Why the user is disabled."""
+    pending: bool
+    """The record of the access lags behind the user. What disables the user counts already; what
+    enables does not. Ask again: that it caught up is no change of its own."""
+    grants: tuple[Held, ...]
+    version: int
+    """Of the record. It grows with every change; 0: there is no record so far."""
+    changed_at: datetime | None
+    """When the access last changed."""
+
+
+class Everybody(Answer):
+    """A page of users, in the order in which they were made."""
+
+    users: tuple[UserAccess, ...]
+    next_cursor: str | None = None
+    """Leads to the next page; left out at the end."""
+    feed_position: str | None = None
+    """Of the first page: where the feed of changes was when the list began. The list, and the
+    changes after this position, are all there is."""
+    missing: tuple[str, ...] | None = None
+    """Of `ids`: those that no user has."""
+
+
+class UsersAnswer(RootModel[Everybody | UserAccess]):
+    """A page of users; or the one user that `userName` or `externalId` names."""
+
+
+class ChangesQuery(Parameters):
+    """Which changes."""
+
+    after: Annotated[str | None, Field(min_length=1, max_length=4_000)] = None
+    """`position` of the answer before, or `feedPosition` of a list of users. Without it, from the
+    oldest change that is kept."""
+    limit: Limit = PAGE
+    wait: Annotated[int, Field(ge=0, le=MOST_SECONDS)] = 0
+    """Seconds to wait for a change where there is none."""
+
+
+class Entitlement(Answer):
+    """An entitlement."""
+
+    kind: str
+    key: str
+
+
+class State(Answer):
+    """Access at one moment."""
+
+    enabled: bool
+    reasons: tuple[Reason, ...]
+    grants: tuple[Entitlement, ...]
+
+
+class Change(Answer):
+    """A change of somebody's access."""
+
+    id: str
+    """The same each time that the change is told, here and in the topic."""
+    tenant: str
+    user_id: str | None
+    version: int
+    """Of the access record. The highest one is what holds."""
+    at: datetime | None
+    event_id: str | None
+    """The event that changed it: the provisioning log's entry."""
+    complete: bool
+    """false: what is stored of the change cannot be read, and neither side is told. Ask for the
+    user."""
+    before: State | None
+    """null: the user was new."""
+    after: State | None
+    """null: the user was deleted."""
+
+
+class ChangesAnswer(Answer):
+    """Changes in the order in which they were committed; those of one user in the order of their
+    versions."""
+
+    changes: tuple[Change, ...]
+    position: str
+    """To go on from. Keep it with what was applied."""
+    more: bool
+    """Others can be read at once."""

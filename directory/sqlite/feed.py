@@ -1,0 +1,82 @@
+"""The feed on SQLite: a table that numbers the changes of access as they are written.
+
+SQLite has one writer at a time, so the order of the numbers is the order of the commits; and
+AUTOINCREMENT gives no number twice, even where the last ones expired.
+"""
+
+# ruff: noqa: S608 - composes SQL of constants
+
+from collections.abc import Sequence
+from typing import Any
+
+from directory.access import AccessChange
+from directory.sqlite.json_text import stored_text
+from directory.sqlite.select import Row, Select, whole
+from directory.store import LATEST, BadPosition, Changes, LostPosition
+
+_TYPE = AccessChange.document_type
+TABLES = f"""
+CREATE TABLE feed (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    document INTEGER NOT NULL UNIQUE,
+    tenant TEXT NOT NULL
+) STRICT;
+CREATE INDEX feed_tenant ON feed (tenant, position);
+INSERT INTO feed (document, tenant)
+SELECT number, tenant FROM documents WHERE type = '{_TYPE}' ORDER BY number
+"""
+TRIGGERS = (
+    f"""
+CREATE TRIGGER feed_insert AFTER INSERT ON documents WHEN new.type = '{_TYPE}'
+BEGIN INSERT INTO feed (document, tenant) VALUES (new.number, new.tenant); END
+""",
+    f"""
+CREATE TRIGGER feed_delete AFTER DELETE ON documents WHEN old.type = '{_TYPE}'
+BEGIN DELETE FROM feed WHERE document = old.number; END
+""",
+)
+
+# One statement, so that the end of the feed and what is before it are of one moment.
+_SELECT = """
+SELECT ended.at, page.position, page.id, page.etag, page.body
+FROM (SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0) AS at) ended
+LEFT JOIN (
+    SELECT feed.position, documents.id, documents.etag, documents.body
+    FROM feed JOIN documents ON documents.number = feed.document
+    WHERE {tenant}feed.position > ?1 AND documents.expires > ?2
+    ORDER BY feed.position LIMIT ?3
+) page
+ORDER BY page.position
+"""
+
+
+def select_changes(tenant_id: str | None, after: str | None, limit: int, now: float) -> Select:
+    """The statement that reads so many changes, one more, and where the feed ends; over all
+    tenants without `tenant_id`. Raises BadPosition."""
+    rows = 0 if after == LATEST else limit + 1
+    parameters: list[Any] = [_number(after), now, rows]
+    if tenant_id is None:
+        return Select(_SELECT.format(tenant=""), parameters)
+    return Select(
+        _SELECT.format(tenant="feed.tenant = ?4 AND "), [*parameters, stored_text(tenant_id)]
+    )
+
+
+def to_changes(after: str | None, limit: int, rows: Sequence[Row]) -> Changes:
+    """What the rows of `select_changes` make. Raises LostPosition."""
+    ended = rows[0][0]
+    if _number(after) > ended:
+        raise LostPosition
+    found = [row[1:] for row in rows if row[1] is not None]
+    items = tuple(whole(*row[1:]) for row in found[:limit])
+    if len(found) > limit > 0:
+        return Changes(items, str(found[limit - 1][0]), more=True)
+    return Changes(items, str(ended))
+
+
+def _number(after: str | None) -> int:
+    if after is None or after == LATEST:
+        return 0
+    if not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise BadPosition
+    return int(after)

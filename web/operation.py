@@ -1,0 +1,120 @@
+"""One operation of a JSON interface: how it is called, what it takes and what it answers. The
+routes and the OpenAPI document of the interface are both made of this."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from directory.documents import Model
+
+
+class Answer(BaseModel):
+    """What an operation answers."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        from_attributes=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        defer_build=True,
+    )
+
+    @property
+    def etag(self) -> str | None:
+        """The version that If-Match can name."""
+        return None
+
+
+class Body(BaseModel):
+    """What an operation is sent: nothing is converted, and nothing unknown is overlooked."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        defer_build=True,
+    )
+
+
+class Parameters(BaseModel):
+    """The parameters of a query."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        defer_build=True,
+    )
+
+
+class Fault(Answer):
+    """One thing that is wrong."""
+
+    pointer: str
+    """Where: a JSON pointer into the body, or the name of a parameter."""
+    detail: str
+    """What."""
+
+
+class ProblemDetails(Answer):
+    """What is wrong, and what to do (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    errors: tuple[Fault, ...] | None = None
+
+
+type Handler = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`path` is below its interface's. The handler's docstring is the operation's description."""
+
+    method: str
+    path: str
+    handler: Handler
+    answer: type[BaseModel | str] | None
+    """str: CSV. None: 204, without a body."""
+    query: type[Parameters] = Parameters
+    body: type[Body] | None = None
+    file: type[Model] | None = None
+    """A file that the handler reads itself: JSON of this model, or CSV."""
+    status: int = 200
+    conditional: bool = False
+    """Whether If-Match counts."""
+    cached: bool = False
+    """Whether If-None-Match counts."""
+    refusals: tuple[int, ...] = ()
+    """Statuses of what else can go wrong, beside what can with any such operation."""
+    suffix: str = ""
+    """What tells its operationId from that of another operation with the same handler."""
+
+    @property
+    def name(self) -> str:
+        """Its operationId."""
+        words = "".join(part.title() if n else part for n, part in enumerate(self._words))
+        return words + self.suffix
+
+    @property
+    def _words(self) -> list[str]:
+        return self.handler.__name__.strip("_").split("_")
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+        return self.path.split("/")[1].removesuffix(".csv")
+
+    @property
+    def description(self) -> str:
+        """What it does."""
+        return " ".join((inspect.getdoc(self.handler) or "").split())
