@@ -22,6 +22,7 @@ FOLDERS = (
 
 WITHOUT_EVENT = {
     "administration/catalog.py": "the catalog of a new tenant, which has nobody yet",
+    "administration/credentials.py": "credentials of the deployment, which is no tenant",
     "administration/directories.py": "claims of directories, in partitions of their own",
     "administration/tenants.py": "a new tenant, which has no log yet",
     "console/one_time.py": "links that sign in once",
