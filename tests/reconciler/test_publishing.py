@@ -21,6 +21,7 @@ class Topic:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.ids: list[str] = []
+        self.properties: list[dict[str, Any]] = []
         self.down = False
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -28,6 +29,7 @@ class Topic:
             raise QueueError("The topic is down.")
         self.messages += [orjson.loads(message.body) for message in messages]
         self.ids += [message.id for message in messages]
+        self.properties += [{**message.properties} for message in messages]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -52,6 +54,7 @@ async def test_the_application_hears_what_was_and_what_is(world: World) -> None:
     publisher = Publisher(topic, world.store, world.now)
     reconciler = await sales(world, publisher)
     topic.messages.clear()
+    topic.properties.clear()
     await world.put_mapping("sales", ["role:Owner"])
     cause = world.queue[0][0]
     await world.drain(reconciler)
@@ -66,6 +69,11 @@ async def test_the_application_hears_what_was_and_what_is(world: World) -> None:
     inactive = {**nothing, "enabled": False, "reasons": ["inactive"]}
     heard = [(m["before"], m["after"]) for m in topic.messages]
     assert heard == [(nothing, owner), (owner, inactive), (inactive, None)]
+    assert topic.properties == [
+        {"tenant": TENANT, "enabled": True, "gained": "/role/"},
+        {"tenant": TENANT, "enabled": False, "lost": "/role/"},
+        {"tenant": TENANT, "enabled": False},
+    ]
     first = topic.messages[0]
     assert (first["tenantId"], first["userId"], first["eventId"]) == (TENANT, "u1", cause)
     assert [m["version"] for m in topic.messages] == sorted({m["version"] for m in topic.messages})
