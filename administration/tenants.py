@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from administration.events import Administration
-from directory.documents import AdministrativeOperation, Model, Reason
+from directory.documents import AdministrativeOperation, Event, Model, Reason
+from directory.notices import Notice
 from directory.reading import every_tenant
 from directory.store import (
     Conflict,
     Create,
     NotFound,
+    Operation,
     PreconditionFailed,
     Query,
     Replace,
@@ -125,13 +127,28 @@ class TenantChange(Administration):
                 return tenant
             event = self.event(operation, "Tenant", self.tenant_id, named, scope)
             try:
-                await self.commit([Replace(tenant.to_document(), stored.etag)], event)
+                changed = Replace(tenant.to_document(), stored.etag)
+                await self.commit([changed, *_told(before, tenant, event)], event)
             except PreconditionFailed:
                 continue
             return tenant
         raise AdministrationError(
             f"Somebody else keeps changing tenant {self.tenant_id}. Try again."
         )
+
+
+def _told(before: Tenant, after: Tenant, event: Event) -> list[Operation]:
+    """What the application is told of a change, by webhook."""
+    if before.provisioning == after.provisioning:
+        return []
+    notice = Notice(
+        tenant_id=after.tenant_id,
+        notice_id=event.event_id,
+        kind="tenant.enabled" if after.provisioning == "enabled" else "tenant.disabled",
+        at=event.at,
+        details={"tenantId": after.tenant_id, "name": after.name, "eventId": event.event_id},
+    )
+    return [Create(notice.to_document())]
 
 
 class Tenancy(TenantChange):

@@ -18,6 +18,10 @@ DIRECTORY_EVENTS = "directory-events"
 """The queue that carries events to the reconciler."""
 ACCESS_CHANGES = "access-changes"
 """The topic that tells the application whose access changed."""
+WEBHOOKS = "webhooks"
+"""The topic's subscription from which webhooks are sent."""
+WEBHOOK_DELIVERIES = "webhook-deliveries"
+"""The queue of what is to be sent to the application's endpoints."""
 
 REPLAY = ":replay:"
 """Between the id of a message that is sent once more and a ULID: duplicate detection may still

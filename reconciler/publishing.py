@@ -44,6 +44,15 @@ def message_of(change: AccessChange) -> Message:
     return Message(change.change_id, body, properties=properties)
 
 
+def published(body: bytes) -> str:
+    """Whose change a message of the topic is. Raises ValueError for what is none."""
+    content = orjson.loads(body)
+    tenant_id = content.get("tenantId") if isinstance(content, dict) else None
+    if not isinstance(tenant_id, str) or not tenant_id:
+        raise ValueError("The message needs the string tenantId.")
+    return tenant_id
+
+
 def properties_of(change: AccessChange) -> dict[str, str | bool]:
     """What a subscription of the topic can filter on (docs/access-changes.md)."""
     before, after = _held(change.before), _held(change.after)

@@ -31,6 +31,7 @@ class SqliteTopic:
         self._name = name
         self._now = now
         self._window = duplicate_detection_window
+        self._beside = beside
         self._file = QueueFile(path, name, beside)
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -45,7 +46,12 @@ class SqliteTopic:
         """The queue of a subscription, which gets what is sent from now on, also while nobody
         receives; made where there is none. The caller closes it."""
         await self._file.write(partial(self._subscribe, name))
-        return SqliteQueue(self._path, f"{self._name}/{name}", self._now)
+        return self.subscription(name)
+
+    def subscription(self, name: str) -> SqliteQueue:
+        """The queue of a subscription, which gets nothing before somebody subscribes. The caller
+        closes it."""
+        return SqliteQueue(self._path, f"{self._name}/{name}", self._now, beside=self._beside)
 
     async def close(self) -> None:
         """Release the connection and its thread; the topic is not used after it."""
