@@ -23,6 +23,7 @@ from directory.notices import Notice
 from directory.store import Query, Unavailable
 from tests.delivery.receiver import receiving
 from tests.delivery.world import DAY, TENANT, Fate, World, roots, world
+from tests.reconciler.places import PLACES
 from tests.reconciler.world import Hooked
 from trust.signing import PARTITION
 
@@ -30,9 +31,9 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 OK, FAILED, GONE = Answer(204), Answer(500), Answer(410)
 
 
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as found:
+@pytest.fixture(params=PLACES)
+async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path, place=request.param) as found:
         yield found
 
 
@@ -77,7 +78,7 @@ behaviours = st.lists(st.sampled_from([OK, FAILED, Answer(302), Answer(429, retr
 deaths = st.frozensets(st.integers(1, 120), max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     fate=st.builds(Fate, before=deaths, after=deaths),
     first=behaviours,

@@ -125,7 +125,7 @@ async def test_a_cookie_is_not_kept_and_a_long_answer_not_read(poster: HttpPoste
 
 async def test_who_takes_too_long_or_is_not_there_is_told_apart() -> None:
     poster = HttpPoster(private=True, timeout=0.05)
-    async with receiving(Reply(seconds=5)) as receiver:
+    async with receiving(Reply(seconds=0.5)) as receiver:
         slow = await poster.post(f"http://127.0.0.1:{receiver.port}/", b"{}", {})
     gone = await poster.post(f"http://127.0.0.1:{receiver.port}/", b"{}", {})
     assert (slow.text, gone.text) == ("timeout", "connection")

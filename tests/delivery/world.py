@@ -20,12 +20,12 @@ from delivery.worker import Deliveries
 from directory.access import AccessChange, AccessState, Grant, GrantSource
 from directory.checked import CheckedStore
 from directory.documents import new_resource_id
-from directory.sqlite.store import SqliteStore
 from directory.store import Create, Store, StoreError
 from queues.port import WEBHOOK_DELIVERIES, WEBHOOKS, Message, QueueError
 from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 from queues.sqlite.topic import SqliteTopic
 from reconciler.publishing import message_of, published
+from tests.reconciler.places import PLACES
 from tests.reconciler.world import Hooked
 
 TENANT = "contoso"
@@ -214,16 +214,17 @@ async def roots() -> tuple[bytes, ...]:
 
 
 @asynccontextmanager
-async def world(folder: Path, fate: Fate | None = None) -> AsyncIterator[World]:
-    """With all its state in `folder`."""
+async def world(
+    folder: Path, fate: Fate | None = None, place: str = "sqlite"
+) -> AsyncIterator[World]:
+    """With its queues in `folder`, and a store in one of PLACES."""
     fate = fate or Fate()
     clock = [datetime.now(UTC)]
-    path = folder / "muster.sqlite"
+    path = folder / "queues.sqlite"
 
     def seconds() -> float:
         return clock[0].timestamp()
 
-    store = SqliteStore(path)
     topic = SqliteTopic(path, now=seconds)
     queue = SqliteQueue(path, WEBHOOK_DELIVERIES, now=seconds)
     subscription = await topic.subscribe(WEBHOOKS)
@@ -231,13 +232,16 @@ async def world(folder: Path, fate: Fate | None = None) -> AsyncIterator[World]:
     async def subscribed() -> None:
         """It is, above."""
 
-    webhooks = Webhooks(store, queue, roots, lambda: clock[0], private=False, subscribe=subscribed)
     try:
-        checked = CheckedStore(store)
-        receivers = Receivers(fate)
-        yield World(path, checked, topic, subscription, queue, webhooks, receivers, fate, clock)
+        async with PLACES[place]() as opened:
+            store = CheckedStore(opened.store)
+            webhooks = Webhooks(
+                store, queue, roots, lambda: clock[0], private=False, subscribe=subscribed
+            )
+            receivers = Receivers(fate)
+            yield World(path, store, topic, subscription, queue, webhooks, receivers, fate, clock)
     finally:
-        for part in (subscription, queue, topic, store):
+        for part in (subscription, queue, topic):
             await part.close()
 
 
