@@ -151,6 +151,16 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
             seen.outcome += f"; {left} tenants are still brought up to the present comparable form"
 
 
+@app.function_name("watch")
+@app.timer_trigger(
+    arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
+)
+async def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
+    """See what the application should hear of in time, while it has webhooks."""
+    with _observed("watch") as seen:
+        seen.outcome = f"told of {await wiring.application().watch.look()}"
+
+
 @app.function_name("export")
 @app.timer_trigger(
     arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False

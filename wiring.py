@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from administration.webhooks import Webhooks
     from console.visit import Deployment
     from delivery.sending import HttpPoster
+    from delivery.watching import Watch
     from delivery.worker import Deliveries
     from queues.servicebus.sender import ServiceBusNamespace
 
@@ -222,6 +223,13 @@ class Application:
 
         roots = self._webhook_keys
         return Deliveries(self.store, self.webhook_queue, self._poster, roots, self._now)
+
+    @cached_property
+    def watch(self) -> "Watch":
+        """Sees what the application should hear of in time."""
+        from delivery.watching import Watch
+
+        return Watch(self.store, self._now)
 
     @cached_property
     def webhooks(self) -> "Webhooks":

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from administration.tenants import AdministrationError
+from administration.tenants import AdministrationError, read_tenant
 from delivery.addresses import fault_of
 from delivery.attempts import Attempt, attempts_partition
 from delivery.endpoints import (
@@ -76,13 +76,18 @@ class Webhooks:
     ) -> Endpoint:
         """A new endpoint, enabled; without types, of all types; without tenants, of all."""
         if fault := fault_of(url, self._private):
-            raise AdministrationError(f"A webhook endpoint must have {fault}.")
+            raise AdministrationError(
+                f"A webhook endpoint must have {fault}. On a laptop, MUSTER_WEBHOOK_PRIVATE=true "
+                "allows any other."
+            )
         if len(label) > LABEL_CHARACTERS:
             raise AdministrationError(f"A label has at most {LABEL_CHARACTERS} characters.")
         if unknown := [kind for kind in types if kind not in TYPES]:
             raise AdministrationError(
                 f"There is no type {', '.join(unknown)}: choose from {', '.join(TYPES)}."
             )
+        for tenant_id in tenants:
+            await read_tenant(self._store, tenant_id)
         if len(await self.listed()) >= MOST_ENDPOINTS:
             raise AdministrationError(f"There are {MOST_ENDPOINTS} endpoints; more cannot be.")
         now = self._now()

@@ -89,7 +89,7 @@ async def find_endpoint(store: Store, endpoint_id: str) -> tuple[Endpoint, Store
     """An endpoint as it is stored now; None where there is none. Raises StoreError."""
     try:
         stored = await store.read(PARTITION, endpoint_document_id(endpoint_id))
-    except NotFound:
+    except (NotFound, ValueError):  # nothing can have such an id
         return None
     return Endpoint.from_document(stored.document), stored
 

@@ -38,6 +38,7 @@ def waiting(folder: Path) -> int:
 
 
 def test_an_endpoint_from_its_making_to_its_end(operator: Operator, tmp_path: Path) -> None:
+    operator.does("tenant", "create", "acme", "--name", "Acme")
     made = operator.does(
         "webhook", "create", URL, "--label", "App", "--type", "access.changed", "--tenant", "acme"
     )
@@ -74,7 +75,8 @@ def test_an_endpoint_from_its_making_to_its_end(operator: Operator, tmp_path: Pa
     assert operator.does("webhook", "log", id) == []
     assert operator.does("webhook", "delete", id) == {"deleted": id}
     assert operator.does("webhook", "list") == []
-    assert "webhook list" in operator.fails("webhook", "delete", id)
+    for gone in (id, "no/id"):
+        assert "webhook list" in operator.fails("webhook", "delete", gone)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,7 @@ def test_an_endpoint_from_its_making_to_its_end(operator: Operator, tmp_path: Pa
         (["https://169.254.169.254/"], "public address"),
         ([URL, "--type", "access.gone"], "no type access.gone"),
         ([URL, "--label", "x" * 201], "200 characters"),
+        ([URL, "--tenant", "nobody"], "no tenant nobody"),
     ],
 )
 def test_what_can_be_no_endpoint_is_refused(

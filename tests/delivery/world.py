@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from administration.tenants import new_tenant
 from administration.webhooks import Webhooks
 from delivery.attempts import Answer
 from delivery.endpoints import Endpoint, Endpoints
@@ -20,7 +21,7 @@ from delivery.worker import Deliveries
 from directory.access import AccessChange, AccessState, Grant, GrantSource
 from directory.checked import CheckedStore
 from directory.documents import new_resource_id
-from directory.store import Create, Store, StoreError
+from directory.store import Create, Store, StoreError, Upsert
 from queues.port import WEBHOOK_DELIVERIES, WEBHOOKS, Message, QueueError
 from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 from queues.sqlite.topic import SqliteTopic
@@ -201,6 +202,9 @@ class World:
         """An endpoint at https://name.example/."""
         url = f"https://{name}.example/"
         self.receivers.replies[url] = list(replies)
+        for tenant_id in options.get("tenants", ()):
+            tenant = new_tenant(tenant_id, tenant_id, "eu").to_document()
+            await self.store.batch(tenant_id, [Upsert(tenant)])
         return await self.webhooks.create(url, name, **options)
 
     def took(self, endpoint: Endpoint) -> list[str]:

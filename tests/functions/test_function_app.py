@@ -42,6 +42,14 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
+    half_hourly = {
+        "direction": "IN",
+        "type": "timerTrigger",
+        "name": "timer",
+        "schedule": "0 */30 * * * *",
+        "runOnStartup": False,
+        "useMonitor": False,
+    }
     service_bus = {
         "direction": "IN",
         "type": "serviceBusTrigger",
@@ -71,14 +79,8 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
             "runOnStartup": False,
             "useMonitor": False,
         },
-        "export": {
-            "direction": "IN",
-            "type": "timerTrigger",
-            "name": "timer",
-            "schedule": "0 */30 * * * *",
-            "runOnStartup": False,
-            "useMonitor": False,
-        },
+        "export": half_hourly,
+        "watch": half_hourly,
     }
 
 
