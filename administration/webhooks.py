@@ -1,6 +1,6 @@
 """The application's webhook endpoints, as an operator manages them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -32,6 +32,7 @@ from directory.store import (
     Query,
     Replace,
     Store,
+    Stored,
 )
 from directory.ulids import first_ulid
 from queues.port import Message, QueueSender
@@ -201,7 +202,7 @@ class Webhooks:
             Query("AccessChange", _from(access_change_id(first_ulid(begin)))),
             Query("Notice", Compare(("at",), "ge", second(begin))),
         ):
-            async for stored in every_tenant(self._store, asked):
+            async for stored in self._about(endpoint, asked):
                 tenant_id, kind = stored.document["tenantId"], told_by(stored.document).kind
                 if kind != "test" and endpoint.wants(kind, tenant_id):
                     delivery = Delivery(tenant_id, stored.document["id"], run=run).to(endpoint)
@@ -231,6 +232,15 @@ class Webhooks:
             if len(found) == limit:
                 break
         return found
+
+    async def _about(self, endpoint: Endpoint, asked: Query) -> AsyncIterator[Stored]:
+        """The documents of a query that may concern an endpoint."""
+        if not endpoint.tenants:
+            async for stored in every_tenant(self._store, asked):
+                yield stored
+        for tenant_id in (*endpoint.tenants, PARTITION) if endpoint.tenants else ():
+            async for stored in every(self._store, tenant_id, asked):
+                yield stored
 
     async def _enabled(self, endpoint_id: str) -> Endpoint:
         endpoint = await self.read(endpoint_id)

@@ -194,6 +194,7 @@ class Deliveries:
             except (PreconditionFailed, NotFound):
                 continue
             log.error("the webhook endpoint %s is disabled: %s", endpoint_id, reason)
+            current().measures["webhooks_disabled"] = 1
             return
         raise Unavailable(f"Somebody else keeps changing the webhook endpoint {endpoint_id}.")
 
