@@ -121,7 +121,11 @@ class Application:
         """`access-changes`, for the application."""
         if self.settings.on_service_bus:
             return self._service_bus_sender(ACCESS_CHANGES)
-        return SqliteTopic(self.settings.database, beside=self._beside)
+        return SqliteTopic(
+            self.settings.database,
+            max_delivery_count=self.settings.max_delivery_count,
+            beside=self._beside,
+        )
 
     @asynccontextmanager
     async def dead_letters(self) -> AsyncIterator[DeadLetterQueue]:

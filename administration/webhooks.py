@@ -8,6 +8,7 @@ from administration.tenants import AdministrationError, read_tenant
 from delivery.addresses import fault_of
 from delivery.attempts import Attempt, attempts_partition
 from delivery.endpoints import (
+    ACCESS_CHANGED,
     OVERLAP,
     TYPES,
     Endpoint,
@@ -16,7 +17,7 @@ from delivery.endpoints import (
     find_endpoint,
     list_endpoints,
 )
-from delivery.message import Delivery, of_notice, told_by
+from delivery.message import Delivery, of_notice
 from delivery.signing import secrets_of, shown
 from directory.access import access_change_id
 from directory.condition import EVERYTHING, All, Compare, Condition
@@ -198,12 +199,14 @@ class Webhooks:
         run, sent = new_resource_id(), 0
         waiting: list[Message] = []
         begin = since - SKEW
+        ids = Compare(("id",), "ge", access_change_id(first_ulid(begin)))
         for asked in (
-            Query("AccessChange", _from(access_change_id(first_ulid(begin)))),
-            Query("Notice", Compare(("at",), "ge", second(begin))),
+            Query("AccessChange", ids, fields=("tenantId",)),
+            Query("Notice", Compare(("at",), "ge", second(begin)), fields=("tenantId", "kind")),
         ):
             async for stored in self._about(endpoint, asked):
-                tenant_id, kind = stored.document["tenantId"], told_by(stored.document).kind
+                tenant_id = stored.document["tenantId"]
+                kind = stored.document.get("kind", ACCESS_CHANGED)
                 if kind != "test" and endpoint.wants(kind, tenant_id):
                     delivery = Delivery(tenant_id, stored.document["id"], run=run).to(endpoint)
                     waiting.append(delivery.message())
@@ -268,10 +271,6 @@ class Webhooks:
         raise AdministrationError(
             f"Somebody else keeps changing endpoint {endpoint_id}. Try again."
         )
-
-
-def _from(document_id: str) -> Condition:
-    return Compare(("id",), "ge", document_id)
 
 
 def _no_endpoint(endpoint_id: str) -> AdministrationError:

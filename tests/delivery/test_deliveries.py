@@ -20,7 +20,7 @@ from delivery.sending import HttpPoster
 from delivery.slots import Slots
 from delivery.worker import Deliveries
 from directory.notices import Notice
-from directory.store import Query, Unavailable
+from directory.store import Assign, Query, Unavailable, Update
 from tests.delivery.receiver import receiving
 from tests.delivery.world import DAY, TENANT, Fate, World, roots, world
 from tests.reconciler.places import PLACES
@@ -114,7 +114,7 @@ def test_whatever_dies_when_everything_arrives_or_the_endpoint_is_disabled_and_s
 
 
 async def test_every_pause_of_the_specification_is_made_and_then_the_endpoint_is_disabled(
-    running: World,
+    running: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = await running.endpoint("broken", FAILED)
     begin = running.now()
@@ -131,6 +131,7 @@ async def test_every_pause_of_the_specification_is_made_and_then_the_endpoint_is
     assert attempts[0].next_at is None
     disabled = await running.webhooks.read(broken.endpoint_id)
     assert (disabled.state, "10 attempts" in disabled.reason) == ("disabled", True)
+    assert f"{broken.endpoint_id} is disabled" in caplog.text
     await running.change()
     await running.settle()
     assert running.receivers.requests[broken.url] == 10, "nothing more is sent to it"
@@ -239,6 +240,19 @@ async def test_a_change_too_long_for_a_webhook_comes_without_its_grants(running:
     assert body["data"]["complete"] is False
     assert body["data"]["after"] == {"enabled": True, "reasons": []}
     assert BODY_BYTES == 20_000
+
+
+async def test_a_change_that_cannot_be_read_is_a_dead_letter_and_stops_no_other(
+    running: World,
+) -> None:
+    endpoint = await running.endpoint("there")
+    damaged, whole = await running.change(), await running.change()
+    wrong = Update(f"change:{damaged}", (Assign(("userId",), 7),))
+    await running.store.batch(TENANT, [wrong])
+    await running.settle()
+    assert running.took(endpoint) == [whole]
+    (letter,) = await running.queue.list_dead_letters()
+    assert damaged in letter.id
 
 
 @pytest.mark.parametrize(
