@@ -10,7 +10,7 @@ import pytest
 from directory.access import AccessChange, AccessState, Grant
 from directory.store import Delete
 from queues.port import BODY_BYTES, Message, QueueError
-from reconciler.publishing import Publisher, message_of
+from reconciler.publishing import Publisher, message_of, published
 from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, Hooked, World
 
@@ -137,3 +137,10 @@ def test_more_grants_than_a_message_holds_are_left_to_the_access_api(world: Worl
     assert len(message.body) < BODY_BYTES
     told = orjson.loads(message.body)
     assert (told["complete"], told["after"]) == (False, {"enabled": True, "reasons": []})
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"tenantId": ""}', b'{"tenantId": 1}'])
+def test_a_message_of_somebody_else_s_names_no_tenant(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"tenantId|Input"):
+        published(body)
+    assert published(b'{"tenantId": "contoso"}') == "contoso"
