@@ -1,23 +1,25 @@
 """Every trigger of the Function App, and nothing else.
 
-One HTTP function per surface hands its requests to an ASGI app; the Service Bus trigger hands an
-event to the reconciler; the timer sends again what was never confirmed. What they work with is
-built by `wiring` on first use: Azure imports this module to find the functions, on every instance,
-before it knows which of them will run there.
+One HTTP function per surface hands its requests to an ASGI app; the triggers of Service Bus hand
+events to the reconciler and changes to webhooks; the timer sends again what was never confirmed.
+What they work with is built by `wiring` on first use: Azure imports this module to find the
+functions, on every instance, before it knows which of them will run there.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal
 
 import azure.functions as func
 
 import wiring
-from queues.port import DIRECTORY_EVENTS
+from delivery.message import Delivery
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
 from queues.relay import parse
 from reconciler.patience import pause_before_redelivery
+from reconciler.publishing import published
 from telemetry import logs
 from telemetry.observation import Observation
 from web import function
@@ -79,16 +81,42 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
         event = parse(message.get_body())
         seen.tenant_id, seen.event_id = event.tenant_id, event.event_id
         application = wiring.application()
-        delivery = message.delivery_count or 1
-        last_attempt = delivery >= application.settings.max_delivery_count
-        try:
+        async with _patient(message, application) as last_attempt:
             await application.reconciler.handle(
                 event.tenant_id, event.event_id, event.cursor, last_attempt=last_attempt
             )
-        except Exception as error:
-            if not last_attempt:
-                await asyncio.sleep(pause_before_redelivery(error, delivery))
-            raise
+
+
+@app.function_name("webhooks")
+@app.service_bus_topic_trigger(
+    arg_name="message",
+    connection="ServiceBusConnection",
+    topic_name=ACCESS_CHANGES,
+    subscription_name=WEBHOOKS,
+    cardinality=func.Cardinality.ONE,
+)
+async def webhooks(message: func.ServiceBusMessage) -> None:
+    """Have a change of access sent to every endpoint of the application that wants it."""
+    with _observed("webhooks"):
+        tenant_id, change_id = published(message.get_body()), message.message_id
+        application = wiring.application()
+        async with _patient(message, application) as last:
+            await application.deliveries.change_published(tenant_id, change_id, last=last)
+
+
+@app.function_name("deliver")
+@app.service_bus_queue_trigger(
+    arg_name="message",
+    connection="ServiceBusConnection",
+    queue_name=WEBHOOK_DELIVERIES,
+    cardinality=func.Cardinality.ONE,
+)
+async def deliver(message: func.ServiceBusMessage) -> None:
+    """Send one message to one endpoint of the application, once."""
+    with _observed("deliver"):
+        delivery, application = Delivery.parse(message.get_body()), wiring.application()
+        async with _patient(message, application) as last:
+            await application.deliveries.handle(delivery, last=last)
 
 
 @app.function_name("relay")
@@ -105,18 +133,32 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
     with _observed("relay") as seen:
         application = wiring.application()
         older_than = application.settings.relay_after_seconds
-        applied, events, changes = await asyncio.gather(
+        applied, events, changes, notices = await asyncio.gather(
             application.overdue.apply(),
             application.relay.resend_pending(older_than),
             application.publisher.resend_pending(older_than),
+            application.deliveries.send_notices(),
             return_exceptions=True,  # a queue that is away keeps nobody from access
         )
-        for outcome in (applied, events, changes):
+        for outcome in (applied, events, changes, notices):
             if isinstance(outcome, BaseException):
                 raise outcome
-        seen.outcome = f"sent {events} events and {changes} changes, applied {applied} events"
+        seen.outcome = (
+            f"sent {events} events, {changes} changes and {notices} notices, "
+            f"applied {applied} events"
+        )
         if left := await application.service.form.run():
             seen.outcome += f"; {left} tenants are still brought up to the present comparable form"
+
+
+@app.function_name("watch")
+@app.timer_trigger(
+    arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
+)
+async def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
+    """See what the application should hear of in time, while it has webhooks."""
+    with _observed("watch") as seen:
+        seen.outcome = f"told of {await wiring.application().watch.look()}"
 
 
 @app.function_name("export")
@@ -128,6 +170,22 @@ async def export(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by it
     with _observed("export") as seen:
         application = wiring.application()
         seen.outcome = f"wrote {await application.write_copies()} files"
+
+
+@asynccontextmanager
+async def _patient(
+    message: func.ServiceBusMessage, application: wiring.Application
+) -> AsyncIterator[bool]:
+    """Whether this is the message's last delivery. Where the work fails and it is not, the message
+    is held for a while before it is given back."""
+    delivery = message.delivery_count or 1
+    last = delivery >= application.settings.max_delivery_count
+    try:
+        yield last
+    except Exception as error:
+        if not last:
+            await asyncio.sleep(pause_before_redelivery(error, delivery))
+        raise
 
 
 @contextmanager

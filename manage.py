@@ -24,6 +24,7 @@ from commands import (
     tenant,
     token,
     user,
+    webhook,
 )
 from commands.access import app as access
 from commands.drift import drift
@@ -44,6 +45,7 @@ app.add_typer(group.app, name="group")
 app.add_typer(user.app, name="user")
 app.add_typer(grant.app, name="grant")
 app.command()(replay)
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(store.app, name="store")
 app.add_typer(console.app, name="console")
 app.command()(simulate)

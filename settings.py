@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Whether browsers are to ask for every host below this one over TLS only, too."""
     export_url: str = ""
     """A container of Blob Storage that every tenant's file is copied to; empty: none is."""
+    webhook_private: bool = False
+    """Whether webhooks may be sent to this machine and to private networks, and without TLS."""
     trace: Literal["", "console"] = ""
     """`console` writes traces to standard error."""
     trace_share: float = Field(default=1.0, ge=0, le=1)

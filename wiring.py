@@ -1,7 +1,7 @@
 """Settings become a store, a queue and the applications on them: the only place that chooses."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -20,7 +20,14 @@ from directory.store import Store
 from directory.traced import TracedStore
 from oauth.http import oauth_application
 from oauth.http import refuse as refuse_oauth
-from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, DeadLetterQueue, QueueSender
+from queues.port import (
+    ACCESS_CHANGES,
+    DIRECTORY_EVENTS,
+    WEBHOOK_DELIVERIES,
+    WEBHOOKS,
+    DeadLetterQueue,
+    QueueSender,
+)
 from queues.relay import Relay
 from queues.sqlite.file import Beside
 from queues.sqlite.queue import SqliteQueue
@@ -38,7 +45,7 @@ from telemetry import traces
 from telemetry.observation import charge
 from trust.authenticator import Authenticator
 from trust.rate import RateLimit
-from trust.signing import SigningKeys
+from trust.signing import Keys, SigningKeys
 from web.health import Health, health_application
 from web.health import refuse as refuse_health
 from web.surface import Refuse, Surface
@@ -48,7 +55,11 @@ if TYPE_CHECKING:
 
     from administration.blob_container import BlobContainer
     from administration.export_copies import ExportCopies
+    from administration.webhooks import Webhooks
     from console.visit import Deployment
+    from delivery.sending import HttpPoster
+    from delivery.watching import Watch
+    from delivery.worker import Deliveries
     from queues.servicebus.sender import ServiceBusNamespace
 
 API_PATH = "/console/api"
@@ -87,11 +98,20 @@ class Application:
     @cached_property
     def sender(self) -> QueueSender:
         """The queue that carries events."""
+        return self._queue(DIRECTORY_EVENTS)
+
+    @cached_property
+    def webhook_queue(self) -> QueueSender:
+        """`webhook-deliveries`."""
+        return self._queue(WEBHOOK_DELIVERIES)
+
+    def _queue(self, name: str) -> QueueSender:
         if self.settings.on_service_bus:
-            return self._service_bus_sender(DIRECTORY_EVENTS)
+            return self._service_bus_sender(name)
         _make_folder(self.settings.data)
         return SqliteQueue(
             self.settings.database,
+            name,
             max_delivery_count=self.settings.max_delivery_count,
             poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
             beside=self._beside,
@@ -102,7 +122,11 @@ class Application:
         """`access-changes`, for the application."""
         if self.settings.on_service_bus:
             return self._service_bus_sender(ACCESS_CHANGES)
-        return SqliteTopic(self.settings.database, beside=self._beside)
+        return SqliteTopic(
+            self.settings.database,
+            max_delivery_count=self.settings.max_delivery_count,
+            beside=self._beside,
+        )
 
     @asynccontextmanager
     async def dead_letters(self) -> AsyncIterator[DeadLetterQueue]:
@@ -194,6 +218,63 @@ class Application:
     def _retention(self) -> int:
         """How long what is done is kept, in seconds."""
         return self.settings.retention_days * 86_400
+
+    # From a change to the application's endpoints.
+
+    @cached_property
+    def deliveries(self) -> "Deliveries":
+        """Sends webhooks."""
+        from delivery.worker import Deliveries
+
+        roots = self._webhook_keys
+        return Deliveries(self.store, self.webhook_queue, self._poster, roots, self._now)
+
+    @cached_property
+    def watch(self) -> "Watch":
+        """Sees what the application should hear of in time."""
+        from delivery.watching import Watch
+
+        return Watch(self.store, self._now)
+
+    @cached_property
+    def webhooks(self) -> "Webhooks":
+        """What an operator does with endpoints."""
+        from administration.webhooks import Webhooks
+
+        return Webhooks(
+            self.store,
+            self.webhook_queue,
+            self._webhook_keys,
+            self._now,
+            private=self.settings.webhook_private,
+            subscribe=self._subscribe_webhooks,
+        )
+
+    @cached_property
+    def webhook_subscription(self) -> SqliteQueue | None:
+        """The embedded topic's subscription for webhooks; Service Bus delivers its own by
+        itself."""
+        topic = self.topic
+        return topic.subscription(WEBHOOKS) if isinstance(topic, SqliteTopic) else None
+
+    async def _subscribe_webhooks(self) -> None:
+        """On Azure the subscription is there. The embedded topic writes a message for each one
+        that there is, so its own begins with the first endpoint."""
+        if isinstance(self.topic, SqliteTopic):
+            await (await self.topic.subscribe(WEBHOOKS)).close()
+
+    @cached_property
+    def _webhook_keys(self) -> Callable[[], Awaitable[Keys]]:
+        from delivery.signing import DOCUMENT, PURPOSE
+
+        keys = SigningKeys(self.store, self._now, document=DOCUMENT)
+        return lambda: keys.keys(PURPOSE)
+
+    @cached_property
+    def _poster(self) -> "HttpPoster":
+        from delivery.sending import HttpPoster
+
+        return HttpPoster(self.settings.webhook_private)
 
     # What the surfaces share.
 
@@ -340,7 +421,8 @@ class Application:
 
 
 _TO_CLOSE = (
-    "authenticator counter _container relay sender topic _sqlite _cosmos _credential".split()
+    "authenticator counter _container relay _poster sender webhook_queue webhook_subscription "
+    "topic _sqlite _cosmos _credential".split()
 )
 """The parts that hold something, in the order in which they can be released."""
 

@@ -5,13 +5,15 @@ from typing import Literal
 
 from administration.errors import AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
-from directory.documents import AdministrativeOperation, Model
+from directory.documents import AdministrativeOperation, Event, Model
+from directory.notices import Notice
 from directory.reading import every_tenant
 from directory.reasons import Reason
 from directory.store import (
     Conflict,
     Create,
     NotFound,
+    Operation,
     Query,
     Replace,
     Store,
@@ -102,10 +104,25 @@ class TenantChange(Administration):
             if tenant == before:
                 return tenant
             event = self.event(operation, "Tenant", self.tenant_id, named, scope)
-            await self.ledger.commit([Replace(tenant.to_document(), stored.etag)], event)
+            changed = Replace(tenant.to_document(), stored.etag)
+            await self.ledger.commit([changed, *_told(before, tenant, event)], event)
             return tenant
 
         return await self.retrying(attempt, f"tenant {self.tenant_id}")
+
+
+def _told(before: Tenant, after: Tenant, event: Event) -> list[Operation]:
+    """What the application is told of a change, by webhook."""
+    if before.provisioning == after.provisioning:
+        return []
+    notice = Notice(
+        tenant_id=after.tenant_id,
+        notice_id=event.event_id,
+        kind="tenant.enabled" if after.provisioning == "enabled" else "tenant.disabled",
+        at=event.at,
+        details={"tenantId": after.tenant_id, "name": after.name, "eventId": event.event_id},
+    )
+    return [Create(notice.to_document())]
 
 
 class Tenancy(TenantChange):

@@ -7,6 +7,7 @@ import typer
 import wiring
 from administration.errors import AdministrationError
 from commands.output import AsJson, run, show
+from delivery.signing import DOCUMENT as WEBHOOK_SECRET
 from trust.signing import SigningKeys
 
 app = typer.Typer(no_args_is_help=True, help="Where everything is kept.")
@@ -42,7 +43,8 @@ def store_roll_key(
         typer.Option(
             "--at-once",
             help="Because the old one leaked: within a minute every session at a console has ended "
-            "and every cursor is invalid.",
+            "and every cursor is invalid, and webhooks are signed with new secrets ('webhook show "
+            "--secret').",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -53,6 +55,10 @@ def store_roll_key(
     async def roll(application: wiring.Application) -> dict[str, str]:
         keys = SigningKeys(application.store, wiring.utc_now)
         signs_from = await keys.roll(at_once=at_once)
+        if at_once:
+            await SigningKeys(application.store, wiring.utc_now, document=WEBHOOK_SECRET).roll(
+                at_once=True
+            )
         return {"signsFrom": signs_from.isoformat(timespec="seconds")}
 
     show(run(roll), as_json, ("signsFrom",))

@@ -311,6 +311,8 @@ module roles 'modules/roles.bicep' = {
     queueName: serviceBus.outputs.queue
     topicName: serviceBus.outputs.topic
     subscriptionName: serviceBus.outputs.subscription
+    webhookSubscriptionName: serviceBus.outputs.webhookSubscription
+    webhookQueueName: serviceBus.outputs.webhookQueue
   }
 }
 

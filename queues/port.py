@@ -5,9 +5,10 @@ Semantics are those of an Azure Service Bus queue with duplicate detection and d
 job on Azure; on a laptop `devhost` pumps `queues.sqlite.queue` in its place.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Protocol
 
 ID_CHARACTERS = 128
@@ -17,10 +18,17 @@ DIRECTORY_EVENTS = "directory-events"
 """The queue that carries events to the reconciler."""
 ACCESS_CHANGES = "access-changes"
 """The topic that tells the application whose access changed."""
+WEBHOOKS = "webhooks"
+"""The topic's subscription from which webhooks are sent."""
+WEBHOOK_DELIVERIES = "webhook-deliveries"
+"""The queue of what is to be sent to the application's endpoints."""
 
 REPLAY = ":replay:"
 """Between the id of a message that is sent once more and a ULID: duplicate detection may still
 know the id alone."""
+
+type Properties = Mapping[str, str | bool]
+NO_PROPERTIES: Properties = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +37,14 @@ class Message:
 
     `id` is the duplicate-detection key (at most ID_CHARACTERS): a second message of the same id
     inside the detection window is dropped by the queue. `body` is UTF-8 JSON, at most BODY_BYTES.
-    `delay` (seconds) schedules it for later.
+    `delay` (seconds) schedules it for later. `properties` are for the filters of a topic's
+    subscriptions; with the body they have BODY_BYTES at most.
     """
 
     id: str
     body: bytes
     delay: float = 0.0
+    properties: Properties = NO_PROPERTIES
 
 
 class QueueError(Exception):

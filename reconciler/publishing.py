@@ -36,25 +36,52 @@ def message_of(change: AccessChange) -> Message:
     Where the grants do not fit a message (BODY_BYTES), `before` and `after` come without them and
     `complete` is false: the access API has them.
     """
-    message = Message(change.change_id, _body(change, complete=True))
-    if len(message.body) <= BODY_BYTES:
-        return message
-    return Message(change.change_id, _body(change, complete=False))
+    properties = properties_of(change)
+    room = BODY_BYTES - sum(len(f"{name}{value}".encode()) for name, value in properties.items())
+    body = orjson.dumps(told_of(change))
+    if len(body) > room:
+        body = orjson.dumps(told_of(change, complete=False))
+    return Message(change.change_id, body, properties=properties)
 
 
-def _body(change: AccessChange, *, complete: bool) -> bytes:
-    return orjson.dumps(
-        {
-            "tenantId": change.tenant_id,
-            "userId": change.user_id,
-            "version": change.version,
-            "at": change.at.isoformat().replace("+00:00", "Z"),
-            "eventId": change.event_id,
-            "complete": complete,
-            "before": _told(change.before, complete),
-            "after": _told(change.after, complete),
-        }
-    )
+def published(body: bytes) -> str:
+    """Whose change a message of the topic is. Raises ValueError for what is none."""
+    content = orjson.loads(body)
+    tenant_id = content.get("tenantId") if isinstance(content, dict) else None
+    if not isinstance(tenant_id, str) or not tenant_id:
+        raise ValueError("The message needs the string tenantId.")
+    return tenant_id
+
+
+def properties_of(change: AccessChange) -> dict[str, str | bool]:
+    """What a subscription of the topic can filter on (docs/application.md)."""
+    before, after = _held(change.before), _held(change.after)
+    properties: dict[str, str | bool] = {
+        "tenant": change.tenant_id,
+        "enabled": change.after is not None and change.after.enabled,
+    }
+    for name, held in (("gained", after - before), ("lost", before - after)):
+        if kinds := sorted({kind for kind, _ in held}):
+            properties[name] = f"/{'/'.join(kinds)}/"  # no kind has a slash
+    return properties
+
+
+def _held(state: AccessState | None) -> set[tuple[str, str]]:
+    return {(grant.kind, grant.key) for grant in state.grants} if state else set()
+
+
+def told_of(change: AccessChange, *, complete: bool = True) -> dict[str, Any]:
+    """A change as JSON; without the grants where it is not `complete`."""
+    return {
+        "tenantId": change.tenant_id,
+        "userId": change.user_id,
+        "version": change.version,
+        "at": change.at.isoformat().replace("+00:00", "Z"),
+        "eventId": change.event_id,
+        "complete": complete,
+        "before": _told(change.before, complete),
+        "after": _told(change.after, complete),
+    }
 
 
 def _told(state: AccessState | None, complete: bool) -> dict[str, Any] | None:

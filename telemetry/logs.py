@@ -26,6 +26,7 @@ _FIELDS = (
     "requestUnits",
     "oldest_pending_seconds",
     "applied_by_timer",
+    "webhooks_disabled",
 )
 """What `telemetry.observation` adds to a record."""
 _FRAMES = 12

@@ -44,13 +44,15 @@ class Secret(StoredModel):
 
     document_type = "Secret"
 
+    name: str = DOCUMENT
+    """Where it is stored: what must outlive the roll of another secret has one of its own."""
     value: str
     """256 random bits in Base64."""
     rolled: tuple[Rolled, ...] = ()
 
     @property
     def document_id(self) -> str:
-        return DOCUMENT
+        return self.name
 
     def counting(self, now: datetime) -> Keys:
         """The secrets that count at a moment; the first one signs."""
@@ -71,14 +73,17 @@ class Secret(StoredModel):
 
 
 class SigningKeys:
-    """The deployment's keys, remembered for a minute. `clock` is a steady one."""
+    """The deployment's keys, derived from the secret in `document` and remembered for a minute.
+    `clock` is a steady one."""
 
     def __init__(
         self,
         store: Store,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
+        document: str = DOCUMENT,
     ) -> None:
+        self._document = document
         self._store = store
         self._now = now
         self._clock = clock
@@ -98,7 +103,7 @@ class SigningKeys:
             return Secret.from_document((await self._stored()).document)
         except NotFound:
             pass
-        made = Secret(tenant_id=PARTITION, value=_new())
+        made = Secret(tenant_id=PARTITION, name=self._document, value=_new())
         try:
             await self._store.batch(PARTITION, [Create(made.to_document())])
         except Conflict:  # another instance was there first
@@ -113,7 +118,7 @@ class SigningKeys:
             await self._read()
             stored = await self._stored()
             secret = Secret.from_document(stored.document)
-            new = Secret(tenant_id=PARTITION, value=_new())
+            new = Secret(tenant_id=PARTITION, name=self._document, value=_new())
             rolled = new if at_once else secret.rolling(self._now())
             await self._store.batch(PARTITION, [Replace(rolled.to_document(), stored.etag)])
             return rolled
@@ -125,7 +130,7 @@ class SigningKeys:
         return rolled.rolled[-1].signs_from
 
     async def _stored(self) -> Stored:
-        return await self._store.read(PARTITION, DOCUMENT)
+        return await self._store.read(PARTITION, self._document)
 
 
 def _new() -> str:

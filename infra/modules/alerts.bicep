@@ -195,6 +195,19 @@ var logs = [
     dimensions: []
   }
   {
+    name: 'webhook-disabled'
+    description: 'An endpoint of the application took no webhooks for three days, or said that it is gone: it is sent nothing more.'
+    severity: 2
+    query: loadTextContent('../queries/webhooks-disabled.kql')
+    aggregation: 'Total'
+    column: 'endpoints'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT1H'
+    frequency: 'PT15M'
+    dimensions: []
+  }
+  {
     name: 'tenant-size'
     description: 'A tenant has more than 14 GB. At 20 GB, its writes fail.'
     severity: 2

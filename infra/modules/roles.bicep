@@ -41,6 +41,12 @@ param topicName string
 @description('Name of the application\'s subscription.')
 param subscriptionName string
 
+@description('Name of the subscription that webhooks are sent from.')
+param webhookSubscriptionName string
+
+@description('Name of the queue of webhooks to be sent.')
+param webhookQueueName string
+
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 var blobOwner = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
@@ -110,6 +116,16 @@ resource applicationSubscription 'Microsoft.ServiceBus/namespaces/topics/subscri
   name: subscriptionName
 }
 
+resource webhookSubscription 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' existing = {
+  parent: topic
+  name: webhookSubscriptionName
+}
+
+resource webhookQueue 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' existing = {
+  parent: namespace
+  name: webhookQueueName
+}
+
 // The host keeps its leases and its code in blobs, and what it has to say of its own faults in
 // tables. The containers are its own to make, hence the account.
 resource appStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
@@ -155,6 +171,28 @@ resource appQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     }
   }
 ]
+
+resource appWebhookQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for id in [serviceBusReceiver, serviceBusSender]: {
+    name: guid(webhookQueue.id, appPrincipalId, id)
+    scope: webhookQueue
+    properties: {
+      roleDefinitionId: id
+      principalId: appPrincipalId
+      principalType: 'ServicePrincipal'
+    }
+  }
+]
+
+resource appWebhookSubscription 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(webhookSubscription.id, appPrincipalId, serviceBusReceiver)
+  scope: webhookSubscription
+  properties: {
+    roleDefinitionId: serviceBusReceiver
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+}
 
 resource appTopic 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(topic.id, appPrincipalId, serviceBusSender)
@@ -208,6 +246,19 @@ resource operatorSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for operator in operators: {
     name: guid(queue.id, operator.principalId, serviceBusSender)
     scope: queue
+    properties: {
+      roleDefinitionId: serviceBusSender
+      principalId: operator.principalId
+      principalType: operator.principalType
+    }
+  }
+]
+
+// manage.py webhook test and resend.
+resource operatorSendsWebhooks 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for operator in operators: {
+    name: guid(webhookQueue.id, operator.principalId, serviceBusSender)
+    scope: webhookQueue
     properties: {
       roleDefinitionId: serviceBusSender
       principalId: operator.principalId

@@ -1,6 +1,7 @@
-// The queue of events and the topic of access changes. Neither is partitioned: one send carries
-// several message ids, and those would be the partition keys. Every message is in the database
-// until it is done, so that losing one here loses nothing.
+// The queue of events, the topic of access changes and the queue of webhooks to be sent. None is
+// partitioned: one send carries several message ids, and those would be the partition keys. Every
+// event is in the database until it is done, so that losing its message loses nothing; a webhook
+// whose message is lost is sent again by hand (manage.py webhook resend).
 targetScope = 'resourceGroup'
 
 import { tagSet } from '../types.bicep'
@@ -93,6 +94,38 @@ resource application 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-
   }
 }
 
+// What webhooks are sent from: the function `webhooks` makes a message for each endpoint.
+resource webhooks 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' = {
+  parent: changes
+  name: 'webhooks'
+  properties: {
+    lockDuration: 'PT1M'
+    maxDeliveryCount: maxDeliveryCount
+    defaultMessageTimeToLive: 'P14D'
+    deadLetteringOnMessageExpiration: true
+    deadLetteringOnFilterEvaluationExceptions: true
+    requiresSession: false
+  }
+  dependsOn: [application] // a topic takes one change at a time
+}
+
+// A message waits here for up to a day between two attempts.
+resource deliveries 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = {
+  parent: namespace
+  name: 'webhook-deliveries'
+  properties: {
+    lockDuration: 'PT1M'
+    maxDeliveryCount: maxDeliveryCount
+    requiresDuplicateDetection: true
+    duplicateDetectionHistoryTimeWindow: duplicateWindow
+    defaultMessageTimeToLive: 'P14D'
+    deadLetteringOnMessageExpiration: true
+    requiresSession: false
+    enablePartitioning: false
+    maxSizeInMegabytes: 5120
+  }
+}
+
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'chosen'
   scope: namespace
@@ -119,3 +152,9 @@ output topic string = changes.name
 
 @description('The application\'s subscription of the topic.')
 output subscription string = application.name
+
+@description('The subscription of the topic that webhooks are sent from.')
+output webhookSubscription string = webhooks.name
+
+@description('Name of the queue of webhooks to be sent.')
+output webhookQueue string = deliveries.name

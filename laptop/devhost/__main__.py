@@ -22,10 +22,11 @@ from directory.sqlite.schema import UnusableFile
 from laptop.devhost.hostfile import HostFile
 from laptop.devhost.http import BODY_BYTES, LIMIT_SETTING, HttpTriggers
 from laptop.devhost.pump import QueuePump
-from laptop.devhost.runtime import FunctionApp, IndexingFailed
+from laptop.devhost.runtime import Function, FunctionApp, IndexingFailed
 from laptop.devhost.server import Server, listen, url_of
 from laptop.devhost.timer import Timer
 from laptop.devhost.welcome import welcome
+from queues.port import DIRECTORY_EVENTS, WEBHOOK_DELIVERIES
 from queues.sqlite.queue import SqliteQueue
 from telemetry import logs
 
@@ -42,11 +43,10 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
     server = Server(HttpTriggers(app, host.route_prefix, body_bytes))
     timers = [Timer(app, function) for function in app.triggered_by("timerTrigger")]
     application = wiring.application()
-    queue = application.sender
     pumps = [
         QueuePump(app, function, queue, host)
         for function in app.triggered_by("serviceBusTrigger")
-        if isinstance(queue, SqliteQueue)  # Service Bus delivers by itself
+        if (queue := embedded_queue(application, function))  # Service Bus delivers by itself
     ]
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -61,6 +61,17 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
             server.should_exit = True
     finally:
         await application.close()
+
+
+def embedded_queue(application: wiring.Application, function: Function) -> SqliteQueue | None:
+    """Where a function's messages come from; None where that is Service Bus."""
+    name = function.trigger.get("queueName", "")
+    queue = {
+        DIRECTORY_EVENTS: application.sender,
+        WEBHOOK_DELIVERIES: application.webhook_queue,
+        "": application.webhook_subscription,
+    }[name]
+    return queue if isinstance(queue, SqliteQueue) else None
 
 
 async def run_until_signal(listener: socket.socket) -> None:

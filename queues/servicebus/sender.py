@@ -152,7 +152,10 @@ class ServiceBusSender:
 
     def _outgoing(self, message: Message) -> ServiceBusMessage:
         outgoing = ServiceBusMessage(
-            message.body, message_id=message.id, content_type="application/json"
+            message.body,
+            message_id=message.id,
+            content_type="application/json",
+            application_properties=dict(message.properties.items()) or None,
         )
         if message.delay:
             due = datetime.fromtimestamp(self._now(), UTC) + timedelta(seconds=message.delay)

@@ -6,6 +6,7 @@ queue's writes go along in its transactions.
 """
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from directory.store import Unavailable
-from queues.port import Message, QueueError
+from queues.port import Message, Properties, QueueError
 
 BUSY_SECONDS = 10.0
 """How long to wait for another process's write before giving up."""
@@ -32,7 +33,8 @@ CREATE TABLE IF NOT EXISTS queue_message (
     enqueued_at REAL NOT NULL,
     delivery_count INTEGER NOT NULL DEFAULT 0,
     lock_token TEXT,
-    locked_until REAL NOT NULL DEFAULT 0
+    locked_until REAL NOT NULL DEFAULT 0,
+    properties TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 CREATE INDEX IF NOT EXISTS queue_message_order ON queue_message (queue, enqueued_at);
 CREATE INDEX IF NOT EXISTS queue_message_locked ON queue_message (queue, locked_until)
@@ -53,7 +55,8 @@ CREATE TABLE IF NOT EXISTS queue_dead_letter (
     delivery_count INTEGER NOT NULL,
     dead_lettered_at REAL NOT NULL,
     reason TEXT NOT NULL,
-    description TEXT NOT NULL
+    description TEXT NOT NULL,
+    properties TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 CREATE INDEX IF NOT EXISTS queue_dead_letter_id ON queue_dead_letter (queue, id);
 CREATE TABLE IF NOT EXISTS queue_subscription (
@@ -133,8 +136,9 @@ def insert(
         )
         if new.rowcount == 1:
             db.execute(
-                "INSERT INTO queue_message (queue, id, body, enqueued_at) VALUES (?, ?, ?, ?)",
-                (queue, message.id, message.body, now + message.delay),
+                "INSERT INTO queue_message (queue, id, body, enqueued_at, properties)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (queue, message.id, message.body, now + message.delay, _json(message.properties)),
             )
 
 
@@ -143,6 +147,18 @@ def _in_transaction[T](job: Callable[[sqlite3.Connection], T], db: sqlite3.Conne
     with db:
         db.execute("BEGIN IMMEDIATE")
         return job(db)
+
+
+def _json(properties: Properties) -> str:
+    return json.dumps({**properties}) if properties else "{}"
+
+
+def _add_properties(db: sqlite3.Connection) -> None:
+    """To the tables of a file that an earlier version made."""
+    for table in ("queue_message", "queue_dead_letter"):
+        columns = {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
+        if "properties" not in columns:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN properties TEXT NOT NULL DEFAULT '{{}}'")
 
 
 def _nothing(db: sqlite3.Connection) -> None:
@@ -157,6 +173,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         _switch_to_wal(db)
         # With WAL and NORMAL, what was committed survives the death of the process.
         db.executescript(f"PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            _add_properties(db)
     except sqlite3.Error:
         db.close()
         raise

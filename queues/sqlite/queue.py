@@ -7,6 +7,7 @@ Any number of processes may send to and receive from one file.
 """
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from queues.port import DIRECTORY_EVENTS, DeadLetter, Message, check
+from queues.port import DIRECTORY_EVENTS, NO_PROPERTIES, DeadLetter, Message, Properties, check
 from queues.sqlite.file import Beside, QueueFile, insert
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
@@ -35,15 +36,17 @@ _LOCK = f"""
 UPDATE queue_message
 SET delivery_count = delivery_count + 1, lock_token = hex(randomblob(16)), locked_until = :until
 WHERE sequence_number IN ({_AVAILABLE})
-RETURNING sequence_number, id, body, enqueued_at, delivery_count, lock_token, locked_until
+RETURNING
+    sequence_number, id, body, enqueued_at, delivery_count, lock_token, locked_until, properties
 """  # noqa: S608 - of constants
 _HELD = """
 SELECT 1 FROM queue_message WHERE sequence_number = ? AND lock_token = ? AND locked_until > ?
 """
 _BURY = """
 INSERT INTO queue_dead_letter
-    (queue, id, body, enqueued_at, delivery_count, dead_lettered_at, reason, description)
-SELECT queue, id, body, enqueued_at, delivery_count, ?, ?, ?
+    (queue, id, body, enqueued_at, delivery_count, properties,
+     dead_lettered_at, reason, description)
+SELECT queue, id, body, enqueued_at, delivery_count, properties, ?, ?, ?
 FROM queue_message WHERE sequence_number = ?
 """
 _DEAD_LETTERS = """
@@ -51,8 +54,8 @@ SELECT sequence_number, id, body, enqueued_at, delivery_count, dead_lettered_at,
 FROM queue_dead_letter WHERE queue = ? AND sequence_number > ? ORDER BY sequence_number LIMIT ?
 """
 _RESUBMIT = """
-INSERT INTO queue_message (queue, id, body, enqueued_at)
-SELECT queue, id, body, ? FROM queue_dead_letter WHERE queue = ? AND id = ?
+INSERT INTO queue_message (queue, id, body, enqueued_at, properties)
+SELECT queue, id, body, ?, properties FROM queue_dead_letter WHERE queue = ? AND id = ?
 ORDER BY sequence_number
 """
 _DISCARD = """
@@ -81,6 +84,7 @@ class ReceivedMessage:
     delivery_count: int
     lock_token: str
     locked_until: datetime
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +248,17 @@ class SqliteQueue:
         rows = db.execute(_LOCK, parameters).fetchall()
         rows.sort(key=lambda row: (row[3], row[0]))  # RETURNING has no order
         return [
-            ReceivedMessage(id, body, number, _time(enqueued), count, token, _time(until))
-            for number, id, body, enqueued, count, token, until in rows
+            ReceivedMessage(
+                id,
+                body,
+                number,
+                _time(enqueued),
+                count,
+                token,
+                _time(until),
+                json.loads(told) if told != "{}" else NO_PROPERTIES,
+            )
+            for number, id, body, enqueued, count, token, until, told in rows
         ]
 
     def _act_under_lock[T](

@@ -24,13 +24,16 @@ class SqliteTopic:
         name: str = ACCESS_CHANGES,
         now: Callable[[], float] = time.time,
         *,
+        max_delivery_count: int = 10,
         duplicate_detection_window: float = 600.0,
         beside: Beside | None = None,
     ) -> None:
         self._path = path
         self._name = name
         self._now = now
+        self._max_delivery_count = max_delivery_count
         self._window = duplicate_detection_window
+        self._beside = beside
         self._file = QueueFile(path, name, beside)
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -45,7 +48,18 @@ class SqliteTopic:
         """The queue of a subscription, which gets what is sent from now on, also while nobody
         receives; made where there is none. The caller closes it."""
         await self._file.write(partial(self._subscribe, name))
-        return SqliteQueue(self._path, f"{self._name}/{name}", self._now)
+        return self.subscription(name)
+
+    def subscription(self, name: str) -> SqliteQueue:
+        """The queue of a subscription, which gets nothing before somebody subscribes. The caller
+        closes it."""
+        return SqliteQueue(
+            self._path,
+            f"{self._name}/{name}",
+            self._now,
+            max_delivery_count=self._max_delivery_count,
+            beside=self._beside,
+        )
 
     async def close(self) -> None:
         """Release the connection and its thread; the topic is not used after it."""

@@ -121,13 +121,14 @@ async def test_a_message_over_the_limit_of_the_service_is_refused_and_all_with_i
 async def test_says_what_the_message_is(
     service: ServiceBusStandIn, sender: ServiceBusSender
 ) -> None:
-    await sender.send([message("a")])
+    await sender.send([Message("a", b"{}", properties={"tenant": "contoso", "enabled": False})])
     async with (
         ServiceBusClient.from_connection_string(service.connection_string) as client,
         client.get_queue_receiver(DIRECTORY_EVENTS) as receiver,
     ):
         (received,) = await receiver.receive_messages(1, max_wait_time=5)
     assert (received.message_id, received.content_type) == ("a", "application/json")
+    assert received.application_properties == {b"tenant": b"contoso", b"enabled": False}
 
 
 @pytest.mark.usefixtures("broken")

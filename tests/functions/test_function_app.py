@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from queues.port import DIRECTORY_EVENTS
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
 from web.surface import HEADERS
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,21 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
+    half_hourly = {
+        "direction": "IN",
+        "type": "timerTrigger",
+        "name": "timer",
+        "schedule": "0 */30 * * * *",
+        "runOnStartup": False,
+        "useMonitor": False,
+    }
+    service_bus = {
+        "direction": "IN",
+        "type": "serviceBusTrigger",
+        "name": "message",
+        "connection": "ServiceBusConnection",
+        "cardinality": "ONE",
+    }
     http = {"direction": "IN", "type": "httpTrigger", "name": "req", "authLevel": "ANONYMOUS"}
     assert indexed["functions"] == {
         "scim": {**http, "route": "scim/{*path}"},
@@ -49,14 +64,13 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "console": {**http, "route": "console/{*path}"},
         "oauth": {**http, "route": "oauth/{*path}"},
         "health": {**http, "route": "health", "methods": ["GET", "HEAD"]},
-        "reconcile": {
-            "direction": "IN",
-            "type": "serviceBusTrigger",
-            "name": "message",
-            "connection": "ServiceBusConnection",
-            "queueName": DIRECTORY_EVENTS,
-            "cardinality": "ONE",
+        "reconcile": {**service_bus, "queueName": DIRECTORY_EVENTS},
+        "webhooks": {
+            **service_bus,
+            "topicName": ACCESS_CHANGES,
+            "subscriptionName": WEBHOOKS,
         },
+        "deliver": {**service_bus, "queueName": WEBHOOK_DELIVERIES},
         "relay": {
             "direction": "IN",
             "type": "timerTrigger",
@@ -65,14 +79,8 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
             "runOnStartup": False,
             "useMonitor": False,
         },
-        "export": {
-            "direction": "IN",
-            "type": "timerTrigger",
-            "name": "timer",
-            "schedule": "0 */30 * * * *",
-            "runOnStartup": False,
-            "useMonitor": False,
-        },
+        "export": half_hourly,
+        "watch": half_hourly,
     }
 
 
@@ -110,6 +118,7 @@ OURS = [
     "administration",
     "commands",
     "console",
+    "delivery",
     "directory",
     "function_app",
     "laptop",

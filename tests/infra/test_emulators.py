@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
 from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
 from settings import Settings
 from tests.infra.bicep import Infra
@@ -33,17 +33,23 @@ def namespace() -> dict[str, Any]:
     return dict(found)
 
 
-def deployed(type: str) -> dict[str, Any]:
-    """What Bicep makes of a type."""
+def deployed(type: str) -> dict[str, dict[str, Any]]:
+    """What Bicep makes of a type, by name."""
     resources = Infra.read().files["modules/servicebus.bicep"].resources.values()
-    (found,) = [resource.body for resource in resources if resource.type.endswith(type)]
-    return found
+    found = [resource.body for resource in resources if resource.type.endswith(type)]
+    return {body["name"]: body for body in found}
 
 
-def test_the_queue_is_the_one_of_the_code() -> None:
-    (queue,) = namespace()["Queues"]
-    properties, azure = queue["Properties"], deployed("/queues")
-    assert queue["Name"] == azure["name"] == DIRECTORY_EVENTS
+def test_the_queues_are_those_of_the_code() -> None:
+    names = {DIRECTORY_EVENTS, WEBHOOK_DELIVERIES}
+    queues = {queue["Name"]: queue["Properties"] for queue in namespace()["Queues"]}
+    assert queues.keys() == deployed("/queues").keys() == names
+
+
+@pytest.mark.parametrize("name", [DIRECTORY_EVENTS, WEBHOOK_DELIVERIES])
+def test_a_queue_is_the_one_of_azure(name: str) -> None:
+    (properties,) = [one["Properties"] for one in namespace()["Queues"] if one["Name"] == name]
+    azure = deployed("/queues")[name]
     assert properties["MaxDeliveryCount"] == Settings.model_fields["max_delivery_count"].default
     assert properties["LockDuration"] == azure["properties"]["lockDuration"]
     assert properties["RequiresDuplicateDetection"] is True
@@ -51,12 +57,12 @@ def test_the_queue_is_the_one_of_the_code() -> None:
     assert properties["RequiresSession"] is azure["properties"]["requiresSession"] is False
 
 
-def test_the_topic_has_the_subscription_of_the_application() -> None:
+def test_the_topic_has_the_subscriptions_of_the_application_and_of_webhooks() -> None:
     (topic,) = namespace()["Topics"]
-    (subscription,) = topic["Subscriptions"]
-    assert topic["Name"] == deployed("/topics")["name"] == ACCESS_CHANGES
+    assert [topic["Name"]] == [*deployed("/topics")] == [ACCESS_CHANGES]
     assert topic["Properties"]["RequiresDuplicateDetection"] is True
-    assert subscription["Name"] == deployed("/topics/subscriptions")["name"]
+    names = {subscription["Name"] for subscription in topic["Subscriptions"]}
+    assert names == deployed("/topics/subscriptions").keys() == {"application", WEBHOOKS}
 
 
 def test_the_emulator_finds_its_configuration_and_its_database() -> None:

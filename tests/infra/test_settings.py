@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 import laptop.devhost.http
 from directory.cosmos.indexing import PARTITION_KEY, indexing_policy
-from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
 from queues.sqlite.queue import SqliteQueue
 from scim.exchange import BODY_BYTES
 from settings import Settings
@@ -28,6 +28,7 @@ LAPTOP = {
     "MUSTER_COSMOS_KEY": "the emulator's; Azure has identities",
     "ServiceBusConnection": "the emulator's; Azure has identities",
     "MUSTER_DATA": "on Azure, state is in Cosmos DB and Service Bus",
+    "MUSTER_WEBHOOK_PRIVATE": "for a receiver on the same machine; Azure sends to the internet",
     "MUSTER_TRACE": "writes traces to a terminal; Azure has Application Insights",
 }
 """Settings that Azure does not set, and why."""
@@ -154,6 +155,8 @@ def test_names_and_numbers_are_those_of_the_code() -> None:
     assert bus.resources["events"].get("name") == DIRECTORY_EVENTS
     assert bus.resources["changes"].get("name") == ACCESS_CHANGES
     assert bus.resources["application"].get("name") == "application"
+    assert bus.resources["webhooks"].get("name") == WEBHOOKS
+    assert bus.resources["deliveries"].get("name") == WEBHOOK_DELIVERIES
     assert bus.variables["duplicateWindow"].value == "PT10M"
     window = signature(SqliteQueue).parameters["duplicate_detection_window"].default
     assert window == 10 * 60  # PT10M
@@ -179,9 +182,13 @@ def test_regions_are_those_of_the_code() -> None:
 
 def test_triggers_find_their_queue_and_its_connection() -> None:
     infra = Infra.read()
-    queue = infra.files["modules/servicebus.bicep"].resources["events"].get("name")
+    bus = infra.files["modules/servicebus.bicep"].resources
+    queues = {bus[symbol].get("name") for symbol in ("events", "deliveries")}
     queued = [trigger for trigger in triggers().values() if trigger["type"] == "serviceBusTrigger"]
-    assert [trigger["queueName"] for trigger in queued] == [queue]
+    assert {each["queueName"] for each in queued if "queueName" in each} == queues
+    assert {
+        (each["topicName"], each["subscriptionName"]) for each in queued if "topicName" in each
+    } == {(bus["changes"].get("name"), bus["webhooks"].get("name"))}
     for trigger in queued:
         name = f"{trigger['connection']}__fullyQualifiedNamespace"
         assert name in bicep_settings(infra)

@@ -10,7 +10,7 @@ import pytest
 from directory.access import AccessChange, AccessState, Grant
 from directory.store import Delete
 from queues.port import BODY_BYTES, Message, QueueError
-from reconciler.publishing import Publisher, message_of
+from reconciler.publishing import Publisher, message_of, published
 from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, Hooked, World
 
@@ -21,6 +21,7 @@ class Topic:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.ids: list[str] = []
+        self.properties: list[dict[str, Any]] = []
         self.down = False
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -28,6 +29,7 @@ class Topic:
             raise QueueError("The topic is down.")
         self.messages += [orjson.loads(message.body) for message in messages]
         self.ids += [message.id for message in messages]
+        self.properties += [{**message.properties} for message in messages]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -52,6 +54,7 @@ async def test_the_application_hears_what_was_and_what_is(world: World) -> None:
     publisher = Publisher(topic, world.store, world.now)
     reconciler = await sales(world, publisher)
     topic.messages.clear()
+    topic.properties.clear()
     await world.put_mapping("sales", ["role:Owner"])
     cause = world.queue[0][0]
     await world.drain(reconciler)
@@ -66,6 +69,11 @@ async def test_the_application_hears_what_was_and_what_is(world: World) -> None:
     inactive = {**nothing, "enabled": False, "reasons": ["inactive"]}
     heard = [(m["before"], m["after"]) for m in topic.messages]
     assert heard == [(nothing, owner), (owner, inactive), (inactive, None)]
+    assert topic.properties == [
+        {"tenant": TENANT, "enabled": True, "gained": "/role/"},
+        {"tenant": TENANT, "enabled": False, "lost": "/role/"},
+        {"tenant": TENANT, "enabled": False},
+    ]
     first = topic.messages[0]
     assert (first["tenantId"], first["userId"], first["eventId"]) == (TENANT, "u1", cause)
     assert [m["version"] for m in topic.messages] == sorted({m["version"] for m in topic.messages})
@@ -129,3 +137,10 @@ def test_more_grants_than_a_message_holds_are_left_to_the_access_api(world: Worl
     assert len(message.body) < BODY_BYTES
     told = orjson.loads(message.body)
     assert (told["complete"], told["after"]) == (False, {"enabled": True, "reasons": []})
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"tenantId": ""}', b'{"tenantId": 1}'])
+def test_a_message_of_somebody_else_s_names_no_tenant(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"tenantId|Input"):
+        published(body)
+    assert published(b'{"tenantId": "contoso"}') == "contoso"

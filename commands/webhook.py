@@ -1,0 +1,201 @@
+"""`manage.py webhook`: where the application is told what changes."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+import wiring
+from commands.output import AsJson, out, plain, run, show
+from delivery.attempts import Attempt
+from delivery.endpoints import TYPES, Endpoint
+
+app = typer.Typer(no_args_is_help=True, help="Where the application is told what changes.")
+
+COLUMNS = ("endpointId", "state", "since", "label", "url", "types", "tenants", "reason")
+LOG_COLUMNS = ("at", "messageId", "type", "attempt", "outcome", "milliseconds", "nextAt")
+
+EndpointId = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's id.")]
+
+
+@app.command("create")
+def webhook_create(
+    url: Annotated[str, typer.Argument(help="Where to post messages to: https, port 443 or 8443.")],
+    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    type: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What to send, can be repeated; all without it: {', '.join(TYPES)}."),
+    ] = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="Whose, can be repeated; everybody's without it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send messages to an address from now on, and show the secret that they are signed with. A
+    server that runs already may take five seconds to know."""
+
+    async def create(application: wiring.Application) -> tuple[Endpoint, list[str]]:
+        endpoint = await application.webhooks.create(url, label, type or (), tenant or ())
+        return endpoint, await application.webhooks.secrets(endpoint)
+
+    _show_secrets(*run(create), as_json)
+
+
+@app.command("list")
+def webhook_list(as_json: AsJson = False) -> None:
+    """All endpoints: which of them are disabled, since when and why."""
+    found = run(lambda application: application.webhooks.listed())
+    show([_row(each, as_json) for each in found], as_json, COLUMNS)
+
+
+@app.command("show")
+def webhook_show(
+    endpoint: EndpointId,
+    secret: Annotated[bool, typer.Option("--secret", help="Show the secrets that sign.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """One endpoint, and the versions of its key."""
+
+    async def read(application: wiring.Application) -> tuple[Endpoint, list[str]]:
+        found = await application.webhooks.read(endpoint)
+        return found, await application.webhooks.secrets(found) if secret else []
+
+    found, secrets = run(read)
+    if secret:
+        _show_secrets(found, secrets, as_json)
+        return
+    row = _row(found, as_json)
+    keys = [{name: plain(value) for name, value in key} for key in found.keys]
+    if as_json:
+        show(row | {"keys": keys}, as_json, ())
+        return
+    show(row, as_json, COLUMNS)
+    show(keys, as_json, ("version", "created", "ends"), title="Keys")
+
+
+@app.command("rotate")
+def webhook_rotate(
+    endpoint: EndpointId,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Because the old one leaked: it signs no more.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign with a new secret, and show it. For a day messages carry a signature with the old one,
+    too: give the receiver the new one in that time."""
+
+    async def rotate(application: wiring.Application) -> tuple[Endpoint, list[str]]:
+        changed = await application.webhooks.rotate(endpoint, at_once=at_once)
+        return changed, await application.webhooks.secrets(changed)
+
+    _show_secrets(*run(rotate), as_json)
+
+
+@app.command("enable")
+def webhook_enable(endpoint: EndpointId, as_json: AsJson = False) -> None:
+    """Send to an endpoint again. What happened meanwhile is sent with 'webhook resend --since'."""
+    changed = run(lambda application: application.webhooks.set_state(endpoint, "enabled"))
+    show(_row(changed, as_json), as_json, COLUMNS)
+
+
+@app.command("disable")
+def webhook_disable(endpoint: EndpointId, as_json: AsJson = False) -> None:
+    """Send nothing to an endpoint, and drop what waits for it."""
+    changed = run(lambda application: application.webhooks.set_state(endpoint, "disabled"))
+    show(_row(changed, as_json), as_json, COLUMNS)
+
+
+@app.command("delete")
+def webhook_delete(endpoint: EndpointId, as_json: AsJson = False) -> None:
+    """Forget an endpoint."""
+    run(lambda application: application.webhooks.delete(endpoint))
+    show({"deleted": endpoint}, as_json, ("deleted",))
+
+
+@app.command("test")
+def webhook_test(endpoint: EndpointId, as_json: AsJson = False) -> None:
+    """Have the running server send a message of type test, once. The log says what came of it."""
+    message = run(lambda application: application.webhooks.test(endpoint))
+    show({"endpointId": endpoint, "messageId": message}, as_json, ("endpointId", "messageId"))
+
+
+@app.command("resend")
+def webhook_resend(
+    endpoint: EndpointId,
+    message: Annotated[
+        str | None, typer.Argument(metavar="[MESSAGE]", help="The webhook-id of one message.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="All that happened since then (UTC).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send once more what was sent or what was missed: one message, or all since a moment. They
+    keep their ids, so that a receiver knows what it has already."""
+    if (message is None) == (since is None):
+        raise typer.BadParameter("Give a message, or --since.")
+
+    async def send(application: wiring.Application) -> int:
+        if message is not None:
+            await application.webhooks.resend(endpoint, message)
+            return 1
+        moment = (since or wiring.utc_now()).replace(tzinfo=UTC)
+        return await application.webhooks.resend_since(endpoint, moment)
+
+    show({"endpointId": endpoint, "messages": run(send)}, as_json, ("endpointId", "messages"))
+
+
+@app.command("log")
+def webhook_log(
+    endpoint: EndpointId,
+    message: Annotated[str, typer.Option(help="Only of the message with this webhook-id.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Only attempts that failed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The attempts to deliver to an endpoint, the newest first; they are kept for 30 days."""
+    found = run(
+        lambda application: application.webhooks.log(
+            endpoint, limit, failed=failed, message_id=message
+        )
+    )
+    show([_attempt_row(each) for each in found], as_json, LOG_COLUMNS)
+
+
+def _row(endpoint: Endpoint, as_json: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "endpointId": endpoint.endpoint_id,
+        "state": endpoint.state,
+        "since": endpoint.changed.isoformat(timespec="seconds"),
+        "label": endpoint.label,
+        "url": endpoint.url,
+        "types": list(endpoint.types),
+        "tenants": list(endpoint.tenants),
+        "reason": endpoint.reason,
+    }
+    if as_json:
+        return row
+    return row | {name: ", ".join(row[name]) or "all" for name in ("types", "tenants")}
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "at": attempt.at.isoformat(timespec="milliseconds"),
+        "messageId": attempt.message_id,
+        "type": attempt.kind,
+        "tenant": attempt.tenant,
+        "attempt": attempt.number,
+        "outcome": attempt.outcome,
+        "milliseconds": attempt.milliseconds,
+        "nextAt": attempt.next_at.isoformat(timespec="seconds") if attempt.next_at else "",
+    }
+
+
+def _show_secrets(endpoint: Endpoint, secrets: list[str], as_json: bool) -> None:
+    if as_json:
+        show(_row(endpoint, as_json) | {"secrets": secrets}, as_json, ())
+        return
+    show(_row(endpoint, as_json), as_json, COLUMNS)
+    out.print("Messages are signed with:")
+    for secret in secrets:
+        out.print(secret, soft_wrap=True)

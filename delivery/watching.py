@@ -1,0 +1,112 @@
+"""What the application is told of before anybody does something: that requests of a tenant are
+refused, and that a secret is about to end."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from delivery.endpoints import list_endpoints
+from directory.condition import Compare
+from directory.notices import Notice, NoticeType
+from directory.reading import every_tenant
+from directory.store import Conflict, Create, Query, Store
+from directory.tenants import RequestCount, Tenant, Token
+from queues.relay import second
+
+DAYS_BEFORE = (30, 7, 1)
+"""So many days before its end a secret is told of."""
+REFUSED_REQUESTS = 20
+REFUSED_SHARE = 0.5
+"""A tenant is refusing where of its requests in this hour and the one before so many, and such a
+share, got an error."""
+_HOUR = timedelta(hours=1)
+
+
+class Watch:
+    """Looks through the tenants. What is to be told has an id that says what it is about, so that
+    it is told once, however many look and how often."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+
+    async def look(self) -> int:
+        """Store a notice of all that is new, while there is an endpoint; returns how many. Raises
+        StoreError."""
+        if not await list_endpoints(self._store):
+            return 0
+        counts = await self._counts()
+        told = 0
+        async for stored in every_tenant(self._store, Query("Tenant")):
+            tenant = Tenant.from_document(stored.document)
+            for notice in (*self._ending(tenant), *self._refusing(tenant, counts)):
+                told += await self._tell(notice)
+        return told
+
+    def _ending(self, tenant: Tenant) -> Iterator[Notice]:
+        now = self._now()
+        for kind, connection_id, token in _secrets(tenant):
+            left = token.expires - now if token.expires else None
+            if left is None or left <= timedelta():
+                continue
+            passed = [days for days in DAYS_BEFORE if left <= timedelta(days=days)]
+            if passed and token.expires:
+                details = {
+                    "kind": kind,
+                    "connection": connection_id,
+                    "secretId": token.token_id,
+                    "expires": token.expires.isoformat().replace("+00:00", "Z"),
+                }
+                about = f"{token.token_id}:{token.expires}:{passed[-1]}"
+                yield self._notice(tenant, "secret.ending", about, details)
+
+    def _refusing(self, tenant: Tenant, counts: dict[str, tuple[int, int]]) -> Iterator[Notice]:
+        requests, errors = counts[tenant.tenant_id]
+        if errors >= REFUSED_REQUESTS and errors >= REFUSED_SHARE * requests:
+            details = {"requests": requests, "errors": errors}
+            about = f"{self._now():%Y-%m-%d}"
+            yield self._notice(tenant, "tenant.refusing", about, details)
+
+    def _notice(
+        self, tenant: Tenant, kind: NoticeType, about: str, details: dict[str, Any]
+    ) -> Notice:
+        said = f"{kind}:{tenant.tenant_id}:{about}".encode()
+        return Notice(
+            tenant_id=tenant.tenant_id,
+            notice_id=hashlib.sha256(said).hexdigest()[:32],
+            kind=kind,
+            at=self._now(),
+            details={"tenantId": tenant.tenant_id, "name": tenant.name, **details},
+        )
+
+    async def _tell(self, notice: Notice) -> bool:
+        try:
+            await self._store.batch(notice.tenant_id, [Create(notice.to_document())])
+        except Conflict:
+            return False
+        return True
+
+    async def _counts(self) -> dict[str, tuple[int, int]]:
+        """Tenant → requests and errors of this hour and the one before."""
+        begin = self._now().replace(minute=0, second=0, microsecond=0) - _HOUR
+        counts: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        since = Compare(("hour",), "ge", second(begin))
+        async for stored in every_tenant(self._store, Query("RequestCount", since)):
+            count = RequestCount.from_document(stored.document)
+            requests, errors = counts[count.tenant_id]
+            counts[count.tenant_id] = requests + count.requests, errors + count.errors
+        return counts
+
+
+def _secrets(tenant: Tenant) -> Iterator[tuple[str, str, Token]]:
+    """Each secret of a tenant with its kind and connection, where it has one."""
+    for connection in tenant.connections:
+        for token in connection.tokens:
+            yield "scim", connection.connection_id, token
+        for secret in connection.client.secrets if connection.client else ():
+            yield "client", connection.connection_id, secret
+    for kind, tokens in (("access", tenant.access_tokens), ("console", tenant.console_tokens)):
+        for token in tokens:
+            yield kind, "", token
