@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 import wiring
 from administration.errors import AdministrationError
+from directory.documents import EntitlementKey
 from directory.sqlite.schema import UnusableFile
 from directory.store import BadContinuation, StoreError
 from queues.port import QueueError
@@ -74,6 +75,8 @@ def plain(value: Any) -> Any:
             return value.model_dump(mode="json", by_alias=True, exclude_none=True)
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case EntitlementKey(kind, key):
+            return {"kind": kind, "key": key}
         case list() | tuple():
             return [plain(one) for one in value]
     if is_dataclass(value):

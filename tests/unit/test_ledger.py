@@ -16,8 +16,8 @@ from directory.store import Conflict, Create, Delete, Store, Unavailable
 ROOT = Path(__file__).parents[2]
 LEDGER = "directory/ledger.py"
 FOLDERS = (
-    "access administration commands console directory oauth queues reconciler scim telemetry trust "
-    "web"
+    "access administration commands console delivery directory oauth queues reconciler scim "
+    "telemetry trust web"
 ).split()
 
 WITHOUT_EVENT = {
@@ -25,8 +25,11 @@ WITHOUT_EVENT = {
     "administration/credentials.py": "credentials of the deployment, which is no tenant",
     "administration/directories.py": "claims of directories, in partitions of their own",
     "administration/tenants.py": "a new tenant, which has no log yet",
+    "administration/webhooks.py": "endpoints, which are of the deployment and of no tenant",
     "console/one_time.py": "links that sign in once",
     "console/session.py": "sessions that ended",
+    "delivery/watching.py": "notices of what is no write",
+    "delivery/worker.py": "deliveries and what became of them",
     "directory/checked.py": "a store around a store",
     "directory/membership_change.py": "the rest of a change whose event is committed",
     "directory/notes.py": "notes beside the requests",
