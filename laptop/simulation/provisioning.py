@@ -166,6 +166,7 @@ class Provisioning:
     def take_over(self, earlier: "Provisioning") -> None:
         """Know what another connection of the same job linked and sent."""
         self.links, self.adopted = earlier.links, earlier.adopted
+        self.measured = earlier.measured
         self._exported = earlier._exported
 
     def forget_all(self) -> None:
