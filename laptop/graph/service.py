@@ -67,6 +67,10 @@ class Doubts:
     outcome_in_key: bool = True
     """Whether `key` of provisioning on demand says what happened; `value` does in any case."""
     shows_log: bool = True
+    keeps_schema: bool = True
+    """Whether a schema that is put is kept as it is."""
+    echoes: bool = False
+    """Whether errors repeat what was sent."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class Pace:
     """How long a new application is unknown."""
     listed_after: float = 8.0
     """How long it is in no list."""
+    assigned_after: float = 0.0
+    """How long an assignment is in no list."""
     throttled_every: int = 0
     """Each so manieth request is refused for a second; 0: none."""
 
@@ -120,6 +126,7 @@ class Graph:
         self._transport = transport
         self._own_token = own_token
         self._on_demand: list[float] = []
+        self._assigned_at: dict[str, float] = {}
         self._cycles: set[asyncio.Task[None]] = set()
         self._application = Starlette(
             routes=[
@@ -275,7 +282,10 @@ class Graph:
         return found
 
     async def _assigned(self, request: Request) -> Found:
-        return self._page(request, self._principal(request).assignments)
+        principal = self._principal(request)
+        before = self.clock.now() - self.pace.assigned_after
+        made = [one for one in principal.assignments if self._assigned_at[one["id"]] <= before]
+        return self._page(request, made)
 
     async def _assign(self, request: Request) -> Found:
         principal = self._principal(request)
@@ -301,6 +311,7 @@ class Graph:
             "appRoleId": body["appRoleId"],
         }
         principal.assignments.append(made)
+        self._assigned_at[made["id"]] = self.clock.now()
         return 201, made
 
     # Credentials.
@@ -369,7 +380,8 @@ class Graph:
             finally:
                 await entra.close()
         except (ProvisioningError, httpx.HTTPError) as error:
-            raise Refusal(400, "CredentialValidationUnavailable", str(error)) from None
+            text = f"{error} {credentials.values}" if self.doubts.echoes else str(error)
+            raise Refusal(400, "CredentialValidationUnavailable", text) from None
         return 204, None
 
     # The job.
@@ -416,7 +428,8 @@ class Graph:
             Mappings.of(schema)
         except (UnusableSchema, KeyError) as error:
             raise Refusal(400, "InvalidSchema", str(error)) from None
-        job.schema = schema
+        if self.doubts.keeps_schema:
+            job.schema = schema
         return 204, None
 
     def _operator_list(self) -> list[dict[str, Any]]:

@@ -24,7 +24,8 @@ class Device:
 
 
 class SignIn:
-    """`accepts`: whether the person signs in. They take a poll's time for it."""
+    """`accepts`: whether the person signs in. They take two polls' time for it; who polls faster
+    than was asked for is sent away."""
 
     def __init__(self, clock: Clock, *, accepts: bool = True) -> None:
         self.accepts = accepts
@@ -76,12 +77,15 @@ class SignIn:
             return _refused("invalid_grant")
         now = self._clock.now()
         if now < device.next_poll - 0.5:
-            device.next_poll = now + INTERVAL_SECONDS + 5
-            return _refused("slow_down")
-        device.next_poll = now + INTERVAL_SECONDS
+            return _refused("expired_token")
         device.polls += 1
         if device.polls == 1:
+            device.next_poll = now + INTERVAL_SECONDS
             return _refused("authorization_pending")
+        if device.polls == 2:
+            # Somebody is slow, and the service is busy.
+            device.next_poll = now + INTERVAL_SECONDS + 5
+            return _refused("slow_down")
         if not self.accepts:
             return _refused("authorization_declined")
         token = self.issue(" ".join(device.scopes))

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -122,7 +122,7 @@ async def test_either_way_of_what_is_uncertain_ends_right(begin: Begin, doubt: s
 
 
 def test_every_doubt_is_answered_both_ways() -> None:
-    elsewhere = {"oauth", "removes", "shows_log"}
+    elsewhere = {"oauth", "removes", "shows_log", "keeps_schema", "echoes"}
     assert {one.name for one in fields(Doubts)} <= {*DOUBTS, *elsewhere}
 
 
@@ -247,6 +247,110 @@ class TestWhatStopsIt:
         assert run.code == 2
         assert "is no https:// URL" in run.said
         assert play.graph.requests == []
+
+    async def test_two_applications_of_one_name(self, play: Play) -> None:
+        await play.set_up()
+        (principal,) = play.graph.directory.principals.values()
+        play.graph.directory.principals["other"] = replace(principal, id="other")
+        await self.stopped(play, "There are 2 Enterprise Applications", principal.id)
+
+    async def test_a_schema_that_is_not_kept(self, begin: Begin) -> None:
+        async with begin(doubts=Doubts(keeps_schema=False)) as play:
+            await self.stopped(play, "did not keep the mappings: users: externalId")
+            assert all(job.state == "Paused" for job in play.graph.jobs.values())
+
+    async def test_an_error_that_repeats_the_secret_is_shown_without_it(self, begin: Begin) -> None:
+        async with begin(doubts=Doubts(echoes=True)) as play:
+            play.environment["MUSTER_SECRET_TOKEN"] = "wr0ng-secret"  # the fixture looks for it
+            await self.stopped(play, "'SecretToken': '***'")
+
+
+async def test_the_proof_takes_somebody_who_may_sign_in(play: Play, customer: Directory) -> None:
+    groups = {one.name: one for one in customer.groups.values()}
+    groups["Staff's"].members.reverse()  # the first one is disabled now
+    run = await play.set_up("Staff's")
+    assert run.code == 0, run.said
+    assert "carl@example.com" in run.said
+
+
+async def test_a_group_that_is_not_provisioned_is_told(play: Play, customer: Directory) -> None:
+    mailing = customer.group("Mailing")
+    mailing.security = False
+    run = await play.set_up("Sales", "Mailing")
+    assert run.code == 0
+    assert "'Mailing' is not security-enabled" in run.said
+
+
+async def test_an_assignment_that_no_list_shows_yet_is_no_fault(begin: Begin) -> None:
+    async with begin(pace=Pace(assigned_after=3600)) as play:
+        assert (await play.set_up()).code == 0
+        assert (await play.set_up()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "schedule", "trouble"),
+    [
+        ({"code": "Active"}, {"state": "Active"}, ""),
+        ({"code": "InProgress", "quarantine": None}, {"state": "Active"}, ""),
+        ({"code": "Active"}, {"state": "Disabled"}, "schedule is Disabled"),
+        ({"code": "NotRun"}, {"state": "Active"}, "status is NotRun"),
+        ({"code": "Active", "quarantine": {"reason": "Unknown"}}, {"state": "Active"}, "Unknown"),
+        (None, None, "status is None"),
+    ],
+)
+def test_what_is_in_the_way_of_a_job(status: Any, schedule: Any, trouble: str) -> None:
+    found = program.job_trouble({"status": status, "schedule": schedule})
+    assert trouble in found
+    assert bool(trouble) == bool(found)
+
+
+class Scripted(program.Terminal):  # type: ignore[misc, name-defined]
+    """Answers in turn; None: no answer."""
+
+    def __init__(self, *answers: tuple[int, dict[str, str]] | None) -> None:
+        super().__init__()
+        self.answers = [*answers]
+        self.pauses: list[float] = []
+
+    def send(self, *_: Any) -> Any:
+        answer = self.answers.pop(0)
+        if answer is None:
+            raise OSError("reset")
+        return program.Answer(*answer, b"")
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+def came_to(terminal: Scripted, method: str) -> str:
+    """The status that a request ends with, or what stops it."""
+    try:
+        answer = program.patiently(terminal, "Graph", method, "https://graph.test/x", {}, None)
+    except program.Problem as problem:
+        return str(problem.wrong)
+    return str(answer.status)
+
+
+@pytest.mark.parametrize(
+    ("method", "answers", "status", "pauses"),
+    [
+        ("GET", [None, (500, {}), (200, {})], 200, [2, 4]),
+        ("PUT", [(503, {"retry-after": "7"}), (204, {})], 204, [7]),
+        ("POST", [(429, {"retry-after": "3"}), (201, {})], 201, [3]),
+        ("POST", [(429, {}), (200, {})], 200, [10]),
+        ("POST", [(429, {"retry-after": "Mon, 30 Nov 2026"}), (200, {})], 200, [10]),
+        ("POST", [(500, {})], 500, []),
+        ("POST", [None], "does not answer", []),
+        ("GET", [None, None, None], "does not answer", [2, 4]),
+        ("GET", [(429, {"retry-after": "1"})] * 30, "asks for patience", [1] * 30),
+    ],
+)
+def test_what_is_asked_again_and_when(
+    method: str, answers: list[Any], status: int | str, pauses: list[float]
+) -> None:
+    terminal = Scripted(*answers)
+    assert str(status) in came_to(terminal, method)
+    assert (terminal.pauses, terminal.answers) == (pauses, [])
 
 
 async def test_a_job_in_quarantine_is_restarted(play: Play) -> None:
