@@ -33,6 +33,7 @@ import argparse
 import copy
 import functools
 import getpass
+import http.client
 import json
 import os
 import re
@@ -51,6 +52,7 @@ FILLED_IN = {
     "tenant_url": "",  # https://eu.muster.example.com/scim
     "name": "Muster",  # of the Enterprise Application
     "directory": "organizations",  # the directory (tenant) id of the Entra ID
+    "token": "",  # a SCIM token to read Muster with
     "api_token": "",  # of the console's API; ends in an hour
 }
 
@@ -144,6 +146,8 @@ class Terminal:
                 return Answer(answer.status, _lower(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, _lower(error.headers), error.read())
+        except http.client.HTTPException as error:
+            raise OSError(f"the answer was cut off: {error}") from None
 
     def pause(self, seconds: float) -> None:
         """Wait."""
@@ -759,7 +763,7 @@ class Directory:
     def members(self, group: str, kind: str = "members") -> list[dict[str, Any]]:
         """Direct members of a group, as Entra ID provisions them, or all (`transitiveMembers`)."""
         path = f"/v1.0/groups/{group}/{kind}?$select=id,accountEnabled,mail,givenName,surname"
-        return list(self.graph.pages(path))
+        return [known(one) for one in self.graph.pages(path)]
 
     def provision(
         self, schema: dict[str, Any], subject: str, kind: str, members: list[str] | None = None
@@ -809,10 +813,24 @@ def in_scope(person: dict[str, Any]) -> bool:
     return all(str(person.get(name) or "").strip() for name in PEOPLE_HAVE)
 
 
+def known(person: dict[str, Any]) -> dict[str, Any]:
+    """A member, if what counts is shown of it. Graph hides it from who may not read people, and
+    everybody would seem to be disabled. Raises Problem."""
+    if is_of(person, "user") and not isinstance(person.get("accountEnabled"), bool):
+        raise Problem(
+            f"Graph does not show whether the member {person.get('id')} is enabled.",
+            "The sign-in needs the permission User.Read.All: run it again and accept it, or have "
+            "an administrator accept it for the organisation.",
+        )
+    return person
+
+
 def is_of(member: dict[str, Any], kind: str) -> bool:
-    """Whether a member is a user, a group. Either way: the type is not always said."""
+    """Whether a member is a user, a group. Either way: the type is not always said; then a user
+    is who has the attributes of one."""
     said = str(member.get("@odata.type", "")).lower()
-    return said == f"#microsoft.graph.{kind}" or (not said and kind == "user")
+    guessed = "#microsoft.graph.user" if "accountEnabled" in member else "#microsoft.graph.group"
+    return (said or guessed) == f"#microsoft.graph.{kind}"
 
 
 # setup
@@ -1200,7 +1218,7 @@ def agreed(terminal: Terminal, options: argparse.Namespace, question: str) -> bo
     except EOFError:
         said = False
     if not said:
-        terminal.say("Nothing was changed.")
+        terminal.say("Left as it is.")
     return said
 
 
@@ -1312,8 +1330,9 @@ class Muster:
             if group.get("externalId"):
                 self.groups[group["externalId"]] = group
         for object_id, group in self.groups.items():
-            whole = self.scim.get(f"/Groups/{group['id']}?attributes=members")
-            self.members[object_id] = {one["value"] for one in whole.get("members") or []}
+            # Page by page, however large the group is.
+            inside = f'groups.value eq "{group["id"]}"'
+            self.members[object_id] = {one["id"] for one in self._all("/Users", "id", inside)}
         if options.api_token:
             api = muster_api(terminal, options)
             self.alone = len(api.get("/overview")["connections"]) < 2
@@ -1323,13 +1342,15 @@ class Muster:
                 self.gives[id] = {str(one["displayName"]) for one in group["entitlements"]}
                 self.owners[id] = group.get("connectionId")
 
-    def _all(self, path: str, attributes: str) -> Iterator[dict[str, Any]]:
+    def _all(self, path: str, attributes: str, which: str = "") -> Iterator[dict[str, Any]]:
         """Everything of a type, page by page, by cursor (RFC 9865): nobody is missed while others
         come and go."""
         cursor = ""
         while True:
-            asked = urllib.parse.urlencode({"attributes": attributes, "cursor": cursor})
-            page = self.scim.get(f"{path}?{asked}")
+            asked = {"attributes": attributes, "count": "200", "cursor": cursor}
+            if which:
+                asked["filter"] = which
+            page = self.scim.get(f"{path}?{urllib.parse.urlencode(asked)}")
             yield from page.get("Resources") or []
             cursor = page.get("nextCursor") or ""
             if not cursor:
@@ -1420,11 +1441,15 @@ class Audit:
         for one in self.directory.assigned():
             id = str(one["principalId"])
             if one.get("principalType") == "Group":
-                self.names[id] = str(one.get("principalDisplayName"))
-                self._read_group(id)
+                group = self.directory.group(id)
+                self.names[id] = str(group.get("displayName"))
+                if group.get("securityEnabled") is False:
+                    self.notes.append(f"{self.names[id]!r} is not security-enabled: it stays out")
+                else:
+                    self._read_group(id)
             elif one.get("principalType") == "User" and id not in self.people:
                 fields = "$select=id,accountEnabled,mail,givenName,surname"
-                self.people[id] = self.directory.graph.get(f"/v1.0/users/{id}?{fields}")
+                self.people[id] = known(self.directory.graph.get(f"/v1.0/users/{id}?{fields}"))
 
     def _read_group(self, group: str) -> None:
         members = self.directory.members(group)
@@ -1592,13 +1617,15 @@ def run_repair(directory: Directory, options: argparse.Namespace) -> int:
         return 1
     if not agreed(terminal, options, "Have Entra ID provision what differs?"):
         return 1
-    provision(directory, audit.found)
+    provision(audit)
     audit = Audit(directory, Muster(terminal, options))
     excess = [one for one in audit.found if one.kind in EXCESS]
     if excess and options.remove:
-        terminal.say("What Entra ID does not take away by itself is taken away over SCIM:")
-        remove(audit, excess)
-        audit = Audit(directory, Muster(terminal, options))
+        for one in excess:
+            terminal.say(f"{one.kind:<20} {one.shown()}")
+        if agreed(terminal, options, f"Take these {len(excess)} away in Muster, over SCIM?"):
+            remove(audit, excess)
+            audit = Audit(directory, Muster(terminal, options))
     terminal.say("Afterwards:")
     show_audit(terminal, audit)
     if excess and not options.remove:
@@ -1609,14 +1636,16 @@ def run_repair(directory: Directory, options: argparse.Namespace) -> int:
     return 1 if audit.found else 0
 
 
-def provision(directory: Directory, found: list[Difference]) -> None:
+def provision(audit: Audit) -> None:
     """On demand, people first: a group takes members who are there."""
+    directory, found = audit.directory, audit.found
     say = directory.graph.terminal.say
     schema = directory.schema()
     people = dict.fromkeys(one.person for one in found if one.kind.startswith("person"))
     for person in people:
         _, text = directory.provision(schema, person, "User")
-        say(f"... person {person}: {text}")
+        name = audit.people.get(person, {}).get("mail") or person
+        say(f"... {name}: {text}")
     members: dict[str, list[str]] = {}
     for one in found:
         if one.group and one.kind != "group too many":
@@ -1628,7 +1657,7 @@ def provision(directory: Directory, found: list[Difference]) -> None:
         for start in range(0, max(1, len(chosen)), MEMBERS_ON_DEMAND):
             some = chosen[start : start + MEMBERS_ON_DEMAND]
             _, text = directory.provision(schema, group, "Group", some)
-            say(f"... group {group}, {len(some)} members: {text}")
+            say(f"... group {audit.names[group]!r}, {len(some)} members: {text}")
 
 
 def remove(audit: Audit, excess: list[Difference]) -> None:
@@ -1708,7 +1737,7 @@ def parse(arguments: list[str] | None, environment: dict[str, str]) -> argparse.
     options.api_token = filled["api_token"]
     options.secret_token = environment.get("MUSTER_SECRET_TOKEN", "")
     options.oauth_secret = environment.get("MUSTER_OAUTH_SECRET", "")
-    options.token = environment.get("MUSTER_TOKEN") or options.secret_token
+    options.token = filled["token"] or options.secret_token
     options.graph_token = environment.get("GRAPH_TOKEN", "")
     return options
 
@@ -1759,7 +1788,7 @@ def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -
         )
     except Problem as problem:
         terminal.say(f"Stopped: {problem.wrong}\nWhat to do: {problem.remedy}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         terminal.say("Stopped. Run the same command again: it goes on where it was.")
     return 2
 

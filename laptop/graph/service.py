@@ -543,12 +543,18 @@ class Graph:
             raise Refusal(404, "Request_ResourceNotFound", "The group does not exist.")
         direct = request.url.path.endswith("/members")
         ids = self.directory.groups[id].members if direct else [*self.directory.below(id)]
-        return self._page(request, [self._member(one) for one in ids])
+        token = request.headers["authorization"].partition(" ")[2]
+        hidden = "User.Read.All" not in (self.sign_in.scopes_of(token) or ())
+        return self._page(request, [self._member(one, hidden=hidden) for one in ids])
 
-    def _member(self, id: str) -> dict[str, Any]:
+    def _member(self, id: str, *, hidden: bool) -> dict[str, Any]:
+        """Of people whom the caller may not read, nothing but their id is shown."""
         account = self.directory.accounts.get(id)
-        names = ("id", "accountEnabled", "mail", "givenName", "surname")
-        shown = {name: account.shown[name] for name in names} if account else {"id": id}
+        names = ("accountEnabled", "mail", "givenName", "surname")
+        person = (
+            {name: None if hidden else account.shown[name] for name in names} if account else {}
+        )
+        shown = {"id": id, **person}
         kind = "user" if account else "group"
         return (
             {"@odata.type": f"#microsoft.graph.{kind}", **shown}

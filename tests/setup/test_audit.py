@@ -110,6 +110,8 @@ async def test_each_kind_of_difference_is_found_with_what_it_means_and_mended(
         kinds = {"group too many": 1, "person not assigned": 1}
         # Who is in no directory is nobody whom Entra ID takes out.
         assert left == {**kinds, "member too many": 1 + len(members)}
+        kept = await play.run("repair", "--remove", answers=("y", "n"))
+        assert (kept.code, "taken away" in kept.said) == (1, False)
         second = await play.run("repair", "--yes", "--remove")
         assert second.code == 0, second.said
         assert await differences(play) == []
@@ -131,18 +133,31 @@ async def test_who_left_and_is_still_active_is_found(play: Play, customer: Direc
     assert not (await play.users())["bo"]["active"]
 
 
+async def test_people_whom_graph_hides_are_not_taken_for_disabled(play: Play) -> None:
+    await running_for(play)
+    token = play.graph.sign_in.issue(program.REPAIRING.replace("User.Read.All", ""))
+    run = await play.run("repair", "--yes", "--remove", GRAPH_TOKEN=token)
+    assert (run.code, "User.Read.All" in run.said) == (2, True)
+    assert all(one["active"] for one in (await play.users()).values())
+
+
+@pytest.mark.parametrize("typed", [True, False])
 async def test_nested_groups_and_accounts_out_of_scope_are_told(
-    play: Play, customer: Directory
+    begin: Begin, customer: Directory, typed: bool
 ) -> None:
     inner = customer.group("Inner", customer.account("eve"))
     outer = next(one for one in customer.groups.values() if one.name == "Sales")
     outer.members.append(inner.id)
-    await play.set_up("Sales")
-    await play.cycle()
-    run = await play.run("audit")
-    assert run.code == 0
+    async with begin(doubts=Doubts(says_types=typed)) as play:
+        await play.set_up("Sales", "Staff's")
+        await play.cycle()
+        customer.groups[outer.id].name = "Sales force"
+        next(one for one in customer.groups.values() if one.name == "Staff's").security = False
+        run = await play.run("audit")
     assert "does not provision the 1 people who are only in those" in run.said
     assert "1 assigned accounts have no mail" in run.said
+    assert '"Staff\'s" is not security-enabled' in run.said
+    assert "The group 'Sales force' is named 'Sales'" in run.said
 
 
 async def test_without_the_api_s_token_it_compares_and_says_what_it_does_not_know(

@@ -86,7 +86,7 @@ async def test_a_dry_run_and_a_no_write_nothing(play: Play) -> None:
         assert (dry.code, play.graph.writes()) == (0, []), ended
         refused = await play.run("setup", "--group=Sales", answers=("no",))
         assert (refused.code, play.graph.writes()) == (1, [])
-        assert "Nothing was changed" in refused.said
+        assert "Left as it is" in refused.said
         await play.run("setup", "--group=Sales", answers=("y",))
 
 
