@@ -89,6 +89,9 @@ class Person(program.Terminal):  # type: ignore[misc, name-defined]
         self.lines.append(question)
         return self.answers.pop(0)
 
+    def ask_secret(self, question: str) -> str:
+        return self.ask(question)
+
 
 @dataclass
 class Play:

@@ -186,6 +186,20 @@ async def test_people_who_were_there_before_are_adopted(play: Play) -> None:
     assert (await play.users())["ada"]["id"] == made["id"]
 
 
+async def test_a_secret_that_is_not_given_is_asked_for(play: Play) -> None:
+    arguments = ("setup", "--yes", "--group=Sales", "--credentials=token")
+    run = await play.run(*arguments, answers=(play.muster.token,))
+    assert (run.code, "Secret Token: " in run.said) == (0, True)
+    (saved,) = play.graph.credentials.values()
+    assert saved.values["SecretToken"] == play.muster.token
+    oauth = ("setup", "--yes", "--group=Sales", "--credentials=oauth")
+    run = await play.run(*oauth)
+    assert (run.code, "client identifier is missing" in run.said) == (2, True)
+    run = await play.run(*oauth, "--oauth-client=muster_client_x", answers=("not-it",))
+    assert (run.code, "Client secret: " in run.said) == (2, True)
+    assert "CredentialValidationUnavailable" in run.said
+
+
 async def test_without_a_word_saved_credentials_stay(play: Play) -> None:
     """A second run without the token must not make it blank."""
     await play.set_up(MUSTER_SECRET_TOKEN=play.muster.token)
