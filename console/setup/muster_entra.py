@@ -581,49 +581,48 @@ def _mend_scope(mapping: dict[str, Any], not_null: str | None, mended: Mended) -
     stay."""
     if not_null is None:
         # Either way: Graph may list no operator that means it.
-        mended.left.append(
-            "users: Graph lists no operator for scoping filters that means IS NOT NULL. In the "
-            "Entra admin center, Attribute mapping, Users, Source object scope, make one filter "
-            "with three clauses: mail, givenName and surname IS NOT NULL"
-        )
+        mended.left.append(SCOPE_BY_HAND)
         return
-
-    def ours(clause: dict[str, Any]) -> bool:
-        named = clause.get("sourceOperandName"), clause.get("operatorName")
-        return named[0] in PEOPLE_HAVE and named[1] == not_null
-
     scope = mapping.get("scope") or {}
     groups = scope.get("groups") or []
-    own = [[one for one in group.get("clauses", []) if not ours(one)] for group in groups]
-    whole = [
-        {one.get("sourceOperandName") for one in group.get("clauses", []) if ours(one)}
-        == set(PEOPLE_HAVE)
+    ours = [{"sourceOperandName": name, "operatorName": not_null} for name in PEOPLE_HAVE]
+    there = [[_plain(clause) for clause in group.get("clauses", [])] for group in groups]
+    own = [
+        [clause for clause in group.get("clauses", []) if _plain(clause) not in ours]
         for group in groups
     ]
-    if groups and all(whole) and (len(groups) == 1 or all(own)):
+    whole = all(clause in clauses for clauses in there for clause in ours)
+    if groups and whole and (len(groups) == 1 or all(own)):
         return
-    clauses = [
-        {
-            "sourceOperandName": name,
-            "operatorName": not_null,
-            "targetOperand": {"values": []},
-        }
-        for name in PEOPLE_HAVE
+    people = [{**clause, "targetOperand": {"values": []}} for clause in ours]
+    kept = [
+        {**group, "clauses": [*copy.deepcopy(people), *rest]}
+        for group, rest in zip(groups, own)
+        if rest
     ]
-    kept = [(group, rest) for group, rest in zip(groups, own) if rest]
     mapping["scope"] = {
         "inputFilterGroups": [],
         "categoryFilterGroups": [],
         **scope,
-        "groups": [{**group, "clauses": [*copy.deepcopy(clauses), *rest]} for group, rest in kept]
-        or [{"name": "People only", "clauses": clauses}],
+        "groups": kept or [{"name": "People only", "clauses": people}],
     }
-    why = (
-        "one of several scoping filters is enough to be let in"
+    mended.changes.append(
+        "users: one of several scoping filters is enough to be let in"
         if len(groups) > 1
-        else ("no scoping filter keeps accounts out that have no mail, given name or surname")
+        else "users: no scoping filter keeps accounts out that have no mail, given name or surname"
     )
-    mended.changes.append(f"users: {why}")
+
+
+def _plain(clause: dict[str, Any]) -> dict[str, Any]:
+    """A clause as far as a unary operator needs it."""
+    return {name: clause.get(name) for name in ("sourceOperandName", "operatorName")}
+
+
+SCOPE_BY_HAND = (
+    "users: Graph lists no operator for scoping filters that means IS NOT NULL. In the Entra admin "
+    "center, Attribute mapping, Users, Source object scope, make one filter with three clauses: "
+    "mail, givenName and surname IS NOT NULL"
+)
 
 
 # What is in Entra ID.
@@ -713,10 +712,9 @@ class Directory:
         found: dict[str, Any] = self.graph.soon(lambda: self.graph.get(f"{self.job_path}/schema"))
         return {name: part for name, part in found.items() if not name.startswith("@odata")}
 
-    def mended(self) -> tuple[dict[str, Any], Mended]:
-        """The job's schema, and as it must be."""
-        schema = self.schema()
-        return schema, mend(schema, self.not_null(), self.original())
+    def mended(self) -> Mended:
+        """The job's schema as it must be."""
+        return mend(self.schema(), self.not_null(), self.original())
 
     def not_null(self) -> str | None:
         """The operator of scoping filters that means "is not null". Either way: it is listed by
@@ -1016,7 +1014,7 @@ class Setup:
         if not directory.job:
             self.will("Map and match users and groups as Muster needs it")
             return
-        _, mended = directory.mended()
+        mended = directory.mended()
         for text in mended.left:
             self.doubt(text)
         if not mended.changes:
@@ -1026,7 +1024,7 @@ class Setup:
             self.will(f"Correct the mappings: {text}")
         if self.making:
             self.write("PUT", f"{directory.job_path}/schema", mended.schema)
-            _, again = directory.mended()
+            again = directory.mended()
             if again.changes:
                 raise Problem(
                     f"Entra ID did not keep the mappings: {'; '.join(again.changes)}.",
@@ -1233,7 +1231,7 @@ def run_check(directory: Directory, options: argparse.Namespace) -> int:
     trouble = job_trouble(directory.status())
     found.append(("Provisioning job", [trouble] if trouble else []))
     try:
-        _, mended = directory.mended()
+        mended = directory.mended()
         found.append(("Mappings", [*mended.changes, *mended.left]))
     except Problem as problem:
         found.append(("Mappings", [f"{problem.wrong} {problem.remedy}"]))

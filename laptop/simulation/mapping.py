@@ -161,7 +161,7 @@ def _object_mapping(resource: str, mapping: Mapping[str, Any]) -> ObjectMapping:
     return ObjectMapping(resource, attributes, tuple(_all(one["clauses"]) for one in groups))
 
 
-NOT_NULL = ("IS NOT NULL", "IsNotNull", "is present")
+NOT_NULL = ("IS NOT NULL", "IsNotNull")
 """The names that the operator may have."""
 
 
@@ -236,7 +236,6 @@ _FUNCTIONS: dict[str, Callable[[list[Any]], Any]] = {
     "Switch": _switch,
     "Coalesce": lambda arguments: next((one for one in arguments if one), None),
     "Join": lambda arguments: str(arguments[0]).join(one for one in arguments[1:] if one),
-    "Not": lambda arguments: str(str(arguments[0]) != "True"),
 }
 
 ACTIVE = 'Switch([IsSoftDeleted], , "False", "True", "True", "False")'
