@@ -174,7 +174,6 @@ class Job:
         # Nobody is made who is out of scope; who is there already becomes inactive.
         if source["IsSoftDeleted"] == "True" and id not in entra.links:
             return "Skipped", "NotInScope"
-        entra.forget(id)
         written = await entra.provision(entra.mappings.user, source)
         return ("Success", "") if written else ("Skipped", "RedundantExport")
 
@@ -186,7 +185,6 @@ class Job:
         group = self._directory.groups[id]
         if group not in self._directory.assigned_groups(self._principal):
             return "Skipped", "NotEffectivelyEntitled"
-        entra.forget(id)
         source = {"objectId": id, "displayName": group.name}
         written = await entra.provision(entra.mappings.group, source)
         linked = [one for one in members if one in entra.links]

@@ -505,8 +505,7 @@ class Graph:
             else:
                 found = await job.group_on_demand(entra, id, members, removes=self.doubts.removes)
         except (ProvisioningError, httpx.HTTPError) as error:
-            code = "Unauthorized" if " 403" in str(error) else "EntryConflict"
-            return 200, self._outcome(("Failure", code), str(error))
+            return 200, self._outcome(("Failure", code_of(str(error))), str(error))
         return 200, self._outcome(found, "")
 
     def _outcome(self, outcome: Outcome, message: str) -> dict[str, Any]:
@@ -588,6 +587,13 @@ class Graph:
             url = request.url.include_query_params(**{"$skiptoken": at + size})
             page["@odata.nextLink"] = self.base + url.path + "?" + url.query
         return 200, page
+
+
+def code_of(failure: str) -> str:
+    """What Entra ID's log calls a failure to provision."""
+    if failure.startswith("DuplicateTargetEntries"):
+        return "DuplicateTargetEntries"
+    return "Unauthorized" if " 403" in failure else "EntryConflict"
 
 
 def refused(refusal: Refusal) -> Response:

@@ -14,6 +14,7 @@ from laptop.graph.directory import Directory
 from laptop.graph.job import template_schema
 from laptop.graph.service import Doubts, Pace
 from tests.environment import change_tenant
+from tests.scim.messages import user
 from tests.setup.conftest import Begin
 from tests.setup.playing import Play, program
 
@@ -273,6 +274,16 @@ class TestWhatStopsIt:
             await self.stopped(play, "did not keep the mappings: users: externalId")
             assert all(job.state == "Paused" for job in play.graph.jobs.values())
 
+    async def test_an_operator_that_could_not_be_listed_and_is_none(self, begin: Begin) -> None:
+        async with begin(doubts=Doubts(lists_operators=False, not_null="IsNotNull")) as play:
+            await self.stopped(play, "InvalidOperator", "IS NOT NULL is no operator")
+
+    async def test_two_users_in_muster_who_match(self, play: Play) -> None:
+        for name in ("first", "second"):
+            address = [{"type": "work", "value": "ada@example.com"}]
+            await play.muster.client.post("/Users", json=user(name, emails=address))
+        await self.stopped(play, "DuplicateTargetEntries", "have one of them removed")
+
     async def test_an_error_that_repeats_the_secret_is_shown_without_it(self, begin: Begin) -> None:
         async with begin(doubts=Doubts(echoes=True)) as play:
             play.environment["MUSTER_SECRET_TOKEN"] = "wr0ng-secret"  # the fixture looks for it
@@ -299,6 +310,8 @@ async def test_an_assignment_that_no_list_shows_yet_is_no_fault(begin: Begin) ->
     async with begin(pace=Pace(assigned_after=3600)) as play:
         assert (await play.set_up()).code == 0
         assert (await play.set_up()).code == 0
+        (principal,) = play.graph.directory.principals.values()
+        assert len(principal.assignments) == 2
 
 
 @pytest.mark.parametrize(
@@ -559,6 +572,23 @@ async def test_a_wrong_mapping_shows_as_wrong_users(play: Play) -> None:
 
 class TestTheBoxIsStrict:
     """What it does not know it refuses, so that the program cannot ask for it."""
+
+    async def test_five_on_demand_in_ten_seconds(self, play: Play) -> None:
+        await play.set_up()
+        play.graph.clock.forward(10)
+        ((principal, job),) = play.graph.jobs.items()
+        (rule,) = job.schema["synchronizationRules"]
+        ada = next(iter(accounts(play)))
+        subject = {"objectId": ada, "objectTypeName": "User"}
+        body = {"parameters": [{"ruleId": rule["id"], "subjects": [subject]}]}
+        headers = {"Authorization": f"Bearer {play.graph.sign_in.issue(program.WRITING)}"}
+        path = f"/v1.0/servicePrincipals/{principal}/synchronization/jobs/{job.id}"
+        transport = httpx.ASGITransport(app=play.graph)
+        async with httpx.AsyncClient(transport=transport, headers=headers) as client:
+            url = f"https://graph.test{path}/provisionOnDemand"
+            answers = [await client.post(url, json=body) for _ in range(6)]
+        assert [one.status_code for one in answers] == [200] * 5 + [429]
+        assert answers[-1].headers["retry-after"] == "11"
 
     @pytest.mark.parametrize(
         ("method", "path", "body", "status"),
