@@ -1525,7 +1525,8 @@ class Audit:
         ours = {self.muster.owners.get(group) for group in self.members} - {None}
         for group, there in self.muster.groups.items():
             if group not in self.members:
-                if ours and self.muster.owners.get(group) not in ours:
+                owner = self.muster.owners.get(group)
+                if self.muster.gives is not None and owner not in ours:
                     continue  # of another connection, or imported and not touched by one yet
                 takes = sorted(self.muster.given({group}))
                 text = f"The group {there.get('displayName')!r} is there, and not assigned"

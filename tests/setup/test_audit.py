@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from administration.connections import Connections
+from administration.group_import import GroupImport, ImportFile
 from administration.tokens import Tokens
 from directory.documents import EntitlementKey
 from laptop.graph.directory import Directory
@@ -177,7 +178,7 @@ async def test_without_the_api_s_token_it_compares_and_says_what_it_does_not_kno
 async def test_what_another_connection_brought_is_no_difference(play: Play) -> None:
     """Nor what was imported, which no connection has touched yet. Without the API's token that is
     not known: then it is shown, and stays."""
-    await running_for(play)
+    _, groups = await running_for(play)
     await play.muster.changing(Connections).create("other", "Other")
     token = await play.muster.changing(Tokens).create("scim", connection_id="other")
     headers = {"Authorization": f"Bearer {token}"}
@@ -187,12 +188,21 @@ async def test_what_another_connection_brought_is_no_difference(play: Play) -> N
         ("/Users", user("them", externalId="them")),
     ):
         assert (await client.post(path, json=body, headers=headers)).status_code == 201
+    imported = ImportFile.model_validate(
+        {"groups": [{"externalId": "old", "displayName": "Old", "entitlements": []}]}
+    )
+    await play.muster.changing(GroupImport).load(imported)
     run = await play.run("audit")
     assert (run.code, "another connection may have brought" in run.said) == (0, True)
     run = await play.run("repair", "--yes", "--remove", MUSTER_API_TOKEN="")
     assert run.code == 1
     assert "whose it is takes MUSTER_API_TOKEN" in run.said
-    assert "Theirs" in await play.members()
+    assert {"Theirs", "Old"} <= (await play.members()).keys()
+    for one in groups.values():
+        await client.delete(f"/Groups/{one['id']}")
+    run = await play.run("repair", "--yes", "--remove")
+    assert run.code == 0, run.said
+    assert {"Theirs", "Old"} <= (await play.members()).keys()
 
 
 async def test_200_seeded_differences_are_found_and_mended(tmp_path: Path) -> None:
