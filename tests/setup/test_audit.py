@@ -200,6 +200,8 @@ async def test_what_another_connection_brought_is_no_difference(play: Play) -> N
     assert {"Theirs", "Old"} <= (await play.members()).keys()
     for one in groups.values():
         await client.delete(f"/Groups/{one['id']}")
+    run = await play.run("audit")
+    assert ("'Sales' is not there" in run.said, "'Theirs'" in run.said) == (True, False)
     run = await play.run("repair", "--yes", "--remove")
     assert run.code == 0, run.said
     assert {"Theirs", "Old"} <= (await play.members()).keys()
