@@ -1,13 +1,14 @@
 """`manage.py simulate`: an Entra ID in a box."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from administration.demo import Demo
 from commands.output import AsJson, out, run, show
+from laptop.graph.play import GraphScript, play_graph
 from laptop.simulation.command import Script
 from laptop.simulation.command import simulate as play
 from laptop.simulation.dry import try_target
@@ -45,6 +46,14 @@ def simulate(
             "or both in turn."
         ),
     ] = "both",
+    graph: Annotated[
+        bool,
+        typer.Option(
+            "--graph",
+            help="Play the set-up by Microsoft Graph in place of days: setup, the first cycle, "
+            "differences made by hand, audit, repair. Of the demo tenant alone.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Play a customer's Entra ID: test connection, users, groups, members, then days of joiners,
@@ -67,6 +76,14 @@ def simulate(
         )
         raise typer.Exit(1)
     base = url.rstrip("/") or f"http://127.0.0.1:{os.environ.get('PORT', '7071')}"
+    console = Console(stderr=True) if as_json else out
+    if graph:
+        if demo is None:
+            typer.secho("--graph plays the demo tenant: leave out --token.", fg="red", err=True)
+            raise typer.Exit(1)
+        set_up = GraphScript(base, demo.access_token, users, groups, seed)
+        tenant = demo.tenant
+        _end(run(lambda application: play_graph(set_up, console, application, tenant)), as_json)
     script = Script(
         tenant_url=f"{base}/scim",
         access_url=f"{base}/access/v1",
@@ -79,10 +96,13 @@ def simulate(
         seed=seed,
         dialect=dialect,
     )
-    console = Console(stderr=True) if as_json else out
     summary = run(
         lambda application: play(script, console, (application, demo.tenant) if demo else None)
     )
+    _end(summary, as_json)
+
+
+def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
     if as_json:
         show(summary, as_json, ())
     else:

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from laptop.devhost.http import HttpTriggers
+from laptop.devhost.http import Message, Receive, Send
+
+type Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 HEAD_SECONDS = 30.0
 """How long the head of a request may take to arrive: from its first byte on, or from the beginning
@@ -22,10 +24,10 @@ class Server(uvicorn.Server):
     """Serves until `should_exit` is set. Signals are left to the process, which has more to stop
     than this."""
 
-    def __init__(self, triggers: HttpTriggers) -> None:
+    def __init__(self, application: Application) -> None:
         super().__init__(
             uvicorn.Config(
-                triggers,
+                application,
                 http=_Protocol,
                 interface="asgi3",
                 lifespan="off",
@@ -102,6 +104,19 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+@contextlib.asynccontextmanager
+async def served(application: Application) -> AsyncIterator[str]:
+    """An application beside this process's own work, on a free port of this machine: its URL."""
+    server = Server(application)
+    with listen("127.0.0.1", 0) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield url_of(listener)
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def url_of(listener: socket.socket) -> str:

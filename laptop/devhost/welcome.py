@@ -22,6 +22,9 @@ _TEXT = """
     a whole Entra ID cycle, ending in who got what:
     .venv/bin/python manage.py simulate --url {url}
 
+    a customer's set-up by Microsoft Graph, its audit and its repair:
+    .venv/bin/python manage.py simulate --graph --url {url}
+
     the operator's command line:
     .venv/bin/python manage.py tenant list
 

@@ -55,7 +55,7 @@ async def simulate(
         try:
             if local:
                 await _make_by_hand(*local, next(iter(organisation.people.values())))
-            await play.initial_cycle(_mapper(*local) if local else None)
+            await play.initial_cycle(mapper(*local) if local else None)
             for number in range(1, script.cycles + 1):
                 await play.day(number, script.changes)
             outcomes = await play.outcomes()
@@ -89,7 +89,7 @@ async def _make_by_hand(application: Application, tenant: str, person: Person) -
     await application.relay.drain()
 
 
-def _mapper(application: Application, tenant: str) -> Any:
+def mapper(application: Application, tenant: str) -> Any:
     """Maps teams to the tenant's catalog in turn: every team gives one or two entitlements."""
 
     async def map_teams(teams: Sequence[tuple[Team, str]]) -> Mapping[str, Entitlements]:

@@ -1,7 +1,8 @@
 """What Entra ID's provisioning service does: test connection, match, create, update, members.
 
-It matches as docs/entra.md sets it up: users by externalId first and by work e-mail second, groups
-by externalId. It speaks Entra ID's two dialects (https://learn.microsoft.com/entra/identity/app-provisioning/
+It maps and matches as the schema of its job says; where there is none, as docs/entra.md sets it up:
+users by externalId first and by work e-mail second, groups by externalId. It speaks Entra ID's two
+dialects (https://learn.microsoft.com/entra/identity/app-provisioning/
 application-provisioning-config-problem-scim-compatibility): the default, that of the flag
 `aadOptscim062020`, or both in turn, because both arrive at one server: on-demand provisioning
 ignores the flag in the Tenant URL.
@@ -18,9 +19,17 @@ from typing import Any, Literal
 
 import httpx
 
+from laptop.simulation.mapping import (
+    CUSTOMARY,
+    Mappings,
+    ObjectMapping,
+    Source,
+    read,
+    source_of_person,
+    source_of_team,
+)
 from laptop.simulation.organisation import Person, Team
 
-CORE = "urn:ietf:params:scim:schemas:core:2.0"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MEDIA_TYPE = "application/scim+json"
 MEMBERS_PER_REQUEST = 50
@@ -63,16 +72,26 @@ class Provisioning:
     e-mail."""
 
     def __init__(
-        self, tenant_url: str, token: str, concurrency: int = 8, dialect: Dialect = "both"
+        self,
+        tenant_url: str,
+        token: str,
+        concurrency: int = 8,
+        dialect: Dialect = "both",
+        mappings: Mappings = CUSTOMARY,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.links: dict[str, str] = {}
         self.adopted: set[str] = set()
         self.measured = Measured()
-        self._url = tenant_url.rstrip("/")
+        self.mappings = mappings
+        self._exported: dict[str, dict[str, Any]] = {}
+        """What was last sent or found of an object, by target path."""
+        self._url = tenant_url.partition("?")[0].rstrip("/")
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}", "Content-Type": MEDIA_TYPE},
             timeout=30,
             limits=httpx.Limits(max_connections=concurrency),
+            transport=transport,
         )
         self._places = asyncio.Semaphore(concurrency)
         self._dialects = itertools.cycle(DIALECTS[dialect])
@@ -84,72 +103,81 @@ class Provisioning:
     async def test_connection(self) -> None:
         """Ask for a user and a group that cannot exist: 200 and an empty list is right. A server
         that gives no answer is not asked again. Raises httpx.TransportError."""
-        for path, attribute in (("Users", "externalId"), ("Groups", "externalId")):
+        for mapping in (self.mappings.user, self.mappings.group):
             nobody = str(uuid.uuid4())
-            if await self._find("test connection", path, attribute, nobody, attempts=1):
+            attribute = mapping.matched_by[0].target
+            if await self._find("test connection", mapping, attribute, nobody, attempts=1):
                 raise ProvisioningError("Test connection: a random GUID matched something.")
 
     async def provision_user(self, person: Person) -> None:
         """Match by externalId, then by work e-mail; update what is there, or create."""
-        if await self._matched_user(person):
-            await self.update_user(person)
-            return
-        if await self._adopted_user(person):
-            return
-        created = await self._send("create user", "POST", "/Users", _user(person), 201, 409)
-        if created.status_code == 201:
-            self.links[person.object_id] = created.json()["id"]
-        elif not await self._matched_user(person):
-            raise _refused("create user", created)
-
-    async def _adopted_user(self, person: Person) -> bool:
-        """Link somebody of that work e-mail who was there before, and write every mapped attribute
-        that may differ: externalId is what makes the user Entra ID's."""
-        attribute = 'emails[type eq "work"].value'
-        found = await self._find("match user", "Users", attribute, person.user_name)
-        if not self._linked(person.object_id, found):
-            return False
-        self.adopted.add(person.object_id)
-        values = {
-            "externalId": person.object_id,
-            "userName": person.user_name,
-            "displayName": person.display_name,
-            "name.givenName": person.given_name,
-            "name.familyName": person.family_name,
-        }
-        if next(self._dialects):
-            operations = [{"op": "replace", "value": {**values, "active": person.active}}]
-        else:
-            there = found[0]
-            operations = [
-                {
-                    "op": "Replace" if name.partition(".")[0] in there else "Add",
-                    "path": name,
-                    "value": value,
-                }
-                for name, value in {**values, "active": str(person.active)}.items()
-            ]
-        path = f"/Users/{self.links[person.object_id]}"
-        await self._send("adopt user", "PATCH", path, _patch(operations), 200, 204)
-        return True
+        await self.provision(self.mappings.user, source_of_person(person))
 
     async def update_user(self, person: Person) -> None:
-        """Send active, as `accountEnabled` is mapped."""
-        operation: dict[str, Any] = {"op": "Replace", "path": "active", "value": str(person.active)}
-        if next(self._dialects):
-            operation = {"op": "replace", "value": {"active": person.active}}
-        path = f"/Users/{self.links[person.object_id]}"
-        await self._send("update user", "PATCH", path, _patch([operation]), 200, 204)
+        """Send what changed of a person who was provisioned before."""
+        await self.update(self.mappings.user, source_of_person(person))
 
     async def provision_group(self, team: Team) -> None:
         """Match by externalId; a new group is created without members."""
-        if await self._matched_group(team):
-            return
-        created = await self._send("create group", "POST", "/Groups", _group(team), 201, 409)
+        await self.provision(self.mappings.group, source_of_team(team))
+
+    async def provision(self, mapping: ObjectMapping, source: Source) -> bool:
+        """Match, then update what is there, or create. Whether anything was written."""
+        if await self._matched(mapping, source):
+            return await self.update(mapping, source)
+        what = f"create {mapping.resource.lower()}"
+        body = mapping.resource_of(source)
+        created = await self._send(what, "POST", f"/{mapping.resource}s", body, 201, 409)
         if created.status_code == 201:
-            self.links[team.object_id] = created.json()["id"]
-        elif not await self._matched_group(team):
-            raise _refused("create group", created)
+            self.links[source["objectId"]] = created.json()["id"]
+            self._exported[source["objectId"]] = mapping.values(source)
+        # What conflicts may be that very object: an earlier request did create it, and its answer
+        # was lost.
+        elif not await self._matched(mapping, source):
+            raise _refused(what, created)
+        return True
+
+    async def update(self, mapping: ObjectMapping, source: Source) -> bool:
+        """Send what differs from what was last sent or found. Whether anything did."""
+        object_id = source["objectId"]
+        values, before = mapping.values(source), self._exported[object_id]
+        changed = {path: one for path, one in values.items() if before.get(path) != one}
+        if not changed:
+            return False
+        # Who was found by something else than externalId is Entra ID's from now on.
+        adopts = "externalId" in changed and mapping.resource == "User"
+        what = "adopt user" if adopts else f"update {mapping.resource.lower()}"
+        if next(self._dialects):
+            operations = _in_one_object(changed)
+        else:
+            operations = _one_by_one(changed, before)
+        path = f"/{mapping.resource}s/{self.links[object_id]}"
+        await self._send(what, "PATCH", path, _patch(operations), 200, 204)
+        self._exported[object_id] = values
+        return True
+
+    async def delete_group(self, object_id: str) -> None:
+        """A group that is no longer assigned. One that is gone is gone."""
+        await self._send(
+            "delete group", "DELETE", f"/Groups/{self.links[object_id]}", None, 204, 404
+        )
+        self.forget(object_id)
+
+    def take_over(self, earlier: "Provisioning") -> None:
+        """Know what another connection of the same job linked and sent."""
+        self.links, self.adopted = earlier.links, earlier.adopted
+        self.measured = earlier.measured
+        self._exported = earlier._exported
+
+    def forget_all(self) -> None:
+        """Forget everything."""
+        self.links.clear()
+        self._exported.clear()
+
+    def forget(self, object_id: str) -> None:
+        """Forget an object: it is matched anew."""
+        self.links.pop(object_id, None)
+        self._exported.pop(object_id, None)
 
     async def add_members(self, team: Team, people: Sequence[Person]) -> None:
         """Memberships that came, many in one request."""
@@ -160,38 +188,52 @@ class Provisioning:
         await self._members(team, people, added=False)
 
     async def _members(self, team: Team, people: Sequence[Person], *, added: bool) -> None:
-        path = f"/Groups/{self.links[team.object_id]}"
-        ids = [self.links[person.object_id] for person in people]
+        await self.change_members(team.object_id, [one.object_id for one in people], added=added)
+
+    async def change_members(self, group: str, members: Sequence[str], *, added: bool) -> None:
+        """The same by object ids."""
+        path = f"/Groups/{self.links[group]}"
+        ids = [self.links[member] for member in members]
         for start in range(0, len(ids), MEMBERS_PER_REQUEST):
             chosen = ids[start : start + MEMBERS_PER_REQUEST]
             operations = _member_operations(chosen, added=added, flag=next(self._dialects))
             what = "add members" if added else "remove members"
             await self._send(what, "PATCH", path, _patch(operations), 200, 204)
 
-    async def _matched_user(self, person: Person) -> bool:
-        """Link a user who is there. What conflicts with a user to be created may be that user: an
-        earlier request did create it, and its answer was lost."""
-        found = await self._find("match user", "Users", "externalId", person.object_id)
-        return self._linked(person.object_id, found)
-
-    async def _matched_group(self, team: Team) -> bool:
-        """The same for a group."""
-        found = await self._find("match group", "Groups", "externalId", team.object_id)
-        return self._linked(team.object_id, found)
-
-    def _linked(self, object_id: str, found: list[dict[str, Any]]) -> bool:
-        if found:
-            self.links[object_id] = found[0]["id"]
-        return bool(found)
+    async def _matched(self, mapping: ObjectMapping, source: Source) -> bool:
+        """Link an object that is there, found by the first matching attribute that finds one."""
+        values, object_id = mapping.values(source), source["objectId"]
+        for attribute in mapping.matched_by:
+            if (value := values.get(attribute.target)) is None:
+                continue
+            what = f"match {mapping.resource.lower()}"
+            found = await self._find(what, mapping, attribute.target, str(value))
+            if len(found) > 1:
+                raise ProvisioningError(
+                    f"DuplicateTargetEntries: {attribute.target} finds several."
+                )
+            if found:
+                self.links[object_id] = found[0]["id"]
+                there = {path: read(found[0], path) for path in values}
+                self._exported[object_id] = there
+                if mapping.resource == "User" and there.get("externalId") is None:
+                    self.adopted.add(object_id)
+                return True
+        return False
 
     async def _find(
-        self, what: str, path: str, attribute: str, value: str, *, attempts: int = ATTEMPTS
+        self,
+        what: str,
+        mapping: ObjectMapping,
+        attribute: str,
+        value: str,
+        *,
+        attempts: int = ATTEMPTS,
     ) -> list[dict[str, Any]]:
-        excluded = {"excludedAttributes": "members"} if path == "Groups" else {}
+        excluded = {"excludedAttributes": "members"} if mapping.resource == "Group" else {}
         parameters = httpx.QueryParams({**excluded, "filter": f'{attribute} eq "{value}"'})
-        answer = await self._send(
-            what, "GET", f"/{path}?{parameters}", None, 200, attempts=attempts
-        )
+        path = f"/{mapping.resource}s?{parameters}"
+        answer = await self._send(what, "GET", path, None, 200, attempts=attempts)
         found: list[dict[str, Any]] = answer.json()["Resources"]
         return found
 
@@ -252,30 +294,25 @@ def _refused(what: str, response: httpx.Response) -> ProvisioningError:
     )
 
 
-def _user(person: Person) -> dict[str, Any]:
-    return {
-        "schemas": [f"{CORE}:User", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],
-        "externalId": person.object_id,
-        "userName": person.user_name,
-        "active": person.active,
-        "displayName": person.display_name,
-        "emails": [{"primary": True, "type": "work", "value": person.user_name}],
-        "meta": {"resourceType": "User"},
-        "name": {"givenName": person.given_name, "familyName": person.family_name},
-        "roles": [],
-    }
+def _in_one_object(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """In the flag's form: one object with dotted and URN keys; paths with filters apart."""
+    alone = [path for path in values if "[" in path]
+    together = {path: value for path, value in values.items() if "[" not in path}
+    operations: list[dict[str, Any]]
+    operations = [{"op": "replace", "path": path, "value": values[path]} for path in alone]
+    return [*operations, {"op": "replace", "value": together}] if together else operations
 
 
-def _group(team: Team) -> dict[str, Any]:
-    return {
-        "schemas": [
-            f"{CORE}:Group",
-            "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group",
-        ],
-        "externalId": team.object_id,
-        "displayName": team.display_name,
-        "meta": {"resourceType": "Group"},
-    }
+def _one_by_one(values: dict[str, Any], before: dict[str, Any]) -> list[dict[str, Any]]:
+    """In the default form: one operation per attribute, and booleans as texts."""
+    return [
+        {
+            "op": "Add" if before.get(path) is None else "Replace",
+            "path": path,
+            "value": str(value) if isinstance(value, bool) else value,
+        }
+        for path, value in values.items()
+    ]
 
 
 def _patch(operations: list[dict[str, Any]]) -> dict[str, Any]:

@@ -120,8 +120,8 @@ async def process(
     def store(path: Path) -> MortalStore:
         return MortalStore(open_store(path), fate.before, fate.after)
 
-    def queue(path: Path, **properties: Any) -> SqliteQueue:
-        made = MortalQueue(path, now=lambda: now().timestamp(), **properties)
+    def queue(path: Path, name: str, **properties: Any) -> SqliteQueue:
+        made = MortalQueue(path, name, lambda: now().timestamp(), **properties)
         made.fate = fate
         return made
 

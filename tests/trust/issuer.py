@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from laptop.devhost.server import Server, listen, url_of
+from laptop.devhost.server import served
 from trust.cloud import NON_GALLERY, PROVISIONING
 
 TENANT = "umbrella"
@@ -114,14 +114,9 @@ def signed(
 async def publishing(issuer: Issuer) -> AsyncIterator[Issuer]:
     """The issuer on a free port of loopback; `url` says where."""
     app = Starlette(routes=[Route("/{path:path}", issuer.serve, methods=["GET", "POST"])])
-    server = Server(app)  # type: ignore[arg-type]
-    with listen("127.0.0.1", 0) as listener:
-        issuer.url = url_of(listener)
-        serving = asyncio.create_task(server.serve([listener]))
+    async with served(app) as issuer.url:
         try:
             yield issuer
         finally:
             if issuer.pause is not None:
                 issuer.pause.set()
-            server.should_exit = True
-            await serving

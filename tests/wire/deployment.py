@@ -15,8 +15,8 @@ import wiring
 from directory.condition import Compare
 from directory.store import Store
 from directory.tenants import Policy
-from laptop.devhost.http import HttpTriggers, Message, Receive, Send
-from laptop.devhost.server import Server, listen, url_of
+from laptop.devhost.http import Message, Receive, Send
+from laptop.devhost.server import served
 from settings import Settings
 from tests.environment import TENANT, add_tenant, queue_of
 from wiring import Application
@@ -146,12 +146,8 @@ async def _serving(application: Application) -> AsyncIterator[str]:
         is_scim = scope["path"].startswith("/scim")
         await (application.scim if is_scim else application.access)(scope, receive, send)
 
-    server = Server(cast("HttpTriggers", surfaces))
-    with listen("127.0.0.1", 0) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        yield url_of(listener)
-        server.should_exit = True
-        await serving
+    async with served(surfaces) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -1,0 +1,22 @@
+"""The set-up program. It is a file that the console hands out, and no module of the project: it is
+read from where it lies."""
+
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+PROGRAM = Path(__file__).parents[2] / "console/setup/muster_entra.py"
+
+
+@cache
+def load() -> ModuleType:
+    """The program as a module."""
+    spec = importlib.util.spec_from_file_location(PROGRAM.stem, PROGRAM)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{PROGRAM} cannot be read.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
