@@ -46,6 +46,13 @@ async def access(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
     return await _serve("access", req, context)
 
 
+@app.function_name("discovery")
+@app.route(".well-known/authzen-configuration/{*path}")
+async def discovery(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Where the access API's decisions are asked for (AuthZEN)."""
+    return await _serve("access", req, context)
+
+
 @app.function_name("console")
 @app.route("console/{*path}")
 async def console(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:

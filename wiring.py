@@ -341,6 +341,7 @@ class Application:
             Feed(self.store, self._now, self._retention),
             self.authenticator,
             self._rate(),
+            self.settings.public_url,
             self.settings.request_seconds,
         )
 

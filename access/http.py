@@ -14,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from access.call import DOCUMENT, PATH, Call
 from access.following import Feed, TooOld
-from access.operations import INTERFACE, OPERATIONS, PATH, Call, changes
+from access.metadata import PATHS, metadata
+from access.operations import INTERFACE, OPERATIONS, changes
 from access.reading import AccessReader
 from directory.tenants import Tenant
 from scim.protocol.body import values_in
@@ -30,9 +32,8 @@ from web.problems import Problem, problem_details, unreadable
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
 from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values, trouble_of
 
-DOCUMENT = f"{PATH}/openapi.json"
 BODY_BYTES = 64 * 1024
-JSON_VALUES = 2_000
+JSON_VALUES = 5_000
 
 
 def access_application(
@@ -40,10 +41,13 @@ def access_application(
     feed: Feed,
     authenticator: Authenticator,
     rate: RateLimit,
+    public_url: str = "",
     seconds: float = REQUEST_SECONDS,
 ) -> Surface:
-    """The ASGI application for `/access`; `seconds` is how long a request may take."""
-    api = _Api(reader, feed, authenticator, rate)
+    """The ASGI application for `/access` and for the metadata of its decision points. `public_url`
+    (scheme and host) is what they are told to be; empty: the host that was addressed. `seconds` is
+    how long a request may take."""
+    api = _Api(reader, feed, authenticator, rate, public_url.rstrip("/"))
     routes: dict[str, dict[str, Operation]] = {}
     for each in OPERATIONS:
         routes.setdefault(PATH + each.path, {})[each.method] = each
@@ -52,12 +56,14 @@ def access_application(
     application = routed(
         (
             at(DOCUMENT, api.document, ("GET",)),
+            *(at(path, api.metadata, ("GET",)) for path in PATHS),
             *(at(path, api.endpoint(by_method), by_method) for path, by_method in by_path),
         ),
         f"The access API knows no such operation: {DOCUMENT} lists all of them. GET "
         f"{PATH}/users/{{id}} is what one user may do.",
     )
-    known = {path: [*by_method] for path, by_method in routes.items()} | {DOCUMENT: ["GET"]}
+    known = {path: [*by_method] for path, by_method in routes.items()}
+    known |= {path: ["GET"] for path in (DOCUMENT, *PATHS)}
     return Surface("access", application, known, refuse, seconds)
 
 
@@ -74,12 +80,18 @@ def refuse(error: Exception) -> Response:
 
 class _Api:
     def __init__(
-        self, reader: AccessReader, feed: Feed, authenticator: Authenticator, rate: RateLimit
+        self,
+        reader: AccessReader,
+        feed: Feed,
+        authenticator: Authenticator,
+        rate: RateLimit,
+        public_url: str,
     ) -> None:
         self._reader = reader
         self._feed = feed
         self._authenticator = authenticator
         self._rate = rate
+        self._public_url = public_url
         self._document: bytes | None = None
 
     async def document(self, _: Request) -> Response:
@@ -87,6 +99,12 @@ class _Api:
         if self._document is None:
             self._document = orjson.dumps(document(INTERFACE))
         return Response(self._document, media_type="application/json")
+
+    async def metadata(self, request: Request) -> Response:
+        """AuthZEN's metadata of a decision point: for everybody, too."""
+        addressed = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
+        told = metadata(self._public_url or addressed, request.scope["path"])
+        return Response(orjson.dumps(told), media_type="application/json")
 
     def endpoint(self, by_method: Mapping[str, Operation]) -> Endpoint:
         """What answers on a path."""
@@ -141,7 +159,10 @@ async def _body(request: Request, operation: Operation) -> BaseModel | None:
         return None
     named, _, _ = request.headers.get("content-type", "").partition(";")
     if named.strip().lower() != "application/json":
-        raise Problem(415, "Send the body as application/json, and say so in Content-Type.")
+        raise Problem(
+            operation.other_media_type,
+            "Send the body as application/json, and say so in Content-Type.",
+        )
     content = bytearray()
     async for part in request.stream():
         content += part

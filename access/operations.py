@@ -1,10 +1,12 @@
 """The operations of the access API: what the routes and the OpenAPI document are made of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from access.following import Feed
+from pydantic import BaseModel
+
+from access.call import OF_TENANT, PATH, Call
+from access.deciding import evaluation, evaluations
 from access.models import (
     ChangesAnswer,
     ChangesQuery,
@@ -14,35 +16,25 @@ from access.models import (
     UsersBody,
     UsersQuery,
 )
-from access.reading import MOST, AccessReader, Wanted
+from access.questions import (
+    ActionSearch,
+    ActionsFound,
+    Decision,
+    EntitlementsFound,
+    Evaluation,
+    Evaluations,
+    EvaluationsAnswer,
+    ResourceSearch,
+    SubjectSearch,
+    UsersFound,
+)
+from access.reading import MOST, Wanted
+from access.searching import search_action, search_resource, search_subject
+from access.subjects import Unique
 from directory.documents import EntitlementKey
-from directory.tenants import Tenant
 from web.openapi import Interface
-from web.operation import Operation
+from web.operation import Body, Handler, Operation
 from web.trouble import Trouble, malformed
-
-PATH = "/access/v1"
-OF_TENANT = "/tenants/{tenant}"
-
-
-@dataclass(frozen=True, slots=True)
-class Call[Q, B]:
-    """One request of a proven caller, read as the operation says."""
-
-    tenant: Tenant | None
-    """None: of every tenant, which only the changes can be asked of."""
-    path: Mapping[str, str]
-    query: Q
-    body: B
-    reader: AccessReader
-    feed: Feed
-
-    @property
-    def known_tenant(self) -> Tenant:
-        """The tenant; the routes let nobody without one to an operation that needs it."""
-        if self.tenant is None:
-            raise ValueError("no tenant")
-        return self.tenant
 
 
 async def users(call: Call[UsersQuery, None]) -> dict[str, Any]:
@@ -94,7 +86,7 @@ async def changes(call: Call[ChangesQuery, None]) -> dict[str, Any]:
     return {"changes": found.changes, "position": found.position, "more": found.more}
 
 
-async def _by_unique(call: Call[Any, Any], attribute: str, value: str) -> dict[str, Any]:
+async def _by_unique(call: Call[Any, Any], attribute: Unique, value: str) -> dict[str, Any]:
     return _found(await call.reader.by_unique(call.known_tenant, attribute, value))
 
 
@@ -111,11 +103,21 @@ def _found(access: dict[str, Any] | None) -> dict[str, Any]:
     return access
 
 
+def _asked(path: str, handler: Handler, body: type[Body], answer: type[BaseModel]) -> Operation:
+    """An operation of AuthZEN, whose scenario has a 400 where the body is no JSON."""
+    return Operation("POST", path, handler, answer, body=body, other_media_type=400)
+
+
 _OPERATIONS = (
     Operation("GET", "/users", users, UsersAnswer, query=UsersQuery, cached=True, refusals=(404,)),
     Operation("POST", "/users/query", query_users, Everybody, body=UsersBody),
     Operation("GET", "/users/{id}", user, UserAccess, cached=True),
     Operation("GET", "/changes", changes, ChangesAnswer, query=ChangesQuery, refusals=(410,)),
+    _asked("/evaluation", evaluation, Evaluation, Decision),
+    _asked("/evaluations", evaluations, Evaluations, EvaluationsAnswer),
+    _asked("/search/subject", search_subject, SubjectSearch, UsersFound),
+    _asked("/search/resource", search_resource, ResourceSearch, EntitlementsFound),
+    _asked("/search/action", search_action, ActionSearch, ActionsFound),
 )
 OPERATIONS: tuple[Operation, ...] = (
     *_OPERATIONS,
@@ -123,7 +125,8 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 INTERFACE = Interface(
     "Muster, the access API",
-    "What users may do, and every change of it, for the application. Errors are problem details.",
+    "What users may do, and every change of it, for the application; decisions and searches as "
+    "OpenID AuthZEN 1.0 has them. Errors are problem details.",
     PATH,
     "A token of kind `access`, of one organisation. Below `/tenants/{tenant}`, and for the changes "
     "of every organisation, a credential of the deployment: its secret, or a token of Entra ID "

@@ -6,12 +6,13 @@ from datetime import datetime
 from itertools import batched
 from typing import Any
 
+from access.currently import MOST_GRANTS, STEPS_PER_GRANT, STEPS_PER_USER, current_of
+from access.subjects import Named, Subjects, Unique, too_many_grants
 from directory.access import access_id
 from directory.condition import EVERYTHING, Compare
 from directory.documents import (
     Entitlement,
     EntitlementKey,
-    Key,
     entitlement_id,
     is_resource_id,
     user_id,
@@ -22,27 +23,19 @@ from directory.resources import StoredUser
 from directory.store import (
     BadContinuation,
     Damaged,
-    NotFound,
     Query,
     Store,
-    Stored,
+    Unreadable,
     member,
 )
 from directory.tenants import Tenant
-from reconciler.access import current_access
-from reconciler.facts import Current, known_access, read_current
-from scim.protocol.comparison import stored_forms
+from reconciler.facts import Current, read_current
 from scim.protocol.schema import ResourceType
-from web.trouble import Trouble
 
 MOST = 1_000
 """Users of an answer."""
-MOST_GRANTS = 50_000
-"""Grants of an answer to several users; a page of everybody ends there."""
-CHUNK = 250
+CHUNK = 50
 """Users whose records are read at once."""
-_STEPS_PER_USER = 60
-_STEPS_PER_GRANT = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +67,7 @@ class AccessReader:
 
     def __init__(self, store: Store, user_type: ResourceType) -> None:
         self._store = store
-        self._user_type = user_type
+        self.subjects = Subjects(store, user_type)
 
     async def of_user(self, tenant: Tenant, user: str) -> dict[str, Any] | None:
         """The access of a user by SCIM id, as the access API shows it; None where there is no
@@ -87,17 +80,15 @@ class AccessReader:
         (shown,) = await self._shown(tenant, [found])
         return shown
 
-    async def by_unique(self, tenant: Tenant, attribute: str, value: str) -> dict[str, Any] | None:
+    async def by_unique(
+        self, tenant: Tenant, attribute: Unique, value: str
+    ) -> dict[str, Any] | None:
         """The access of the user who holds a `userName` (in any case) or an `externalId`."""
-        definition = self._user_type.attributes[attribute.lower()]
-        for form in stored_forms(definition, value):
-            key = Key.reserve(tenant.tenant_id, "User", attribute, str(form), "")
-            try:
-                stored = await self._store.read(tenant.tenant_id, key.document_id)
-            except NotFound:
-                continue
-            return await self.of_user(tenant, Key.from_document(stored.document).resource_id)
-        return None
+        named = Named(value, attribute)
+        owner = (await self.subjects.owners(tenant.tenant_id, [named])).get(named)
+        if isinstance(owner, Unreadable):
+            raise owner
+        return None if owner is None else await self.of_user(tenant, owner)
 
     async def several(
         self, tenant: Tenant, users: Iterable[str]
@@ -118,22 +109,27 @@ class AccessReader:
                 (StoredUser.of(one), stored.get(access_id(id)))
                 for id, one in readable(here).items()
             ]
-            found += await self._current(tenant, pairs)
+            found += await current_of(tenant, pairs)
             if len(found) > 1 and _grants(found) > MOST_GRANTS:
-                raise Trouble(
-                    413,
-                    f"These users hold more than {MOST_GRANTS:,} grants together, the most in one "
-                    "answer. Ask for fewer of them at once.",
-                )
+                raise too_many_grants()
         return await self._shown(tenant, found), [id for id in wanted if id not in present]
 
     async def everybody(
         self, tenant: Tenant, after: str | None, limit: int, wanted: Wanted
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of users behind a place, in the order in which they were made, and the place of
-        the next page. It looks at `limit` users: one query, a round trip for each CHUNK of their
-        records, and what the names of their entitlements take. A user or a record that cannot be
-        read is in the log; the one is left out, the other is pending. Raises BadContinuation."""
+        """The users of a page, as the access API shows them, and the place of the next page. It
+        takes what `page` takes, and what the names of their entitlements take. Raises
+        BadContinuation."""
+        found, place = await self.page(tenant, after, limit, wanted)
+        return await self._shown(tenant, found), place
+
+    async def page(
+        self, tenant: Tenant, after: str | None, limit: int, wanted: Wanted
+    ) -> tuple[list[Current], str | None]:
+        """Those who are wanted among the `limit` users behind a place, in the order in which they
+        were made, and the place of the next page: one query, and a round trip for each CHUNK of
+        their records. A user or a record that cannot be read is in the log; the one is left out,
+        the other is pending. Raises BadContinuation."""
         if after is not None and not is_resource_id(after):
             raise BadContinuation
         behind = Compare(("id",), "gt", user_id(after)) if after else EVERYTHING
@@ -146,31 +142,15 @@ class AccessReader:
             ids = [access_id(user.id) for user in users]
             records = await self._store.read_many(tenant.tenant_id, ids)
             pairs = [(user, records.get(id)) for user, id in zip(users, ids, strict=True)]
-            found += await self._current(tenant, pairs)
+            found += await current_of(tenant, pairs)
             looked_at += len(chunk)
             if _grants(found) > MOST_GRANTS:
                 break
-        shown = await self._shown(tenant, [one for one in found if wanted.fits(one)])
+        fitting = [one for one in found if wanted.fits(one)]
         if page.continuation is None and looked_at == len(page.items):
-            return shown, None
+            return fitting, None
         last = str(member(page.items[looked_at - 1], "id"))
-        return shown, last.removeprefix(user_id(""))
-
-    async def _current(
-        self, tenant: Tenant, pairs: Sequence[tuple[StoredUser, Stored | None]]
-    ) -> list[Current]:
-        """What the records say of users at this moment."""
-        sizes = [member(record, "grants") for _, record in pairs if record is not None]
-        size = sum(len(each) for each in sizes if isinstance(each, list)) * _STEPS_PER_GRANT
-
-        def compute() -> list[Current]:
-            known = [(user, known_access(stored)) for user, stored in pairs]
-            return [
-                Current(user, record, current_access(record, user, tenant.policy))
-                for user, record in known
-            ]
-
-        return await apart(tenant.tenant_id, size + len(pairs) * _STEPS_PER_USER, compute)
+        return fitting, last.removeprefix(user_id(""))
 
     async def _shown(self, tenant: Tenant, found: Sequence[Current]) -> list[dict[str, Any]]:
         """Users as the API shows them, with the names of their entitlements."""
@@ -179,7 +159,7 @@ class AccessReader:
         catalog = readable(await read_all(self._store, tenant.tenant_id, ids))
         entries = [Entitlement.from_document(entry.document) for entry in catalog.values()]
         names = {EntitlementKey(entry.kind, entry.key): entry.display_name for entry in entries}
-        size = _grants(found) * _STEPS_PER_GRANT + len(found) * _STEPS_PER_USER
+        size = _grants(found) * STEPS_PER_GRANT + len(found) * STEPS_PER_USER
         return await apart(tenant.tenant_id, size, lambda: [_answer(one, names) for one in found])
 
 

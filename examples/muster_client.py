@@ -19,6 +19,8 @@ import httpx
 
 MOST = 1_000
 """Users that can be asked for at once."""
+MOST_DECISIONS = 100
+"""Decisions that can be asked for at once."""
 WAIT_SECONDS = 30
 """How long Muster is to wait for a change before it answers that there is none."""
 AGAIN_SECONDS = 1.0
@@ -117,6 +119,21 @@ class Access:
             found |= dict.fromkeys(answer["missing"])
             found |= {user["id"]: _user(tenant, user) for user in answer["users"]}
         return found
+
+    async def decide(self, user: str, grants: Sequence[str], tenant: str = "") -> dict[str, bool]:
+        """Whether a user (SCIM id, externalId or userName) holds each of these (`kind:key`) at this
+        moment, as OpenID AuthZEN asks it. Nobody who is disabled or unknown holds anything."""
+        asked = {"subject": {"type": "user", "id": user}, "action": {"name": "hold"}}
+        held: dict[str, bool] = {}
+        for start in range(0, len(grants), MOST_DECISIONS):
+            some = grants[start : start + MOST_DECISIONS]
+            pairs = [grant.split(":", 1) for grant in some]
+            questions = [{"resource": {"type": kind, "id": key}} for kind, key in pairs]
+            body = {**asked, "evaluations": questions}
+            answer = _content(await self._http.post(f"{_below(tenant)}/evaluations", json=body))
+            decisions = [each["decision"] for each in answer["evaluations"]]
+            held |= dict(zip(some, decisions, strict=True))
+        return held
 
     async def snapshot(self) -> Copy:
         """Everybody, with the position of the feed from which on changes are still to be applied:

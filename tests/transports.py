@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from access.metadata import WELL_KNOWN
 from administration.credentials import Credentials
 from administration.events import Administration
 from administration.mappings import Mappings
@@ -40,8 +41,8 @@ class Muster(ABC):
 
     @abstractmethod
     def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
-        """A client of `/scim`, `/access/v1`, `/console/api`, `/oauth` or `/health` that sends this
-        token, if any."""
+        """A client of `/scim`, `/access/v1`, `/console/api`, `/oauth`, `/health` or
+        WELL_KNOWN that sends this token, if any."""
 
     @abstractmethod
     async def settle(self, tenant_id: str) -> None:
@@ -154,6 +155,7 @@ class InProcess(Muster):
             "/console/api": application.console,
             "/oauth": application.oauth,
             "/health": application.health,
+            WELL_KNOWN: application.access,
         }
         client = client_of(apps[surface], surface, token or "")
         if token is None:

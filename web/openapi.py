@@ -170,7 +170,7 @@ def _statuses(each: Operation, refuses: bool) -> Iterable[int]:
     if refuses and each.method != "GET":
         yield 422
     if each.body or each.file:
-        yield from (413, 415)
+        yield from (413, each.other_media_type)
     if each.conditional:
         yield from (409, 412, 428)
 

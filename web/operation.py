@@ -94,6 +94,8 @@ class Operation:
     """Whether If-Match counts."""
     cached: bool = False
     """Whether If-None-Match counts."""
+    other_media_type: int = 415
+    """Status of a body that is not said to be JSON."""
     refusals: tuple[int, ...] = ()
     """Statuses of what else can go wrong, beside what can with any such operation."""
     suffix: str = ""

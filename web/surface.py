@@ -40,6 +40,7 @@ UNREADABLE = "muster.unreadable"
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _REQUEST_ID_HEADERS = (b"x-request-id", b"client-request-id")
+"""In the order in which they count."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
@@ -187,11 +188,11 @@ def _method(scope: Scope) -> str:
 
 def _request_id(scope: Scope) -> str:
     """The client's request id where it sent a harmless one, else a new one."""
-    for name, value in scope["headers"]:
-        if name in _REQUEST_ID_HEADERS:
-            text: str = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
-                return text
+    sent: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+    for name in _REQUEST_ID_HEADERS:
+        text = sent.get(name, b"").decode("latin-1")
+        if _REQUEST_ID.fullmatch(text):
+            return text
     return new_ulid()
 
 

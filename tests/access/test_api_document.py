@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from access.operations import INTERFACE, OPERATIONS, PATH
+from access.call import PATH
+from access.operations import INTERFACE, OPERATIONS
 from administration.credentials import Credentials
 from directory.documents import EntitlementKey
 from tests.environment import TENANT, Environment, client_of, running

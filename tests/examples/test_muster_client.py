@@ -78,6 +78,10 @@ async def test_a_copy_equals_the_records_though_the_follower_dies(
         await until_nothing_changes(access, saved)
         assert saved.users == await truth(access, tenant)
         assert saved.users[tenant, ada].grants == {"role:owner"}
+        asked = [*(f"role:r{n}" for n in range(100)), "role:owner"]
+        held = await access.decide("ada@example.com", asked, tenant)
+        assert held == {grant: grant == "role:owner" for grant in asked}
+        assert not any((await access.decide(grace, asked, tenant)).values())
         assert await access.user(grace, tenant) is None
 
 

@@ -61,6 +61,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
     assert indexed["functions"] == {
         "scim": {**http, "route": "scim/{*path}"},
         "access": {**http, "route": "access/{*path}"},
+        "discovery": {**http, "route": ".well-known/authzen-configuration/{*path}"},
         "console": {**http, "route": "console/{*path}"},
         "oauth": {**http, "route": "oauth/{*path}"},
         "health": {**http, "route": "health", "methods": ["GET", "HEAD"]},

@@ -124,6 +124,19 @@ def alternatives(number: int, attribute: str = "value", operator: str = "eq") ->
     return " or ".join(f'{attribute} {operator} "nobody {n}"' for n in range(number))
 
 
+HOLDERS = {
+    "subject": {"type": "user"},
+    "action": {"name": "hold"},
+    "resource": {"type": "role", "id": "owner"},
+}
+"""Who is an owner?"""
+
+
+def questions(people: list[str]) -> dict[str, Any]:
+    """Is each of them an owner?"""
+    return {**HOLDERS, "evaluations": [{"subject": {"id": id}} for id in people]}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     async with running(tmp_path_factory.mktemp("cost"), requests_per_second=1e9) as muster:
@@ -356,6 +369,16 @@ def access_of_users(place: Place, n: int) -> Awaitable[httpx.Response]:
     headers = {"content-type": "application/json"}
     body = orjson.dumps({"ids": [*ids, *(f"x{number}" for number in range(n - len(ids)))]})
     return place.muster.access.post("/users/query", content=body, headers=headers)
+
+
+@growing(50)
+def access_evaluations(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.muster.access.post("/evaluations", json=questions(place.people[:n]))
+
+
+@growing(200)
+def access_search(place: Place, n: int) -> Awaitable[httpx.Response]:
+    return place.muster.access.post("/search/subject", json={**HOLDERS, "page": {"limit": 2 * n}})
 
 
 @growing(5)
@@ -628,6 +651,11 @@ def most_groups_imported(place: Place, run: int) -> Awaitable[httpx.Response]:
     return place.send("POST", path, f"externalId,displayName,kind,key\n{rows}", console=True)
 
 
+@largest()
+def most_evaluations(place: Place, run: int) -> Awaitable[httpx.Response]:
+    return place.muster.access.post("/evaluations", json=questions(place.people[-100:]))
+
+
 @contextmanager
 def longest_turn() -> Iterator[list[float]]:
     """How long the event loop was kept at once, in seconds of processor time; the last is most."""
@@ -797,6 +825,17 @@ def more_groups_than_are_imported(place: Place) -> Awaitable[httpx.Response]:
 @refused(400, "at most 1000")
 def more_elements_than_are_kept(place: Place) -> Awaitable[httpx.Response]:
     return place.send("POST", "/Users", user("deep", emails=["a@example.com"] * 200_000))
+
+
+@refused(400, "at most 100")
+def more_evaluations_than_are_decided_at_once(place: Place) -> Awaitable[httpx.Response]:
+    return place.muster.access.post("/evaluations", json=questions(place.people[:101]))
+
+
+@refused(413, "more than 5,000 values")
+def an_evaluation_of_many_values(place: Place) -> Awaitable[httpx.Response]:
+    question = {**questions(place.people[:1]), "context": {"a": [1] * 6_000}}
+    return place.muster.access.post("/evaluation", json=question)
 
 
 @refused(413, "more than 20,000 values")

@@ -23,12 +23,21 @@ from web.surface import HEADERS, Surface
 
 pytestmark = pytest.mark.parametrize("muster", ["asgi"], indirect=True)
 
+QUESTION = {
+    "subject": {"type": "user", "id": "\0\u202e"},
+    "action": {"name": "hold"},
+    "resource": {"type": "role", "id": "owner"},
+}
 JSON_BODIES = [
     user("fuzz"),
     patch(operation("add", "title", "x")),
     {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "count": 10**400},
     {"Operations": [{"method": "POST", "path": "/Users", "bulkId": "a", "data": user("bulk")}]},
     {"ids": [NOBODY, "\0", "x" * 200]},
+    QUESTION,
+    {**QUESTION, "evaluations": [{}, {"subject": 7}, {"resource": {"id": "\ud800"}}, QUESTION]},
+    {**QUESTION, "page": {"token": "\0.\0", "limit": 10**400}},
+    {**QUESTION, "page": {"limit": 5}},
     {"userName": "\0", "externalId": "\ud800", "active": 10**400, "title": "\u202e"},
 ]
 HOSTILE_BODIES = [

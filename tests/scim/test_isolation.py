@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from access import searching
+from access.metadata import WELL_KNOWN
 from administration.clients import Clients
 from administration.connections import Connections
 from administration.tokens import Tokens
@@ -259,7 +261,50 @@ def _access_by_id(known: Known, _: str) -> Iterator[Asked]:
         yield Asked("GET", f"/access/v1/users/{id}", "absent")
 
 
+def _questions(known: Known) -> dict[str, list[dict[str, Any]]]:
+    """AuthZEN's requests about all that is known, by path."""
+    owner, hold = {"type": "role", "id": "owner"}, {"name": "hold"}
+    names = (known.user, known.external_id, known.name, known.event, known.group)
+    subjects = [{"type": "user", "id": name} for name in names]
+    asked = [{"subject": one, "action": hold, "resource": owner} for one in subjects]
+    place = f"{searching._mark(['subject', *owner.values()])}.{known.user}"
+    return {
+        "/evaluation": asked,
+        "/evaluations": [{"evaluations": asked}],
+        "/search/resource": [{**one, "resource": {"type": "role"}} for one in asked],
+        "/search/action": asked,
+        "/search/subject": [{**asked[0], "page": {"token": token}} for token in ("", place)],
+    }
+
+
+def asking(path: str) -> Case:
+    """A question about what is another's."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        for question in _questions(known)[path]:
+            yield Asked("POST", f"/access/v1{path}", json=question)
+
+    return case
+
+
+def _discovered(below: str) -> Case:
+    """Metadata, which is the same whether or not there is such an organisation."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        yield Asked("GET", WELL_KNOWN + below.format(tenant=known.tenant))
+
+    return case
+
+
 _TENANTS = "/access/v1/tenants/{tenant}"
+_POINTS = ("", "/access/v1", _TENANTS)
+_ASKED = (
+    "/evaluation",
+    "/evaluations",
+    "/search/subject",
+    "/search/resource",
+    "/search/action",
+)
 
 
 def of_the_deployment(below: str, method: str = "GET") -> Case:
@@ -269,7 +314,8 @@ def of_the_deployment(below: str, method: str = "GET") -> Case:
     def case(known: Known, _: str) -> Iterator[Asked]:
         for named in (known.tenant, f"x{known.tenant}"):
             path = f"/access/v1/tenants/{named}{below.format(user=known.user)}"
-            sent = {"ids": [known.user]} if method == "POST" else None
+            questions = {**_questions(known), "/users/query": [{"ids": [known.user]}]}
+            sent = questions[below][0] if method == "POST" else None
             yield Asked(method, path, "absent", sent, params={"userName": known.name})
 
     return case
@@ -474,6 +520,9 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
         f"{_TENANTS}/users/query": {"POST": of_the_deployment("/users/query", "POST")},
         f"{_TENANTS}/users/{{id}}": {"GET": of_the_deployment("/users/{user}")},
         f"{_TENANTS}/changes": {"GET": of_the_deployment("/changes")},
+        **{f"/access/v1{path}": {"POST": asking(path)} for path in _ASKED},
+        **{f"{_TENANTS}{path}": {"POST": of_the_deployment(path, "POST")} for path in _ASKED},
+        **{f"{WELL_KNOWN}{below}": {"GET": _discovered(below)} for below in _POINTS},
     },
     "console-api": API_CASES,
     "oauth": {"/oauth/token": {"POST": _tokens}},
@@ -595,6 +644,9 @@ async def send(tenant: Tenant, surface: str, asked: Asked) -> httpx.Response:
     if surface == "health":
         async with tenant.muster.connect("/health", None) as health:
             return await health.request(asked.method, "", params=asked.params)
+    if asked.path.startswith(WELL_KNOWN):
+        async with tenant.muster.connect(WELL_KNOWN, None) as strangers:
+            return await strangers.get(asked.path.removeprefix(WELL_KNOWN))
     clients = {"scim": tenant.scim, "access": tenant.access, "console-api": tenant.api}
     client = clients[surface]
     path = asked.path.removeprefix("/access/v1").removeprefix("/console/api")

@@ -202,6 +202,15 @@ async def ask_access(access: httpx.AsyncClient, id: str) -> None:
         await access.get(path)
     for body in ({"ids": [MAIL, id]}, {NAME: PHONE}, [NAME]):
         await access.post("/users/query", json=body)
+    for name in (MAIL, EXTERNAL, id):
+        about = {"subject": {"type": "user", "id": name}, "resource": {"type": NAME, "id": NAME}}
+        for action in ({"name": "hold"}, {"name": NAME}, NAME):
+            asked = {**about, "action": action}
+            more = {**asked, "evaluations": [about, {NAME: MAIL}], "page": {"token": NAME}}
+            for path in ("evaluation", "evaluations", "search/subject", "search/resource"):
+                await access.post(f"/{path}", json=asked)
+                await access.post(f"/{path}", json=more)
+            await access.post("/search/action", json=more)
 
 
 async def administer(api: httpx.AsyncClient, id: str, sales: str) -> None:

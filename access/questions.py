@@ -1,0 +1,288 @@
+"""What is asked and answered by OpenID AuthZEN, Authorization API 1.0.
+https://openid.github.io/authzen/
+
+A subject of type `user` may `hold` an entitlement: a resource whose type is the entitlement's kind,
+and whose id is its key. Members that nobody knows are ignored, as the specification has it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, RootModel
+
+from access.subjects import Identifier, Named
+from directory.documents import EntitlementKey
+from directory.reasons import Reason
+from web.operation import Answer, Body
+
+SUBJECT = "user"
+"""The only type of subject."""
+ACTION = "hold"
+"""The only action."""
+MOST_EVALUATIONS = 100
+"""Of a request."""
+MOST_RESULTS = 1_000
+"""Of a page of a search."""
+RESULTS = 100
+"""Of a page that does not say how many."""
+
+type Text = Annotated[str, Field(max_length=2_000)]
+type Object = dict[str, Any]
+type Semantic = Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"]
+
+
+class Sent(Body):
+    """A part of a request."""
+
+    model_config = ConfigDict(alias_generator=None, extra="ignore")
+
+
+class Told(Answer):
+    """A part of an answer."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+class SubjectProperties(Sent):
+    """What tells subjects apart."""
+
+    identifier: Identifier | None = None
+    """What `id` is. Without it: whatever it is found as first, of a SCIM id, an externalId and a
+    userName."""
+
+
+class Subject(Sent):
+    """Who."""
+
+    type: Text
+    """`user`; nobody else may anything."""
+    id: Text
+    """A SCIM id, an externalId, or a userName in any case."""
+    properties: SubjectProperties | None = None
+
+    @property
+    def named(self) -> Named:
+        """As it is looked for."""
+        return Named(self.id, self.properties.identifier if self.properties else None)
+
+
+class Action(Sent):
+    """What."""
+
+    name: Text
+    """`hold`; nothing else is permitted to anybody."""
+    properties: Object | None = None
+
+
+class Resource(Sent):
+    """An entitlement."""
+
+    type: Text
+    """Its kind."""
+    id: Text
+    """Its key."""
+    properties: Object | None = None
+
+    @property
+    def entitlement(self) -> EntitlementKey:
+        """Which one."""
+        return EntitlementKey(self.type, self.id)
+
+
+class Evaluation(Sent):
+    """May this user hold that entitlement?"""
+
+    subject: Subject
+    action: Action
+    resource: Resource
+    context: Object | None = None
+    """Changes nothing."""
+
+
+class Options(Sent):
+    """How several are decided."""
+
+    evaluations_semantic: Semantic | None = None
+    """Whether all are decided, or the answer ends with the first denial or the first permit."""
+
+
+class Evaluations(Sent):
+    """Several questions; what stands beside `evaluations` counts for each that does not say
+    otherwise. Without `evaluations`, one question."""
+
+    subject: Object | None = None
+    action: Object | None = None
+    resource: Object | None = None
+    context: Object | None = None
+    evaluations: Annotated[
+        tuple[Object, ...] | None, Field(json_schema_extra={"maxItems": MOST_EVALUATIONS})
+    ] = None
+    """Up to 100, each as a single evaluation has it; what it leaves out is taken from beside."""
+    options: Options | None = None
+
+
+class GivenBy(Answer):
+    """What gives a grant."""
+
+    type: Literal["group", "costCenter", "manual"]
+    group_id: str | None = None
+    mapping_version: int | None = None
+
+
+class Grounds(Told):
+    """Why, for administrators."""
+
+    en: str
+    """In words."""
+    reasons: tuple[Reason, ...] | None = None
+    """Why the user is disabled."""
+    sources: tuple[GivenBy, ...] | None = None
+    """What gives the grant, 20 at most; `/users/{id}` has all of it, with every path."""
+
+
+class Failed(Told):
+    """What is wrong with one of several evaluations."""
+
+    status: int
+    message: str
+
+
+type Ground = Literal[
+    "held",
+    "notHeld",
+    "disabled",
+    "pending",
+    "unknownSubject",
+    "unknownSubjectType",
+    "unknownAction",
+    "error",
+]
+
+
+class DecisionContext(Told):
+    """Why."""
+
+    id: Ground
+    """`notHeld`: the user is enabled and does not hold it, or there is no such entitlement."""
+    reason_admin: Grounds | None = None
+    error: Failed | None = None
+    """Of one of several evaluations."""
+
+
+class Decision(Told):
+    """The answer to one question."""
+
+    decision: bool
+    context: DecisionContext
+
+
+class Decisions(Told):
+    """The answers to several, in their order."""
+
+    evaluations: tuple[Decision, ...]
+
+
+class EvaluationsAnswer(RootModel[Decisions | Decision]):
+    """The answers; or the one answer, where there was one question."""
+
+
+class PageWanted(Sent):
+    """Which page."""
+
+    token: Annotated[str | None, Field(max_length=4_000)] = None
+    """`next_token` of the page before; everything but `limit` stays as it was."""
+    limit: Annotated[int | None, Field(ge=1)] = None
+    """Results of a page, at most. 100 without it, and never more than 1,000."""
+
+
+class OfType(Sent):
+    """What is searched for."""
+
+    type: Text
+
+
+class SubjectSearch(Sent):
+    """Who holds this entitlement?"""
+
+    subject: OfType
+    action: Action
+    resource: Resource
+    context: Object | None = None
+    page: PageWanted | None = None
+
+
+class ResourceSearch(Sent):
+    """What does this user hold, of this kind?"""
+
+    subject: Subject
+    action: Action
+    resource: OfType
+    context: Object | None = None
+    page: PageWanted | None = None
+
+
+class ActionSearch(Sent):
+    """What may this user do with this entitlement: hold it, or nothing."""
+
+    subject: Subject
+    resource: Resource
+    context: Object | None = None
+    page: PageWanted | None = None
+
+
+class Page(Told):
+    """Where a page ends."""
+
+    next_token: str
+    """Leads to the next page; empty at the end."""
+    count: int
+    """Results of this page. It may be none where others follow."""
+
+
+class UserProperties(Answer):
+    """What else a user is known by."""
+
+    user_name: str | None
+    external_id: str | None
+
+
+class FoundUser(Told):
+    """Somebody who holds it."""
+
+    type: Literal["user"]
+    id: str
+    """The SCIM id."""
+    properties: UserProperties
+
+
+class FoundEntitlement(Told):
+    """Something that is held."""
+
+    type: str
+    id: str
+
+
+class FoundAction(Told):
+    """What may be done."""
+
+    name: Literal["hold"]
+
+
+class UsersFound(Told):
+    """A page of users, in the order in which they were made."""
+
+    page: Page
+    results: tuple[FoundUser, ...]
+
+
+class EntitlementsFound(Told):
+    """A page of entitlements, in the order of their keys."""
+
+    page: Page
+    results: tuple[FoundEntitlement, ...]
+
+
+class ActionsFound(Told):
+    """What may be done."""
+
+    page: Page
+    results: tuple[FoundAction, ...]
