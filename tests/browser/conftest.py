@@ -99,7 +99,8 @@ class Tenant:
     def sign_in(self, page: Page) -> None:
         """Open a one-time link in a tab, and press its button."""
         page.goto(self.link())
-        page.get_by_role("button", name="Sign in").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Sign in").click()
 
     def user(self, name: str, *, active: bool = True) -> str:
         """Provision a user."""

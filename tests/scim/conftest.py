@@ -1,9 +1,36 @@
-"""A tenant per test, through both transports."""
+"""A tenant per test, through every transport."""
 
 import httpx
 import pytest
 
 from tests.transports import Muster, Tenant
+
+THROUGH_FUNCTIONS = (
+    "test_access test_authentication test_client_credentials test_concurrency test_isolation "
+    "test_requests test_scim2_tester test_surface"
+).split()
+"""Modules whose tests the way through the Functions runtime can decide. All others are about what
+a use case does once it has its request: in this process, on both stores."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the transport does not matter to."""
+    left_out = [item for item in items if _is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in {*left_out}]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    parameters = (
+        item.callspec.params
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else {}
+    )
+    return (
+        parameters.get("muster") == "functions"
+        and item.path.parent.name == "scim"
+        and item.path.stem not in THROUGH_FUNCTIONS
+    )
 
 
 @pytest.fixture
