@@ -4,6 +4,7 @@ wherever it dies and goes on (invariant 9)."""
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -79,9 +80,9 @@ async def owners_of(tenant: Tenant) -> tuple[str, str]:
 async def test_a_copy_equals_the_records_though_the_follower_dies(
     muster: Muster, tenant: Tenant, followed: int
 ) -> None:
-    """With a tenant's own token, with a credential for one of two tenants, and for both. A user who
-    is deactivated and comes back while the list is made has no change at all."""
-    other = await muster.tenant()
+    """With a tenant's own token, with a credential for one of three tenants, and for two. A user
+    who is deactivated and comes back while the list is made has no change at all."""
+    other, third = await muster.tenant(), await muster.tenant()
     tenants = [tenant.tenant_id, other.tenant_id][:followed]
     ada, owners = await owners_of(tenant)
     async with await vendors(muster, *tenants) if followed else own(tenant) as access:
@@ -95,6 +96,7 @@ async def test_a_copy_equals_the_records_though_the_follower_dies(
             joan = await create_user(tenant.scim, f"joan{number}")
             await tenant.scim.patch(f"/Groups/{owners}", json=add([grace, joan]))
             await create_user(other.scim, f"linus{number}")
+            await create_user(third.scim, f"edsger{number}")
             await muster.settle(tenant.tenant_id)
             dying = deepcopy(saved)  # what was not saved is lost
             async for _ in access.follow(dying):
@@ -135,6 +137,36 @@ async def _changes(following: AsyncIterator[list[Change]]) -> AsyncIterator[Chan
             yield change
         if changes:
             return
+
+
+OUT = {"enabled": False, "reasons": ["inactive"], "grants": []}
+
+
+@pytest.mark.parametrize("tenant_id", ["", "acme"])
+async def test_a_webhook_hastens_what_the_feed_will_bring(tenant_id: str) -> None:
+    """It may be late: it brings back nobody, and undoes nothing."""
+
+    def message(version: int, after: Any, type: str = "access.changed", **more: Any) -> Any:
+        told = {"tenantId": "acme", "userId": "ada", "version": version, "complete": True}
+        return {"type": type, "data": {**told, "after": after, **more}}
+
+    ada = User(tenant_id, "ada", 3, True, frozenset({"role:owner"}))
+    copy = Copy("1~1", {ada.key: ada})
+    async with Access("http://muster.test", "x", tenant_id or None) as access:
+        for unheard in (
+            message(3, OUT),
+            message(4, OUT, "test"),
+            message(4, None, complete=False),
+            message(4, OUT, userId="grace"),
+            message(4, OUT, userId=None),
+            *([message(4, OUT, tenantId="contoso")] if tenant_id else ()),
+        ):
+            assert access.hear(copy, unheard) == []
+        (change,) = access.hear(copy, message(4, OUT))
+        assert change.after == User(*ada.key, 4, False, frozenset(), reasons=("inactive",))
+        assert access.hear(copy, message(5, None)) == [Change(*ada.key, change.after, None)]
+        assert access.hear(copy, message(4, OUT)) == []
+    assert copy == Copy("1~1")
 
 
 def test_what_is_known_is_not_undone() -> None:
