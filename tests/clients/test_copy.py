@@ -140,6 +140,8 @@ async def _changes(following: AsyncIterator[list[Change]]) -> AsyncIterator[Chan
 
 
 OUT = {"enabled": False, "reasons": ["inactive"], "grants": []}
+IN = {"enabled": True, "reasons": [], "grants": []}
+NOBODY = httpx.Response(404)
 
 
 @pytest.mark.parametrize("tenant_id", ["", "acme"])
@@ -151,22 +153,32 @@ async def test_a_webhook_hastens_what_the_feed_will_bring(tenant_id: str) -> Non
         return {"type": type, "data": {**told, "after": after, **more}}
 
     ada = User(tenant_id, "ada", 3, True, frozenset({"role:owner"}))
-    copy = Copy("1~1", {ada.key: ada})
-    async with Access("http://muster.test", "x", tenant_id or None) as access:
+    grace = {"id": "grace", "userName": "grace", "externalId": None, "version": 2, **OUT}
+
+    def muster(request: httpx.Request) -> httpx.Response:
+        known = request.url.path.endswith("/users/grace")
+        return httpx.Response(200, json={**grace, "pending": False}) if known else NOBODY
+
+    copy, transport = Copy("1~1", {ada.key: ada}), httpx.MockTransport(muster)
+    async with Access("http://muster.test", "x", tenant_id or None, transport=transport) as access:
         for unheard in (
             message(3, OUT),
             message(4, OUT, "test"),
-            message(4, None, complete=False),
-            message(4, OUT, userId="grace"),
-            message(4, OUT, userId=None),
-            *([message(4, OUT, tenantId="contoso")] if tenant_id else ()),
+            message(4, OUT, userId="deleted"),
+            message(4, OUT, userId="grace", tenantId="contoso") if tenant_id else message(3, OUT),
         ):
-            assert access.hear(copy, unheard) == []
-        (change,) = access.hear(copy, message(4, OUT))
+            assert await access.hear(copy, unheard) == []
+        (change,) = await access.hear(copy, message(4, OUT))
         assert change.after == User(*ada.key, 4, False, frozenset(), reasons=("inactive",))
-        assert access.hear(copy, message(5, None)) == [Change(*ada.key, change.after, None)]
-        assert access.hear(copy, message(4, OUT)) == []
-    assert copy == Copy("1~1")
+        (new,) = await access.hear(copy, message(1, IN, userId="grace"))
+        assert (new.before, new.after) == (None, copy.users[tenant_id, "grace"])
+        assert new.after
+        assert (new.after.version, new.after.enabled, new.after.pending) == (2, False, True)
+        assert await access.hear(copy, message(5, None, complete=False)) == [
+            Change(*ada.key, change.after, None)
+        ]
+        assert await access.hear(copy, message(4, OUT)) == []
+        assert [*copy.users] == [(tenant_id, "grace")]
 
 
 def test_what_is_known_is_not_undone() -> None:

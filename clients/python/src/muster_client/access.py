@@ -144,17 +144,22 @@ class Access:
                     raise
                 await asyncio.sleep(_pause(error))
 
-    def hear(self, copy: Copy, message: Mapping[str, Any]) -> list[Change]:
+    async def hear(self, copy: Copy, message: Mapping[str, Any]) -> list[Change]:
         """Apply a webhook (see verify_webhook) to a copy that `follow` keeps, so that it knows
-        sooner. Whatever the webhook cannot tell is left to `follow`, and so is a user whom the copy
-        does not have: a webhook may come days late, and must not bring back who was deleted."""
+        sooner. It may come days late, and must not bring back who was deleted: for whom the copy
+        does not have, Muster is asked."""
         told = message["data"]
-        if message["type"] != "access.changed" or not told["complete"]:
+        if message["type"] != "access.changed":
             return []
-        tenant = told["tenantId"] if self._tenants[0] else ""
-        if (tenant, told["userId"]) not in copy.users:
+        tenant, id = (told["tenantId"] if self._tenants[0] else ""), told["userId"]
+        if tenant not in self._tenants:
             return []
-        return _applied(copy, tenant, told)
+        if told["complete"] and (tenant, id) in copy.users:
+            return _applied(copy, tenant, told)
+        user = await self.user(id, tenant)
+        # `follow` may have heard meanwhile that the user is deleted; it asks again for who is
+        # pending.
+        return copy.put(replace(user, pending=True)) if user else copy.set(tenant, id, None)
 
     async def _apply(self, copy: Copy) -> list[Change]:
         """One page of changes."""
