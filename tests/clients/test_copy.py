@@ -174,11 +174,34 @@ async def test_a_webhook_hastens_what_the_feed_will_bring(tenant_id: str) -> Non
         assert (new.before, new.after) == (None, copy.users[tenant_id, "grace"])
         assert new.after
         assert (new.after.version, new.after.enabled, new.after.pending) == (2, False, True)
+        told_in_part = message(3, None, userId="grace", complete=False)
+        assert await access.hear(copy, told_in_part) == [], "Muster was asked, and knows no more"
         assert await access.hear(copy, message(5, None, complete=False)) == [
             Change(*ada.key, change.after, None)
         ]
         assert await access.hear(copy, message(4, OUT)) == []
         assert [*copy.users] == [(tenant_id, "grace")]
+
+
+async def test_who_is_told_in_part_is_asked_for() -> None:
+    """A change whose stored form cannot be read, of a user who exists and one who does not."""
+    part = {"tenant": "acme", "version": 0, "complete": False, "before": None, "after": None}
+    changes = [{**part, "userId": id} for id in ("ada", "grace", None)]
+    ada = {"id": "ada", "userName": "ada", "externalId": None, "version": 4, **OUT}
+
+    def muster(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/changes"):
+            page = {"changes": changes, "position": "2~2", "more": False}
+            return httpx.Response(200, json=page)
+        known = request.url.path.endswith("/users/ada")
+        return httpx.Response(200, json={**ada, "pending": False}) if known else NOBODY
+
+    before = {("", id): User("", id, 3, True, frozenset()) for id in ("ada", "grace")}
+    copy, transport = Copy("1~1", dict(before)), httpx.MockTransport(muster)
+    async with Access("http://muster.test", "x", transport=transport) as access:
+        await anext(access.follow(copy))
+    left = User("", "ada", 4, False, frozenset(), reasons=("inactive",))
+    assert copy == Copy("2~2", {("", "ada"): left})
 
 
 def test_what_is_known_is_not_undone() -> None:
