@@ -15,7 +15,7 @@ from tests.infra.bicep import Infra
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-DEVELOPERS = {"tests", "infra", "docs", "laptop", "commands", ".github"}
+DEVELOPERS = {"tests", "infra", "docs", "laptop", "clients", "commands", ".github"}
 
 
 def left_out() -> set[str]:
