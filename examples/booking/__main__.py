@@ -11,6 +11,7 @@ user may do, and changes live.
 
 import asyncio
 import os
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -27,13 +28,13 @@ TENANT = "demo"
 
 
 async def run() -> None:
-    """Until Ctrl+C. Raises SetUpFailed, OSError, and httpx.HTTPStatusError for a credential that
+    """Until Ctrl+C. Raises SetUpFailed, and httpx.HTTPStatusError for a credential that
     was revoked."""
     folder = Path(os.environ.get("MUSTER_DATA", ".muster"))
     muster = os.environ.get("MUSTER_URL") or f"http://127.0.0.1:{os.environ.get('PORT', '7071')}"
     if not (folder / "demo.json").exists():
         raise SetUpFailed(f"There is no Muster in {folder} yet: start 'make run' first.")
-    with listen("127.0.0.1", int(os.environ.get("BOOKING_PORT", "7080"))) as listener:
+    with _listener() as listener:
         url = url_of(listener)
         name = f"booking-{listener.getsockname()[1]}"
         made = await set_up(folder, TENANT, f"{url}/webhooks", name)
@@ -52,13 +53,21 @@ async def run() -> None:
             await access.close()
 
 
+def _listener() -> socket.socket:
+    port = os.environ.get("BOOKING_PORT", "7080")
+    try:
+        return listen("127.0.0.1", int(port))
+    except (OSError, ValueError, OverflowError) as error:
+        raise SetUpFailed(f"Cannot listen on port {port}: {error}. Set BOOKING_PORT.") from error
+
+
 def main() -> int:
     """The command; returns its exit code."""
     failure = ""
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(run())
-    except* (SetUpFailed, OSError) as failed:
+    except* SetUpFailed as failed:
         failure = str(failed.exceptions[0])
     except* httpx.HTTPStatusError as refused:
         failure = (

@@ -130,13 +130,12 @@ class EverybodysAccess:
         self._moved = asyncio.Event()
 
     async def _learn_names(self, ids: Sequence[str]) -> None:
-        """Changes carry no person's data; names are asked for once. Without an answer the id
-        is shown, and the next change of the user asks again."""
-        known = {id: self._copy.users.get((self.tenant, id)) for id in ids}
-        unknown = [id for id, u in known.items() if u and not {id, *u.grants} <= self.names.keys()]
+        """Changes carry no person's data, so names are asked for with each. Without an answer the
+        id is shown, or the name from before. Whoever only gets another name has no change."""
+        there = [id for id in ids if (self.tenant, id) in self._copy.users]
         try:
-            for start in range(0, len(unknown), ASKED_AT_ONCE):
-                body = {"ids": unknown[start : start + ASKED_AT_ONCE]}
+            for start in range(0, len(there), ASKED_AT_ONCE):
+                body = {"ids": there[start : start + ASKED_AT_ONCE]}
                 answer = await self._http.post("/users/query", json=body)
                 for user in answer.raise_for_status().json()["users"]:
                     self.names[user["id"]] = user["userName"]

@@ -32,7 +32,10 @@ async def set_up(folder: Path, tenant: str, webhook: str, name: str) -> SetUp:
     file = folder / f"{name}.json"
     if file.exists():
         made = SetUp(**json.loads(file.read_text()))
-        await _manage("webhook", "enable", made.endpoint)  # nobody answered it for days, perhaps
+        try:
+            await _manage("webhook", "enable", made.endpoint)  # perhaps it was away for days
+        except SetUpFailed as failed:
+            raise SetUpFailed(f"{failed}\nRemove {file} to make another endpoint.") from None
         return made
     await _manage("catalog", "import", tenant, str(CATALOG))
     create = ("webhook", "create", webhook, "--label", name, "--type", "access.changed")
