@@ -81,8 +81,9 @@ class EverybodysAccess:
             await self._tell([id for _, id in changed], "feed")
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
-        """One webhook: what it says counts, unless the copy is newer. Raises Forged, and NotReady
-        (Muster sends it again)."""
+        """One webhook: what it says counts, unless the copy is newer. A user whom the copy does
+        not have is left to the feed: a webhook may come days late, and must not bring back who was
+        deleted. Raises Forged, and NotReady (Muster sends it again)."""
         message = verify_webhook(headers, body, self._secrets)
         told = message["data"]
         if message["type"] != "access.changed" or told["tenantId"] != self.tenant:
@@ -90,12 +91,10 @@ class EverybodysAccess:
         if not self.ready:
             raise NotReady
         id, version, after = told["userId"], told["version"], told["after"]
-        if not told["complete"]:
-            user = await self._access.user(id, self.tenant)
-        else:
-            user = _user(self.tenant, id, version, after) if after else None
-        if user:
-            self._copy.put(user)
+        if not told["complete"] or (self.tenant, id) not in self._copy.users:
+            return
+        if after:
+            self._copy.put(_user(self.tenant, id, version, after))
         else:
             self._copy.remove(self.tenant, id, version)
         await self._tell([id], "webhook")

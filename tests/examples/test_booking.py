@@ -1,6 +1,7 @@
 """The example application, as a process beside a running Muster: what its page is told, live."""
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -102,6 +103,7 @@ async def test_a_joiner_appears_and_a_leaver_loses_the_areas(muster: Host) -> No
         open = ends.enter_async_context
         bearer = {"Authorization": f"Bearer {demo.scim_token}"}
         scim = await open(httpx.AsyncClient(base_url=f"{muster.url}/scim", headers=bearer))
+        ada = await create_user(scim, "ada")
         group = await create_group(scim, "Facilities")
         await asyncio.to_thread(mapped, operator, muster.folder / "mappings.json", group)
 
@@ -120,13 +122,17 @@ async def test_a_joiner_appears_and_a_leaver_loses_the_areas(muster: Host) -> No
                 made = await does("webhook", "create", f"{url}/webhooks")
                 secrets += made["secrets"]
 
-        ada = await create_user(scim, "ada")
         await scim.patch(f"/Groups/{group}", json=add([ada]))
         for source, page in pages.items():
             while page.grants(ada) != GIVEN:
                 await page.take()
             assert page.people[ada]["name"] == "ada@example.com"
             assert (page.last["source"], page.last["after"]["enabled"]) == (source, True)
+
+        grace = await create_user(scim, "grace")
+        while grace not in pages["feed"].people:
+            await pages["feed"].take()
+        assert not pages["feed"].people[grace]["enabled"], "no group yet"
 
         for answer, user in ((404, "nobody"), (303, ada)):
             assert (await browser.get("/admin")).status_code == 401
@@ -143,6 +149,14 @@ async def test_a_joiner_appears_and_a_leaver_loses_the_areas(muster: Host) -> No
             assert page.grants(ada) == set()
             assert {grant["grant"] for grant in page.last["before"]["grants"]} == GIVEN
             assert page.last["source"] == source
+
+        change = {"userId": "gone", "version": 1, "after": {"enabled": True, "grants": []}}
+        told = change | {"tenantId": "demo", "complete": True}
+        body = json.dumps({"type": "access.changed", "data": told}).encode()
+        secret = base64.b64decode(secrets[0].removeprefix("whsec_"))
+        late = headers("1", datetime.now(UTC), body, [secret])
+        sent = await browser.post("/webhooks", content=body, headers=late)
+        assert (sent.status_code, "gone" in copy.users) == (204, False), "it brings back nobody"
 
 
 async def test_nobody_else_is_believed() -> None:
