@@ -28,6 +28,7 @@ from tests.hosting import ROOT, Host, running_host
 from tests.scim.messages import add, create_group, create_user, operation, patch
 
 ADMIN = "role:resourceAdministrator"
+KEY = b"k" * 32
 GIVEN = {ADMIN, "receptionAssignment:front"}
 
 
@@ -160,15 +161,15 @@ async def test_a_joiner_appears_and_a_leaver_loses_the_areas(muster: Host) -> No
 
 
 async def test_nobody_else_is_believed() -> None:
-    copy = EverybodysAccess("http://muster.test", "credential", "demo", [shown(b"secret")])
+    copy = EverybodysAccess("http://muster.test", "credential", "demo", [shown(KEY)])
     transport = httpx.ASGITransport(application(copy))
     body = json.dumps({"type": "access.changed", "data": {"tenantId": "demo"}}).encode()
     now = datetime.now(UTC)
     async with httpx.AsyncClient(base_url="http://localhost", transport=transport) as sender:
         for secret, moment, answer in (
-            (b"guessed", now, 401),
-            (b"secret", now - timedelta(minutes=6), 401),
-            (b"secret", now, 503),  # the copy has not begun: it is sent again
+            (bytes(32), now, 401),
+            (KEY, now - timedelta(minutes=6), 401),
+            (KEY, now, 503),  # the copy has not begun: it is sent again
         ):
             signed = headers("1", moment, body, [secret])
             sent = await sender.post("/webhooks", headers=signed, content=body)
