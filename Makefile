@@ -15,13 +15,16 @@ fi
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit format check bench requirements audit indexing-policy package sbom clean
+.PHONY: help run example test unit format check bench requirements audit indexing-policy package sbom clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: $(READY) ## run all of Muster on this machine: SCIM, access API, queue and timer on one SQLite file
-	@$(PYTHON) -m laptop.devhost
+	@MUSTER_WEBHOOK_PRIVATE=$${MUSTER_WEBHOOK_PRIVATE:-true} $(PYTHON) -m laptop.devhost
+
+example: $(READY) ## beside `make run`: start an application that shows live what its users may do
+	@$(PYTHON) -m examples.booking
 
 test: check ## check the code, then run every test
 	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered

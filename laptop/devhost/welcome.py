@@ -25,6 +25,9 @@ _TEXT = """
     a customer's set-up by Microsoft Graph, its audit and its repair:
     .venv/bin/python manage.py simulate --graph --url {url}
 
+    an application that shows live what its users may do:
+    make example
+
     the operator's command line:
     .venv/bin/python manage.py tenant list
 

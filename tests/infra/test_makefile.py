@@ -1,6 +1,7 @@
 """What `make` does to a developer's machine."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,3 +35,27 @@ def test_an_environment_behind_a_link_is_left_alone(tmp_path: Path, target: str)
     assert "symbolic link" in run.stderr
     assert (project / ".venv").is_symlink()
     assert (elsewhere / "precious").exists()
+
+
+def made(*arguments: str, **settings: str) -> str:
+    """What `make` says."""
+    run = subprocess.run(
+        ["make", "-o", ".venv/.ready", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout
+
+
+def test_help_tells_of_every_command() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^  make (\S+) ", made("help"), re.MULTILINE) == phony.split()
+
+
+def test_on_a_laptop_webhooks_go_to_this_machine_unless_that_is_set() -> None:
+    """`make example` receives them there."""
+    command = "MUSTER_WEBHOOK_PRIVATE=${MUSTER_WEBHOOK_PRIVATE:-true} .venv/bin/python"
+    assert command in made("-n", "run")

@@ -1,0 +1,159 @@
+"""The application's copy of everybody's access: kept by the feed, and sooner by webhooks.
+
+This is all that an application needs of Muster. The copy is in memory here, together with the
+feed's position; a real application keeps both in its database.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import httpx
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from examples.muster_client import Access, Copy, User
+
+__all__ = ["Change", "EverybodysAccess", "Forged", "NotReady", "Source", "User"]
+
+type Source = Literal["feed", "webhook"]
+
+KEPT_CHANGES = 200
+ASKED_AT_ONCE = 1_000
+"""Users that can be asked for at once."""
+
+
+class Forged(ValueError):
+    """A message that Muster did not sign, or an old one."""
+
+
+class NotReady(Exception):
+    """The copy has not begun yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a user could do before, and can do now; None: there is no such user."""
+
+    number: int
+    """Counts the changes of this process."""
+    user_id: str
+    at: datetime
+    """When the application heard of it."""
+    source: Source
+    before: User | None
+    after: User | None
+
+
+class EverybodysAccess:
+    """The copy of one tenant's. `secrets`: what webhooks are signed with."""
+
+    def __init__(self, url: str, credential: str, tenant: str, secrets: Sequence[str]) -> None:
+        self.tenant = tenant
+        self.users: dict[str, User] = {}
+        """By id, as the page knows them."""
+        self.changes: deque[Change] = deque(maxlen=KEPT_CHANGES)
+        self.number = 0
+        """Of the last change."""
+        self.names: dict[str, str] = {}
+        """Of users by id and of grants by `kind:key`, for people to read."""
+        self.ready = False
+        self._secrets = secrets
+        self._copy = Copy()
+        self._moved = asyncio.Event()
+        self._access = Access(url, credential, tenants=[tenant])
+        self._http = httpx.AsyncClient(
+            base_url=f"{url}/access/v1/tenants/{tenant}",
+            headers={"Authorization": f"Bearer {credential}"},
+        )
+
+    async def close(self) -> None:
+        """Close the connections to Muster."""
+        await self._access.__aexit__(None, None, None)
+        await self._http.aclose()
+
+    async def follow(self) -> None:
+        """Keep the copy up to date for ever. Raises httpx.HTTPStatusError for a credential that
+        Muster does not know."""
+        async for changed in self._access.follow(self._copy):
+            await self._tell([id for _, id in changed], "feed")
+
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
+        """One webhook: what it says counts, unless the copy is newer. A user whom the copy does
+        not have is left to the feed: a webhook may come days late, and must not bring back who was
+        deleted. Raises Forged, and NotReady (Muster sends it again)."""
+        message = verify_webhook(headers, body, self._secrets)
+        told = message["data"]
+        if message["type"] != "access.changed" or told["tenantId"] != self.tenant:
+            return
+        if not self.ready:
+            raise NotReady
+        id, version, after = told["userId"], told["version"], told["after"]
+        if not told["complete"] or (self.tenant, id) not in self._copy.users:
+            return
+        if after:
+            self._copy.put(_user(self.tenant, id, version, after))
+        else:
+            self._copy.remove(self.tenant, id, version)
+        await self._tell([id], "webhook")
+
+    async def decide(self, user_id: str, grants: Sequence[str]) -> dict[str, bool]:
+        """What Muster says at this moment, whatever the copy says. Raises httpx.HTTPError."""
+        return await self._access.decide(user_id, grants, self.tenant)
+
+    async def after(self, number: int) -> list[Change] | None:
+        """The changes after one, when there are any; None where they are not kept any more."""
+        while self.number == number:
+            await self._moved.wait()
+        if not self.changes or self.changes[0].number > number + 1:
+            return None
+        return [change for change in self.changes if change.number > number]
+
+    async def _tell(self, ids: Sequence[str], source: Source) -> None:
+        """Show what the copy has of these users now."""
+        await self._learn_names(ids)
+        for id in ids:
+            before, after = self.users.pop(id, None), self._copy.users.get((self.tenant, id))
+            if after:
+                self.users[id] = after
+            if self.ready and before != after:
+                self.number += 1
+                moment = datetime.now(UTC)
+                self.changes.append(Change(self.number, id, moment, source, before, after))
+        if not self.ready:
+            self.ready = True
+            self.number += 1  # of no change: whoever looks wants all of it
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _learn_names(self, ids: Sequence[str]) -> None:
+        """Changes carry no person's data, so names are asked for with each. Without an answer the
+        id is shown, or the name from before. Whoever only gets another name has no change."""
+        there = [id for id in ids if (self.tenant, id) in self._copy.users]
+        try:
+            for start in range(0, len(there), ASKED_AT_ONCE):
+                body = {"ids": there[start : start + ASKED_AT_ONCE]}
+                answer = await self._http.post("/users/query", json=body)
+                for user in answer.raise_for_status().json()["users"]:
+                    self.names[user["id"]] = user["userName"]
+                    for grant in user["grants"]:
+                        self.names[f"{grant['kind']}:{grant['key']}"] = grant["displayName"]
+        except httpx.HTTPError:
+            return
+
+
+def _user(tenant: str, id: str, version: int, state: Mapping[str, Any]) -> User:
+    grants = frozenset(f"{grant['kind']}:{grant['key']}" for grant in state["grants"])
+    return User(tenant, id, version, state["enabled"], grants)
+
+
+def verify_webhook(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Any:
+    """The message, if one of the secrets signed it within the last five minutes. Raises Forged."""
+    for secret in secrets:
+        try:
+            return Webhook(secret).verify(body, dict(headers))
+        except WebhookVerificationError:
+            continue
+    raise Forged
