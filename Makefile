@@ -24,7 +24,7 @@ run: $(READY) ## run all of Muster on this machine: SCIM, access API, queue and 
 	@MUSTER_WEBHOOK_PRIVATE=$${MUSTER_WEBHOOK_PRIVATE:-true} $(PYTHON) -m laptop.devhost
 
 example: $(READY) ## beside `make run`: start an application that shows live what its users may do
-	@$(PYTHON) -m examples.booking
+	@PYTHONPATH=clients/python/src $(PYTHON) -m examples.booking
 
 test: check ## check the code, then run every test
 	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from examples.muster_client import Access, Copy, User
+from muster_client import Access, Copy, User, verify_webhook
+from muster_client import Change as Known
+from muster_client import InvalidWebhook as Forged
 
 __all__ = ["Change", "EverybodysAccess", "Forged", "NotReady", "Source", "User"]
 
@@ -23,10 +24,6 @@ type Source = Literal["feed", "webhook"]
 KEPT_CHANGES = 200
 ASKED_AT_ONCE = 1_000
 """Users that can be asked for at once."""
-
-
-class Forged(ValueError):
-    """A message that Muster did not sign, or an old one."""
 
 
 class NotReady(Exception):
@@ -63,7 +60,7 @@ class EverybodysAccess:
         self._secrets = secrets
         self._copy = Copy()
         self._moved = asyncio.Event()
-        self._access = Access(url, credential, tenants=[tenant])
+        self._access = Access(url, credential, tenant)
         self._http = httpx.AsyncClient(
             base_url=f"{url}/access/v1/tenants/{tenant}",
             headers={"Authorization": f"Bearer {credential}"},
@@ -71,33 +68,22 @@ class EverybodysAccess:
 
     async def close(self) -> None:
         """Close the connections to Muster."""
-        await self._access.__aexit__(None, None, None)
+        await self._access.aclose()
         await self._http.aclose()
 
     async def follow(self) -> None:
         """Keep the copy up to date for ever. Raises httpx.HTTPStatusError for a credential that
         Muster does not know."""
-        async for changed in self._access.follow(self._copy):
-            await self._tell([id for _, id in changed], "feed")
+        async for changes in self._access.follow(self._copy):
+            await self._tell(changes, "feed")
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
-        """One webhook: what it says counts, unless the copy is newer. A user whom the copy does
-        not have is left to the feed: a webhook may come days late, and must not bring back who was
-        deleted. Raises Forged, and NotReady (Muster sends it again)."""
+        """One webhook: what it says counts, unless the copy is newer. Raises Forged, NotReady and
+        httpx.HTTPError; Muster sends it again."""
         message = verify_webhook(headers, body, self._secrets)
-        told = message["data"]
-        if message["type"] != "access.changed" or told["tenantId"] != self.tenant:
-            return
         if not self.ready:
             raise NotReady
-        id, version, after = told["userId"], told["version"], told["after"]
-        if not told["complete"] or (self.tenant, id) not in self._copy.users:
-            return
-        if after:
-            self._copy.put(_user(self.tenant, id, version, after))
-        else:
-            self._copy.remove(self.tenant, id, version)
-        await self._tell([id], "webhook")
+        await self._tell(await self._access.hear(self._copy, message), "webhook")
 
     async def decide(self, user_id: str, grants: Sequence[str]) -> dict[str, bool]:
         """What Muster says at this moment, whatever the copy says. Raises httpx.HTTPError."""
@@ -111,8 +97,9 @@ class EverybodysAccess:
             return None
         return [change for change in self.changes if change.number > number]
 
-    async def _tell(self, ids: Sequence[str], source: Source) -> None:
+    async def _tell(self, changes: Sequence[Known], source: Source) -> None:
         """Show what the copy has of these users now."""
+        ids = [change.id for change in changes]
         await self._learn_names(ids)
         for id in ids:
             before, after = self.users.pop(id, None), self._copy.users.get((self.tenant, id))
@@ -142,18 +129,3 @@ class EverybodysAccess:
                         self.names[f"{grant['kind']}:{grant['key']}"] = grant["displayName"]
         except httpx.HTTPError:
             return
-
-
-def _user(tenant: str, id: str, version: int, state: Mapping[str, Any]) -> User:
-    grants = frozenset(f"{grant['kind']}:{grant['key']}" for grant in state["grants"])
-    return User(tenant, id, version, state["enabled"], grants)
-
-
-def verify_webhook(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Any:
-    """The message, if one of the secrets signed it within the last five minutes. Raises Forged."""
-    for secret in secrets:
-        try:
-            return Webhook(secret).verify(body, dict(headers))
-        except WebhookVerificationError:
-            continue
-    raise Forged

@@ -189,7 +189,7 @@ def test_the_program_sets_itself_up(muster: Host) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "examples.booking"],
         cwd=ROOT,
-        env=os.environ | settings,
+        env=os.environ | settings | {"PYTHONPATH": "clients/python/src"},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
