@@ -26,7 +26,7 @@ _TEXT = """
     .venv/bin/python manage.py simulate --graph --url {url}
 
     an application that shows live what its users may do:
-    make example
+    MUSTER_URL={url} make example
 
     the operator's command line:
     .venv/bin/python manage.py tenant list
