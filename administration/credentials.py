@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from administration.errors import AdministrationError
+from administration.events import until_written
 from administration.tokens import LIVE, last_uses
 from directory.reading import every
 from directory.store import (
     Create,
     Delete,
     NotFound,
-    PreconditionFailed,
     Query,
     Replace,
     Store,
@@ -131,15 +131,13 @@ class Credentials:
         credential_id: str,
         change: Callable[[DeploymentCredential], tuple[DeploymentCredential, T]],
     ) -> T:
-        for _ in range(ATTEMPTS):
+        async def attempt() -> T:
             stored = await self._read(credential_id)
             changed, answer = change(DeploymentCredential.from_document(stored.document))
-            try:
-                await self._store.batch(PARTITION, [Replace(changed.to_document(), stored.etag)])
-            except (PreconditionFailed, NotFound):
-                continue
+            await self._store.batch(PARTITION, [Replace(changed.to_document(), stored.etag)])
             return answer
-        raise AdministrationError(f"Somebody else keeps changing {credential_id}. Try again.")
+
+        return await until_written(attempt, credential_id, ATTEMPTS)
 
     async def _read(self, credential_id: str) -> Stored:
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from administration.errors import AdministrationError
 from directory.documents import Actor, AdministrativeOperation, Event, EventResource, EventScope
-from directory.ledger import RACES, Ledger, retrying
+from directory.ledger import ATTEMPTS, RACES, Ledger, retrying
 from scim.writing import Service
 
 OPERATOR = Actor(type="operator", id="manage.py")
@@ -44,9 +44,16 @@ class Administration:
         )
 
     async def retrying[T](self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
-        """Run an attempt until it does not lose a race. Raises AdministrationError where somebody
-        else keeps changing `what`."""
-        try:
-            return await retrying(attempt)
-        except RACES:
-            raise AdministrationError(f"Somebody else keeps changing {what}. Try again.") from None
+        """See `until_written`."""
+        return await until_written(attempt, what)
+
+
+async def until_written[T](
+    attempt: Callable[[], Awaitable[T]], what: str, attempts: int = ATTEMPTS
+) -> T:
+    """Run an attempt until it does not lose a race. Raises AdministrationError where somebody else
+    keeps changing `what`."""
+    try:
+        return await retrying(attempt, attempts=attempts)
+    except RACES:
+        raise AdministrationError(f"Somebody else keeps changing {what}. Try again.") from None

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from administration.errors import AdministrationError
+from administration.events import until_written
 from administration.tenants import read_tenant
 from delivery.addresses import fault_of
 from delivery.attempts import Attempt, attempts_partition
@@ -30,7 +31,6 @@ from directory.store import (
     Create,
     Delete,
     NotFound,
-    PreconditionFailed,
     Query,
     Replace,
     Store,
@@ -256,22 +256,18 @@ class Webhooks:
 
     async def _change(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
         """Under its ETag, again where somebody else changed it meanwhile."""
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> Endpoint:
             known = await find_endpoint(self._store, endpoint_id)
             if known is None:
                 raise _no_endpoint(endpoint_id)
-            changed = change(known[0])
-            try:
-                if changed != known[0]:
-                    await self._store.batch(
-                        PARTITION, [Replace(changed.to_document(), known[1].etag)]
-                    )
-            except (PreconditionFailed, NotFound):
-                continue
+            found, stored = known
+            changed = change(found)
+            if changed != found:
+                await self._store.batch(PARTITION, [Replace(changed.to_document(), stored.etag)])
             return changed
-        raise AdministrationError(
-            f"Somebody else keeps changing endpoint {endpoint_id}. Try again."
-        )
+
+        return await until_written(attempt, f"endpoint {endpoint_id}", ATTEMPTS)
 
 
 def _no_endpoint(endpoint_id: str) -> AdministrationError:

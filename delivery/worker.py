@@ -22,12 +22,12 @@ from delivery.slots import Slots
 from directory.access import access_change_id
 from directory.condition import Compare
 from directory.documents import new_resource_id
+from directory.ledger import RACES, retrying
 from directory.notices import Notice
 from directory.store import (
     Assign,
     Create,
     NotFound,
-    PreconditionFailed,
     Query,
     Replace,
     Store,
@@ -173,10 +173,11 @@ class Deliveries:
 
     async def _disable(self, endpoint_id: str, reason: str) -> None:
         """Together with the notice of it, which the timer sends to the other endpoints."""
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> bool:
             known = await find_endpoint(self._store, endpoint_id)
             if known is None or known[0].state == "disabled":
-                return
+                return False
             endpoint, stored = known
             now = self._now()
             notice = Notice(
@@ -187,16 +188,20 @@ class Deliveries:
                 details={"endpointId": endpoint_id, "label": endpoint.label, "reason": reason},
             )
             disabled = endpoint.turned("disabled", reason, now).to_document()
-            try:
-                await self._store.batch(
-                    PARTITION, [Replace(disabled, stored.etag), Create(notice.to_document())]
-                )
-            except (PreconditionFailed, NotFound):
-                continue
+            await self._store.batch(
+                PARTITION, [Replace(disabled, stored.etag), Create(notice.to_document())]
+            )
+            return True
+
+        try:
+            did = await retrying(attempt, attempts=ATTEMPTS)
+        except RACES:
+            raise Unavailable(
+                f"Somebody else keeps changing the webhook endpoint {endpoint_id}."
+            ) from None
+        if did:
             log.error("the webhook endpoint %s is disabled: %s", endpoint_id, reason)
             current().measures["webhooks_disabled"] = 1
-            return
-        raise Unavailable(f"Somebody else keeps changing the webhook endpoint {endpoint_id}.")
 
     async def _log(
         self, delivery: Delivery, told: Told, answer: Answer, next_at: datetime | None
