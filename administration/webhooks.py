@@ -19,7 +19,7 @@ from delivery.endpoints import (
     find_endpoint,
     list_endpoints,
 )
-from delivery.message import Delivery, of_notice
+from delivery.message import SENT_AT_ONCE, Delivery, of_notice
 from delivery.signing import secrets_of, shown
 from directory.access import access_change_id
 from directory.condition import EVERYTHING, All, Compare, Condition
@@ -48,7 +48,6 @@ ATTEMPTS = 5
 SKEW = timedelta(minutes=1)
 """By so much the clocks of instances may differ: what is sent again from a moment on begins so
 much earlier."""
-SENT_AT_ONCE = 100
 
 
 class Webhooks:

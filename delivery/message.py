@@ -17,6 +17,8 @@ from reconciler.publishing import told_of
 BODY_BYTES = 20_000
 """What Standard Webhooks advises to stay below. Longer changes come without the grants."""
 EVERYBODY = "all"
+SENT_AT_ONCE = 100
+"""Messages in one send to the queue."""
 
 
 @dataclass(frozen=True, slots=True)

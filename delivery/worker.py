@@ -15,7 +15,7 @@ from itertools import batched
 
 from delivery.attempts import Again, Answer, Attempt, Disable, attempts_partition, next_step
 from delivery.endpoints import Endpoint, Endpoints, find_endpoint
-from delivery.message import Delivery, Told, of_notice, told_by
+from delivery.message import SENT_AT_ONCE, Delivery, Told, of_notice, told_by
 from delivery.sending import Poster
 from delivery.signing import headers, secrets_of
 from delivery.slots import Slots
@@ -48,7 +48,6 @@ FULL_SECONDS = 5.0
 """So long, and up to twice as long, a message waits whose endpoint is busy with others."""
 LOGGED_PER_SECOND = 10.0
 """Attempts of one endpoint that are logged at the most, by each process, in the long run."""
-SENT_AT_ONCE = 100
 NOTICES = 500
 """Notices that one run of the timer sends."""
 ATTEMPTS = 5
