@@ -7,7 +7,7 @@ from itertools import batched
 from typing import Any
 
 from access.currently import MOST_GRANTS, STEPS_PER_GRANT, STEPS_PER_USER, current_of
-from access.subjects import Named, Subjects, Unique, too_many_grants
+from access.subjects import CHUNK, Named, Subjects, Unique, too_many_grants
 from directory.access import access_id
 from directory.condition import EVERYTHING, Compare
 from directory.documents import (
@@ -34,8 +34,6 @@ from scim.protocol.schema import ResourceType
 
 MOST = 1_000
 """Users of an answer."""
-CHUNK = 50
-"""Users whose records are read at once."""
 
 
 @dataclass(frozen=True, slots=True)

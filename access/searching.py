@@ -20,10 +20,13 @@ from access.questions import (
     ResourceSearch,
     SubjectSearch,
 )
-from access.reading import CHUNK, Wanted
+from access.reading import Wanted
 from directory.documents import is_resource_id
 from directory.store import Unreadable
 from web.trouble import Trouble, malformed
+
+LOOKED_AT = 250
+"""Users that a page of a search looks at, at the least."""
 
 
 async def search_subject(call: Call[Any, SubjectSearch]) -> dict[str, Any]:
@@ -38,7 +41,7 @@ async def search_subject(call: Call[Any, SubjectSearch]) -> dict[str, Any]:
     after = _place(body.page, question)
     if after is not None and not is_resource_id(after):
         raise _wrong_token()
-    looked_at, wanted = max(limit, CHUNK), Wanted(grant=entitlement)
+    looked_at, wanted = max(limit, LOOKED_AT), Wanted(grant=entitlement)
     found, place = await call.reader.page(call.known_tenant, after, looked_at, wanted)
     if len(found) > limit:
         found = found[:limit]

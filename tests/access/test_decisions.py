@@ -377,7 +377,7 @@ async def test_searches_page_by_page(staff: Staff, monkeypatch: pytest.MonkeyPat
         ("resource", what(_ADA), ["addInUser", OWNER]),
     ):
         for limit, chunk in ((1, 1), (1, 250), (2, 1), (5_000, 250)):
-            monkeypatch.setattr(searching, "CHUNK", chunk)
+            monkeypatch.setattr(searching, "LOOKED_AT", chunk)
             pages = await walked(staff, path, question, limit)
             assert [id for page in pages for id in page] == expected, (path, limit, chunk)
             assert chunk == 1 or len(pages) == math.ceil(len(expected) / limit)
