@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +21,7 @@ from access.operations import INTERFACE, OPERATIONS, changes
 from access.reading import AccessReader
 from directory.tenants import Tenant
 from scim.protocol.body import values_in
+from scim.protocol.etags import names_answer
 from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.deployment import DeploymentCaller
@@ -28,9 +29,10 @@ from trust.rate import RateLimit
 from trust.refusal import Misplaced
 from web.openapi import document
 from web.operation import Operation
-from web.problems import Problem, problem_details, unreadable
+from web.problems import problem_details
+from web.reading import parsed_body, parsed_query, read_content
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
-from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values, trouble_of
+from web.trouble import Trouble, too_many_requests, too_many_values, trouble_of
 
 BODY_BYTES = 64 * 1024
 JSON_VALUES = 5_000
@@ -115,7 +117,7 @@ class _Api:
             call: Call[Any, Any] = Call(
                 tenant,
                 request.path_params,
-                _query(request, operation),
+                parsed_query(request, operation, DOCUMENT),
                 await _body(request, operation),
                 self._reader,
                 self._feed,
@@ -145,35 +147,14 @@ class _Api:
             raise too_many_requests(wait)
 
 
-def _query(request: Request, operation: Operation) -> BaseModel:
-    """Raises Problem."""
-    try:
-        return operation.query.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise unreadable("query", error, DOCUMENT) from None
-
-
 async def _body(request: Request, operation: Operation) -> BaseModel | None:
     """Raises Problem, Trouble."""
     if operation.body is None:
         return None
-    named, _, _ = request.headers.get("content-type", "").partition(";")
-    if named.strip().lower() != "application/json":
-        raise Problem(
-            operation.other_media_type,
-            "Send the body as application/json, and say so in Content-Type.",
-        )
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > BODY_BYTES:
-            raise body_too_large(BODY_BYTES)
-    if values_in(bytes(content)) > JSON_VALUES:
+    content = await read_content(request, operation, BODY_BYTES)
+    if values_in(content) > JSON_VALUES:
         raise too_many_values(JSON_VALUES)
-    try:
-        return operation.body.model_validate_json(bytes(content))
-    except ValidationError as error:
-        raise unreadable("body", error, DOCUMENT) from None
+    return parsed_body(operation, content, DOCUMENT)
 
 
 def _answer(request: Request, operation: Operation, answer: dict[str, Any]) -> Response:
@@ -184,7 +165,6 @@ def _answer(request: Request, operation: Operation, answer: dict[str, Any]) -> R
     lasting = {name: value for name, value in answer.items() if name != "feedPosition"}
     compared = content if len(lasting) == len(answer) else orjson.dumps(lasting)
     etag = f'"{hashlib.sha256(compared).hexdigest()[:32]}"'
-    known = request.headers.get("if-none-match", "")
-    if "*" in known or etag in known:
+    if names_answer(request.headers.get("if-none-match", ""), etag):
         return Response(None, 304, {"ETag": etag})
     return Response(content, 200, {"ETag": etag}, "application/json")

@@ -19,8 +19,9 @@ from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.rate import RateLimit
 from trust.refusal import HomedElsewhere
+from web.reading import read_body
 from web.surface import REQUEST_SECONDS, Surface, at, routed
-from web.trouble import body_too_large, too_many_requests, trouble_of
+from web.trouble import too_many_requests, trouble_of
 
 if TYPE_CHECKING:
     from trust.clients import ProvenClient
@@ -42,7 +43,8 @@ def oauth_application(
     """The ASGI application for `/oauth`; `seconds` is how long a request may take."""
 
     async def token(request: Request) -> Response:
-        form = parse_form(request.headers.get("content-type", ""), await _body(request))
+        content = await read_body(request, BODY_BYTES)
+        form = parse_form(request.headers.get("content-type", ""), content)
         check_grant(form)
         shown = credentials(request.headers.get("authorization"), form)
         proven = await authenticator.anew_before(
@@ -87,16 +89,6 @@ def _granted(proven: "ProvenClient", scope: str | None, now: datetime) -> Respon
     if scope not in (None, SCOPE):  # RFC 6749 section 5.1: said where it is not what was asked for
         answer["scope"] = SCOPE
     return _json(200, answer)
-
-
-async def _body(request: Request) -> bytes:
-    """Raises Trouble for a body that is too large."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise body_too_large(BODY_BYTES)
-    return bytes(body)
 
 
 def refuse(error: Exception) -> Response:

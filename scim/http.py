@@ -35,8 +35,9 @@ from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.caller import Caller
 from trust.rate import RateLimit
+from web.reading import read_body
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, request_id, routed
-from web.trouble import Trouble, body_too_large, too_many_requests, too_many_values
+from web.trouble import too_many_requests, too_many_values
 
 MEDIA_TYPE = "application/scim+json"
 _IN_SEVERAL = "Split the request; members can be added to a group in several PATCH requests."
@@ -251,15 +252,8 @@ async def _content(http: HttpRequest) -> bytes:
             f"The body's Content-Encoding is {encoding[:40]!r}. Send the JSON as it is, without "
             "compression and without that header."
         )
-    length = http.headers.get("content-length", "")
-    if length.isdigit() and int(length) > BODY_BYTES:
-        raise _too_large()
-    body = bytearray()
-    async for chunk in http.stream():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise _too_large()
-    text = bytes(body).removeprefix(b"\xef\xbb\xbf")
+    hint = f"That is the maxPayloadSize of /Bulk, too. {_IN_SEVERAL}"
+    text = (await read_body(http, BODY_BYTES, hint)).removeprefix(b"\xef\xbb\xbf")
     if not text.strip():
         raise InvalidSyntax(
             "The request has no body. Send a JSON object with a Content-Length header; a body in "
@@ -289,13 +283,6 @@ def _parsed(body: bytes, most: int) -> Any:
             "SCIM request needs that; look for a value that was wrapped again and again."
         )
     return content
-
-
-def _too_large() -> Trouble:
-    return body_too_large(
-        BODY_BYTES,
-        f"That is the maxPayloadSize of /Bulk, too. {_IN_SEVERAL}",
-    )
 
 
 def refuse(error: Exception) -> Response:

@@ -57,6 +57,7 @@ UNAVAILABLE_SECONDS = 5.0
 """When to repeat a request that the store or the queue did not answer."""
 TOO_SLOW_SECONDS = 30.0
 """When to repeat a request that took too long."""
+LESS = "Send less at once."
 
 log = logging.getLogger("muster.web")
 
@@ -208,13 +209,13 @@ def too_slow(seconds: float) -> Trouble:
     )
 
 
-def body_too_large(limit: int, hint: str = "Send less at once.") -> Trouble:
+def body_too_large(limit: int, hint: str = LESS) -> Trouble:
     """The answer to a body of more bytes than a surface reads."""
     size = f"{limit >> 20} MB ({limit} bytes)" if limit >> 20 else f"{limit} bytes"
     return Trouble(413, f"The body is larger than {size}. {hint}")
 
 
-def too_many_values(limit: int, hint: str = "Send less at once.") -> Trouble:
+def too_many_values(limit: int, hint: str = LESS) -> Trouble:
     """The answer to a JSON body of more values, arrays and objects than a surface reads."""
     return Trouble(413, f"The body holds more than {limit:,} values. {hint}")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,9 +28,9 @@ from trust.refusal import bad_token
 from trust.signing import SigningKeys
 from web.openapi import Interface, document
 from web.operation import Operation
-from web.problems import Problem, unreadable
+from web.reading import JSON, media_type, parsed_body, parsed_query, read_content
 from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
-from web.trouble import body_too_large, too_many_requests, too_many_values
+from web.trouble import too_many_requests, too_many_values
 
 OPERATIONS: tuple[Operation, ...] = (
     *overview.OPERATIONS,
@@ -127,12 +127,9 @@ class _Api:
             tenant = await read_tenant(deployment.service.store, caller.tenant.tenant_id)
         except AdministrationError:
             raise bad_token("console") from None
-        try:
-            query = operation.query.model_validate(dict(request.query_params))
-        except ValidationError as error:
-            raise unreadable("query", error, DOCUMENT) from None
+        query = parsed_query(request, operation, DOCUMENT)
         content = await _content(request, operation) if operation.body or operation.file else b""
-        body = _body(operation, content)
+        body = parsed_body(operation, content, DOCUMENT)
         url = request.url
         return Call(
             tenant=tenant,
@@ -149,15 +146,6 @@ class _Api:
         )
 
 
-def _body(operation: Operation, content: bytes) -> BaseModel | None:
-    if operation.body is None:
-        return None
-    try:
-        return operation.body.model_validate_json(content)
-    except ValidationError as error:
-        raise unreadable("body", error, DOCUMENT) from None
-
-
 def _asked(
     tenant_id: str,
     operation: Operation,
@@ -171,20 +159,9 @@ def _asked(
 
 
 async def _content(request: Request, operation: Operation) -> bytes:
-    """The body, as far as it is taken. Raises Problem."""
-    allowed = ("application/json", "text/csv") if operation.file else ("application/json",)
-    named, _, _ = request.headers.get("content-type", "").partition(";")
-    if named.strip().lower() not in allowed:
-        raise Problem(415, f"Send the body as {' or '.join(allowed)}, and say so in Content-Type.")
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > BODY_BYTES:
-            raise body_too_large(BODY_BYTES)
-    content = b"".join(parts)
+    """The body, as far as it is taken. Raises Problem, Trouble."""
+    content = await read_content(request, operation, BODY_BYTES)
     most = FILE_VALUES if operation.file else JSON_VALUES
-    if named.strip().lower() == "application/json" and values_in(content) > most:
+    if media_type(request) == JSON and values_in(content) > most:
         raise too_many_values(most)
     return content
