@@ -1,17 +1,20 @@
 """How far the set-up of a customer's Entra ID is, by what its requests have shown."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from administration.reading.log import Filter
-from administration.reading.refusals import Refused, list_refusals
-from administration.tokens import ListedToken, list_tokens
-from directory.completeness import work_email
+from administration.reading.refusals import all_refusals
+from administration.tokens import ListedToken
+from directory.completeness import missing
 from directory.condition import Compare
 from directory.reading import every
+from directory.reasons import REQUIRED, Reason
+from directory.refusals import Refusal
+from directory.resources import StoredUser
 from directory.seen import Seen
 from directory.store import NEWEST_FIRST, Query, Store
 from directory.tenants import Tenant
@@ -47,32 +50,34 @@ class _Observed:
     users: Sequence[Mapping[str, Any]]
     has_groups: bool
     tokens: Sequence[ListedToken]
-    refused: Sequence[Refused]
+    refused: Sequence[Refusal]
 
     def at(self, *steps: Step) -> datetime | None:
         """When any of these was last seen."""
         return max((self.seen[step] for step in steps if step in self.seen), default=None)
 
 
-async def read_checklist(store: Store, tenant: Tenant, now: datetime) -> list[Item]:
-    """Every step, in the order in which they are done. It reads the newest users, and
-    what was refused: a number of documents that does not grow with the organisation."""
+async def read_checklist(
+    store: Store, tenant: Tenant, tokens: Sequence[ListedToken], now: datetime
+) -> list[Item]:
+    """Every step, in the order in which they are done; `tokens` are the tenant's. It reads the
+    newest users, and what was refused: a number of documents that does not grow with the
+    organisation."""
     tenant_id = tenant.tenant_id
     provisioned = Query(
         "User", Compare(("source",), "eq", "scim"), NEWEST_FIRST, ("resource",), SAMPLE
     )
-    users, groups, tokens, refused, seen = await asyncio.gather(
+    users, groups, refused, seen = await asyncio.gather(
         store.query(tenant_id, provisioned),
         store.query(tenant_id, Query("Group", fields=(), limit=1)),
-        list_tokens(store, tenant, now),
-        list_refusals(store, tenant_id, Filter()),
+        all_refusals(store, tenant_id),
         _seen(store, tenant_id),
     )
     observed = _Observed(
         tenant,
         now,
         seen,
-        [stored.document["resource"] for stored in users.items],
+        [StoredUser.of(stored).resource for stored in users.items],
         bool(groups.items),
         tokens,
         refused,
@@ -109,14 +114,13 @@ def _connecting(observed: _Observed) -> Iterator[Item]:
         yield Item("enabled", "Provisioning is enabled here", "waiting", says)
 
 
-_ATTRIBUTES = (
-    ("externalId", "externalId", "objectId to externalId, as the first matching attribute"),
-    ("userName", "userName", "userPrincipalName to userName"),
-    ("givenName", "name.givenName", "givenName to name.givenName"),
-    ("familyName", "name.familyName", "surname to name.familyName"),
-    ("workEmail", 'emails[type eq "work"].value', 'mail to emails[type eq "work"].value'),
-)
-"""Key, attribute, and what to map in Entra ID."""
+_MAPPED: Mapping[Reason, tuple[str, str]] = {
+    "userNameMissing": ("userName", "userPrincipalName"),
+    "givenNameMissing": ("givenName", "givenName"),
+    "familyNameMissing": ("familyName", "surname"),
+    "workEmailMissing": ("workEmail", "mail"),
+}
+"""What every user needs → the key of its step, and Entra ID's attribute."""
 
 
 def _users(observed: _Observed) -> Iterator[Item]:
@@ -125,8 +129,15 @@ def _users(observed: _Observed) -> Iterator[Item]:
         yield _step("user", "The first user", None, "Assign people or groups, then start.")
         return
     yield Item("user", "The first user", "done", "Users have arrived.", created)
-    for key, attribute, mapping in _ATTRIBUTES:
-        yield _arriving(observed, key, attribute, mapping)
+    everybody = len(observed.users)
+    known = sum("externalId" in user for user in observed.users)
+    mapping = "objectId to externalId, as the first matching attribute"
+    yield _arriving("externalId", "externalId", mapping, known, everybody)
+    lacking = Counter(each for user in observed.users for each in missing(user))
+    for reason, required in REQUIRED.items():
+        key, mapped = _MAPPED[reason]
+        mapping = f"{mapped} to {required.shown}"
+        yield _arriving(key, required.shown, mapping, everybody - lacking[reason], everybody)
     yield _active(observed)
     yield _matching(
         "userMatch",
@@ -138,9 +149,7 @@ def _users(observed: _Observed) -> Iterator[Item]:
     )
 
 
-def _arriving(observed: _Observed, key: str, attribute: str, mapping: str) -> Item:
-    having = sum(_has(user, key) for user in observed.users)
-    all_of = len(observed.users)
+def _arriving(key: str, attribute: str, mapping: str, having: int, all_of: int) -> Item:
     of = f"{having} of {'the newest ' if all_of == SAMPLE else ''}{all_of} users have it."
     title = f"{attribute} arrives"
     if having == all_of:
@@ -149,16 +158,6 @@ def _arriving(observed: _Observed, key: str, attribute: str, mapping: str) -> It
         says = f"{of} Fill it in in Entra ID for the others."
         return Item(key, title, "wrong", says)
     return Item(key, title, "wrong", f"No user has it. Map {mapping}.")
-
-
-def _has(user: Mapping[str, Any], key: str) -> bool:
-    name = user.get("name") or {}
-    match key:
-        case "workEmail":
-            return work_email(user) is not None
-        case "givenName" | "familyName":
-            return bool(name.get(key))
-    return bool(user.get(key))
 
 
 def _active(observed: _Observed) -> Item:
@@ -222,12 +221,12 @@ def _groups(observed: _Observed) -> Iterator[Item]:
 def _refusals(observed: _Observed) -> Item:
     title = "Nothing is refused"
     since = observed.now - timedelta(days=1)
-    recent = [one for one in observed.refused if one.refusal.last_at > since]
+    recent = [one for one in observed.refused if one.last_at > since]
     if not recent:
         return Item("refused", title, "done", "Nothing in the last 24 hours.")
-    most = max(recent, key=lambda one: one.refusal.count).refusal
+    most = max(recent, key=lambda one: one.count)
     says = f"{len(recent)} kinds of requests in the last 24 hours. Most often: {most.detail}"
-    return Item("refused", title, "wrong", says, recent[0].refusal.last_at)
+    return Item("refused", title, "wrong", says, recent[0].last_at)
 
 
 def _step(key: str, title: str, at: datetime | None, otherwise: str) -> Item:

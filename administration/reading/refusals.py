@@ -44,7 +44,7 @@ async def list_refusals(
     """Those that fit, the last ones first. A text is looked for in what requests called users and
     groups, too; `filter` gives their ids, their kind and the time of the last request."""
     wanted = fold(text)
-    found = [one for one in await _all(store, tenant_id) if _fits(one, filter, wanted)]
+    found = [one for one in await all_refusals(store, tenant_id) if _fits(one, filter, wanted)]
     return await _named(store, tenant_id, found)
 
 
@@ -55,7 +55,7 @@ async def refusals_about(
     name = fold(user_name or "")
     found = [
         one
-        for one in await _all(store, tenant_id)
+        for one in await all_refusals(store, tenant_id)
         if one.resource_type == "User"
         and (
             one.resource_id == resource_id
@@ -71,7 +71,8 @@ def refusals_as_csv(found: Sequence[Refused]) -> str:
     return as_csv(COLUMNS, [_cells(one) for one in found])
 
 
-async def _all(store: Store, tenant_id: str) -> list[Refusal]:
+async def all_refusals(store: Store, tenant_id: str) -> list[Refusal]:
+    """All that are kept, the last ones first, without names."""
     query = Query("Refusal", order=(Order(("lastAt",), descending=True),), limit=MOST)
     return [Refusal.from_document(one.document) async for one in every(store, tenant_id, query)]
 

@@ -145,7 +145,9 @@ class FreshToken(Answer):
 
 async def read_checklist(call: Call[Parameters, None]) -> Checklist:
     """How far the set-up in Entra ID is, by what its requests have shown, with what to do."""
-    found = await reading.read_checklist(call.store, call.tenant, call.deployment.service.now())
+    now = call.deployment.service.now()
+    tokens = await administration.list_tokens(call.store, call.tenant, now)
+    found = await reading.read_checklist(call.store, call.tenant, tokens, now)
     return Checklist(items=tuple(ChecklistItem.model_validate(one) for one in found))
 
 

@@ -16,7 +16,7 @@ from administration.reading.log import (
     read_entry,
 )
 from administration.reading.naming import entitlement_names
-from administration.reading.refusals import list_refusals, refusals_as_csv
+from administration.reading.refusals import Refused, list_refusals, refusals_as_csv
 from console.pages.words import in_words
 from console.visit import NoSuchPage, Page, Visit
 from directory.access import AccessChange
@@ -40,12 +40,9 @@ async def log(visit: Visit) -> Response:
     """The list."""
     filter, error = await _filter(visit)
     if filter.state == REFUSED:
-        found = await list_refusals(
-            visit.store, visit.tenant_id, filter, visit.asked.get("resource", "").strip()
-        )
         return visit.page(
             "log.html",
-            refused=found,
+            refused=await _refused(visit, filter),
             chosen=_chosen(visit),
             parameters=_parameters(visit),
             error=error,
@@ -62,10 +59,7 @@ async def exported(visit: Visit) -> Response:
     if error:
         raise malformed(error)
     if filter.state == REFUSED:
-        found = await list_refusals(
-            visit.store, visit.tenant_id, filter, visit.asked.get("resource", "").strip()
-        )
-        text = refusals_as_csv(found)
+        text = refusals_as_csv(await _refused(visit, filter))
         return visit.download(f"refused-requests-{visit.now:%Y%m%dT%H%M%SZ}.csv", text)
     text = await export(visit.store, visit.tenant_id, filter)
     return visit.download(f"provisioning-log-{visit.now:%Y%m%dT%H%M%SZ}.csv", text)
@@ -93,6 +87,11 @@ async def entry(visit: Visit) -> Response:
         effects={"rows": said, "next": page.next},
         payload=json.dumps(body, indent=2, ensure_ascii=False),
     )
+
+
+async def _refused(visit: Visit, filter: Filter) -> list[Refused]:
+    """The refused requests that the URL asks for."""
+    return await list_refusals(visit.store, visit.tenant_id, filter, _chosen(visit)["resource"])
 
 
 async def _filter(visit: Visit) -> tuple[Filter, str]:

@@ -40,13 +40,14 @@ async def overview(visit: Visit, fresh: str | None = None, replaced: str = "") -
         tenant_url=f"{visit.origin}/scim",
         guide=GUIDE,
         overlap_days=OVERLAP.days,
-        checklist=await read_checklist(visit.store, visit.tenant, visit.now),
+        checklist=await read_checklist(visit.store, visit.tenant, tokens, visit.now),
     )
 
 
 async def checklist(visit: Visit) -> Response:
     """The part of the page that says how far the set-up is."""
-    found = await read_checklist(visit.store, visit.tenant, visit.now)
+    tokens = await list_tokens(visit.store, visit.tenant, visit.now)
+    found = await read_checklist(visit.store, visit.tenant, tokens, visit.now)
     return visit.page("checklist.html", checklist=found)
 
 

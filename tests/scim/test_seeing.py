@@ -8,6 +8,7 @@ import pytest
 
 from administration.reading.checklist import Item, read_checklist
 from administration.tenants import read_tenant
+from administration.tokens import list_tokens
 from directory.tenants import Tenant
 from scim.counting import RequestCounter
 from scim.exchange import Answer
@@ -73,7 +74,7 @@ async def test_a_step_is_written_once_in_ten_minutes_and_the_later_moment_stays(
         counter.saw(asked("GET /Users"), Answer(200))
         counter.saw(asked("GET /Users"), Answer(200))
         await counter.close()
-    found = {item.key: item for item in await read_checklist(store, tenant, now)}
+    found = {item.key: item for item in await read_checklist(store, tenant, [], now)}
     assert found["usersSought"].at == NINE + timedelta(minutes=20)
     assert found["groupsSought"].state == "waiting"
     await store.close()
@@ -89,9 +90,9 @@ async def checklist(muster: Environment, later: timedelta = timedelta()) -> dict
     await muster.application.counter.close()
     store = muster.application.store
     now = datetime.now(UTC) + later
-    return {
-        one.key: one for one in await read_checklist(store, await read_tenant(store, TENANT), now)
-    }
+    tenant = await read_tenant(store, TENANT)
+    tokens = await list_tokens(store, tenant, now)
+    return {one.key: one for one in await read_checklist(store, tenant, tokens, now)}
 
 
 def person(n: int, **changes: Any) -> dict[str, Any]:
