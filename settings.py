@@ -1,4 +1,4 @@
-"""What a deployment sets. docs/settings.md is written from this."""
+"""What a deployment sets; docs/settings.md explains each."""
 
 from pathlib import Path
 from typing import Literal

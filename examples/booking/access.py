@@ -15,9 +15,6 @@ import httpx
 
 from muster_client import Access, Copy, User, verify_webhook
 from muster_client import Change as Known
-from muster_client import InvalidWebhook as Forged
-
-__all__ = ["Change", "EverybodysAccess", "Forged", "NotReady", "Source", "User"]
 
 type Source = Literal["feed", "webhook"]
 
@@ -78,7 +75,7 @@ class EverybodysAccess:
             await self._tell(changes, "feed")
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
-        """One webhook: what it says counts, unless the copy is newer. Raises Forged, NotReady and
+        """One webhook: what it says counts, unless the copy is newer. Raises InvalidWebhook, NotReady and
         httpx.HTTPError; Muster sends it again."""
         message = verify_webhook(headers, body, self._secrets)
         if not self.ready:

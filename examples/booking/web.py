@@ -18,8 +18,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from examples.booking.access import Change, EverybodysAccess, Forged, NotReady, User
+from examples.booking.access import Change, EverybodysAccess, NotReady
 from examples.booking.rooms import ADMIN_AREAS, AREAS, PLACES
+from muster_client import InvalidWebhook, User
 
 PAGE = Path(__file__).with_name("page")
 COOKIE = "booking-user"
@@ -143,7 +144,7 @@ class _Pages:
                 return Response(status_code=413)
         try:
             await self._access.receive(request.headers, body)
-        except Forged:
+        except InvalidWebhook:
             return Response(status_code=401)
         except NotReady:
             return Response(status_code=503)

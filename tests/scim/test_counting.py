@@ -40,6 +40,11 @@ class Store(SqliteStore):
         return await super().batch(tenant_id, operations)
 
 
+def counting_at(store: SqliteStore, moment: datetime) -> RequestCounter:
+    """A process of which it is that moment."""
+    return RequestCounter(store, lambda: moment)
+
+
 def saw(counter: RequestCounter, tenant_id: str, status: int) -> None:
     """It counts an answer."""
     caller = Caller(Tenant(tenant_id=tenant_id, name="x", region="eu"), "c")
@@ -75,7 +80,7 @@ async def test_a_count_is_written_once_for_many_requests_and_goes_on(
 ) -> None:
     monkeypatch.setattr(counting, "EVERY_SECONDS", 0.01)
     store = Store(tmp_path / "muster.sqlite")
-    counter = RequestCounter(store, lambda: NINE)
+    counter = counting_at(store, NINE)
     for total in (100, 200):
         for _ in range(100):
             saw(counter, "acme", 200)
@@ -99,7 +104,7 @@ async def test_a_store_that_fails_is_no_matter_and_loses_no_count(
 ) -> None:
     monkeypatch.setattr(counting, "EVERY_SECONDS", 0.01)
     store = Store(tmp_path / "muster.sqlite")
-    counter = RequestCounter(store, lambda: NINE)
+    counter = counting_at(store, NINE)
     store.fails = True
     with caplog.at_level(logging.INFO, "muster.scim"):
         saw(counter, "acme", 200)

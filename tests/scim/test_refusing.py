@@ -11,11 +11,11 @@ from administration.reading.refusals import Refused, list_refusals, refusals_abo
 from directory.store import Unavailable
 from directory.tenants import Tenant
 from scim import counting
-from scim.counting import KINDS, RequestCounter
+from scim.counting import KINDS
 from scim.exchange import Answer
 from scim.refusing import Asked
 from tests.environment import TENANT, Environment, running
-from tests.scim.test_counting import Store
+from tests.scim.test_counting import Store, counting_at
 from trust.caller import Caller
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -52,8 +52,7 @@ async def test_a_refused_creation_says_who_why_and_how_often(muster: Environment
 async def test_what_is_alike_adds_up_over_processes_and_writes(tmp_path: Path) -> None:
     store = Store(tmp_path / "muster.sqlite")
     for n in range(3):
-        now = NINE + timedelta(days=n)
-        counter = RequestCounter(store, lambda now=now: now)  # type: ignore[misc]
+        counter = counting_at(store, NINE + timedelta(days=n))
         counter.saw(asked(body=NAMELESS), refused())
         await counter.close()
     (found,) = await list_refusals(store, TENANT, Filter())
@@ -122,7 +121,7 @@ async def test_a_flood_is_one_batch_and_says_that_there_was_more(tmp_path: Path)
             return await super().batch(tenant_id, operations)
 
     store = Seeing(tmp_path / "muster.sqlite")
-    counter = RequestCounter(store, lambda: NINE)
+    counter = counting_at(store, NINE)
     for n in range(2_000):
         counter.saw(asked(body={"userName": f"u{n}"}), refused())
     await counter.close()
@@ -139,8 +138,7 @@ async def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(counting, "MOST", 3)
     store = Store(tmp_path / "muster.sqlite")
     for n in range(5):
-        now = NINE + timedelta(minutes=n)
-        counter = RequestCounter(store, lambda now=now: now)  # type: ignore[misc]
+        counter = counting_at(store, NINE + timedelta(minutes=n))
         counter.saw(asked(body={"userName": f"u{n}"}), refused())
         await counter.close()
     assert [one.name for one in await list_refusals(store, TENANT, Filter())] == ["u4", "u3", "u2"]
@@ -153,7 +151,7 @@ async def test_what_could_not_be_written_is_written_with_the_next(
 ) -> None:
     monkeypatch.setattr(counting, "EVERY_SECONDS", 0.0)
     store = Store(tmp_path / "muster.sqlite")
-    counter = RequestCounter(store, lambda: NINE)
+    counter = counting_at(store, NINE)
 
     async def fails(*_: Any) -> Any:
         raise Unavailable

@@ -10,12 +10,11 @@ from administration.reading.checklist import Item, read_checklist
 from administration.tenants import read_tenant
 from administration.tokens import list_tokens
 from directory.tenants import Tenant
-from scim.counting import RequestCounter
 from scim.exchange import Answer
 from scim.refusing import Asked
 from scim.seeing import steps_of
 from tests.environment import TENANT, Environment, running
-from tests.scim.test_counting import Store
+from tests.scim.test_counting import Store, counting_at
 from trust.caller import Caller
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -70,7 +69,7 @@ async def test_a_step_is_written_once_in_ten_minutes_and_the_later_moment_stays(
     tenant = Tenant(tenant_id=TENANT, name="Acme")
     for minutes in (0, 5, 20, 10):  # the last one from a process whose clock is behind
         now = NINE + timedelta(minutes=minutes)
-        counter = RequestCounter(store, lambda now=now: now)  # type: ignore[misc]
+        counter = counting_at(store, now)
         counter.saw(asked("GET /Users"), Answer(200))
         counter.saw(asked("GET /Users"), Answer(200))
         await counter.close()
