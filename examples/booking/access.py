@@ -75,8 +75,8 @@ class EverybodysAccess:
             await self._tell(changes, "feed")
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
-        """One webhook: what it says counts, unless the copy is newer. Raises InvalidWebhook, NotReady and
-        httpx.HTTPError; Muster sends it again."""
+        """One webhook: what it says counts, unless the copy is newer. Raises InvalidWebhook,
+        NotReady and httpx.HTTPError; Muster sends it again."""
         message = verify_webhook(headers, body, self._secrets)
         if not self.ready:
             raise NotReady
