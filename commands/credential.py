@@ -1,6 +1,5 @@
 """`manage.py credential`: credentials of the deployment, for the vendor's own programs."""
 
-import sys
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import wiring
 from administration.credentials import Credentials, ListedSecret
 from administration.errors import AdministrationError
 from administration.moments import moment
-from commands.output import AsJson, out, run, show
+from commands.output import AsJson, run, show, show_once
 from trust.tokens import DeploymentKind
 
 app = typer.Typer(no_args_is_help=True, help="Credentials that serve every tenant.")
@@ -45,7 +44,7 @@ def credential_create(
         credential, text = await _credentials(application).create(kind, name, _end(expires))
         return {"credentialId": credential.credential_id, "kind": kind, "secret": text}
 
-    _show_once(run(create), as_json)
+    _show(run(create), as_json)
 
 
 @app.command("list")
@@ -69,7 +68,7 @@ def credential_rotate(
     """Create a secret in place of another, which goes on working for a while."""
     overlap = timedelta(hours=overlap_hours)
     text = run(lambda application: _credentials(application).rotate(credential, overlap))
-    _show_once({"credentialId": credential, "secret": text}, as_json)
+    _show({"credentialId": credential, "secret": text}, as_json)
 
 
 @app.command("revoke")
@@ -114,12 +113,5 @@ def _row(listed: ListedSecret) -> dict[str, Any]:
     }
 
 
-def _show_once(row: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        show(row, as_json, ())
-        return
-    out.print(
-        f"Keep the secret of credential {row['credentialId']} now; Muster stores its digest only "
-        "and cannot show it again."
-    )
-    sys.stdout.write(row["secret"] + "\n")
+def _show(row: dict[str, str], as_json: bool) -> None:
+    show_once(row, "secret", f"the secret of credential {row['credentialId']}", as_json)

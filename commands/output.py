@@ -84,6 +84,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def show_once(row: dict[str, str], name: str, what: str, as_json: bool) -> None:
+    """A secret that nobody can show again: the value of that name, alone on standard output."""
+    if as_json:
+        show(row, as_json, ())
+        return
+    out.print(f"Keep {what} now; Muster stores its digest only and cannot show it again.")
+    sys.stdout.write(row[name] + "\n")
+
+
 def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> None:
     """Print a dict, or a list of them, as JSON or as a table of these columns."""
     if as_json:

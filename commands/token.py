@@ -1,6 +1,5 @@
 """`manage.py token`: secret tokens."""
 
-import sys
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 import wiring
 from administration import tenants
 from administration.tokens import ListedToken, Tokens, list_tokens
-from commands.output import AsJson, TenantId, out, run, show
+from commands.output import AsJson, TenantId, run, show, show_once
 from directory.tenants import ENTRA_CONNECTION
 from trust.tokens import TokenKind
 
@@ -43,7 +42,7 @@ def token_create(
             kind, note, connection_id=connection, expires=expires
         )
     )
-    _show_once({"tenant": tenant, "kind": kind, "token": text}, as_json)
+    show_once({"tenant": tenant, "kind": kind, "token": text}, "token", "this token", as_json)
 
 
 @app.command("list")
@@ -70,7 +69,8 @@ def token_rotate(
     """Create a token in place of another, which goes on working for a while."""
     overlap = timedelta(hours=overlap_hours)
     text = run(lambda application: Tokens(application.service, tenant).rotate(token, overlap))
-    _show_once({"tenant": tenant, "replaces": token, "token": text}, as_json)
+    row = {"tenant": tenant, "replaces": token, "token": text}
+    show_once(row, "token", "this token", as_json)
 
 
 @app.command("revoke")
@@ -93,11 +93,3 @@ def token_row(listed: ListedToken) -> dict[str, Any]:
         "lastUsed": listed.last_used.isoformat(timespec="seconds") if listed.last_used else "",
         "note": token.note,
     }
-
-
-def _show_once(row: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        show(row, as_json, ())
-        return
-    out.print("Keep this token now; Muster stores its digest only and cannot show it again.")
-    sys.stdout.write(row["token"] + "\n")
