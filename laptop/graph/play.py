@@ -24,7 +24,7 @@ from administration.tokens import Tokens
 from laptop.devhost.server import served
 from laptop.graph.clock import Clock
 from laptop.graph.directory import Directory
-from laptop.graph.program import load
+from laptop.graph.program import Terminal, load
 from laptop.graph.service import Graph
 from laptop.simulation.checking import Checking
 from laptop.simulation.command import mapper
@@ -53,7 +53,7 @@ class GraphScript:
     seed: int | None = None
 
 
-class Administrator(program.Terminal):  # type: ignore[misc, name-defined]
+class Administrator(Terminal):
     """Somebody at a terminal, for whom time flies."""
 
     def __init__(self, console: Console, environment: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import httpx
 
 from laptop.graph.clock import Clock
 from laptop.graph.directory import Directory
-from laptop.graph.program import load
+from laptop.graph.program import Terminal, load
 from laptop.graph.service import Doubts, Graph, Pace
 from tests.environment import Environment, add_console_token, running
 
@@ -53,7 +53,7 @@ class Run:
         return json.loads(self.printed)
 
 
-class Person(program.Terminal):  # type: ignore[misc, name-defined]
+class Person(Terminal):
     """The terminal of a test: requests go to the applications, waiting passes the clock."""
 
     def __init__(

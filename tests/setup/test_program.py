@@ -14,7 +14,7 @@ from laptop.devhost.http import Message, Receive, Send
 from laptop.devhost.server import served
 from laptop.graph.clock import Clock
 from laptop.graph.directory import Directory
-from laptop.graph.program import PROGRAM
+from laptop.graph.program import PROGRAM, Terminal
 from laptop.graph.service import Graph, Pace
 from tests.environment import running
 from tests.setup.playing import program
@@ -47,7 +47,7 @@ def oldest() -> str:
     return sys.executable
 
 
-class Hasty(program.Terminal):  # type: ignore[misc, name-defined]
+class Hasty(Terminal):
     """The real one, for which time flies."""
 
     def __init__(self, clock: Clock, **environment: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from administration.clients import Clients
 from laptop.graph.directory import Directory
 from laptop.graph.job import template_schema
+from laptop.graph.program import Terminal
 from laptop.graph.service import Doubts, Pace
 from tests.environment import change_tenant
 from tests.scim.messages import user
@@ -331,7 +332,7 @@ def test_what_is_in_the_way_of_a_job(status: Any, schedule: Any, trouble: str) -
     assert bool(trouble) == bool(found)
 
 
-class Scripted(program.Terminal):  # type: ignore[misc, name-defined]
+class Scripted(Terminal):
     """Answers in turn; None: no answer."""
 
     def __init__(self, *answers: tuple[int, dict[str, str]] | None) -> None:
