@@ -115,10 +115,7 @@ class _Served:
             if isinstance(use_case, Public):
                 return self._public(http, use_case)
             header = http.headers.get("authorization")
-            try:
-                caller = await self.authenticator.caller(header, "scim")
-            except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-                return refuse(error)
+            caller = await self.authenticator.caller(header, "scim")
             current().tenant_id = caller.tenant.tenant_id
             return _response(await self._answer(http, caller, header, use_case))
 
@@ -150,7 +147,7 @@ class _Served:
                 renew=lambda: self.authenticator.renewed(caller, header, "scim"),
             )
             answer = await served(request, lambda one: use_case(one, http.path_params))
-        except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
+        except Exception as error:  # noqa: BLE001 - what is refused is counted and noted
             answer = failed(error)
         asked = Asked(
             caller,
@@ -164,13 +161,10 @@ class _Served:
         return answer
 
     def _public(self, http: HttpRequest, endpoint: Public) -> Response:
-        """Strangers have one share of requests together."""
-        try:
-            if seconds := self.rate.take(_ANYBODY):
-                raise too_many_requests(seconds)
-            return _response(endpoint.answer(self._base_url(http), _parameters(http)))
-        except Exception as error:  # noqa: BLE001 - nothing may leave as an empty 500
-            return refuse(error)
+        """Strangers have one share of requests together. Raises Trouble, ScimError."""
+        if seconds := self.rate.take(_ANYBODY):
+            raise too_many_requests(seconds)
+        return _response(endpoint.answer(self._base_url(http), _parameters(http)))
 
     def _base_url(self, http: HttpRequest) -> str:
         host = self.public_url
