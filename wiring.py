@@ -338,12 +338,17 @@ class Application:
         """The access API."""
         return access_application(
             AccessReader(self.store, self.service.resource_types["User"]),
-            Feed(self.store, self._now, self._retention),
+            self.feed,
             self.authenticator,
             self._rate(),
             self.settings.public_url,
             self.settings.request_seconds,
         )
+
+    @cached_property
+    def feed(self) -> Feed:
+        """Every change of access, for those who follow."""
+        return Feed(self.store, self._now, self._retention)
 
     @cached_property
     def oauth(self) -> Surface:

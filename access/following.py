@@ -61,6 +61,11 @@ class Feed:
         self._kept = timedelta(seconds=retention) - MARGIN
         self._waiting: Counter[str] = Counter()
         """By tenant; "" for those who follow all of them."""
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Answer those who wait, and let nobody wait any more: the process is about to end."""
+        self._stopping.set()
 
     async def position(self, tenant_id: str) -> str:
         """Where the tenant's feed ends now."""
@@ -81,11 +86,19 @@ class Feed:
         self._waiting[tenant_id or ""] += 1
         try:
             while not (page.changes or page.more) and (left := until - clock()) > 0:
-                await asyncio.sleep(min(LOOK_SECONDS, left))
+                if await self._stopped_within(min(LOOK_SECONDS, left)):
+                    break
                 page = await self._page(tenant_id, page.position, limit)
         finally:
             self._waiting[tenant_id or ""] -= 1
         return page
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
 
     def _has_room(self, whose: str) -> bool:
         """Whether one more may wait."""

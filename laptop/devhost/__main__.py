@@ -58,6 +58,7 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
             await welcome(application, url_of(listener))
             await stop.wait()
             log.info("Stopping")
+            application.feed.stop()
             server.should_exit = True
     finally:
         await application.close()

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -74,6 +76,18 @@ def user(name: str) -> dict[str, Any]:
         "emails": [{"type": "work", "value": f"{name}@contoso.example"}],
         "active": True,
     }
+
+
+def wait_for_changes(access: httpx.Client, sent: Event) -> httpx.Response:
+    """Read the feed from its end, as long as may be; `sent` is set once the request is."""
+    position = access.get("/users", params={"limit": 1}).json()["feedPosition"]
+
+    def trace(step: str, _: dict[str, Any]) -> None:
+        if step.endswith("send_request_body.complete"):
+            sent.set()
+
+    asked = {"after": position, "wait": 20}
+    return access.get("/changes", params=asked, extensions={"trace": trace})
 
 
 def eventually(ask: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> None:
@@ -155,8 +169,15 @@ def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
             lambda: second.access.get(f"/users/{id}").json(),
             lambda found: found["reasons"] == ["noGroup"],
         )
-        second.stop(signal.SIGINT)
-    assert "Traceback" not in (tmp_path / "data.log").read_text()
+        with ThreadPoolExecutor() as readers:
+            waiting = readers.submit(wait_for_changes, second.access, sent := Event())
+            assert sent.wait(10)
+            second.scim.get("/ServiceProviderConfig")  # what was sent before is in hand by now
+            second.stop(signal.SIGINT)
+            assert waiting.result().json()["changes"] == []
+    log = (tmp_path / "data.log").read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
 
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
