@@ -10,10 +10,12 @@ from typing import Any
 from delivery.endpoints import list_endpoints
 from directory.condition import Compare
 from directory.notices import Notice, NoticeType
-from directory.reading import every_tenant
+from directory.reading import every, every_tenant
 from directory.store import Conflict, Create, Query, Store
 from directory.tenants import RequestCount, Tenant, Token
 from queues.relay import second
+from trust.deployment import DeploymentCredential
+from trust.signing import PARTITION
 
 DAYS_BEFORE = (30, 7, 1)
 """So many days before its end a secret is told of."""
@@ -25,8 +27,8 @@ _HOUR = timedelta(hours=1)
 
 
 class Watch:
-    """Looks through the tenants. What is to be told has an id that says what it is about, so that
-    it is told once, however many look and how often."""
+    """Looks through the tenants and the credentials of the deployment. What is to be told has an id
+    that says what it is about, so that it is told once, however many look and how often."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -39,6 +41,10 @@ class Watch:
             return 0
         counts = await self._counts()
         told = 0
+        async for stored in every(self._store, PARTITION, Query("DeploymentCredential")):
+            credential = DeploymentCredential.from_document(stored.document)
+            for notice in self._credential_ending(credential):
+                told += await self._tell(notice)
         async for stored in every_tenant(self._store, Query("Tenant")):
             tenant = Tenant.from_document(stored.document)
             for notice in (*self._ending(tenant), *self._refusing(tenant, counts)):
@@ -46,39 +52,51 @@ class Watch:
         return told
 
     def _ending(self, tenant: Tenant) -> Iterator[Notice]:
-        now = self._now()
+        whose = {"tenantId": tenant.tenant_id, "name": tenant.name}
         for kind, connection_id, token in _secrets(tenant):
-            left = token.expires - now if token.expires else None
-            if left is None or left <= timedelta():
-                continue
-            passed = [days for days in DAYS_BEFORE if left <= timedelta(days=days)]
-            if passed and token.expires:
-                details = {
-                    "kind": kind,
-                    "connection": connection_id,
-                    "secretId": token.token_id,
-                    "expires": token.expires.isoformat().replace("+00:00", "Z"),
-                }
-                about = f"{token.token_id}:{token.expires}:{passed[-1]}"
-                yield self._notice(tenant, "secret.ending", about, details)
+            details = {**whose, "kind": kind, "connection": connection_id}
+            yield from self._secret_ending(tenant.tenant_id, token, details)
+
+    def _credential_ending(self, credential: DeploymentCredential) -> Iterator[Notice]:
+        whose = {"credentialId": credential.credential_id, "name": credential.name}
+        for token in credential.tokens:
+            yield from self._secret_ending(PARTITION, token, {**whose, "kind": credential.kind})
+
+    def _secret_ending(
+        self, partition: str, token: Token, details: dict[str, Any]
+    ) -> Iterator[Notice]:
+        left = token.expires - self._now() if token.expires else None
+        if left is None or left <= timedelta():
+            return
+        passed = [days for days in DAYS_BEFORE if left <= timedelta(days=days)]
+        if passed and token.expires:
+            expires = token.expires.isoformat().replace("+00:00", "Z")
+            details = {**details, "secretId": token.token_id, "expires": expires}
+            about = f"{token.token_id}:{token.expires}:{passed[-1]}"
+            yield self._notice(partition, "secret.ending", about, details)
 
     def _refusing(self, tenant: Tenant, counts: dict[str, tuple[int, int]]) -> Iterator[Notice]:
         requests, errors = counts[tenant.tenant_id]
         if errors >= REFUSED_REQUESTS and errors >= REFUSED_SHARE * requests:
-            details = {"requests": requests, "errors": errors}
+            details = {
+                "tenantId": tenant.tenant_id,
+                "name": tenant.name,
+                "requests": requests,
+                "errors": errors,
+            }
             about = f"{self._now():%Y-%m-%d}"
-            yield self._notice(tenant, "tenant.refusing", about, details)
+            yield self._notice(tenant.tenant_id, "tenant.refusing", about, details)
 
     def _notice(
-        self, tenant: Tenant, kind: NoticeType, about: str, details: dict[str, Any]
+        self, partition: str, kind: NoticeType, about: str, details: dict[str, Any]
     ) -> Notice:
-        said = f"{kind}:{tenant.tenant_id}:{about}".encode()
+        said = f"{kind}:{partition}:{about}".encode()
         return Notice(
-            tenant_id=tenant.tenant_id,
+            tenant_id=partition,
             notice_id=hashlib.sha256(said).hexdigest()[:32],
             kind=kind,
             at=self._now(),
-            details={"tenantId": tenant.tenant_id, "name": tenant.name, **details},
+            details=details,
         )
 
     async def _tell(self, notice: Notice) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from administration.credentials import Credentials
 from administration.tenants import new_tenant
 from delivery.watching import Watch
 from directory.notices import Notice
@@ -54,6 +55,23 @@ async def test_a_secret_that_ends_is_told_of_at_each_stage_once(tmp_path: Path, 
             assert [await watch.look() for _ in range(2)] == [count, 0], days
         (kind, details), *_ = await notices(found)
         assert (kind, details["secretId"], details["kind"]) == ("secret.ending", "t1", "access")
+
+
+async def test_a_credential_of_the_deployment_that_ends_is_told_of(tmp_path: Path) -> None:
+    async with world(tmp_path) as found:
+        watch, credentials = Watch(found.store, found.now), Credentials(found.store, found.now)
+        await found.endpoint("there")
+        ends = found.now() + timedelta(days=6)
+        credential, _ = await credentials.create("application", "billing", ends)
+        assert [await watch.look() for _ in range(2)] == [1, 0]
+        said = {
+            "credentialId": credential.credential_id,
+            "name": "billing",
+            "kind": "application",
+            "secretId": credential.tokens[0].token_id,
+            "expires": ends.isoformat().replace("+00:00", "Z"),
+        }
+        assert await notices(found) == [("secret.ending", said)]
 
 
 async def test_a_tenant_whose_requests_are_refused_is_told_of_once_a_day(tmp_path: Path) -> None:
