@@ -17,16 +17,24 @@ from directory.store import Store
 from directory.tenants import Policy
 from laptop.devhost.http import Message, Receive, Send
 from laptop.devhost.server import served
+from queues.port import DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
 from settings import Settings
 from tests.environment import TENANT, add_tenant, queue_of
 from wiring import Application
 
 TIMER_SECONDS = 0.5
 PATIENCE_SECONDS = 60
-type Invoke = Callable[[bytes, str, int], Awaitable[None]]
-"""Takes a message's body, its id and how often it was delivered; raises where it failed."""
+type Invoke = Callable[[str, bytes, str, int], Awaitable[None]]
+"""Takes where a message comes from (a key of FUNCTIONS), its body, its id and how often it was
+delivered; raises where it failed."""
 type Triggering = Callable[[Application, Invoke], Coroutine[Any, Any, None]]
-"""Feeds an instance from the queue until it is cancelled."""
+"""Feeds an instance from its queues until it is cancelled."""
+FUNCTIONS = {
+    DIRECTORY_EVENTS: function_app.reconcile,
+    WEBHOOKS: function_app.webhooks,
+    WEBHOOK_DELIVERIES: function_app.deliver,
+}
+"""By queue or subscription."""
 
 _application: ContextVar[Application] = ContextVar("_application")
 """That of the instance whose function runs."""
@@ -53,12 +61,12 @@ class Worker:
         self.working = 0
         """How many messages are being worked on."""
 
-    async def _invoke(self, body: bytes, message_id: str, delivery_count: int) -> None:
+    async def _invoke(self, source: str, body: bytes, message_id: str, delivery_count: int) -> None:
         """Deliver one message to the real function; what it raises is raised."""
         _application.set(self._application)
         self.working += 1
         try:
-            await _function(function_app.reconcile)(_Delivered(body, message_id, delivery_count))
+            await _function(FUNCTIONS[source])(_Delivered(body, message_id, delivery_count))
         finally:
             self.working -= 1
 
@@ -135,7 +143,9 @@ async def embedded(application: Application, invoke: Invoke) -> None:
     queue = queue_of(application)
     while True:
         messages = await queue.receive(16, 1)
-        await asyncio.gather(*(invoke(m.body, m.id, m.delivery_count) for m in messages))
+        await asyncio.gather(
+            *(invoke(DIRECTORY_EVENTS, m.body, m.id, m.delivery_count) for m in messages)
+        )
         for message in messages:
             await queue.complete(message)
 

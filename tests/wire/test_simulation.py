@@ -21,7 +21,10 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import MessageLockLostError
 from pydantic import SecretStr
 from rich.console import Console
+from standardwebhooks import Webhook
 
+from delivery import attempts
+from delivery.endpoints import ACCESS_CHANGED
 from directory.access import AccessChange
 from directory.cosmos import store as cosmos
 from directory.cosmos.indexing import indexing_policy
@@ -29,11 +32,12 @@ from directory.reading import every
 from directory.store import Document, Query, Store
 from laptop.simulation import checking
 from laptop.simulation.command import Script, simulate
-from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS
+from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
 from queues.sqlite.queue import Counts
 from reconciler import patience
 from settings import Settings
 from tests.consistency import Directory, assert_consistent
+from tests.delivery.receiver import Receiver, Reply, receiving
 from tests.emulators.cosmos import Facade, Fault, serving
 from tests.emulators.cosmos_container import Container
 from tests.emulators.servicebus import SendFault, ServiceBusStandIn
@@ -47,6 +51,7 @@ LOCK_SECONDS = 2.0
 TOO_LATE = (40, 130)
 """Which completions wait until the lock has expired."""
 KILLS = 2
+SUBSCRIPTION = f"{ACCESS_CHANGES}/Subscriptions/{WEBHOOKS}"
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +60,7 @@ def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "POLL_SECONDS", 0.2)
     monkeypatch.setattr(cosmos, "PAUSES", (0.01, 0.05))
     monkeypatch.setattr(cosmos, "THROTTLE_RETRIES", 3)
+    monkeypatch.setattr(attempts, "PAUSES", (0.0, *[0.1] * 9))
     monkeypatch.setattr(patience, "LONGEST_SECONDS", 0.3)
 
 
@@ -75,7 +81,11 @@ async def test_the_same_access_on_sqlite_and_on_a_bad_day_on_the_wire(tmp_path: 
         await worker.kill()
         await assert_consistent(laptop.store, TENANT)
         expected_access = await effective_access(laptop.store)
-    async with on_the_wire(tmp_path) as region:
+    async with (
+        receiving(*bad_day_of_the_application()) as receiver,
+        on_the_wire(tmp_path) as region,
+    ):
+        secrets = await region.secrets_of_endpoint(receiver)
         chance = random.Random(SEED)
         region.facade.faults += (faults := bad_day_of_the_store(chance))
         region.bus.faults += (failures := bad_day_of_the_queue())
@@ -87,7 +97,8 @@ async def test_the_same_access_on_sqlite_and_on_a_bad_day_on_the_wire(tmp_path: 
         assert await effective_access(store) == expected_access
         assert found["people"] == expected["people"]
         assert (found["wrong"], expected["wrong"]) == (0, 0)
-        await assert_told(store, await region.told())
+        visible = await assert_told(store, await region.told())
+        assert_posted(receiver, secrets, visible)
         assert len(region.facade.faults) < len(faults) / 4, "the day was too short"
         assert len(region.bus.faults) < len(failures) / 2, "the day was too short"
         assert min(region.trigger.lost, region.trigger.late, region.trigger.abandoned) > 0
@@ -138,13 +149,21 @@ class Region:
     bus: ServiceBusStandIn
     trigger: "Trigger"
 
+    async def secrets_of_endpoint(self, receiver: Receiver) -> list[str]:
+        """The application asks to be sent every change of access; what it verifies with."""
+        webhooks = self.deployment.application.webhooks
+        url = f"http://127.0.0.1:{receiver.port}/changes"
+        return await webhooks.secrets(await webhooks.create(url, types=[ACCESS_CHANGED]))
+
     async def emptied(self) -> None:
-        """Wait until the queue has nothing left; it never gave up on a message."""
-        queue = self.bus.entities[DIRECTORY_EVENTS]
-        async with asyncio.timeout(30):
-            while (await queue.counts()).active:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        assert await queue.counts() == Counts(active=0, scheduled=0, dead_lettered=0)
+        """Wait until no queue has anything left, from the first to the last on a message's way;
+        none ever gave up on one."""
+        async with asyncio.timeout(60):
+            for name in (DIRECTORY_EVENTS, SUBSCRIPTION, WEBHOOK_DELIVERIES):
+                queue = self.bus.entities[name]
+                while (counts := await queue.counts()).active or counts.scheduled:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                assert counts == Counts(active=0, scheduled=0, dead_lettered=0)
 
     async def told(self) -> list[dict[str, Any]]:
         """What the application hears from its subscription."""
@@ -164,13 +183,20 @@ class Region:
 async def on_the_wire(folder: Path) -> AsyncIterator[Region]:
     async with (
         serving(Facade(Container(indexing_policy()))) as facade,
-        ServiceBusStandIn(folder, time.time, lock_duration=LOCK_SECONDS) as bus,
+        ServiceBusStandIn(
+            folder,
+            time.time,
+            (DIRECTORY_EVENTS, WEBHOOK_DELIVERIES),
+            {ACCESS_CHANGES: ("application", WEBHOOKS)},
+            lock_duration=LOCK_SECONDS,
+        ) as bus,
         deployed(
             Settings(
                 cosmos_endpoint=facade.endpoint,
                 cosmos_key=SecretStr("Zm9v"),
                 service_bus_connection=SecretStr(bus.connection_string),
                 relay_after_seconds=2,
+                webhook_private=True,
             ),
             trigger := Trigger(bus.connection_string),
         ) as deployment,
@@ -193,19 +219,30 @@ class Trigger:
     async def __call__(self, _: Application, invoke: Invoke) -> None:
         async with (
             ServiceBusClient.from_connection_string(self._connection_string) as client,
-            client.get_queue_receiver(DIRECTORY_EVENTS) as receiver,
+            client.get_queue_receiver(DIRECTORY_EVENTS) as events,
+            client.get_subscription_receiver(ACCESS_CHANGES, WEBHOOKS) as changes,
+            client.get_queue_receiver(WEBHOOK_DELIVERIES) as deliveries,
         ):
-            while True:
-                messages = await receiver.receive_messages(16, 1)
-                works = (self._deliver(message, invoke) for message in messages)
-                for message, ended in zip(messages, await asyncio.gather(*works), strict=True):
-                    await self._settle(receiver, message, ended)
+            await asyncio.gather(
+                self._feed(events, DIRECTORY_EVENTS, invoke),
+                self._feed(changes, WEBHOOKS, invoke),
+                self._feed(deliveries, WEBHOOK_DELIVERIES, invoke),
+            )
 
-    async def _deliver(self, message: ServiceBusReceivedMessage, invoke: Invoke) -> bool:
+    async def _feed(self, receiver: ServiceBusReceiver, source: str, invoke: Invoke) -> None:
+        while True:
+            messages = await receiver.receive_messages(16, 1)
+            works = (self._deliver(source, message, invoke) for message in messages)
+            for message, ended in zip(messages, await asyncio.gather(*works), strict=True):
+                await self._settle(receiver, message, ended)
+
+    async def _deliver(
+        self, source: str, message: ServiceBusReceivedMessage, invoke: Invoke
+    ) -> bool:
         """Whether the function returned."""
         count = (message.delivery_count or 0) + 1
         try:
-            await invoke(b"".join(message.body), message.message_id or "", count)
+            await invoke(source, b"".join(message.body), message.message_id or "", count)
         except Exception:  # noqa: BLE001 (whatever it is, the message must come again)
             return False
         return True
@@ -281,6 +318,12 @@ def bad_day_of_the_queue() -> list[SendFault | None]:
     return [fault for one in faults * 3 for fault in (None, None, one)]
 
 
+def bad_day_of_the_application() -> list[Reply]:
+    """Every fifth request fails, in each way in turn."""
+    failures = (Reply(500), Reply(429, {"retry-after": "0"}), Reply(302), Reply(503))
+    return [reply for failure in failures * 3 for reply in (*[Reply()] * 4, failure)]
+
+
 async def effective_access(store: Store) -> dict[str, Any]:
     """User name → access with where it comes from, in names instead of ids."""
     found = await Directory.read(store, TENANT)
@@ -302,9 +345,13 @@ async def effective_access(store: Store) -> dict[str, Any]:
     }
 
 
-async def assert_told(store: Store, heard: list[dict[str, Any]]) -> None:
+type Steps = dict[tuple[str, int], tuple[Document | None, Document | None]]
+"""User and version → what the application is told of the state before and after."""
+
+
+async def assert_told(store: Store, heard: list[dict[str, Any]]) -> Steps:
     """Every user's history leads to the record without a gap, and the application heard of each
-    step that it can see, in its very words, and of nothing else."""
+    step that it can see, in its very words, and of nothing else. Answers those steps."""
     histories: dict[str, list[Document]] = {}
     async for stored in every(store, TENANT, Query("AccessChange", limit=1000)):
         change = AccessChange.from_document(stored.document)
@@ -313,7 +360,7 @@ async def assert_told(store: Store, heard: list[dict[str, Any]]) -> None:
         )
     found = await Directory.read(store, TENANT)
     records = {record["userId"]: told(record) for record in found.of("Access").values()}
-    visible: dict[tuple[str, int], Any] = {}
+    visible: Steps = {}
     for user, history in histories.items():
         history.sort(key=lambda change: int(change["version"]))
         steps = [(told(change.get("before")), told(change.get("after"))) for change in history]
@@ -324,6 +371,19 @@ async def assert_told(store: Store, heard: list[dict[str, Any]]) -> None:
             if step[0] != step[1]
         }
     assert histories.keys() == records.keys()
+    assert_heard(heard, visible)
+    return visible
+
+
+def assert_posted(receiver: Receiver, secrets: list[str], visible: Steps) -> None:
+    """The application's endpoint took each step at least once, signed."""
+    bodies = [Webhook(secrets[0]).verify(body, headers) for _, headers, body in receiver.received]
+    assert {body["type"] for body in bodies} == {ACCESS_CHANGED}
+    assert_heard([body["data"] for body in bodies], visible)
+    assert not receiver.replies, "the day was too short"
+
+
+def assert_heard(heard: list[dict[str, Any]], visible: Steps) -> None:
     for message in heard:
         assert message["complete"]
         step = message["before"], message["after"]
