@@ -123,7 +123,14 @@ class Delete:
     etag: str | None = None
 
 
-type Operation = Create | Replace | Upsert | Update | Delete
+@dataclass(frozen=True, slots=True)
+class Require:
+    """Write nothing; NotFound where it is gone. What the batch writes stands on it."""
+
+    id: str
+
+
+type Operation = Create | Replace | Upsert | Update | Delete | Require
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +275,9 @@ class Store(Protocol):
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing, in order, at most BATCH_OPERATIONS and BATCH_BYTES; returns the new ETag
-        per operation (None for a Delete). Raises NotFound, Conflict, PreconditionFailed (with the
-        id and index of the first operation that failed), TooLarge, ValueError."""
+        per operation (None for a Delete and a Require). Raises NotFound, Conflict,
+        PreconditionFailed (with the id and index of the first operation that failed), TooLarge,
+        ValueError."""
         ...
 
     async def query(self, tenant_id: str, query: Query) -> Page:

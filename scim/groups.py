@@ -6,6 +6,7 @@ replaces all of them, reads them.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from directory import membership_change
@@ -31,6 +32,7 @@ from directory.store import (
     Operation,
     Query,
     Replace,
+    Require,
     Throttled,
     Unavailable,
     Update,
@@ -44,6 +46,7 @@ from scim.membership import (
     SHOWN_LIMIT,
     Delta,
     delta,
+    supposed,
     too_many_filtered,
     too_many_shown,
 )
@@ -56,6 +59,7 @@ from scim.protocol.validation import Changed, Normalised, differences, normalise
 from scim.remembering import give_again, remember
 from scim.resources import Edit, LookedUp, Resources
 from scim.selection import Selection
+from scim.writing import LostRace
 
 MAPPING = "mapping"
 """Among the attributes of the event of a group that gives again what it gave."""
@@ -164,9 +168,22 @@ class Groups(Resources):
         steps: Sequence[MemberStep],
     ) -> StoredResource:
         async def write(stored: StoredResource, changed: Changed) -> StoredResource:
-            changes = await delta(
+            likely = None if changed.changed else supposed(steps)
+            if likely is not None:
+                proofs = [Require(member.document_id) for member in likely.changed]
+                with suppress(LostRace):  # somebody is no user, or a member already, or none
+                    return await commit(stored, changed, likely, proofs)
+            found = await delta(
                 self.service.store, stored.tenant_id, resource_id, steps, request.work
             )
+            return await commit(stored, changed, found)
+
+        async def commit(
+            stored: StoredResource,
+            changed: Changed,
+            changes: Delta,
+            proofs: Sequence[Operation] = (),
+        ) -> StoredResource:
             event = self._event(
                 request, operation, resource_id, changed.changed, changed.ignored, changes
             )
@@ -175,7 +192,7 @@ class Groups(Resources):
                 await self.commit([], event)
                 return stored
             document = self.document(old, changed.resource, self.stamp())
-            return await self._write(request, stored, document, event, changes)
+            return await self._write(request, stored, document, event, changes, proofs)
 
         return await self.change(request, resource_id, edit, write)
 

@@ -32,6 +32,9 @@ NAMED_LIMIT = 5_000
 """The most members that one request may name: each is looked up, some 0.1 ms."""
 CHANGED_LIMIT = 10_000
 """The most memberships that it may change: each is written, some 0.1 ms."""
+SUPPOSED_LIMIT = 20
+"""The most members whose memberships are changed without looking them up first: a batch that
+proves them wrong was for nothing."""
 SHOWN_LIMIT = 20_000
 """The most memberships in one answer, in all of its resources."""
 FILTERED_LIMIT = 100_000
@@ -69,6 +72,36 @@ class Delta:
     def size(self) -> int:
         """How many memberships change."""
         return len(self.added) + len(self.removed)
+
+    @property
+    def changed(self) -> tuple[MemberReference, ...]:
+        """Whose memberships change."""
+        return self.added + self.removed
+
+
+def supposed(steps: Sequence[MemberStep]) -> Delta | None:
+    """What the steps change if all whom they name are users, those who are added no members yet and
+    those who are removed members: nearly always so. None where the steps name nobody, or too many
+    for that to be likely, or where they speak of all members."""
+    added: list[str] = []
+    removed: list[str] = []
+    for step in steps:
+        match step:
+            case AddMembers(ids):
+                added += ids
+            case RemoveMembers(ids):
+                removed += ids
+            case _:
+                return None
+    named = added + removed
+    if not 0 < len(named) <= SUPPOSED_LIMIT or len({*named}) < len(named):
+        return None
+    if not all(map(is_resource_id, named)):
+        return None
+    return Delta(
+        added=tuple(MemberReference("User", id) for id in added),
+        removed=tuple(MemberReference("User", id) for id in removed),
+    )
 
 
 async def delta(

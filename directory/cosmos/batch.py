@@ -24,6 +24,7 @@ from directory.store import (
     Operation,
     PreconditionFailed,
     Replace,
+    Require,
     Stored,
     StoreError,
     TooLarge,
@@ -37,6 +38,7 @@ type Request = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 UNKNOWN_ETAG = "unknown"
 """An ETag that no version of any document has."""
+_WITHOUT_ETAG = ("delete", "read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,15 @@ class Batch:
         """Whether it cannot be executed twice, as it creates something or an ETag guards it, or
         does the same when it is."""
         return any(step.kind == "create" or step.etag is not None for step in self.steps) or all(
-            step.kind == "upsert" or (step.kind == "patch" and _only_assigns(step.content))
+            step.kind in ("upsert", "read")
+            or (step.kind == "patch" and _only_assigns(step.content))
             for step in self.steps
         )
 
     def is_shown_by(self, found: Mapping[str, Stored]) -> bool:
         """Whether what is stored is what the batch leaves behind, whoever wrote it. False where
         that cannot be told, as of an increment."""
-        last = {step.id: step for step in self.steps}
+        last = {step.id: step for step in self.steps if step.kind != "read"}
         return all(_shows(step, found.get(id)) for id, step in last.items())
 
     @classmethod
@@ -94,6 +97,9 @@ class Batch:
                 case Delete(id, etag):
                     body = b""
                     steps.append(_Step("delete", id, None, etag))
+                case Require(id):
+                    body = b""
+                    steps.append(_Step("read", id))
             size += len(body)
             if isinstance(operation, Create) and document["type"] == Event.document_type:
                 proof = document["id"]
@@ -107,9 +113,10 @@ class Batch:
         return [(step.kind, _arguments(step), _condition(step.etag)) for step in self.steps]
 
     def etags(self, results: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """The new ETag of each operation (None for a Delete) from the service's answers."""
+        """The new ETag of each operation (None for one that leaves no new version) from the
+        service's answers."""
         return [
-            None if step.kind == "delete" else unquoted(result["eTag"])
+            None if step.kind in _WITHOUT_ETAG else unquoted(result["eTag"])
             for step, result in zip(self.steps, results, strict=True)
         ]
 
@@ -124,7 +131,7 @@ class Batch:
             stored = found.get(step.id)
             same = stored is not None and stored.document == step.content
             etags.append(stored.etag if stored is not None and same else UNKNOWN_ETAG)
-            if step.kind == "delete":
+            if step.kind in _WITHOUT_ETAG:
                 etags[-1] = None
         return etags
 
@@ -199,7 +206,7 @@ def _arguments(step: _Step) -> tuple[Any, ...]:
     match step.kind:
         case "create" | "upsert":
             return (step.content,)
-        case "delete":
+        case "delete" | "read":
             return (step.id,)
         case "patch":
             return (step.id, [_patch(change) for change in step.content])

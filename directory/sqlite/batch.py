@@ -26,6 +26,7 @@ from directory.store import (
     Operation,
     PreconditionFailed,
     Replace,
+    Require,
     TooLarge,
     Update,
     Upsert,
@@ -53,6 +54,7 @@ DELETE FROM documents WHERE number IN (
     SELECT number FROM documents WHERE expires < 9e999 AND expires <= ? LIMIT 1000
 )
 """
+_EXISTS = "SELECT 1 FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 _READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 
 
@@ -109,7 +111,7 @@ class Batch:
                     update, length = _checked(operation)
                     size += length
                     steps.append((update, None))
-                case Delete():
+                case Delete() | Require():
                     steps.append((operation, None))
         if size > BATCH_BYTES:
             raise TooLarge(f"A batch of {size} bytes; at most {BATCH_BYTES} are taken.")
@@ -140,7 +142,11 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
                 key = (stored_text(batch.tenant_id), stored_text(id), now, expected)
                 if not connection.execute(_DELETE, key).rowcount:
                     raise _reason(connection, batch.tenant_id, id, index, now)
-        etags.append(None if isinstance(operation, Delete) else etag)
+            case Require(id):
+                place = (stored_text(batch.tenant_id), stored_text(id), now)
+                if connection.execute(_EXISTS, place).fetchone() is None:
+                    raise NotFound(id, index)
+        etags.append(None if isinstance(operation, Delete | Require) else etag)
     return etags
 
 

@@ -26,6 +26,7 @@ from directory.store import (
     PreconditionFailed,
     Query,
     Replace,
+    Require,
     Store,
     TooLarge,
     Unset,
@@ -105,16 +106,18 @@ class StoreContract(StoreQueryContract):
             [Replace(same)],
             [Upsert(same), Upsert(same)],
             [Update("a", (Assign(("n",), 1),))],
-            [Delete("a"), Create(same)],
+            [Delete("a"), Create(same), Require("a")],
             [Delete("a")],
             [Upsert(same)],
         ]
         for batch in batches:
             etags = await store.batch(acme, batch)
-            assert [etag is None for etag in etags] == [isinstance(o, Delete) for o in batch]
+            assert [etag is None for etag in etags] == [
+                isinstance(o, Delete | Require) for o in batch
+            ]
             seen += [etag for etag in etags if etag is not None]
-            if etags[-1] is not None:
-                assert (await store.read(acme, "a")).etag == etags[-1]
+            if written := [etag for etag in etags if etag is not None]:
+                assert (await store.read(acme, "a")).etag == written[-1]
         assert len(set(seen)) == len(seen) == 7
 
     async def test_preconditions(self, store: Store) -> None:
@@ -144,6 +147,8 @@ class StoreContract(StoreQueryContract):
             Delete("a", "etag"),
             Delete("a"),
             Delete("a/b"),
+            Require("a"),
+            Require("a/b"),
             Update("\0", (Increment(("n",)),)),
         ):
             with pytest.raises(NotFound):
@@ -243,6 +248,7 @@ class StoreContract(StoreQueryContract):
             (Update("old", (Unset(("missing",)),)), PreconditionFailed, "old"),
             (Update("missing", (Increment(("n",)),)), NotFound, "missing"),
             (Delete("missing"), NotFound, "missing"),
+            (Require("gone"), NotFound, "gone"),
         ]
         for bad, expected, id in failures:
             with pytest.raises(expected) as error:

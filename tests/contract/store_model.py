@@ -17,6 +17,7 @@ from directory.store import (
     Operation,
     PreconditionFailed,
     Replace,
+    Require,
     Unset,
     Update,
     Upsert,
@@ -32,7 +33,8 @@ def operations(tenant_id: str) -> st.SearchStrategy[Operation]:
     changes |= st.builds(Assign, paths, numbers | st.just({})) | st.builds(Increment, paths)
     updates = st.builds(Update, ids, st.lists(changes, min_size=1, max_size=3).map(tuple))
     writes = st.builds(Create, documents) | st.builds(Replace, documents)
-    return writes | st.builds(Upsert, documents) | updates | st.builds(Delete, ids)
+    bare = st.builds(Delete, ids) | st.builds(Require, ids)
+    return writes | st.builds(Upsert, documents) | updates | bare
 
 
 def played(
@@ -51,6 +53,9 @@ def played(
                 after[id] = _copy(new)
             case Delete(id):
                 if after.pop(id, None) is None:
+                    return model, (NotFound, index)
+            case Require(id):
+                if id not in after:
                     return model, (NotFound, index)
             case Update(id, changes):
                 if id not in after:

@@ -107,6 +107,13 @@ class Container:
         current = self._found(versions, id)
         if operation.get("ifMatch", current.item["_etag"]) != current.item["_etag"]:
             raise Refused(412, f"{id} changed")
+        if kind == "Read":
+            return {
+                "statusCode": 200,
+                "requestCharge": 1.0,
+                "eTag": current.item["_etag"],
+                "resourceBody": copy.deepcopy(current.item),
+            }
         if kind == "Delete":
             del versions[id]
             return {"statusCode": 204, "requestCharge": 5.0}
