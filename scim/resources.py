@@ -21,6 +21,7 @@ from scim.protocol.schema import ResourceType
 from scim.protocol.validation import Changed
 from scim.protocol.work import Work
 from scim.selection import Selection
+from scim.walking import Walks
 from scim.writing import Service, Writing
 from trust.signing import SigningKeys
 from web.cursor import Cursor
@@ -59,6 +60,7 @@ class Resources(Writing, ABC):
     def __init__(self, service: Service, resource_type: ResourceType) -> None:
         super().__init__(service, resource_type)
         self._keys = SigningKeys(service.store, service.now)
+        self._walks = Walks(service.store, resource_type.name)
 
     def base(self, request: Request) -> Document:
         """What the document of a new resource says beside it."""
@@ -172,7 +174,7 @@ class Resources(Writing, ABC):
             found = await self._owners(tenant_id, unique)
             total, items = len(found), found[selection.start_index - 1 :][: selection.count]
         else:
-            total, items = await self._page(tenant_id, condition, selection)
+            total, items = await self._page(request, condition, selection)
         shown = await self.present(request, items, projection)
         resources = [one.body for one in shown]
         return Answer(200, list_response(resources, total, selection.start_index))
@@ -348,14 +350,27 @@ class Resources(Writing, ABC):
         return [owners[owner] for owner in sorted(owners)]
 
     async def _page(
-        self, tenant_id: str, condition: Condition, selection: Selection
+        self, request: Request, condition: Condition, selection: Selection
     ) -> tuple[int, list[StoredResource]]:
-        store = self.service.store
+        """How many results there are, and a page of them by index."""
+        store, tenant_id = self.service.store, request.tenant.tenant_id
         query = selection.query(self.type.name, condition)
-        items: list[StoredResource] = []
-        if query.limit:
-            page = await store.query(tenant_id, query)
-            items = [StoredResource.of(one) for one in page.items]
-        if items and len(items) < query.limit:
-            return query.offset + len(items), items
-        return await store.count(tenant_id, self.type.name, condition), items
+        if not query.limit:
+            return await store.count(tenant_id, self.type.name, condition), []
+        begin = await self._walks.begin_of(request, selection.question, selection.start_index)
+        if begin:
+            query = replace(query, offset=0, continuation=begin.continuation)
+        page = await store.query(tenant_id, query)
+        items = [StoredResource.of(one) for one in page.items]
+        if items and page.continuation is None:
+            return selection.start_index - 1 + len(items), items
+        if begin:
+            total = begin.total
+        else:
+            total = await store.count(tenant_id, self.type.name, condition)
+        if page.continuation and (begin or selection.start_index == 1):
+            end = Cursor(page.continuation, total)
+            # What cannot be read is left out: clients go on by what they asked for, or what came.
+            following = {selection.start_index + size for size in (query.limit, len(items))}
+            await self._walks.ended(request, selection.question, following, end)
+        return total, items

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import random
 from typing import Any
 
 import httpx
 import pytest
 
+from directory.documents import user_id
+from directory.store import Assign, Update
 from scim.selection import PAGE_LIMIT
 from tests.scim.messages import (
     SEARCH_REQUEST,
@@ -104,6 +107,46 @@ async def test_who_comes_while_somebody_pages_moves_nobody(scim: httpx.AsyncClie
     late = await create_users(scim, 1)
     second = ids(await scim.get("/Users", params={"startIndex": "3", "count": "10"}))
     assert sorted(first + second) == sorted(known + late)
+
+
+@pytest.mark.parametrize("sorting", [{}, {"sortBy": "userName", "sortOrder": "descending"}])
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_walk_misses_nobody_who_stays(
+    scim: httpx.AsyncClient, seed: int, sorting: dict[str, str]
+) -> None:
+    """Whoever goes between two pages, on whatever page."""
+    chance = random.Random(seed)
+    known = await create_users(scim, 12)
+    seen: list[str] = []
+    gone: set[str] = set()
+    start, total, size = 1, 12, chance.randint(2, 4)
+    while start <= total:
+        page = await scim.get("/Users", params={"startIndex": start, "count": size, **sorting})
+        assert page.json()["startIndex"] == start
+        total = page.json()["totalResults"]
+        seen += ids(page)
+        start += size
+        for leaver in chance.sample(sorted({*known} - gone), 2):
+            await scim.delete(f"/Users/{leaver}")
+            gone.add(leaver)
+    assert len(seen) == len({*seen})
+    assert {*known} - gone <= {*seen}
+
+
+async def test_what_cannot_be_read_does_not_end_a_walk(tenant: Tenant) -> None:
+    known = await create_users(tenant.scim, 6)
+    await tenant.muster.store.batch(
+        tenant.tenant_id, [Update(user_id(known[1]), (Assign(("resource",), 7),))]
+    )
+    for step in ("asked for", "came"):
+        seen: list[str] = []
+        start, total = 1, 6
+        while start <= total:
+            page = await tenant.scim.get("/Users", params={"startIndex": start, "count": 2})
+            total = page.json()["totalResults"]
+            seen += ids(page)
+            start += 2 if step == "asked for" else page.json()["itemsPerPage"]
+        assert seen == [known[0], *known[2:]], step
 
 
 @pytest.mark.parametrize(("start", "count", "items"), [(1, 10, 1), (2, 10, 0), (1, 0, 0)])
