@@ -1,17 +1,18 @@
-"""The two ways to a Muster: through ASGI in this process, and through HTTP and the Functions
-runtime, as `python -m laptop.devhost` runs it. A test that takes the fixture `muster` runs through
-both.
+"""The ways to a Muster: through ASGI in this process, on SQLite or on Cosmos DB's wire, and through
+HTTP and the Functions runtime, as `python -m laptop.devhost` runs it. A test that takes the fixture
+`muster` runs through all of them, unless its folder leaves some out.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from access.metadata import WELL_KNOWN
 from administration.credentials import Credentials
@@ -30,6 +31,24 @@ from wiring import Application, utc_now
 
 ADMINISTERED = ("Mapping", "ManualGrants", "Entitlement", "Tenant")
 """Types of documents that administrators write."""
+
+
+def leave_out(
+    config: pytest.Config,
+    items: list[pytest.Item],
+    folder: str,
+    unwanted: Callable[[pytest.Item, str], bool],
+) -> None:
+    """Deselect the tests of a folder that are not wanted through a transport."""
+    left_out = {
+        item
+        for item in items
+        if item.path.parent.name == folder
+        and (callspec := getattr(item, "callspec", None))  # none where nothing is parametrized
+        and unwanted(item, callspec.params.get("muster", ""))
+    }
+    config.hook.pytest_deselected(items=[*left_out])
+    items[:] = [item for item in items if item not in left_out]
 
 
 class Muster(ABC):

@@ -62,13 +62,15 @@ ON_THE_WIRE = ("large membership change", "first record", "group deleted")
 
 @pytest.mark.parametrize(
     ("place", "event", "committed"),
-    [("sqlite", event, committed) for event in EVENTS for committed in (False, True)]
+    [("sqlite", event, True) for event in EVENTS]
+    + [("sqlite", "large membership change", False)]
     + [("wire", event, True) for event in ON_THE_WIRE],
     indirect=["place"],
 )
 async def test_a_crash_at_any_call_loses_nothing(place: str, event: str, committed: bool) -> None:
-    """The process dies at the k-th call to the store or the queue, before the call took effect or
-    after it; the message is delivered again to a new process."""
+    """The process dies at the k-th call to the store or the queue, after the call took effect; the
+    message is delivered again to a new process. To die before the next call leaves the same behind,
+    which one event shows."""
     async with tenant(place) as original:
         await populate(original)
         await EVENTS[event](original)

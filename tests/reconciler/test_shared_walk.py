@@ -92,7 +92,7 @@ async def test_the_timer_alone_walks_for_all(world: World) -> None:
     async def no_queue(*_: Any) -> None:
         raise AssertionError("nothing may depend on the queue")
 
-    await circle(world, 12)
+    await circle(world, 7)
     world.queue.clear()
     runs = 0
     while {event["state"] for event in await world.documents("Event")} != {"done"}:

@@ -36,7 +36,11 @@ async def crowded(world: World, groups: int) -> None:
     await world.drain()
 
 
-@pytest.mark.parametrize("crash", ["before", "after"])
+@pytest.mark.parametrize(
+    ("place", "crash"),
+    [("sqlite", "before"), ("sqlite", "after"), ("wire", "after")],
+    indirect=["place"],
+)
 async def test_no_edge_goes_without_its_group_wherever_the_process_dies(
     world: World, crash: str
 ) -> None:

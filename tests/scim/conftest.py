@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.transports import Muster, Tenant
+from tests.transports import Muster, Tenant, leave_out
 
 THROUGH_FUNCTIONS = (
     "test_access test_authentication test_client_credentials test_concurrency test_isolation "
@@ -11,20 +11,19 @@ THROUGH_FUNCTIONS = (
 ).split()
 """Modules whose tests the way through the Functions runtime can decide. All others are about what
 a use case does once it has its request: in this process, on both stores."""
+WITHOUT_A_STORE = ("test_requests", "test_projection")
+"""Modules about requests and answers, for which one store is as good as the other."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the transport does not matter to."""
-    left_out = {item for item in items if _is_left_out(item)}
-    config.hook.pytest_deselected(items=[*left_out])
-    items[:] = [item for item in items if item not in left_out]
+    leave_out(config, items, "scim", _is_left_out)
 
 
-def _is_left_out(item: pytest.Item) -> bool:
-    if item.path.parent.name != "scim" or item.path.stem in THROUGH_FUNCTIONS:
-        return False
-    callspec = getattr(item, "callspec", None)  # none where nothing is parametrized
-    return callspec is not None and callspec.params.get("muster") == "functions"
+def _is_left_out(item: pytest.Item, transport: str) -> bool:
+    if transport == "functions":
+        return item.path.stem not in THROUGH_FUNCTIONS
+    return transport == "wire" and item.path.stem in WITHOUT_A_STORE
 
 
 @pytest.fixture

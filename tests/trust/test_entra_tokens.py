@@ -198,21 +198,18 @@ FORGERIES: dict[str, Forge] = {
 }
 
 
-@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES.keys())
-async def test_a_forged_or_broken_token_is_refused(
-    muster: Environment, issuer: Issuer, forge: Forge
-) -> None:
-    token = forge(issuer)
-    answer = await ask(muster, token)
-    assert answer.status_code == 401
-    assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
-    assert TENANT not in answer.text + str(answer.headers)
-    assert DIRECTORY not in answer.text + str(answer.headers)
+async def test_a_forged_or_broken_token_is_refused(muster: Environment, issuer: Issuer) -> None:
+    for name, forge in FORGERIES.items():
+        answer = await ask(muster, forge(issuer))
+        assert answer.status_code == 401, name
+        assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"]), name
+        assert TENANT not in answer.text + str(answer.headers), name
+        assert DIRECTORY not in answer.text + str(answer.headers), name
+        assert (await ask(muster, issuer.token())).status_code == 200, name
     assert set(issuer.asked) <= {
         f"/{DIRECTORY}/discovery/keys",
         f"/{DIRECTORY}/discovery/v2.0/keys",
     }, "an address from the token, or of a directory that nobody registered"
-    assert (await ask(muster, issuer.token())).status_code == 200
 
 
 def test_there_are_enough_forgeries() -> None:
