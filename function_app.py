@@ -82,16 +82,19 @@ async def health(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
     cardinality=func.Cardinality.ONE,
 )
 async def reconcile(message: func.ServiceBusMessage) -> None:
-    """Apply one event. Returning completes the message; an exception abandons it, and after its
-    last delivery the queue dead-letters it."""
+    """Apply one event, or several of one tenant. Returning completes the message; an exception
+    abandons it, and after its last delivery the queue dead-letters it."""
     with _observed("reconcile") as seen:
-        event = parse(message.get_body())
-        seen.tenant_id, seen.event_id = event.tenant_id, event.event_id
+        events = parse(message.get_body())
+        seen.tenant_id = events.tenant_id
+        if events.others:
+            seen.measures["events"] = len(events.event_ids)
+        else:
+            seen.event_id = events.event_id
         application = wiring.application()
-        async with _patient(message, application) as last_attempt:
-            await application.reconciler.handle(
-                event.tenant_id, event.event_id, event.cursor, last_attempt=last_attempt
-            )
+        delivery = message.delivery_count or 1
+        async with _patient(message, application) as last:
+            await application.reconciler.handle_all(events, delivery=delivery, last=last)
 
 
 @app.function_name("webhooks")

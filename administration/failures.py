@@ -1,8 +1,8 @@
 """What failed: events, and dead letters of events that did not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Literal
 
 from directory.condition import All, Compare, Condition
 from directory.documents import Model, event_id, ulid_of
@@ -46,6 +46,12 @@ class FailedEvent(Model):
 
 
 type LetterState = Literal["pending", "done", "gone", "unreadable"]
+_STATES: Mapping[str, LetterState | Literal["failed"]] = {
+    "pending": "pending",
+    "done": "done",
+    "failed": "failed",
+}
+"""What an event's state says, where it can be read."""
 
 
 class Letter(Model):
@@ -135,11 +141,11 @@ class FailedWork:
     async def shown(self, letter: DeadLetter) -> Letter | None:
         """How a dead letter of no failed event is shown; None where its event failed after all."""
         event = event_of(letter)
-        state = "unreadable"
+        state: LetterState | Literal["failed"] = "unreadable"
         if event is not None:
             try:
                 stored = await self._store.read(event.tenant_id, event_id(event.event_id))
-                state = member(stored, "state")
+                state = _STATES.get(str(member(stored, "state")), "unreadable")
             except (NotFound, ValueError):
                 state = "gone"
         if state == "failed":
@@ -148,7 +154,7 @@ class FailedWork:
             message_id=letter.id,
             tenant_id=event.tenant_id if event else None,
             event_id=event.event_id if event else None,
-            event=cast("LetterState", state),
+            event=state,
             enqueued_at=letter.enqueued_at,
             attempts=letter.delivery_count,
             reason=letter.reason,

@@ -175,7 +175,7 @@ class Replay:
         discarded."""
         by_tenant: dict[str, list[str]] = {}
         for event in sorted(events, key=lambda one: one.event_id):
-            by_tenant.setdefault(event.tenant_id, []).append(event.event_id)
+            by_tenant.setdefault(event.tenant_id, []).extend(event.event_ids)
         for tenant_id, ulids in by_tenant.items():
             try:
                 await read_tenant(self._store, tenant_id)

@@ -42,6 +42,7 @@ from directory.store import (
     Update,
     member,
 )
+from queues.relay import EventMessage
 from reconciler import shared_walk
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
@@ -62,7 +63,7 @@ GROUPS_PER_COUNT = 500
 EDGES_PER_MESSAGE = 5_000
 """Edges of a deleted group that one message removes."""
 
-type Submit = Callable[[str, str, dict[str, Any]], Awaitable[None]]
+type Submit = Callable[[str, str, dict[str, Any] | None], Awaitable[None]]
 """Sends tenant id, event id and cursor as the next message, behind what is queued already."""
 type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 """Tells the application of changes of access; what it cannot send, the timer sends."""
@@ -126,6 +127,27 @@ class Reconciler:
             *first, last = share.others
             await asyncio.gather(*(self._submit(tenant_id, *other) for other in first))
             await self._submit(tenant_id, *last)
+
+    async def handle_all(self, message: EventMessage, *, delivery: int, last: bool) -> None:
+        """Do what a message asks for, one of several events included; `delivery` counts from 1.
+
+        Several events are worked on together once. What is left of them when their message comes
+        again goes on in messages of its own: so each event has its own deliveries, and one that
+        fails keeps nobody back. Raises what `handle` raises."""
+        tenant_id = message.tenant_id
+        if not message.others:
+            await self.handle(tenant_id, message.event_id, message.cursor, last_attempt=last)
+        elif delivery > 1:
+            left = await self._undone(tenant_id, message.event_ids)
+            await asyncio.gather(*(self._submit(tenant_id, event, None) for event in left))
+        else:
+            for some in batched(message.event_ids, PAGE, strict=False):
+                await _each(self.handle(tenant_id, event) for event in some)
+
+    async def _undone(self, tenant_id: str, events: Sequence[str]) -> list[str]:
+        found = await read_all(self._store, tenant_id, [event_id(event) for event in events])
+        states = {id: member(stored, "state") for id, stored in found.items()}
+        return [event for event in events if states.get(event_id(event), "done") != "done"]
 
     async def work(
         self,
@@ -399,6 +421,13 @@ class Reconciler:
                 await self._store.batch(tenant_id, [Update(event_id(ulid), changes, stored.etag)])
 
         await retrying(attempt)
+
+
+async def _each(works: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of them. Raises what the first raises that failed."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _share(others: Iterable[tuple[str, Cursor]]) -> Share:

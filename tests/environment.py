@@ -138,9 +138,8 @@ async def settle(application: Application) -> None:
 async def _reconcile(
     application: Application, queue: SqliteQueue, message: ReceivedMessage
 ) -> None:
-    event = parse(message.body)
-    await application.reconciler.handle(
-        event.tenant_id, event.event_id, event.cursor, last_attempt=False
+    await application.reconciler.handle_all(
+        parse(message.body), delivery=message.delivery_count, last=False
     )
     await queue.complete(message)
 

@@ -237,11 +237,10 @@ async def _deliver(environment: Environment) -> None:
         if not received:
             return
         for message in received:
-            event = parse(message.body)
-            last = message.delivery_count >= 10
+            delivery = message.delivery_count
             try:
-                await application.reconciler.handle(
-                    event.tenant_id, event.event_id, event.cursor, last_attempt=last
+                await application.reconciler.handle_all(
+                    parse(message.body), delivery=delivery, last=delivery >= 10
                 )
             except Exception:  # noqa: BLE001 - whatever it is, as the host does
                 await queue.abandon(message)

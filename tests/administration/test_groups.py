@@ -37,8 +37,7 @@ async def deliver(environment: Environment, messages: int) -> None:
     for _ in range(messages):
         await application.relay.drain()
         (message,) = await queue.receive(1)
-        event = parse(message.body)
-        await application.reconciler.handle(event.tenant_id, event.event_id, event.cursor)
+        await application.reconciler.handle_all(parse(message.body), delivery=1, last=False)
         await queue.complete(message)
 
 

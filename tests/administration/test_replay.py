@@ -60,11 +60,10 @@ async def deliver_all(environment: Environment) -> int:
 
 async def deliver(environment: Environment, message: ReceivedMessage) -> bool:
     """Whether the message was handled."""
-    event = parse(message.body)
-    last = message.delivery_count >= DELIVERIES
-    handle = environment.application.reconciler.handle
+    delivery = message.delivery_count
+    handle = environment.application.reconciler.handle_all
     try:
-        await handle(event.tenant_id, event.event_id, event.cursor, last_attempt=last)
+        await handle(parse(message.body), delivery=delivery, last=delivery >= DELIVERIES)
     except ValueError:
         await environment.queue.abandon(message)
         return False
@@ -151,8 +150,8 @@ async def test_one_tenant_s_failures_are_its_own(environment: Environment) -> No
     await application.relay.drain()
     for message in await queue.receive(16):
         event = parse(message.body)
-        failed = Update(event_id(event.event_id), (Assign(("state",), "failed"),))
-        await application.store.batch(event.tenant_id, [failed])
+        failed = [Update(event_id(id), (Assign(("state",), "failed"),)) for id in event.event_ids]
+        await application.store.batch(event.tenant_id, failed)
         await queue.dead_letter(message, "Test")
     await environment.bury(Message("none of ours", b"{}"), message_for(TENANT, "gone"))
 
@@ -193,8 +192,9 @@ class Buried:
 @pytest.fixture
 async def buried(environment: Environment) -> Buried:
     application = environment.application
-    await create_users(environment.client, 3)
-    await application.relay.drain()
+    for _ in range(3):
+        await create_users(environment.client, 1)
+        await application.relay.drain()
     await environment.bury(Message("none of ours", b"{}"), message_for(TENANT, "gone"))
     letters = await environment.queue.list_dead_letters()
     buried = Buried(*(letter.id for letter in letters[:3]))

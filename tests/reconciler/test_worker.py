@@ -31,6 +31,7 @@ from directory.store import (
     member,
 )
 from directory.tenants import Policy
+from queues.relay import EventMessage
 from reconciler import recomputation, worker
 from reconciler.access import STEPS_PER_GRANT
 from reconciler.questions.preview import Preview
@@ -469,3 +470,28 @@ async def test_many_grants_are_computed_apart_from_the_event_loop(
     await world.drain()
     await world.settled()
     assert apart == [TENANT] * 3
+
+
+async def test_one_of_many_events_fails_alone(world: World) -> None:
+    """What shares a message is done together once; what is left of it has a message of its own."""
+    for number in range(6):
+        await world.put_user(f"u{number}")
+    first, *others = [event for event, _ in world.queue]
+    world.queue.clear()
+    world.sent.clear()
+    poison = others[2]
+
+    async def fail(method: str, asked: tuple[Any, ...]) -> None:
+        if method == "read" and asked[1] == event_id(poison):
+            raise ValueError
+
+    broken = world.reconciler(Hooked(world.store, fail))
+    message = EventMessage(TENANT, first, others=tuple(others))
+    with pytest.raises(ValueError):
+        await broken.handle_all(message, delivery=1, last=False)
+    undone = [one["eventId"] for one in await world.documents("Event") if one["state"] != "done"]
+    assert undone == [poison]
+    await broken.handle_all(message, delivery=2, last=False)
+    assert world.queue == [(poison, None)]
+    await world.drain()
+    await world.settled()

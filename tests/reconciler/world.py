@@ -140,7 +140,7 @@ class World:
         """A reconciler; in a process of its own where it has a store of its own."""
         return Reconciler(store or self.store, self.submit, self.publish, self.now)
 
-    async def submit(self, tenant_id: str, event: str, cursor: dict[str, Any]) -> None:
+    async def submit(self, tenant_id: str, event: str, cursor: dict[str, Any] | None) -> None:
         """The queue, duplicate detection included."""
         assert tenant_id == TENANT
         name = f"{event}:{cursor}"
