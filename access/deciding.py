@@ -94,7 +94,14 @@ def decide(question: Evaluation, holder: Holder | None) -> Answered:
         return _told(
             "notHeld", "The user does not hold this entitlement, or the catalog does not have it."
         )
-    return _told("held", "The user holds it, given by `sources`.", sources=_sources(grant))
+    text = _KEPT if grant.is_kept else "The user holds it, given by `sources`."
+    return _told("held", text, sources=_sources(grant))
+
+
+_KEPT = (
+    "The user keeps it: it is protected, and the user was the last to hold it. An administrator "
+    "can let it go."
+)
 
 
 async def holders(call: Call[Any, Any], questions: Iterable[Any]) -> dict[Any, Holder | Unreadable]:

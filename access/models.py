@@ -1,12 +1,13 @@
 """What the access API is asked and what it answers, as its OpenAPI document has it."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, RootModel
 
 from access.following import MOST_SECONDS
 from access.reading import MOST
+from directory.access import SourceType
 from directory.reasons import Reason
 from web.operation import Answer, Body, Parameters
 
@@ -61,12 +62,17 @@ class UsersBody(Body):
 class Source(Answer):
     """One path that gives a grant."""
 
-    type: Literal["group", "costCenter", "manual"]
+    type: SourceType
+    """`kept`: nothing gives it any more. It is protected, and the user was the last to hold it."""
     group_id: str | None = None
     """The mapped group."""
     mapping_version: int | None = None
     path: tuple[str, ...]
     """Group ids from the one that the user is a direct member of to the mapped one."""
+    since: datetime | None = None
+    """Of `kept`: when it would have been lost."""
+    event_id: str | None = None
+    """Of `kept`: the event that would have taken it."""
 
 
 class Held(Answer):

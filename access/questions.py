@@ -5,11 +5,13 @@ A subject of type `user` may `hold` an entitlement: a resource whose type is the
 and whose id is its key. Members that nobody knows are ignored, as the specification has it.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
 from access.subjects import Identifier, Named
+from directory.access import SourceType
 from directory.documents import EntitlementKey
 from directory.reasons import Reason
 from web.operation import Answer, Body
@@ -123,9 +125,13 @@ class Evaluations(Sent):
 class GivenBy(Answer):
     """What gives a grant."""
 
-    type: Literal["group", "costCenter", "manual"]
+    type: SourceType
     group_id: str | None = None
     mapping_version: int | None = None
+    since: datetime | None = None
+    """Of `kept`: when it would have been lost."""
+    event_id: str | None = None
+    """Of `kept`: the event that would have taken it."""
 
 
 class Grounds(Told):

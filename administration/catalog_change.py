@@ -126,7 +126,8 @@ class Catalog(Administration):
     async def _places(
         self, entries: frozenset[EntitlementKey]
     ) -> Mapping[EntitlementKey, list[str]]:
-        """Entitlement → who gives it: groups by their mapping, and hands to users."""
+        """Entitlement → who gives it: groups by their mapping, hands to users; and for whom it
+        is kept."""
         store = self.service.store
         owners: dict[EntitlementKey, list[str]] = {}
         async for item in every(store, self.tenant_id, Query("Mapping", limit=1000)):
@@ -135,7 +136,8 @@ class Catalog(Administration):
                 owners.setdefault(one, []).append(group_id(mapping.group_id))
         async for item in every(store, self.tenant_id, Query("ManualGrants", limit=1000)):
             given = ManualGrants.from_document(item.document)
-            for one in entries.intersection(given.entitlements):
+            kept = (one.entitlement for one in given.kept)
+            for one in entries.intersection((*given.entitlements, *kept)):
                 owners.setdefault(one, []).append(user_id(given.user_id))
         shown = [id for ids in owners.values() for id in ids[:SHOWN_PLACES]]
         found = readable(await read_all(store, self.tenant_id, shown))

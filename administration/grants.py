@@ -32,7 +32,7 @@ async def list_given(store: Store, tenant_id: str, who: str) -> list[GivenGrant]
     """What a user (id or userName) was given by hand. Raises AdministrationError where there is
     no such user."""
     user = (await find_user(store, tenant_id, who)).id
-    grants = _held(await _stored(store, tenant_id, user))
+    grants = _given(tenant_id, user, await _stored(store, tenant_id, user)).grants
     names = await entitlement_names(store, tenant_id, grants)
     return [
         GivenGrant(
@@ -53,8 +53,10 @@ async def _stored(store: Store, tenant_id: str, user: str) -> Stored | None:
         return None
 
 
-def _held(stored: Stored | None) -> tuple[ManualGrant, ...]:
-    return ManualGrants.from_document(stored.document).grants if stored else ()
+def _given(tenant_id: str, user: str, stored: Stored | None) -> ManualGrants:
+    if stored is None:
+        return ManualGrants(tenant_id=tenant_id, user_id=user)
+    return ManualGrants.from_document(stored.document)
 
 
 class Grants(Administration):
@@ -83,7 +85,8 @@ class Grants(Administration):
         different. The catalog must have what is new."""
         store = self.service.store
         user = (await find_user(store, self.tenant_id, who)).id
-        had = {one.entitlement for one in _held(await _stored(store, self.tenant_id, user))}
+        stored = await _stored(store, self.tenant_id, user)
+        had = _given(self.tenant_id, user, stored).entitlements
         wanted = dict.fromkeys(entitlements)
         await refuse_unknown(store, self.tenant_id, [one for one in wanted if one not in had])
 
@@ -120,20 +123,21 @@ class Grants(Administration):
         async def attempt() -> bool:
             event = self.event("grant", "User", user, ("grants",), "user")
             stored = await _stored(store, self.tenant_id, user)
-            held = _held(stored)
-            grants = change(held, event)
-            if grants == held:
+            given = _given(self.tenant_id, user, stored)
+            grants = change(given.grants, event)
+            if grants == given.grants:
                 return False
-            given = ManualGrants(tenant_id=self.tenant_id, user_id=user, grants=grants)
-            await self.ledger.commit([_write(given, stored)], event)
+            changed = given.model_copy(update={"grants": grants})
+            await self.ledger.commit([write_given(changed, stored)], event)
             return True
 
         return await self.retrying(attempt, "this user's grants")
 
 
-def _write(given: ManualGrants, stored: Stored | None) -> Operation:
+def write_given(given: ManualGrants, stored: Stored | None) -> Operation:
+    """What stores it in place of what was read."""
     if stored is None:
         return Create(given.to_document())
-    if not given.grants:
+    if not given.grants and not given.kept:
         return Delete(given.document_id, stored.etag)
     return Replace(given.to_document(), stored.etag)

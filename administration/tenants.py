@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from administration.catalog import refuse_unknown
 from administration.errors import AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
-from directory.documents import AdministrativeOperation, Event, Model
+from directory.documents import AdministrativeOperation, EntitlementKey, Event, Model
 from directory.notices import Notice
 from directory.reading import every_tenant
 from directory.reasons import Reason
@@ -19,7 +20,14 @@ from directory.store import (
     Store,
     Stored,
 )
-from directory.tenants import ENTRA_CONNECTION, TENANT_ID, Connection, Policy, Tenant
+from directory.tenants import (
+    ENTRA_CONNECTION,
+    MOST_PROTECTED,
+    TENANT_ID,
+    Connection,
+    Policy,
+    Tenant,
+)
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import PolicyProposal
 from trust.tokens import TENANT_ID_PATTERN
@@ -104,6 +112,8 @@ class TenantChange(Administration):
             if tenant == before:
                 return tenant
             event = self.event(operation, "Tenant", self.tenant_id, named, scope)
+            if tenant.policy.protected != before.policy.protected:
+                tenant = tenant.model_copy(update={"protected_since": event.event_id})
             changed = Replace(tenant.to_document(), stored.etag)
             await self.ledger.commit([changed, *_told(before, tenant, event)], event)
             return tenant
@@ -166,15 +176,30 @@ class Tenancy(TenantChange):
             raise OwnerlessUnconfirmed
         return await self.change_policy(changes)
 
-    async def change_policy(self, changes: Mapping[str, bool | tuple[Reason, ...]]) -> Tenant:
-        """Set rules of the policy, by the names that Policy has for them. The reconciler then
-        applies it to every user of the tenant."""
+    async def change_policy(
+        self, changes: Mapping[str, bool | tuple[Reason, ...] | tuple[EntitlementKey, ...]]
+    ) -> Tenant:
+        """Set rules of the policy, by the names that Policy has for them. What it protects from
+        now on, the catalog must have. The reconciler then applies it to every user of the
+        tenant."""
+        wanted = Policy().model_copy(update=changes).protected
+        await self._refuse_to_protect(wanted)
 
         def change(found: Tenant) -> Changed:
             policy = found.policy.model_copy(update=changes)
             return found.model_copy(update={"policy": policy}), differing(found.policy, policy)
 
         return await self.apply("policy", change, "tenant")
+
+    async def _refuse_to_protect(self, wanted: Sequence[EntitlementKey]) -> None:
+        if len(wanted) > MOST_PROTECTED:
+            raise AdministrationError(
+                f"{len(wanted)} entitlements to protect; at most {MOST_PROTECTED} can be: protect "
+                "those without which nobody could put the others right."
+            )
+        before = (await read_tenant(self.service.store, self.tenant_id)).policy.protected
+        new = [one for one in wanted if one not in before]
+        await refuse_unknown(self.service.store, self.tenant_id, new)
 
 
 def without_sessions(tenant: Tenant) -> Tenant:

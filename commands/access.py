@@ -7,9 +7,10 @@ import typer
 
 import wiring
 from administration import tenants
+from administration.kept import Kept, KeptEntitlement, list_kept
 from administration.moments import moment
 from administration.reading.users import find_user
-from commands.output import AsJson, TenantId, begun_here, out, plain, run, show
+from commands.output import AsJson, TenantId, begun_here, keys_named, out, plain, run, show
 from commands.user import UserName
 from commands.why import caused
 from directory.access import Grant
@@ -103,6 +104,38 @@ def access_history(
         typer.echo(f"More: --after {page.continuation}")
 
 
+@app.command("kept")
+def access_kept(tenant: TenantId, as_json: AsJson = False) -> None:
+    """What is kept for its last holder, since when and because of which event."""
+
+    async def look(application: wiring.Application) -> list[KeptEntitlement]:
+        policy = (await tenants.read_tenant(application.store, tenant)).policy
+        return await list_kept(application.store, tenant, policy)
+
+    rows = [one.model_dump(mode="json", by_alias=True) for one in run(look)]
+    show(rows, as_json, ("kind", "key", "userId", "name", "since", "eventId"))
+
+
+@app.command("let-go")
+def access_let_go(
+    tenant: TenantId,
+    user: UserName,
+    entitlement: Annotated[
+        str, typer.Argument(metavar="KIND:KEY", help="What is kept, such as role:owner.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Keep an entitlement no longer for its last holder; nobody holds it then."""
+
+    async def let_go(application: wiring.Application) -> None:
+        await tenants.read_tenant(application.store, tenant)
+        (key,) = keys_named([entitlement])
+        await Kept(application.service, tenant).let_go(user, key)
+
+    run(let_go)
+    access_kept(tenant, as_json)
+
+
 async def _user(application: wiring.Application, tenant: str, user: str) -> str:
     await tenants.read_tenant(application.store, tenant)
     return (await find_user(application.store, tenant, user)).id
@@ -122,6 +155,8 @@ def _grant(grant: Grant) -> dict[str, str]:
     sources = [
         f"{source.type} {' › '.join(source.path)} version {source.mapping_version}"
         if source.type == "group"
+        else f"kept since {source.since:%Y-%m-%d %H:%M}Z"
+        if source.type == "kept" and source.since
         else source.type
         for source in grant.sources
     ]

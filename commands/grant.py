@@ -8,9 +8,8 @@ import typer
 import wiring
 from administration import tenants
 from administration.grants import Grants, list_given
-from commands.output import AsJson, TenantId, run, show
+from commands.output import AsJson, TenantId, keys_named, run, show
 from commands.user import UserName
-from directory.documents import EntitlementKey
 
 app = typer.Typer(no_args_is_help=True, help="What a user is given by hand.")
 
@@ -27,7 +26,7 @@ def grant_give(
     tenant: TenantId, user: UserName, entitlements: Entitlements, as_json: AsJson = False
 ) -> None:
     """Give a user entitlements of the catalog. They stay when Entra ID adopts the user."""
-    chosen = _keys(entitlements)
+    chosen = keys_named(entitlements)
     _change(tenant, user, lambda grants: grants.give(user, chosen), as_json)
 
 
@@ -36,7 +35,7 @@ def grant_withdraw(
     tenant: TenantId, user: UserName, entitlements: Entitlements, as_json: AsJson = False
 ) -> None:
     """Take back what a user was given by hand; what groups give stays."""
-    chosen = _keys(entitlements)
+    chosen = keys_named(entitlements)
     _change(tenant, user, lambda grants: grants.withdraw(user, chosen), as_json)
 
 
@@ -64,11 +63,3 @@ async def _given(application: wiring.Application, tenant: str, user: str) -> lis
         by = grant.given_by
         rows.append(row | {"by": f"{by.type} {by.id}" if by else ""})
     return rows
-
-
-def _keys(entitlements: list[str]) -> tuple[EntitlementKey, ...]:
-    pairs = [entitlement.partition(":") for entitlement in entitlements]
-    wrong = [kind for kind, separator, key in pairs if not (kind and separator and key)]
-    if wrong:
-        raise typer.BadParameter(f"An entitlement is named KIND:KEY, not {wrong[0]!r}.")
-    return tuple(EntitlementKey(kind=kind, key=key) for kind, _, key in pairs)

@@ -104,3 +104,12 @@ def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> 
     for row in value if isinstance(value, list) else [value]:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     out.print(table)
+
+
+def keys_named(entitlements: list[str]) -> tuple[EntitlementKey, ...]:
+    """Entitlements that are named KIND:KEY. Raises BadParameter."""
+    pairs = [entitlement.partition(":") for entitlement in entitlements]
+    wrong = [kind for kind, separator, key in pairs if not (kind and separator and key)]
+    if wrong:
+        raise typer.BadParameter(f"An entitlement is named KIND:KEY, not {wrong[0]!r}.")
+    return tuple(EntitlementKey(kind=kind, key=key) for kind, _, key in pairs)

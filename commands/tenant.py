@@ -20,8 +20,9 @@ from administration.tenant_file import export_tenant, parse_tenant_file
 from administration.tenant_import import TenantImport, TenantImported
 from administration.tenants import Tenancy
 from administration.tokens import ListedToken, list_tokens
-from commands.output import AsJson, DryRun, JsonFile, TenantId, plain, run, show
+from commands.output import AsJson, DryRun, JsonFile, TenantId, keys_named, plain, run, show
 from commands.token import TOKEN_COLUMNS, token_row
+from directory.documents import EntitlementKey
 from directory.reasons import REASONS, Reason
 from directory.tenants import Tenant
 from trust.keysets import KeySets
@@ -130,6 +131,14 @@ def tenant_policy(
             metavar="REASON",
         ),
     ] = None,
+    protected: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What its last holder keeps, in place of what it was; can be repeated; "
+            "'': nothing.",
+            metavar="KIND:KEY",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set rules of a tenant's policy; the running server applies them to every user. Without an
@@ -141,6 +150,7 @@ def tenant_policy(
             "accept_incomplete_users": accept_incomplete_users,
             "cost_center_from_attribute": cost_center_from_attribute,
             "disable_when": _reasons(disable_when),
+            "protected": _protected(protected),
         }
         changes = {rule: value for rule, value in given.items() if value is not None}
         if not changes:
@@ -295,11 +305,18 @@ def _row(tenant: Tenant) -> dict[str, Any]:
     }
 
 
+def _protected(given: list[str] | None) -> tuple[EntitlementKey, ...] | None:
+    if given is None:
+        return None
+    return () if given == [""] else tuple(dict.fromkeys(keys_named(given)))
+
+
 def _show_policy(tenant: Tenant, as_json: bool) -> None:
     policy = tenant.policy.model_dump(mode="json", by_alias=True)
     if as_json:
         show(policy, as_json, ())
         return
+    policy["protected"] = [f"{one.kind}:{one.key}" for one in tenant.policy.protected]
     rules = [
         {"rule": rule, "value": ", ".join(value) if isinstance(value, list) else value}
         for rule, value in policy.items()

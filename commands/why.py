@@ -67,6 +67,9 @@ def _print(chain: Chain) -> None:
             out.print(f"  the attribute costCenter: {caused(chain.cause)}")
         case "manual":
             out.print(f"  given by hand: {caused(chain.cause)}")
+        case "kept":
+            since = f" since {chain.source.since:%Y-%m-%d %H:%M}Z" if chain.source.since else ""
+            out.print(f"  kept for the last holder{since}, or lost by: {caused(chain.cause)}")
 
 
 def caused(cause: Cause | None) -> str:

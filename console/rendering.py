@@ -38,6 +38,7 @@ OPERATIONS = {
     "policy": "Policy changed",
     "catalog": "Catalog changed",
     "grant": "Granted by hand",
+    "letGo": "Kept no longer",
     "import": "Imported",
     "repair": "Repaired",
     "enable": "Provisioning enabled",
@@ -72,6 +73,7 @@ TOLD = {
     "user-saved": "The user is saved.",
     "user-deleted": "The user is deleted.",
     "grants-saved": "What is given by hand is saved and is being applied.",
+    "let-go": "It is kept no longer. Nobody holds it as soon as that is applied.",
     "discarded": "The dead letter is discarded.",
     "replayed": "Sent again. It leaves this list once it is applied.",
 }

@@ -6,7 +6,15 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from directory.documents import Actor, Entitled, EntitlementKey, Model, StoredModel
+from directory.condition import All, AnyElement, Compare, Condition
+from directory.documents import (
+    Actor,
+    Entitled,
+    EntitlementKey,
+    Model,
+    StoredModel,
+    entitlement_id,
+)
 from directory.reasons import Reason
 from directory.store import Document
 
@@ -21,6 +29,17 @@ def manual_grants_id(user: str) -> str:
     return f"manual:{user}"
 
 
+def protection_id(held: EntitlementKey) -> str:
+    """Document id of what is known of who holds a protected entitlement."""
+    return f"protection:{entitlement_id(*held)}"
+
+
+def gives(array: str, held: EntitlementKey) -> Condition:
+    """Whether a document's array of entitlements has this one."""
+    both = All((Compare(("kind",), "eq", held.kind), Compare(("key",), "eq", held.key)))
+    return AnyElement((array,), both)
+
+
 def access_change_id(ulid: str) -> str:
     """Document id of a change of somebody's access."""
     return f"change:{ulid}"
@@ -31,21 +50,35 @@ def publication_id(ulid: str) -> str:
     return f"publication:{ulid}"
 
 
+type SourceType = Literal["group", "costCenter", "manual", "kept"]
+"""What gives a grant: a mapped group, the user's cost center, a hand, or nothing any more: the
+entitlement is protected, and was kept for its last holder."""
+
+
 class GrantSource(Model):
     """One path that gives a grant."""
 
-    type: Literal["group", "costCenter", "manual"]
+    type: SourceType
     group_id: str | None = None
     """The mapped group."""
     mapping_version: int | None = None
     path: tuple[str, ...] = ()
     """Group ids from the one that the user is a direct member of to the mapped one."""
+    since: datetime | None = None
+    """Of what is kept: when it would have been lost."""
+    event_id: str | None = None
+    """Of what is kept: the event that would have taken it."""
 
 
 class Grant(Entitled):
     """An entitlement that a user holds, and every path that gives it."""
 
     sources: tuple[GrantSource, ...]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the user would have lost it, were it not protected."""
+        return any(source.type == "kept" for source in self.sources)
 
 
 class Access(StoredModel):
@@ -228,14 +261,29 @@ class ManualGrant(Entitled):
     given_by: Actor | None = None
 
 
+class KeptGrant(Entitled):
+    """A protected entitlement that its last holder would have lost."""
+
+    since: datetime
+    event_id: str
+    """The event that would have taken it."""
+
+    @property
+    def source(self) -> GrantSource:
+        """As the user's access shows it."""
+        return GrantSource(type="kept", since=self.since, event_id=self.event_id)
+
+
 class ManualGrants(StoredModel):
-    """What a user was given by hand. It stays when Entra ID adopts the user, and is withheld
-    while the user is disabled."""
+    """What a user holds whatever the groups say. What was given by hand stays when Entra ID adopts
+    the user. All of it is withheld while the user is disabled."""
 
     document_type = "ManualGrants"
 
     user_id: str
     grants: tuple[ManualGrant, ...] = ()
+    kept: tuple[KeptGrant, ...] = ()
+    """Written by the reconciler, together with the Protection that names the user."""
 
     @property
     def document_id(self) -> str:
@@ -245,3 +293,26 @@ class ManualGrants(StoredModel):
     def entitlements(self) -> tuple[EntitlementKey, ...]:
         """What was given."""
         return tuple(grant.entitlement for grant in self.grants)
+
+
+class Protection(StoredModel):
+    """What is known of who holds a protected entitlement. Each page of users that has a holder
+    writes it, in the same batch as their records and under its ETag, so that two pages never each
+    take one of the last two."""
+
+    document_type = "Protection"
+
+    kind: str
+    key: str
+    holders: int
+    """How many records grant it."""
+    kept: str | None = None
+    """The user (SCIM id) for whom it is kept: nobody else holds it."""
+    protected_since: str
+    """As the tenant has it: `holders` counts while both say the same."""
+    recount_at: datetime | None = None
+    """When `holders` is to be counted once more; it is not relied on before."""
+
+    @property
+    def document_id(self) -> str:
+        return protection_id(EntitlementKey(self.kind, self.key))

@@ -402,6 +402,7 @@ AdministrativeOperation = Literal[
     "policy",
     "catalog",
     "grant",
+    "letGo",
     "import",
     "enable",
     "disable",

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from directory.documents import Model, StoredModel
+from directory.documents import EntitlementKey, Model, StoredModel
 from directory.reasons import REASONS, Reason
 from directory.store import Document
 
@@ -13,6 +13,10 @@ COMPARABLE_FORM = 2
 """The version of `search` that is written now (`scim.protocol.scalars.fold`)."""
 TENANT_ID = "tenant"
 """Document id of the tenant in its own partition."""
+OWNER = EntitlementKey("role", "owner")
+"""The role that somebody must hold (administration/default_catalog.json)."""
+MOST_PROTECTED = 5
+"""Entitlements that a tenant can protect: each is a document in the batches of its holders."""
 ENTRA_CONNECTION = "entra"
 """The connection that every tenant starts with, and the one that Entra ID's own tokens are."""
 
@@ -87,6 +91,8 @@ class Policy(Model):
     """Which rules disable a user."""
     cost_center_from_attribute: bool = False
     """The enterprise attribute `costCenter` grants the catalog entry of that key."""
+    protected: tuple[EntitlementKey, ...] = (OWNER,)
+    """Entitlements that their last enabled holder keeps, whatever is taken away."""
 
 
 class EntraTrust(Model):
@@ -111,6 +117,8 @@ class Tenant(StoredModel):
     entra: EntraTrust = EntraTrust()
     provisioning: Literal["disabled", "enabled"] = "disabled"
     policy: Policy = Policy()
+    protected_since: str = ""
+    """The event that last changed what the policy protects; empty: none so far."""
     comparable_form: int = COMPARABLE_FORM
     """The version of the comparable form that the tenant's users and groups are stored in; 1 where
     the document does not say."""

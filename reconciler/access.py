@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from directory.access import Access, AccessState, Grant, GrantSource, ManualGrant
+from directory.access import Access, AccessState, Grant, GrantSource, KeptGrant, ManualGrant
 from directory.completeness import missing
 from directory.documents import EntitlementKey
 from directory.documents import Mapping as GroupMapping
@@ -33,6 +33,9 @@ class Facts:
     """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
     manual: Mapping[str, Sequence[EntitlementKey | ManualGrant]] = field(default_factory=dict)
     """User id → what was given by hand."""
+    kept: Mapping[str, Sequence[KeptGrant]] = field(default_factory=dict)
+    """User id → what is kept for the user, as the last holder of it; it counts while the policy
+    protects it."""
 
     def steps_of(self, users: Collection[str]) -> int:
         """About what it takes to compute the access of these users (SCIM ids) once and to store
@@ -71,17 +74,42 @@ def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
 
     Users made by hand (source `manual`) are left alone until Entra ID adopts them: enabled, and
     groups and cost center give them nothing. What was given by hand counts for every user who is
-    enabled.
+    enabled. What is kept for a user counts while nothing else gives it, and that the user is in no
+    group does not disable the user meanwhile: it would take what is kept.
     """
+    access = access_without_kept(user, facts)
+    kept = facts.kept.get(user.id)
+    if not kept or user_reasons(user, facts.policy):
+        return access
+    held = entitlements(access)
+    sources: _Sources = {
+        one.entitlement: [one.source]
+        for one in kept
+        if one.entitlement in facts.policy.protected and one.entitlement not in held
+    }
+    if not sources:
+        return access
+    given = _by_hand(user, facts) if user.manual else _sources(user, facts)
+    for one, keeping in sources.items():
+        given.setdefault(one, []).extend(keeping)
+    return EffectiveAccess(enabled=True, grants=_granted(given))
+
+
+def access_without_kept(user: StoredUser, facts: Facts) -> EffectiveAccess:
+    """The same, as if nothing were kept for the user."""
     if user.manual:
         return EffectiveAccess(enabled=True, grants=_granted(_by_hand(user, facts)))
-    groups = facts.groups_of.get(user.id, ())
     applicable = set(user_reasons(user, facts.policy))
-    if not groups and "noGroup" in facts.policy.disable_when:
+    if not facts.groups_of.get(user.id) and "noGroup" in facts.policy.disable_when:
         applicable.add("noGroup")
     if applicable:
         return EffectiveAccess(enabled=False, reasons=_in_order(applicable))
-    return EffectiveAccess(enabled=True, grants=_grants(user, groups, facts))
+    return EffectiveAccess(enabled=True, grants=_granted(_sources(user, facts)))
+
+
+def entitlements(access: Access | AccessState | EffectiveAccess) -> frozenset[EntitlementKey]:
+    """What is granted."""
+    return frozenset(grant.entitlement for grant in access.grants)
 
 
 def user_reasons(user: StoredUser, policy: Policy) -> tuple[Reason, ...]:
@@ -155,9 +183,9 @@ type _Sources = dict[EntitlementKey, list[GrantSource]]
 """Entitlement → what gives it."""
 
 
-def _grants(user: StoredUser, groups: Sequence[str], facts: Facts) -> tuple[Grant, ...]:
+def _sources(user: StoredUser, facts: Facts) -> _Sources:
     sources: _Sources = {}
-    for group in sorted(groups):
+    for group in sorted(facts.groups_of.get(user.id, ())):
         reached = _reached(group, facts.groups_of)
         for giving in reached:
             mapping = facts.mappings.get(giving)
@@ -176,7 +204,7 @@ def _grants(user: StoredUser, groups: Sequence[str], facts: Facts) -> tuple[Gran
         )
     for held, by_hand in _by_hand(user, facts).items():
         sources.setdefault(held, []).extend(by_hand)
-    return _granted(sources)
+    return sources
 
 
 def _by_hand(user: StoredUser, facts: Facts) -> _Sources:

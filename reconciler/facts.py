@@ -31,6 +31,11 @@ async def _read_facts(
     entries = {entitlement_id(COST_CENTER, key): key for key in keys}
     by_hand = {manual_grants_id(id): id for id in ids}
     found = await read_all(store, tenant_id, [*mappings, *entries, *by_hand])
+    beside = {
+        user: ManualGrants.from_document(found[id].document)
+        for id, user in by_hand.items()
+        if id in found
+    }
     return Facts(
         groups_of=groups_of,
         mappings={
@@ -40,11 +45,8 @@ async def _read_facts(
         },
         policy=policy,
         cost_centers=frozenset(key for id, key in entries.items() if id in found),
-        manual={
-            user: ManualGrants.from_document(found[id].document).grants
-            for id, user in by_hand.items()
-            if id in found
-        },
+        manual={user: one.grants for user, one in beside.items()},
+        kept={user: one.kept for user, one in beside.items() if one.kept},
     )
 
 
@@ -57,6 +59,8 @@ class Truth:
     facts: Facts
     also: dict[str, Stored]
     """What was read along."""
+    protected_since: str = ""
+    """As the tenant has it (`Tenant.protected_since`)."""
 
 
 async def read_truth(
@@ -77,7 +81,10 @@ async def read_truth(
     users = {id: StoredUser.of(found[user_id(id)]) for id in ids if user_id(id) in found}
     facts = await _read_facts(store, tenant_id, list(users.values()), under(policy), groups)
     return Truth(
-        users, replace(facts, policy=policy), {id: found[id] for id in also if id in found}
+        users,
+        replace(facts, policy=policy),
+        {id: found[id] for id in also if id in found},
+        found[TENANT_ID].document.get("protectedSince", ""),
     )
 
 

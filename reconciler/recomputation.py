@@ -6,9 +6,9 @@ from an older truth then fails that ETag and computes again.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import batched
@@ -16,6 +16,8 @@ from itertools import batched
 from directory.access import (
     Access,
     AccessChange,
+    AccessState,
+    KeptGrant,
     Publication,
     access_id,
     manual_grants_id,
@@ -24,7 +26,6 @@ from directory.condition import OneOf
 from directory.documents import user_id
 from directory.lanes import apart
 from directory.ledger import RACES, retrying
-from directory.resources import StoredUser
 from directory.store import (
     BATCH_OPERATIONS,
     Create,
@@ -39,15 +40,10 @@ from directory.store import (
     member,
 )
 from directory.ulids import new_ulid
-from reconciler.access import (
-    STEPS_PER_GRANT,
-    Facts,
-    effective_access,
-    state_of,
-    visible,
-)
-from reconciler.facts import known_access, read_truth
+from reconciler.access import STEPS_PER_GRANT, effective_access, state_of, visible
+from reconciler.facts import Truth, known_access, read_truth
 from reconciler.gathering import Causes
+from reconciler.keeping import Keepers, Protections, shares_of, writes_of
 from reconciler.sweeping import remove_edges
 
 PAGE = (BATCH_OPERATIONS - 1) // 2
@@ -59,6 +55,9 @@ PAGE_ATTEMPTS = 3
 """How often a page is tried before its halves are tried on their own."""
 USER_ATTEMPTS = 12
 """How often a single user is tried: a mover's forty events may all meet on one record."""
+ROUNDS = 12
+"""How often a page is computed anew because of what is kept: each time some entitlement's keeper is
+another one."""
 BACKOFF = 0.01
 """Seconds at most after the first attempt; doubles with each, six times."""
 
@@ -116,14 +115,12 @@ class AccessRecords:
             reading = await self._read(tenant_id, users)
             if reading.steps > PAGE_STEPS and len(users) > 1:
                 return reading, None
-            page = await apart(
-                tenant_id,
-                reading.steps,
-                partial(_Page, reading, causes, self._now(), self._retention),
-            )
+            page = await self._computed(reading, causes)
+            if page.touches_protected:
+                page = await self._keeping(page)
             if page.operations:
                 await self._store.batch(tenant_id, page.operations)
-            return reading, page
+            return page.reading, page
 
         attempts = USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS
         try:
@@ -151,19 +148,61 @@ class AccessRecords:
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
         truth = await read_truth(self._store, tenant_id, ids)
-        return _Reading(tenant_id, ids, records, truth.users, truth.facts)
+        return _Reading(tenant_id, ids, records, truth)
+
+    async def _computed(self, reading: "_Reading", causes: Causes) -> "_Page":
+        work = partial(_Page, reading, causes, self._now(), self._retention)
+        return await apart(reading.tenant_id, reading.steps, work)
+
+    async def _keeping(self, page: "_Page") -> "_Page":
+        """The page so that it takes from nobody the last of what is protected: together with those
+        for whom it is kept from now on, or no longer."""
+        fixed: set[str] = set()
+        while True:
+            page, missing = await self._kept(page, fixed)
+            if not missing:
+                return page
+            causes = {**dict.fromkeys(missing, next(iter(page.causes.values()))), **page.causes}
+            tenant_id, ids = page.reading.tenant_id, page.reading.ids
+            try:
+                reading = await self._read(tenant_id, (*ids, *sorted(missing)))
+            except Unreadable:  # it is theirs, and must not stop anybody else
+                fixed |= missing
+                reading = await self._read(tenant_id, ids)
+            page = await self._computed(reading, causes)
+
+    async def _kept(self, page: "_Page", fixed: Set[str]) -> "tuple[_Page, set[str]]":
+        """The page with what is kept from now on, and no longer; or those (SCIM ids) who must be in
+        it before that can be said. What is kept for those of `fixed` stays so."""
+        read = page.reading.truth
+        protections = Protections(self._store, page.reading.tenant_id)
+        keepers = Keepers(protections, read.protected_since, self._now(), fixed)
+        kept = read.facts.kept
+        for _ in range(ROUNDS):
+            await keepers.decide(page.shares)
+            if missing := keepers.concerned - {*page.reading.ids}:
+                return page, missing
+            kept = keepers.kept(page.reading.truth, page.causes)
+            if kept == page.reading.truth.facts.kept:
+                break
+            page = await self._computed(page.reading.where(kept), page.causes)
+        page.operations += writes_of(page.reading.tenant_id, read.facts, kept)
+        page.operations += keepers.operations(page.shares)
+        if len(page.operations) > BATCH_OPERATIONS:
+            raise TooLarge(f"{len(page.operations)} operations for one page of users.")
+        return page, set()
 
     async def _clear(self, reading: "_Reading", causes: Causes, done: Recomputed) -> None:
         """What must follow the batch: nobody's edges and grants, and the record of a user who was
         deleted while it was created (a deletion that found no record had no ETag to fail it
         with)."""
         tenant_id = reading.tenant_id
-        gone = [id for id in reading.ids if id not in reading.users]
+        gone = [id for id in reading.ids if id not in reading.truth.users]
         if gone:
             await self._remove_grants(tenant_id, gone)
             where = OneOf(("memberId",), tuple(gone))
             await remove_edges(self._store, tenant_id, where, sys.maxsize, self._now)
-        created = [id for id in reading.users if access_id(id) not in reading.records]
+        created = [id for id in reading.truth.users if access_id(id) not in reading.records]
         if created:
             found = await self._store.read_many(tenant_id, [user_id(id) for id in created])
             again = tuple(id for id in created if user_id(id) not in found)
@@ -184,8 +223,12 @@ class _Reading:
     tenant_id: str
     ids: tuple[str, ...]
     records: dict[str, Stored]
-    users: dict[str, StoredUser]
-    facts: Facts
+    truth: Truth
+
+    def where(self, kept: Mapping[str, tuple[KeptGrant, ...]]) -> "_Reading":
+        """The same, where other things are kept for these users."""
+        facts = replace(self.truth.facts, kept=kept)
+        return replace(self, truth=replace(self.truth, facts=facts))
 
     @property
     def pieces(self) -> Iterator[tuple[str, ...]]:
@@ -199,26 +242,31 @@ class _Reading:
         granted already is read and compared."""
         stored = (member(record, "grants") for record in self.records.values())
         grants = sum(len(grants) for grants in stored if isinstance(grants, list))
-        return self.facts.steps_of(self.users) + grants * STEPS_PER_GRANT
+        return self.truth.facts.steps_of(self.truth.users) + grants * STEPS_PER_GRANT
 
 
 class _Page:
     """What a page of users writes: records, changes, and the outbox row of what the application
-    is to be told."""
+    is to be told. `shares` is what they are to each protected entitlement."""
 
     def __init__(self, reading: _Reading, causes: Causes, now: datetime, retention: int) -> None:
-        self._reading = reading
-        self._causes = causes
+        self.reading = reading
+        self.causes = causes
         self._now = now
         self._retention = retention
         self.operations: list[Operation] = []
         self.committed: list[Committed] = []
+        self._old = {id: known_access(reading.records.get(access_id(id))) for id in reading.ids}
+        facts = reading.truth.facts
+        self._states: dict[str, tuple[AccessState | None, AccessState | None]] = {}
+        for id, old in self._old.items():
+            user = reading.truth.users.get(id)
+            after = state_of(effective_access(user, facts)) if user is not None else None
+            self._states[id] = state_of(old) if old else None, after
+        self.shares = shares_of(self._states, reading.truth)
         changes: list[AccessChange] = []
         for id in reading.ids:
-            record = reading.records.get(access_id(id))
-            user = reading.users.get(id)
-            if user is not None or record is not None:
-                changes += self._write(id, user, record)
+            changes += self._write(id, reading.records.get(access_id(id)))
         told = tuple(change for change in changes if visible(change.before, change.after))
         self.operations += [Create(change.to_document()) for change in changes]
         if told:
@@ -231,36 +279,38 @@ class _Page:
             self.operations.append(Create(publication.to_document()))
             self.committed.append(Committed(publication, told))
 
-    def _write(
-        self, id: str, user: StoredUser | None, record: Stored | None
-    ) -> Iterator[AccessChange]:
+    @property
+    def touches_protected(self) -> bool:
+        """Whether anything of it is about what is protected, or was until it was kept."""
+        return bool(self.shares or self.reading.truth.facts.kept)
+
+    def _write(self, id: str, record: Stored | None) -> Iterator[AccessChange]:
         """Add what keeps the record of a user; yields the change, where there is one. A record
         that cannot be read is written anew."""
-        old = known_access(record)
-        before = state_of(old) if old else None
-        after = state_of(effective_access(user, self._reading.facts)) if user is not None else None
+        old = self._old[id]
+        before, after = self._states[id]
         version = _version(record) + 1
         changed = before != after
         if after is None and record is not None:
             self.operations.append(Delete(access_id(id), record.etag))
         elif after is not None:
             access = Access(
-                tenant_id=self._reading.tenant_id,
+                tenant_id=self.reading.tenant_id,
                 user_id=id,
                 **dict(after),
                 version=version,
                 changed_at=self._now if old is None or changed else old.changed_at,
-                event_id=self._causes[id] if old is None or changed else old.event_id,
+                event_id=self.causes[id] if old is None or changed else old.event_id,
             ).to_document()
             self.operations.append(Replace(access, record.etag) if record else Create(access))
         if changed:
             yield AccessChange(
-                tenant_id=self._reading.tenant_id,
+                tenant_id=self.reading.tenant_id,
                 change_id=new_ulid(self._now),
                 user_id=id,
                 version=version,
                 at=self._now,
-                event_id=self._causes[id],
+                event_id=self.causes[id],
                 before=before,
                 after=after,
                 ttl=self._retention,

@@ -26,6 +26,8 @@ TYPES = (
     "RememberedMapping",
     "Entitlement",
     "Access",
+    "ManualGrants",
+    "Protection",
     "Event",
 )
 REASONS = (
@@ -49,6 +51,7 @@ async def assert_consistent(store: Store, tenant_id: str) -> None:
         *_events(directory),
         *_writes(directory),
         *_access(directory),
+        *_keeping(directory),
         *[problem async for problem in _drift(store, tenant_id)],
     ]
     assert not problems, "\n".join(problems)
@@ -221,6 +224,8 @@ def _expected(
         "noGroup": not groups,
     }
     counting = tenant["policy"]["disableWhen"]
+    kept = {(one["kind"], one["key"], "kept", 0) for one in _kept(directory, resource["id"])}
+    counting = [reason for reason in counting if not (kept and reason == "noGroup")]
     reasons = tuple(r for r in REASONS if true_of_user[r] and r in counting)
     if reasons:
         return False, reasons, frozenset()
@@ -239,7 +244,32 @@ def _expected(
         and ("costCenterMembership", cost_center) in known
     ):
         held.add(("costCenterMembership", cost_center, "costCenter", 0))
-    return True, (), frozenset(held)
+    return True, (), frozenset(held | kept)
+
+
+def _kept(directory: Directory, user: str) -> list[dict[str, str]]:
+    beside = directory.of("ManualGrants").get(f"manual:{user}", {})
+    return list(beside.get("kept", []))
+
+
+def _keeping(directory: Directory) -> Iterator[str]:
+    """What is protected is kept for one user at most, and only while nobody holds it otherwise."""
+    records = directory.of("Access").values()
+    for protection in directory.of("Protection").values():
+        key = protection["kind"], protection["key"]
+        holders = [r["userId"] for r in records if any(held[:2] == key for held in _held(r))]
+        otherwise = any(h[:2] == key and h[2] != "kept" for r in records for h in _held(r))
+        if protection["holders"] != len(holders):
+            yield f"{protection['id']} counts {protection['holders']}, there are {len(holders)}"
+        if otherwise and protection.get("kept"):
+            yield f"{protection['id']} is kept, though somebody holds it"
+        keepers = [
+            user
+            for user in (beside["userId"] for beside in directory.of("ManualGrants").values())
+            if any((one["kind"], one["key"]) == key for one in _kept(directory, user))
+        ]
+        if keepers != [*filter(None, [protection.get("kept")])]:
+            yield f"{protection['id']} is kept for {protection.get('kept')}, stored for {keepers}"
 
 
 def _held(record: Document) -> Held:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from administration.reading.naming import entitlement_names
+from administration.reading.naming import entitlement_names, user_names
 from directory.documents import EntitlementKey
 from directory.store import BadContinuation, Store
 from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
@@ -14,6 +14,19 @@ from reconciler.questions.proposal import Proposal
 
 PEOPLE = 50
 """People whom a preview names on one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class WouldKeep:
+    """A protected entitlement that would be kept, and for whom."""
+
+    kind: str
+    key: str
+    display_name: str
+    user_id: str | None
+    """None: for one of its many holders."""
+    name: str | None
+    """Of the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,9 @@ class Previewed:
     cursor: PreviewCursor | None
     """Where the people go on; None at the end."""
     no_owner: bool
-    """Whether nobody would hold the role Owner."""
+    """Whether nothing would give the role Owner to anybody."""
+    kept: tuple[WouldKeep, ...]
+    """What is protected and nothing else would give to anybody."""
     names: dict[EntitlementKey, str]
     """(kind, key) → display name, of every entitlement in it."""
 
@@ -58,11 +73,17 @@ async def read_preview(
     page = await asking.page(cursor, PEOPLE)
     whole = await asking.summary(page.cursor) if page.cursor else page
     mentioned = [one for effect in page.effects for one in (*effect.gained, *effect.lost)]
+    kept = await asking.would_keep() if takes else {}
+    names = await entitlement_names(store, tenant_id, [*wanted, *mentioned, *kept])
+    people = await user_names(store, tenant_id, [user for user in kept.values() if user])
     return Previewed(
         effects=page.effects,
         counts=whole.counts,
         counting=whole.cursor,
         cursor=page.cursor,
         no_owner=takes and await asking.nobody_would_hold(),
-        names=await entitlement_names(store, tenant_id, [*wanted, *mentioned]),
+        kept=tuple(
+            WouldKeep(*one, names[one], user, people.get(user or "")) for one, user in kept.items()
+        ),
+        names=names,
     )

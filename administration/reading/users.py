@@ -51,6 +51,10 @@ class Source:
     type: str
     path: tuple[tuple[str, str | None], ...] = ()
     mapping_version: int | None = None
+    since: datetime | None = None
+    """Of what is kept: when it would have been lost."""
+    event_id: str | None = None
+    """Of what is kept: the event that would have taken it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +236,4 @@ async def held(
 
 def _source(source: GrantSource, groups: dict[str, str]) -> Source:
     path = tuple((group, groups.get(group)) for group in source.path)
-    return Source(source.type, path, source.mapping_version)
+    return Source(source.type, path, source.mapping_version, source.since, source.event_id)

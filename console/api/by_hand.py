@@ -6,13 +6,15 @@ from typing import Annotated
 from pydantic import Field
 
 from administration.grants import Grants, list_given
+from administration.kept import Kept
 from administration.manual_users import ManualUsers
 from administration.reading.users import UserDetail, read_user
 from console.api.groups import Entitlements
-from console.api.models import Actor, keys_of
+from console.api.models import Actor, Entitled, keys_of
 from console.api.operation import Call
 from console.api.problems import absent
 from console.api.users import DetailedUser, detailed, known_user
+from directory.documents import EntitlementKey
 from web.operation import Answer, Body, Operation, Parameters
 
 type Value = Annotated[str, Field(max_length=1_000)]
@@ -91,6 +93,13 @@ async def set_given_grants(call: Call[Parameters, WantedGrants]) -> GivenGrants:
     return await _given(call, user)
 
 
+async def let_go(call: Call[Parameters, Entitled]) -> DetailedUser:
+    """Keep an entitlement no longer for its last holder: nobody holds it then."""
+    user, kept = (await known_user(call)).id, EntitlementKey(call.body.kind, call.body.key)
+    await call.changing(Kept).let_go(user, kept)
+    return detailed(await _user(call, user))
+
+
 def _attributes(body: UserAttributes) -> dict[str, str]:
     """SCIM paths with their values."""
     given = {path: getattr(body, field) for field, path in _PATHS.items()}
@@ -115,5 +124,6 @@ OPERATIONS = (
     Operation("PATCH", "/users/{userId}", edit_user, DetailedUser, body=UserAttributes),
     Operation("DELETE", "/users/{userId}", delete_user, None, status=204),
     Operation("GET", _GRANTS, list_given_grants, GivenGrants),
+    Operation("POST", "/users/{userId}/let-go", let_go, DetailedUser, body=Entitled),
     Operation("PUT", _GRANTS, set_given_grants, GivenGrants, body=WantedGrants),
 )

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from administration.moments import EXAMPLE, moment
 from administration.reading.paging import MOST_PER_PAGE, PAGE
+from directory.access import SourceType
 from directory.documents import EntitlementKey
 from directory.reasons import Reason
 from web.operation import Answer, Body, Parameters
@@ -117,13 +118,18 @@ class Cause(Answer):
 
 class Source(Answer):
     """What gives a grant: a mapped group (`groupId`) by a path of groups, the user's cost center,
-    or a hand."""
+    or a hand; or nothing any more (`kept`): it is protected, and the user was the last to hold
+    it."""
 
-    type: Literal["group", "costCenter", "manual"]
+    type: SourceType
     group_id: str | None = None
     mapping_version: int | None = None
     path: tuple[str, ...] = ()
     """Ids of groups, from the one that the user is a member of to the mapped one."""
+    since: datetime | None = None
+    """Of `kept`: when it would have been lost."""
+    event_id: str | None = None
+    """Of `kept`: the event that would have taken it."""
 
 
 class Grant(Answer):
@@ -171,6 +177,14 @@ class Counts(Answer):
     disabled: int
 
 
+class WouldKeep(NamedEntitlement):
+    """What would be kept, and for whom."""
+
+    user_id: str | None
+    """null: for one of its many holders."""
+    name: str | None
+
+
 class PreviewAnswer(Answer):
     """What a change would do. Nothing is written."""
 
@@ -178,5 +192,7 @@ class PreviewAnswer(Answer):
     """Some of the users; a page may be empty and not the last."""
     counts: Counts
     no_owner: bool
-    """Whether nobody would hold the role Owner: then saving takes `confirmed`."""
+    """Whether nothing would give the role Owner to anybody: then saving takes `confirmed`."""
+    kept: tuple[WouldKeep, ...]
+    """What is protected and nobody else would hold, and for whom it would be kept."""
     next_cursor: str | None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from administration.events import Administration
 from administration.reading.previews import Previewed, preview_place
-from console.api.models import Counts, Effect, PreviewAnswer, named
+from console.api.models import Counts, Effect, PreviewAnswer, WouldKeep, named
 from console.visit import Deployment
 from directory.documents import Actor
 from directory.store import Store
@@ -86,5 +86,6 @@ class Call[Q, B]:
             effects=tuple(effects),
             counts=Counts(complete=page.counting is None, **dict(page.counts)),
             no_owner=page.no_owner,
+            kept=tuple(WouldKeep.model_validate(one) for one in page.kept),
             next_cursor=self.next(page.cursor.model_dump_json() if page.cursor else None),
         )

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from administration import tokens as administration
 from administration.errors import AdministrationError
+from administration.kept import list_kept
 from administration.reading import checklist as reading
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
@@ -70,6 +71,20 @@ class Checklist(Answer):
     items: tuple[ChecklistItem, ...]
 
 
+class KeptEntitlement(Answer):
+    """A protected entitlement that nothing gives to anybody any more, and the user who keeps it."""
+
+    kind: str
+    key: str
+    display_name: str
+    user_id: str
+    name: str
+    since: datetime
+    """When it would have been lost."""
+    event_id: str
+    """The event that would have taken it."""
+
+
 class Overview(Answer):
     """The organisation."""
 
@@ -83,6 +98,8 @@ class Overview(Answer):
     """What Entra ID asks for as Tenant URL."""
     connections: tuple[Connection, ...]
     health: Health
+    kept: tuple[KeptEntitlement, ...]
+    """What is kept for its last holder. `POST /users/{userId}/let-go` ends it."""
 
 
 class ProvisioningState(Body):
@@ -164,6 +181,10 @@ async def read_overview(call: Call[Parameters, None]) -> Overview:
         tenant_url=f"{call.origin}/scim",
         connections=tuple(Connection.model_validate(one) for one in tenant.connections),
         health=Health.model_validate(health),
+        kept=tuple(
+            KeptEntitlement.model_validate(one)
+            for one in await list_kept(call.store, call.tenant_id, tenant.policy)
+        ),
     )
 
 

@@ -6,10 +6,11 @@ from pydantic import Field
 
 from administration.reading.previews import read_preview
 from administration.tenants import Tenancy
-from console.api.models import PreviewAnswer
+from console.api.models import Entitled, PreviewAnswer, keys_of
 from console.api.operation import Call
+from directory.documents import EntitlementKey
 from directory.reasons import REASONS, Reason
-from directory.tenants import Policy
+from directory.tenants import MOST_PROTECTED, Policy
 from reconciler.questions.proposal import PolicyProposal
 from web.operation import Answer, Body, Operation, Parameters
 
@@ -25,6 +26,8 @@ class PolicyAnswer(Answer):
     """Which rules disable a user."""
     cost_center_from_attribute: bool
     """The enterprise attribute costCenter grants the catalog entry of that key."""
+    protected: tuple[EntitlementKey, ...]
+    """What its last enabled holder keeps, whatever is taken away."""
 
 
 class Rules(Body):
@@ -34,15 +37,19 @@ class Rules(Body):
     accept_incomplete_users: bool
     disable_when: Annotated[tuple[Reason, ...], Field(max_length=len(REASONS))]
     cost_center_from_attribute: bool
+    protected: Annotated[tuple[Entitled, ...], Field(max_length=MOST_PROTECTED)] | None = None
+    """What its last enabled holder keeps; left out: as it is."""
 
     def of(self, policy: Policy) -> Policy:
         """The policy with these rules."""
+        protected = policy.protected if self.protected is None else keys_of(self.protected)
         return policy.model_copy(
             update={
                 "strict": self.strict,
                 "accept_incomplete_users": self.accept_incomplete_users,
                 "disable_when": tuple(one for one in REASONS if one in self.disable_when),
                 "cost_center_from_attribute": self.cost_center_from_attribute,
+                "protected": protected,
             }
         )
 

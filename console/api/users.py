@@ -120,7 +120,8 @@ class Chain(Answer):
     links: tuple[Link, ...]
     """Memberships from the user to the mapped group."""
     cause: Cause | None
-    """What saved the mapping, gave the grant, or wrote the cost center."""
+    """What saved the mapping, gave the grant, wrote the cost center, or would have taken what is
+    kept."""
 
 
 class Obstacle(Answer):
@@ -290,6 +291,8 @@ def _held(one: reading.Held) -> HeldGrant:
                 "group_id": source.path[-1][0] if source.path else None,
                 "mapping_version": source.mapping_version,
                 "path": tuple(group for group, _ in source.path),
+                "since": source.since,
+                "event_id": source.event_id,
             }
         )
         for source in one.sources

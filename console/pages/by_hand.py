@@ -5,6 +5,7 @@ from starlette.responses import Response
 from administration.catalog import list_catalog
 from administration.errors import AdministrationError
 from administration.grants import Grants, list_given
+from administration.kept import Kept
 from administration.manual_users import ManualUsers
 from console.pages.editing import choices, chosen_in
 from console.pages.users import user_of
@@ -87,6 +88,14 @@ async def save_grants(visit: Visit) -> Response:
     return visit.go(f"/users/{user.id}", told="grants-saved")
 
 
+async def let_go(visit: Visit) -> Response:
+    """Keep an entitlement no longer for its last holder."""
+    user = await user_of(visit)
+    for one in chosen_in(visit)[:1]:
+        await visit.changing(Kept).let_go(user.id, one)
+    return visit.go(f"/users/{user.id}", told="let-go")
+
+
 def _fields(given: dict[str, str]) -> list[tuple[str, str, str, str, bool]]:
     """Path, label, purpose, value and whether it must be filled in, of each field."""
     return [
@@ -102,4 +111,5 @@ PAGES = (
     Page("/users/{id}/edit", save, "POST"),
     Page("/users/{id}/grants", grants),
     Page("/users/{id}/grants", save_grants, "POST"),
+    Page("/users/{id}/let-go", let_go, "POST"),
 )

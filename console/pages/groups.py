@@ -85,6 +85,7 @@ async def preview(visit: Visit) -> Response:
         counting=page.counting.model_dump_json() if page.counting else None,
         names=page.names,
         no_owner=page.no_owner,
+        kept=page.kept,
     )
 
 

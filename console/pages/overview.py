@@ -5,6 +5,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
+from administration.kept import list_kept
 from administration.reading.checklist import read_checklist
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
@@ -35,6 +36,7 @@ async def overview(visit: Visit, fresh: str | None = None, replaced: str = "") -
         "overview.html",
         health=health,
         tokens=tokens,
+        kept=await list_kept(visit.store, visit.tenant_id, visit.tenant.policy),
         fresh=fresh,
         replaced=replaced,
         tenant_url=f"{visit.origin}/scim",

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from administration.catalog import list_catalog
+from administration.reading.naming import entitlement_names
 from administration.reading.previews import preview_place, read_preview
 from administration.tenants import Tenancy
+from console.pages.editing import choice_value, choices, chosen_in
 from console.pages.words import reason_in_words
 from console.visit import Page, Visit
+from directory.documents import EntitlementKey
 from directory.reasons import REASON_TEXTS, REASONS
-from directory.tenants import Policy
+from directory.tenants import MOST_PROTECTED, Policy
 from reconciler.questions.proposal import PolicyProposal
 
 
@@ -45,12 +49,15 @@ RULES = (
 
 async def policy(visit: Visit, error: str = "") -> Response:
     """The page."""
+    catalog = await list_catalog(visit.store, visit.tenant_id)
     return visit.page(
         "policy.html",
         400 if error else 200,
         policy=visit.tenant.policy,
         rules=RULES,
         disabling={reason: text.rule for reason, text in REASON_TEXTS.items()},
+        editor=choices(visit.deployment.kinds, catalog, visit.tenant.policy.protected),
+        most_protected=MOST_PROTECTED,
         error=error,
     )
 
@@ -60,6 +67,8 @@ async def preview(visit: Visit) -> Response:
     wanted = _wanted(visit)
     if wanted == visit.tenant.policy:
         return await policy(visit, "This is the policy already.")
+    if len(wanted.protected) > MOST_PROTECTED:
+        return await policy(visit, f"At most {MOST_PROTECTED} entitlements can be protected.")
     cursor = visit.given("cursor")
     page = await read_preview(
         visit.store,
@@ -67,17 +76,20 @@ async def preview(visit: Visit) -> Response:
         PolicyProposal(wanted),
         preview_place(cursor),
     )
+    protected = [*visit.tenant.policy.protected, *wanted.protected]
+    names = await entitlement_names(visit.store, visit.tenant_id, protected)
     return visit.page(
         "policy_preview.html",
         wanted=wanted,
         fields=_fields(wanted),
-        changes=_changes(visit.tenant.policy, wanted),
+        changes=_changes(visit.tenant.policy, wanted, names),
         effects=page.effects,
         counts=page.counts,
         cursor=page.cursor.model_dump_json() if page.cursor else None,
         counting=page.counting.model_dump_json() if page.counting else None,
         names=page.names,
         no_owner=page.no_owner,
+        kept=page.kept,
     )
 
 
@@ -96,6 +108,7 @@ def _wanted(visit: Visit) -> Policy:
         update={
             **{rule.name: rule.name in chosen for rule in RULES},
             "disable_when": tuple(reason for reason in REASONS if reason in when),
+            "protected": chosen_in(visit),
         }
     )
 
@@ -103,10 +116,13 @@ def _wanted(visit: Visit) -> Policy:
 def _fields(wanted: Policy) -> list[tuple[str, str]]:
     """A policy as the fields of a form."""
     rules = [("rule", rule.name) for rule in RULES if getattr(wanted, rule.name)]
-    return [*rules, *(("disable", reason) for reason in wanted.disable_when)]
+    protected = [("entitlement", choice_value(one)) for one in wanted.protected]
+    return [*rules, *(("disable", reason) for reason in wanted.disable_when), *protected]
 
 
-def _changes(policy: Policy, wanted: Policy) -> list[tuple[str, bool]]:
+def _changes(
+    policy: Policy, wanted: Policy, names: dict[EntitlementKey, str]
+) -> list[tuple[str, bool]]:
     """What of a policy changes: the rule, and whether it counts from now on."""
     rules = [
         (rule.title, getattr(wanted, rule.name))
@@ -118,7 +134,9 @@ def _changes(policy: Policy, wanted: Policy) -> list[tuple[str, bool]]:
         for reason in REASONS
         if (reason in wanted.disable_when) != (reason in policy.disable_when)
     ]
-    return [*rules, *reasons]
+    before, after = set(policy.protected), set(wanted.protected)
+    protected = [(f"Protect {names[one]}", one in after) for one in sorted(before ^ after)]
+    return [*rules, *reasons, *protected]
 
 
 PAGES = (

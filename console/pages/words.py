@@ -1,6 +1,6 @@
 """Changes of access, in words."""
 
-from directory.access import AccessChange
+from directory.access import AccessChange, AccessState
 from directory.documents import EntitlementKey
 from directory.reasons import REASON_TEXTS, Reason
 from reconciler.access import lacking
@@ -26,4 +26,11 @@ def in_words(change: AccessChange, names: dict[EntitlementKey, str]) -> str:
     for word, keys in (("gained", lacking(before, after)), ("lost", lacking(after, before))):
         if keys:
             said.append(f"{word} " + ", ".join(names[key] for key in keys))
+    kept = _kept(after) - _kept(before)
+    if kept:
+        said.append("keeps " + ", ".join(names.get(key, key.key) for key in sorted(kept)))
     return "; ".join(said) or "the same grants by another way"
+
+
+def _kept(state: AccessState | None) -> set[EntitlementKey]:
+    return {grant.entitlement for grant in state.grants if grant.is_kept} if state else set()

@@ -5,20 +5,30 @@ recompute, once on the facts as they are and once as they would be. Nothing is w
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import batched
 
-from directory.access import AccessState
-from directory.condition import All, AnyElement, Compare, Condition
+from directory.access import AccessState, KeptGrant, gives
 from directory.documents import EntitlementKey, Model, group_id, user_id
 from directory.lanes import apart
 from directory.reading import each_readable, every, pages
 from directory.resources import StoredUser
 from directory.store import Query, Store
-from reconciler.access import STEPS_PER_GRANT, Facts, effective_access, lacking, state_of, visible
+from directory.tenants import OWNER, TENANT_ID, Policy
+from reconciler.access import (
+    STEPS_PER_GRANT,
+    Facts,
+    effective_access,
+    lacking,
+    state_of,
+    user_reasons,
+    visible,
+)
 from reconciler.expansion import Cursor, of_type, touched
 from reconciler.facts import read_truth
+from reconciler.keeping import FEW
 from reconciler.questions.proposal import (
+    UNSAVED,
     GrantsProposal,
     MappingProposal,
     MembersProposal,
@@ -44,8 +54,6 @@ SUMMARY_COST = 50_000
 """What may be spent in one go on counting."""
 SEARCH_COST = 50_000
 """What may be spent on the search for somebody who would hold an entitlement."""
-OWNER = EntitlementKey(kind="role", key="owner")
-"""The role that somebody must hold (administration/default_catalog.json)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ class EffectPage:
     cursor: PreviewCursor | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Preview:
     """What a proposal would do to a tenant, as the directory is while it is asked. Raises
     StoreError; asking again from the same cursor is safe."""
@@ -121,6 +129,7 @@ class Preview:
     store: Store
     tenant_id: str
     proposal: Proposal
+    _kept: dict[EntitlementKey, str | None] | None = field(default=None, init=False)
 
     async def page(self, cursor: PreviewCursor | None = None, limit: int = 50) -> EffectPage:
         """The next effects: at least `limit` and fewer than twice as many, where there are that
@@ -149,6 +158,7 @@ class Preview:
         at = cursor.expansion if cursor else start
         counts = cursor.counts if cursor else Counts()
         step, left = min(most, FIRST_STEP), cost
+        kept = await self._kept_facts()
         while not at.exhausted and left > 0:
             users, after = await touched(self.store, reach, at, step)
             effects: list[Effect] = []
@@ -156,7 +166,8 @@ class Preview:
             looks, unreadable = await each_readable(users, self._facts)
             for documents, facts, then in looks:
                 new = _reached_first(documents, reach, at, facts)
-                effects += await self._effects(new, facts, then)
+                keeping = replace(then, kept={**then.kept, **kept})
+                effects += await self._effects(new, facts, keeping)
                 examined += len(new)
                 spent += _cost(documents, facts, then)
             at, counts = after, counts.and_of(effects, examined, len(unreadable))
@@ -188,6 +199,47 @@ class Preview:
         facts, exists = truth.facts, len(truth.also) == len(target)
         then = proposed(proposal, facts) if exists else facts
         return list(truth.users.values()), facts, then
+
+    async def would_keep(self) -> dict[EntitlementKey, str | None]:
+        """What is protected, somebody holds, and nothing would give to anybody, with the user (SCIM
+        id) for whom it would be kept; None where that is one of too many to say. Costs what
+        `nobody_would_hold` costs for each that the few who hold it would lose; is found once."""
+        if self._kept is None:
+            self._kept = {}
+            for one in await self._protected():
+                able, more = await self._able_losers(one)
+                if able and await self.nobody_would_hold(one):
+                    self._kept[one] = None if more else min(able)
+        return self._kept
+
+    async def _protected(self) -> tuple[EntitlementKey, ...]:
+        """What would be protected."""
+        if isinstance(self.proposal, PolicyProposal):
+            return self.proposal.policy.protected
+        found = await self.store.read(self.tenant_id, TENANT_ID)
+        return Policy.model_validate(found.document.get("policy", {})).protected
+
+    async def _able_losers(self, one: EntitlementKey) -> tuple[list[str], bool]:
+        """Those of the few who hold something who would lose it and could keep it, and whether
+        there are others; nobody where one of them would go on to hold it."""
+        query = Query("Access", gives("grants", one), fields=("userId",), limit=FEW + 1)
+        page = await self.store.query(self.tenant_id, query)
+        holders = [stored.document["userId"] for stored in page.items]
+        looks, _ = await each_readable(holders[:FEW], self._facts)
+        able: list[str] = []
+        for users, _, then in looks:
+            if await self._any_holds(users, then, one):
+                return [], False
+            able += [user.id for user in users if not user_reasons(user, then.policy)]
+        return able, len(holders) > FEW
+
+    async def _kept_facts(self) -> dict[str, tuple[KeptGrant, ...]]:
+        kept: dict[str, tuple[KeptGrant, ...]] = {}
+        for one, user in (await self.would_keep()).items():
+            if user is not None:
+                new = KeptGrant(kind=one.kind, key=one.key, since=UNSAVED, event_id="")
+                kept[user] = (*kept.get(user, ()), new)
+        return kept
 
     async def nobody_would_hold(self, held: EntitlementKey = OWNER) -> bool:
         """Whether no enabled user is found who would hold an entitlement that groups or hands give
@@ -290,9 +342,3 @@ def _in_proposal(
             return [], giving, frozenset(entitlements.keys() - set(giving))
         case PolicyProposal():
             return [], [], frozenset()
-
-
-def gives(array: str, held: EntitlementKey) -> Condition:
-    """Whether a document's array of entitlements has this one."""
-    both = All((Compare(("kind",), "eq", held.kind), Compare(("key",), "eq", held.key)))
-    return AnyElement((array,), both)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
-from directory.access import Access, GrantSource, ManualGrant, access_id
+from directory.access import Access, GrantSource, ManualGrant, access_id, gives
 from directory.condition import AnyElement, Compare
 from directory.documents import (
     Entitlement,
@@ -34,7 +34,6 @@ from reconciler.access import (
 from reconciler.facts import read_truth
 from reconciler.questions.causes import Cause, last_cause, open_causes, read_causes
 from reconciler.questions.obstacles import NamedGroup, Obstacle
-from reconciler.questions.preview import gives
 
 CHAINS = 20
 """Ways to one entitlement that are told, the first ones."""
@@ -64,8 +63,8 @@ class Chain:
     links: tuple[Link, ...]
     """Memberships from the user to the mapped group; none for other sources."""
     cause: Cause | None
-    """What saved this version of the mapping, gave the grant by hand, or last wrote the cost
-    center attribute; None where that is no longer known."""
+    """What saved this version of the mapping, gave the grant by hand, last wrote the cost center
+    attribute, or would have taken what is kept; None where that is no longer known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,9 @@ class _Question:
         return tuple(chains)
 
     def _event_of(self, source: GrantSource) -> str | None:
-        """What saved the mapping, or gave the grant."""
+        """What saved the mapping, gave the grant, or would have taken what is kept."""
+        if source.type == "kept":
+            return source.event_id
         if source.group_id is not None:
             return self.facts.mappings[source.group_id].event_id
         for one in self.facts.manual.get(self.user_id, ()) if source.type == "manual" else ():

@@ -163,7 +163,12 @@ class TestBesideAServer:
             assert (await environment.access.get(f"/users/{lonely}")).json()["enabled"] is True
             nothing = await in_thread(operator.does, *policy, "--disable-when", "")
             assert nothing["disableWhen"] == []
-            for rule in Policy.model_fields.keys() - {"disable_when"}:
+            for given in (["role:owner", "role:addInUser"], [""]):
+                options = [part for one in given for part in ("--protected", one)]
+                changed = await in_thread(operator.does, *policy, *options)
+                keys = [f"{one['kind']}:{one['key']}" for one in changed["protected"]]
+                assert keys == [one for one in given if one]
+            for rule in Policy.model_fields.keys() - {"disable_when", "protected"}:
                 flag = f"--{rule.replace('_', '-')}"
                 assert (await in_thread(operator.does, *policy, flag))[to_camel(rule)] is True
             refused = await in_thread(operator.fails, *policy, "--disable-when", "lazy")
@@ -176,6 +181,10 @@ class TestBesideAServer:
             await environment.settle()
             assert await grants(environment, ada) == {"owner"}
             await in_thread(operator.does, "grant", "withdraw", TENANT, ada, "role:owner")
+            await environment.settle()
+            (kept,) = await in_thread(operator.does, "access", "kept", TENANT)
+            assert (kept["userId"], kept["key"]) == (ada, "owner")
+            assert not await in_thread(operator.does, "access", "let-go", TENANT, ada, "role:owner")
             await environment.settle()
             assert await grants(environment, ada) == set()
             deleted = await in_thread(operator.does, "user", "delete", TENANT, "ada@example.com")

@@ -148,6 +148,42 @@ async def test_a_user_is_made_by_hand_given_something_and_deleted(
     assert (await api.get(user)).status_code == 404
 
 
+async def test_what_is_kept_is_listed_and_let_go(
+    acme: Organisation, api: httpx.AsyncClient
+) -> None:
+    environment = acme.environment
+    await environment.mappings.save(acme.sales, (OWNER,))
+    await environment.settle()
+    preview = (
+        await api.post(f"/groups/{acme.sales}/mapping/preview", json={"entitlements": []})
+    ).json()
+    assert [(one["userId"], one["key"]) for one in preview["kept"]] == [(acme.ada, OWNER.key)]
+    assert [one["userId"] for one in preview["effects"]] == [acme.bo]
+    await environment.mappings.save(acme.sales, ())
+    await environment.settle()
+    (kept,) = (await api.get("/overview")).json()["kept"]
+    assert (kept["userId"], kept["displayName"]) == (acme.ada, "Owner")
+    (held,) = (await api.get(f"/users/{acme.ada}")).json()["held"]
+    assert held["sources"][0]["eventId"] == kept["eventId"]
+    (chain,) = (
+        await api.get(f"/users/{acme.ada}/why", params={"kind": "role", "key": "owner"})
+    ).json()["chains"]
+    assert (chain["source"]["type"], chain["cause"]["eventId"]) == ("kept", kept["eventId"])
+    for status in (200, 422):
+        gone = await api.post(f"/users/{acme.ada}/let-go", json={"kind": "role", "key": "owner"})
+        assert gone.status_code == status
+    await environment.settle()
+    assert (await api.get(f"/users/{acme.ada}")).json()["held"] == []
+    assert (await api.get("/overview")).json()["kept"] == []
+    policy = (await api.get("/policy")).json()
+    assert policy["protected"] == [{"kind": "role", "key": "owner"}]
+    unknown = {**policy, "protected": [{"kind": "role", "key": "none"}], "confirmed": True}
+    assert (await api.put("/policy", json=unknown)).status_code == 422
+    assert (await api.put("/policy", json={**policy, "protected": [], "confirmed": True})).json()[
+        "protected"
+    ] == []
+
+
 async def test_tokens_provisioning_catalog_and_policy_are_administered(
     acme: Organisation, api: httpx.AsyncClient
 ) -> None:

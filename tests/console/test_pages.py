@@ -155,7 +155,36 @@ async def test_leaving_nobody_with_owner_asks_and_a_later_save_is_not_overwritte
     confirmed = await Form(preview, f"/groups/{acme.sales}/mapping").send(owner, confirmed="yes")
     assert confirmed.status_code == 303
     await acme.environment.settle()
+    assert await grants_of(acme, acme.ada) == {value(OWNER)}
+    assert await grants_of(acme, acme.bo) == set()
+
+
+async def test_what_is_kept_is_shown_and_let_go(
+    acme: Organisation, owner: httpx.AsyncClient
+) -> None:
+    environment = acme.environment
+    await environment.mappings.save(acme.sales, (OWNER,))
+    await environment.settle()
+    assert "is kept for" not in (await shown(owner, "")).text
+    page = await shown(owner, f"/groups/{acme.sales}")
+    preview = await Form(page, f"/groups/{acme.sales}/preview").send(owner, entitlement=[])
+    assert f'/users/{acme.ada}">Ada Lovelace</a> would keep it' in preview.text
+    assert "1 of" not in preview.text
+    await environment.mappings.save(acme.sales, ())
+    await environment.settle()
+    assert f'kept for <a href="/console/users/{acme.ada}">' in (await shown(owner, "")).text
+    about = await shown(owner, f"/users/{acme.ada}")
+    assert "keeps Owner" in about.text
+    assert ">Kept</span>" in about.text
+    because = await shown(owner, f"/users/{acme.ada}/why?entitlement={value(OWNER)}")
+    assert "was the last to hold it" in because.text
+    form = Form(about, f"/users/{acme.ada}/let-go")
+    assert (await form.send(owner, entitlement=value(OWNER))).status_code == 303
+    await environment.settle()
     assert await grants_of(acme, acme.ada) == set()
+    assert "Kept no longer" in (await shown(owner, f"/users/{acme.ada}")).text
+    refused = await form.send(owner, entitlement=value(OWNER))
+    assert (refused.status_code, "is not kept" in refused.text) == (422, True)
 
 
 async def test_what_the_catalog_lacks_is_not_saved(

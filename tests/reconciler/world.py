@@ -11,7 +11,15 @@ from typing import Any, Literal
 import pytest
 
 from directory import membership_change
-from directory.access import Access, AccessChange, AccessState, ManualGrant, ManualGrants, access_id
+from directory.access import (
+    Access,
+    AccessChange,
+    AccessState,
+    ManualGrant,
+    ManualGrants,
+    access_id,
+    manual_grants_id,
+)
 from directory.checked import CheckedStore
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
@@ -69,18 +77,31 @@ class Model:
     given: dict[str, set[str]] = field(default_factory=dict)
     """Grants by hand."""
     disable_when: frozenset[str] = frozenset(REASONS)
+    kept: dict[str, str] = field(default_factory=dict)
+    """What is kept, and for whom."""
 
     def access(self) -> dict[str, Held]:
         return {user: self._of(user) for user in self.users}
 
-    def _of(self, user: str) -> Held:
-        given = self.given.get(user, set())
+    def holders(self, entitlement: str) -> set[str]:
+        """Those to whom something gives it."""
+        return {user for user in self.users if entitlement in self._of(user, frozenset())[1]}
+
+    def able(self, user: str) -> bool:
+        """Whether nothing disables a user but having no group."""
+        active = user in self.manual or "inactive" not in self.disable_when
+        return user in self.users and (self.users[user] or active)
+
+    def _of(self, user: str, kept: frozenset[str] | None = None) -> Held:
+        if kept is None:
+            kept = frozenset(one for one, keeper in self.kept.items() if keeper == user)
+        given = self.given.get(user, set()) | kept
         if user in self.manual:
             return True, frozenset(given)
         direct = {group for group in self.groups if user in self.members[group]}
         applicable = {
             *(() if self.users[user] else ("inactive",)),
-            *(() if direct else ("noGroup",)),
+            *(() if direct or kept else ("noGroup",)),
         }
         if applicable & self.disable_when:
             return False, frozenset()
@@ -251,6 +272,7 @@ class World:
         """Give a user exactly these by hand: `kind:key`."""
         self.model.given[user] = set(entitlements)
         keys = [entitlement.split(":") for entitlement in sorted(self.model.given[user])]
+        beside = await self.store.read_many(TENANT, [manual_grants_id(user)])
         grants = ManualGrants(
             tenant_id=TENANT,
             user_id=user,
@@ -258,6 +280,7 @@ class World:
                 ManualGrant(kind=kind, key=key, since=self.now(), event_id=self._ulid())
                 for kind, key in keys
             ),
+            kept=tuple(kept for each in beside.values() for kept in each.document["kept"]),
         )
         await self._commit([Upsert(grants.to_document())], "grant", "User", user, "user")
 

@@ -203,7 +203,11 @@ async def test_access_follows_groups_and_groups_in_groups(tenant: Tenant) -> Non
     assert await state(tenant, grace) == (True, [], ["owner"])
     await tenant.scim.delete(f"/Groups/{admins}")
     await tenant.settle()
-    assert await state(tenant, ada) == (False, ["noGroup"], [])
+    assert await state(tenant, grace) == (False, ["noGroup"], [])
+    assert await state(tenant, ada) == (True, [], ["owner"])  # the last ones: the first keeps it
+    (source,) = (await access(tenant, ada))["grants"][0]["sources"]
+    deletion = (await tenant.events())[-1]
+    assert (source["type"], source["eventId"]) == ("kept", deletion.event_id)
 
 
 async def test_incomplete_users_exist_disabled_where_the_tenant_accepts_them(

@@ -465,6 +465,7 @@ API_CASES: dict[str, dict[str, Case]] = {
         "GET": named_in(f"{_PEOPLE}/given-grants", "GET"),
         "PUT": named_in(f"{_PEOPLE}/given-grants", "PUT", {"grants": [_OWNER]}),
     },
+    f"{_PEOPLE}/let-go": {"POST": named_in(f"{_PEOPLE}/let-go", "POST", _OWNER)},
     "/console/api/log": {"GET": searched("/console/api/log", "resource")},
     "/console/api/log.csv": {"GET": searched("/console/api/log.csv", "resource")},
     "/console/api/log/{eventId}": {"GET": named_in("/console/api/log/{eventId}", "GET")},

@@ -231,6 +231,7 @@ async def administer(api: httpx.AsyncClient, id: str, sales: str) -> None:
     await api.put(f"/groups/{sales}/mapping", json=entitlements)
     await api.put(f"/groups/{sales}/mapping", json=entitlements, headers={"If-Match": NAME})
     await api.put(f"/users/{id}/given-grants", json={"grants": [{"kind": NAME, "key": NAME}]})
+    await api.post(f"/users/{id}/let-go", json={"kind": NAME, "key": NAME})
     await api.post("/groups/import", json={"groups": [{"externalId": NAME, "displayName": GROUP}]})
     await api.post("/catalog/import", json={"entitlements": [{"kind": NAME, "key": NAME}]})
     await api.post("/tokens", json={"kind": "access", "note": NAME, "connectionId": NAME})

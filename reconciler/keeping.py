@@ -1,0 +1,308 @@
+"""Keep at least one: a protected entitlement stays with its last enabled holder, whatever a
+directory or an administrator takes away.
+
+What is kept is stored beside what the user was given by hand, so that access stays a function of
+what is stored. Each page of users with a holder writes the entitlement's Protection under its ETag,
+even where nothing changes, as it writes their records: of two pages of which each would take one of
+the last two, the second finds one left; and somebody who holds it is never overlooked by a page
+that keeps it.
+
+Whoever loses it while few other records grant it is compared with what is true of those others. So
+it does not matter in which order the events of a loss are reconciled: while any of them holds it
+still, nobody keeps it; else the one of them all with the smallest id does (the user who was made
+first), unless something disables that user other than having no group.
+"""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from directory.access import (
+    Access,
+    AccessState,
+    KeptGrant,
+    ManualGrants,
+    Protection,
+    gives,
+    manual_grants_id,
+    protection_id,
+)
+from directory.condition import All, Negated, OneOf
+from directory.documents import EntitlementKey
+from directory.lanes import apart
+from directory.reading import each_readable
+from directory.store import Assign, Create, Operation, Query, Replace, Store, Unreadable, Update
+from reconciler.access import Facts, effective_access, entitlements, state_of, user_reasons
+from reconciler.facts import Truth, read_truth
+
+FEW = 20
+"""Where at most so many other records grant it, what is true of each of them is looked at."""
+SETTLES = timedelta(minutes=10)
+"""How long pages that began before an entitlement was protected may go on: it is counted again
+after that, and the count is not relied on before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a page of users is to one protected entitlement; SCIM ids."""
+
+    users: frozenset[str]
+    recorded: frozenset[str]
+    """Whose records grant it."""
+    granted: frozenset[str]
+    """Whose records will."""
+    held: frozenset[str]
+    """To whom something gives it: it is not only kept for them."""
+    losing: frozenset[str]
+    """To whom something gave it, and nothing does any more."""
+    able: frozenset[str]
+    """Those of them who could keep it."""
+    kept: frozenset[str]
+    """For whom it is stored as kept."""
+
+    @property
+    def touched(self) -> bool:
+        """Whether the page is anything to it."""
+        return bool(self.recorded or self.granted or self.kept)
+
+
+type States = Mapping[str, tuple[AccessState | None, AccessState | None]]
+"""SCIM id → access as the record has it, and as it must be; None: there is no record, no user."""
+
+
+def shares_of(states: States, truth: Truth) -> dict[EntitlementKey, Share]:
+    """What a page is to each protected entitlement that it touches."""
+    protected = truth.facts.policy.protected
+    if not protected:
+        return {}
+    before = {id: _held(old) for id, (old, _) in states.items()}
+    after = {id: _held(new) for id, (_, new) in states.items()}
+    shares = {one: _share(one, before, after, truth) for one in protected}
+    return {one: share for one, share in shares.items() if share.touched}
+
+
+type _Held = dict[EntitlementKey, bool]
+"""What is granted → whether it is only kept."""
+
+
+def _held(state: AccessState | None) -> _Held:
+    return {grant.entitlement: grant.is_kept for grant in state.grants} if state else {}
+
+
+def _share(
+    one: EntitlementKey, before: Mapping[str, _Held], after: Mapping[str, _Held], truth: Truth
+) -> Share:
+    def those(held: Mapping[str, _Held], *, by_something: bool = False) -> frozenset[str]:
+        return frozenset(
+            id for id, each in held.items() if one in each and not (by_something and each[one])
+        )
+
+    granted = those(after)
+    losing = those(before, by_something=True) - granted
+    return Share(
+        users=frozenset(before),
+        recorded=those(before),
+        granted=granted,
+        held=those(after, by_something=True),
+        losing=losing,
+        able=frozenset(id for id in losing if can_keep(id, truth)),
+        kept=frozenset(
+            id
+            for id, kept in truth.facts.kept.items()
+            if any(each.entitlement == one for each in kept)
+        ),
+    )
+
+
+def can_keep(user: str, truth: Truth) -> bool:
+    """Whether nothing disables a user (SCIM id) but having no group."""
+    stored = truth.users.get(user)
+    return stored is not None and not user_reasons(stored, truth.facts.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A Protection as a page finds it."""
+
+    protection: Protection
+    etag: str | None
+    """None: there is none so far."""
+
+    @property
+    def relied_on(self) -> bool:
+        """Whether the count is right."""
+        return self.protection.recount_at is None
+
+    def after(self, share: Share, keeper: str | None) -> Operation:
+        """What a page writes."""
+        old = self.protection
+        holders = old.holders - len(share.recorded) + len(share.granted)
+        new = old.model_copy(update={"holders": holders, "kept": keeper}).to_document()
+        return Create(new) if self.etag is None else Replace(new, self.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Protections:
+    """Reads, in one tenant, who holds what is protected. Everything raises what the store does."""
+
+    store: Store
+    tenant_id: str
+
+    async def read(
+        self, entitlements: Collection[EntitlementKey], since: str, now: datetime
+    ) -> dict[EntitlementKey, Known]:
+        """What is known of these. Where that is nothing, cannot be read, or is from an earlier time
+        at which they were protected, it is counted."""
+        ids = [protection_id(one) for one in entitlements]
+        found = await self.store.read_many(self.tenant_id, ids)
+        known = {}
+        for one, id in zip(entitlements, ids, strict=True):
+            stored = found.get(id)
+            etag = stored.etag if stored else None
+            try:
+                protection = Protection.from_document(stored.document) if stored else None
+            except Unreadable:
+                protection = None
+            if protection is None or protection.protected_since != since:
+                protection = await self._counted(one, since, now + SETTLES)
+            elif protection.recount_at is not None and protection.recount_at <= now:
+                protection = await self._counted(one, since, None)
+            known[one] = Known(protection, etag)
+        return known
+
+    async def _counted(
+        self, one: EntitlementKey, since: str, recount_at: datetime | None
+    ) -> Protection:
+        holders = await self.store.count(self.tenant_id, "Access", gives("grants", one))
+        query = Query("ManualGrants", gives("kept", one), fields=("userId",), limit=1)
+        kept = await self.store.query(self.tenant_id, query)
+        return Protection(
+            tenant_id=self.tenant_id,
+            kind=one.kind,
+            key=one.key,
+            holders=holders,
+            kept=kept.items[0].document["userId"] if kept.items else None,
+            protected_since=since,
+            recount_at=recount_at,
+        )
+
+    async def keeper(
+        self, one: EntitlementKey, known: Known, keeper: str | None, share: Share
+    ) -> str | None:
+        """For whom (SCIM id) it is kept after a page, if it was for `keeper`; None: somebody holds
+        it, or nobody can."""
+        if share.held:
+            return None
+        if keeper is not None:
+            return None if keeper in share.users - share.kept else keeper
+        if not share.losing:
+            return None
+        left = known.protection.holders - len(share.recorded)
+        if known.relied_on and left > FEW:
+            return None
+        others = await self._others(one, share.users)
+        return None if others is None else min(share.able | others, default=None)
+
+    async def _others(self, one: EntitlementKey, but: frozenset[str]) -> frozenset[str] | None:
+        """Who could keep it, of those whose records grant it; None where somebody holds it, or they
+        are many."""
+        where = All((gives("grants", one), Negated(OneOf(("userId",), tuple(sorted(but))))))
+        query = Query("Access", where, limit=FEW + 1)
+        page = await self.store.query(self.tenant_id, query)
+        records = [Access.from_document(stored.document) for stored in page.items]
+        if len(records) > FEW:
+            return None
+        ids = [each.user_id for each in records if not _held(state_of(each))[one]]
+        looks, _ = await each_readable(ids, partial(read_truth, self.store, self.tenant_id))
+        able: set[str] = set()
+        for truth in looks:
+            held = await apart(
+                self.tenant_id,
+                truth.facts.steps_of(truth.users),
+                partial(_anybody_holds, one, truth),
+            )
+            if held:
+                return None
+            able.update(id for id in truth.users if can_keep(id, truth))
+        return frozenset(able)
+
+
+def _anybody_holds(one: EntitlementKey, truth: Truth) -> bool:
+    return any(
+        one in entitlements(effective_access(user, truth.facts)) for user in truth.users.values()
+    )
+
+
+class Keepers:
+    """Who keeps what, as one attempt at a page of users finds it. What is kept for those of `fixed`
+    (SCIM ids) stays as it is stored."""
+
+    def __init__(
+        self, protections: Protections, since: str, now: datetime, fixed: Set[str]
+    ) -> None:
+        self._protections = protections
+        self._since = since
+        self._now = now
+        self._fixed = fixed
+        self._stored: dict[EntitlementKey, Known] = {}
+        self._keepers: dict[EntitlementKey, str | None] = {}
+
+    async def decide(self, shares: Mapping[EntitlementKey, Share]) -> None:
+        """Say for whom each is kept after the page. Raises StoreError."""
+        new = [one for one in shares if one not in self._stored]
+        for one, known in (await self._protections.read(new, self._since, self._now)).items():
+            self._stored[one] = known
+            self._keepers[one] = known.protection.kept
+        for one, share in shares.items():
+            before, known = self._stored[one].protection.kept, self._stored[one]
+            keeper = await self._protections.keeper(one, known, self._keepers[one], share)
+            self._keepers[one] = before if self._fixed & {before, keeper} else keeper
+
+    @property
+    def concerned(self) -> set[str]:
+        """For whom something is kept that was not, or no longer."""
+        stored = {one: known.protection.kept for one, known in self._stored.items()}
+        changed = [one for one, keeper in self._keepers.items() if keeper != stored[one]]
+        return {id for one in changed for id in (stored[one], self._keepers[one]) if id is not None}
+
+    def kept(self, truth: Truth, causes: Mapping[str, str]) -> dict[str, tuple[KeptGrant, ...]]:
+        """What is kept for the users of the page: nothing that is not protected any more."""
+        protected = truth.facts.policy.protected
+        kept: dict[str, tuple[KeptGrant, ...]] = {}
+        for id, held in truth.facts.kept.items():
+            stay = [one for one in held if one.entitlement in protected]
+            stay = [one for one in stay if self._keepers.get(one.entitlement, id) == id]
+            if stay:
+                kept[id] = tuple(stay)
+        for one, keeper in self._keepers.items():
+            if keeper is None or keeper not in truth.users:
+                continue
+            before = kept.get(keeper, ())
+            if all(each.entitlement != one for each in before):
+                event = causes[keeper]
+                new = KeptGrant(kind=one.kind, key=one.key, since=self._now, event_id=event)
+                kept[keeper] = (*before, new)
+        return kept
+
+    def operations(self, shares: Mapping[EntitlementKey, Share]) -> list[Operation]:
+        """What stores it, in one batch with the records of the page."""
+        return [self._stored[one].after(share, self._keepers[one]) for one, share in shares.items()]
+
+
+def writes_of(
+    tenant_id: str, before: Facts, kept: Mapping[str, Sequence[KeptGrant]]
+) -> list[Operation]:
+    """What stores what is kept now, where that is not stored already."""
+    writes: list[Operation] = []
+    for id in sorted(before.kept.keys() | kept.keys()):
+        new = tuple(kept.get(id, ()))
+        if new == tuple(before.kept.get(id, ())):
+            continue
+        beside = ManualGrants(tenant_id=tenant_id, user_id=id, kept=new)
+        if id in before.manual:
+            stored = beside.to_document()["kept"]
+            writes.append(Update(manual_grants_id(id), (Assign(("kept",), stored),)))
+        else:
+            writes.append(Create(beside.to_document()))
+    return writes
