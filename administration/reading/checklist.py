@@ -110,7 +110,7 @@ def _connecting(observed: _Observed) -> Iterator[Item]:
     if observed.tenant.provisioning == "enabled":
         yield Item("enabled", "Provisioning is enabled here", "done", "")
     else:
-        says = "Writes are refused until you enable it at the top of this page."
+        says = "Writes are refused until you enable it: at the top of the page Set-up."
         yield Item("enabled", "Provisioning is enabled here", "waiting", says)
 
 

@@ -90,7 +90,8 @@ async def test_no_page_shows_or_changes_what_is_another_tenants(
     ids = {"users": user, "groups": group, "log": event, "tokens": token.split("_")[3]}
     before = await contents(application.store, "other")
     for page in (page for page in PAGES if "{" in page.path):
-        path = PATH + re.sub(r"\{\w+\}", ids[page.path.split("/")[1]], page.path)
+        kind = page.path.partition("/{")[0].rpartition("/")[2]
+        path = PATH + re.sub(r"\{\w+\}", ids[kind], page.path)
         fields = {**GIVEN, "csrf": csrf}
         answer = await owner.request(
             page.method,

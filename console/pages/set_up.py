@@ -1,0 +1,74 @@
+"""Set-up: all that the administrator of a customer's Entra ID needs, on one page."""
+
+from starlette.responses import Response
+
+from administration.reading.checklist import read_checklist
+from administration.tenants import Tenancy
+from administration.tokens import list_tokens
+from console.pages.tokens import OVERLAP, Fresh, changed, created
+from console.visit import Page, Visit
+from trust.tokens import TokenKind
+
+PATH = "/set-up"
+KINDS: tuple[TokenKind, ...] = ("scim",)
+"""Tokens of connections, which Entra ID sends."""
+MAPPINGS = (
+    ("objectId", "externalId", "first"),
+    ("mail", 'emails[type eq "work"].value', "second"),
+    ("userPrincipalName", "userName", ""),
+    ('Switch([IsSoftDeleted], , "False", "True", "True", "False")', "active", ""),
+    ("givenName", "name.givenName", ""),
+    ("surname", "name.familyName", ""),
+    ("displayName", "displayName", ""),
+)
+"""Entra ID's attribute, Muster's, and its place in the order of matching."""
+
+
+async def set_up(visit: Visit, fresh: Fresh | None = None) -> Response:
+    """The page; `fresh` is a token to show this once."""
+    tokens = await list_tokens(visit.store, visit.tenant, visit.now)
+    return visit.page(
+        "set_up.html",
+        tokens=[one for one in tokens if one.kind in KINDS],
+        fresh=fresh,
+        tenant_url=f"{visit.origin}/scim",
+        mappings=MAPPINGS,
+        overlap_days=OVERLAP.days,
+        checklist=await read_checklist(visit.store, visit.tenant, tokens, visit.now),
+    )
+
+
+async def checklist(visit: Visit) -> Response:
+    """The part of the page that says how far the set-up is."""
+    tokens = await list_tokens(visit.store, visit.tenant, visit.now)
+    found = await read_checklist(visit.store, visit.tenant, tokens, visit.now)
+    return visit.page("checklist.html", checklist=found)
+
+
+async def enable(visit: Visit) -> Response:
+    """Enable provisioning."""
+    await visit.changing(Tenancy).set_provisioning("enabled")
+    return visit.go(PATH, told="enabled")
+
+
+async def make_token(visit: Visit) -> Response:
+    """Create a secret token and show it, this once."""
+    fresh = await created(visit, KINDS)
+    return await set_up(await visit.again(), fresh)
+
+
+async def change_token(visit: Visit) -> Response:
+    """Rotate a secret token, which shows the new one, or revoke it."""
+    fresh = await changed(visit, KINDS)
+    if fresh is None:
+        return visit.go(PATH, told="token-revoked")
+    return await set_up(await visit.again(), fresh)
+
+
+PAGES = (
+    Page(PATH, set_up),
+    Page(f"{PATH}/checklist", checklist),
+    Page(f"{PATH}/enable", enable, "POST"),
+    Page(f"{PATH}/tokens", make_token, "POST"),
+    Page(f"{PATH}/tokens/{{token}}", change_token, "POST"),
+)
