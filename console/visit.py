@@ -141,6 +141,8 @@ class Page:
     path: str
     handler: Handler
     method: str = "GET"
+    set_up: bool = False
+    """Whether it is open to a session that a set-up link began, too."""
 
 
 class NoSuchPage(Trouble):

@@ -419,6 +419,8 @@ AdministrativeOperation = Literal[
     "entraTokens",
     "region",
     "sessionsEnd",
+    "invitationCreate",
+    "invitationRevoke",
     "replay",
     "discard",
 ]

@@ -119,6 +119,8 @@ class Tenant(StoredModel):
     """Tokens of the application that reads the access API."""
     console_tokens: tuple[Token, ...] = ()
     """Tokens for the console's JSON API."""
+    invitations: tuple[Token, ...] = ()
+    """Links to the console's set-up pages, by the digests of their secrets."""
     session_epoch: int = 0
     """How often all sessions at the console were ended; one counts while it names this number."""
 

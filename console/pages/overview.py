@@ -5,6 +5,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
+from administration.invitations import Invitation, Invitations, list_invitations
 from administration.reading.checklist import read_checklist
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
@@ -18,8 +19,10 @@ KINDS: tuple[TokenKind, ...] = ("access", "console")
 """Tokens of programs. Those of connections are on the set-up page."""
 
 
-async def overview(visit: Visit, fresh: Fresh | None = None) -> Response:
-    """The page; `fresh` is a token to show this once."""
+async def overview(
+    visit: Visit, fresh: Fresh | None = None, invitation: Invitation | None = None
+) -> Response:
+    """The page; `fresh` and `invitation` are a token and a set-up link to show this once."""
     health = await read_health(visit.store, visit.tenant_id, visit.now)
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
     checklist = await read_checklist(visit.store, visit.tenant, tokens, visit.now)
@@ -28,6 +31,8 @@ async def overview(visit: Visit, fresh: Fresh | None = None) -> Response:
         health=health,
         tokens=[one for one in tokens if one.kind in KINDS],
         fresh=fresh,
+        invitation=invitation,
+        invitations=await list_invitations(visit.store, visit.tenant, visit.now),
         overlap_days=OVERLAP.days,
         steps=Counter(one.state for one in checklist),
         wrong=[one for one in checklist if one.state == "wrong"],
@@ -57,6 +62,18 @@ async def change_token(visit: Visit) -> Response:
     return await overview(await visit.again(), fresh)
 
 
+async def invite(visit: Visit) -> Response:
+    """Make a set-up link and show it, this once."""
+    invitation = await visit.changing(Invitations).create(visit.origin)
+    return await overview(await visit.again(), invitation=invitation)
+
+
+async def revoke_invitation(visit: Visit) -> Response:
+    """End a set-up link."""
+    await visit.changing(Invitations).revoke(visit.path("invitation"))
+    return visit.go("", told="invitation-revoked")
+
+
 async def end_sessions(visit: Visit) -> Response:
     """End every session of the organisation at the console, this one included."""
     if visit.given("do") != "end":
@@ -69,6 +86,8 @@ PAGES = (
     Page("", overview),
     Page("/provisioning", set_provisioning, "POST"),
     Page("/sessions", end_sessions, "POST"),
+    Page("/invitations", invite, "POST"),
+    Page("/invitations/{invitation}", revoke_invitation, "POST"),
     Page("/tokens", make_token, "POST"),
     Page("/tokens/{token}", change_token, "POST"),
 )

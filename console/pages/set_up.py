@@ -1,8 +1,14 @@
-"""Set-up: all that the administrator of a customer's Entra ID needs, on one page."""
+"""Set-up: all that the administrator of a customer's Entra ID needs, on one page.
+
+Its pages are open to a session that a set-up link began. So nothing here may give more than that:
+no token but those of connections, and nothing about people."""
+
+from datetime import timedelta
 
 from starlette.responses import Response
 
 from administration.reading.checklist import read_checklist
+from administration.reading.refusals import remedies
 from administration.tenants import Tenancy
 from administration.tokens import list_tokens
 from console.pages.tokens import OVERLAP, Fresh, changed, created
@@ -12,6 +18,9 @@ from trust.tokens import TokenKind
 PATH = "/set-up"
 KINDS: tuple[TokenKind, ...] = ("scim",)
 """Tokens of connections, which Entra ID sends."""
+DAY = timedelta(days=1)
+REMEDIES = 10
+"""The most that are shown of what was refused."""
 MAPPINGS = (
     ("objectId", "externalId", "first"),
     ("mail", 'emails[type eq "work"].value', "second"),
@@ -35,6 +44,7 @@ async def set_up(visit: Visit, fresh: Fresh | None = None) -> Response:
         mappings=MAPPINGS,
         overlap_days=OVERLAP.days,
         checklist=await read_checklist(visit.store, visit.tenant, tokens, visit.now),
+        refused=(await remedies(visit.store, visit.tenant_id, visit.now - DAY))[:REMEDIES],
     )
 
 
@@ -66,9 +76,9 @@ async def change_token(visit: Visit) -> Response:
 
 
 PAGES = (
-    Page(PATH, set_up),
-    Page(f"{PATH}/checklist", checklist),
-    Page(f"{PATH}/enable", enable, "POST"),
-    Page(f"{PATH}/tokens", make_token, "POST"),
-    Page(f"{PATH}/tokens/{{token}}", change_token, "POST"),
+    Page(PATH, set_up, set_up=True),
+    Page(f"{PATH}/checklist", checklist, set_up=True),
+    Page(f"{PATH}/enable", enable, "POST", set_up=True),
+    Page(f"{PATH}/tokens", make_token, "POST", set_up=True),
+    Page(f"{PATH}/tokens/{{token}}", change_token, "POST", set_up=True),
 )

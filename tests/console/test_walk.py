@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from administration.invitations import Invitations
 from console.pages import PAGES
 from console.session import PATH
 from console.visit import Page
 from directory.store import Document, Query, Store
 from directory.tenants import Policy
+from tests.console.conftest import BASE
 from tests.console.organisation import Form, Organisation, organisation, shown
 from tests.environment import Environment, add_tenant, client_of
 from tests.scim.messages import create_group, create_user
@@ -88,6 +90,8 @@ async def test_no_page_shows_or_changes_what_is_another_tenants(
     events = (await application.store.query("other", Query("Event"))).items
     event = events[0].document["eventId"]
     ids = {"users": user, "groups": group, "log": event, "tokens": token.split("_")[3]}
+    theirs = await Invitations(application.service, "other").create(BASE)
+    ids["invitations"] = theirs.id
     before = await contents(application.store, "other")
     for page in (page for page in PAGES if "{" in page.path):
         kind = page.path.partition("/{")[0].rpartition("/")[2]

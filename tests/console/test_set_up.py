@@ -1,0 +1,194 @@
+"""The set-up page, and links to it: who gets in by one, how far, and how that ends."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from administration.invitations import LIFE, LIVE, Invitation, Invitations
+from administration.tenants import Tenancy, read_tenant
+from administration.tokens import list_tokens
+from console.pages import PAGES
+from directory.tenants import Tenant
+from tests.administration.operating import Operator
+from tests.console.conftest import BASE, client
+from tests.console.organisation import Form, followed, shown
+from tests.environment import TENANT, Environment, change_tenant
+from wiring import utc_now
+
+OPEN_TO_LINKS = {
+    ("GET", "/set-up"),
+    ("GET", "/set-up/checklist"),
+    ("POST", "/set-up/enable"),
+    ("POST", "/set-up/tokens"),
+    ("POST", "/set-up/tokens/{token}"),
+}
+"""What a set-up link opens. A page that is added here must show nothing about people, and give no
+more than the set-up of this organisation needs."""
+
+
+async def invite(environment: Environment) -> Invitation:
+    return await environment.changing(Invitations).create(BASE)
+
+
+async def enter(browser: httpx.AsyncClient, link: str, **headers: str) -> httpx.Response:
+    """Open a set-up link and press the button there; without one, what the link says."""
+    page = await browser.get(link)
+    if page.status_code != 200:
+        return page
+    form = Form(page, "/set-up/link")
+    return await browser.post("/console/set-up/link", data=form.fields, headers=headers)
+
+
+@pytest.fixture
+async def invited(environment: Environment, browser: httpx.AsyncClient) -> Invitation:
+    """The browser's way in."""
+    invitation = await invite(environment)
+    assert (await enter(browser, invitation.link)).headers["location"] == "/console/set-up"
+    return invitation
+
+
+async def test_a_link_opens_by_its_button_as_often_as_needed(
+    environment: Environment, browser: httpx.AsyncClient, owner: httpx.AsyncClient
+) -> None:
+    invitation = await invite(environment)
+    async with client(environment) as scanner:
+        for method in ("GET", "HEAD", "GET"):
+            assert (await scanner.request(method, invitation.link)).status_code == 200
+        assert not scanner.cookies, "whoever follows links opens nothing"
+        assert (await enter(scanner, invitation.link, **{"sec-fetch-site": "cross-site"})).text
+        assert not scanner.cookies, "no page elsewhere brings a browser into a session"
+    for _ in range(2):
+        async with client(environment) as another:
+            assert (await enter(another, invitation.link)).status_code == 303
+            page = await shown(another, "/set-up")
+            assert f"set-up link {invitation.id}" in page.text
+    overview = await shown(owner, "")
+    assert invitation.link not in overview.text
+    (row,) = re.findall(rf"<tr>(?:(?!</tr>).)*{invitation.id}.*?</tr>", overview.text, re.DOTALL)
+    assert "never" not in row
+
+
+async def test_what_is_no_key_of_a_living_link_opens_nothing(
+    environment: Environment, browser: httpx.AsyncClient
+) -> None:
+    ago = replace(environment.application.service, now=lambda: utc_now() - LIFE)
+    old = await Invitations(ago, TENANT).create(BASE)
+    link = (await invite(environment)).link
+    key = link.partition("key=")[2]
+    changed = key[:-1] + ("0" if key[-1] != "0" else "1")
+    for wrong in (
+        *("", "x", "%00", "%ED%A0%80", "x" * 900, changed, key.replace("acme", "other")),
+        *(key.replace("invitation", "console"), environment.token, old.link.partition("key=")[2]),
+    ):
+        refused = await browser.get(link.replace(key, wrong))
+        assert (refused.status_code, "ask whoever" in refused.text.lower()) == (403, True), wrong
+        assert (await browser.post("/console/set-up/link", data={"key": wrong})).status_code == 403
+    assert not browser.cookies
+    bearer = {"Authorization": f"Bearer {key}"}
+    assert (await environment.client.get("/Users", headers=bearer)).status_code == 401
+    assert (await browser.get("/console/api/tokens", headers=bearer)).status_code == 401
+
+
+async def test_a_link_opens_the_set_up_of_its_organisation_and_nothing_else(
+    environment: Environment, browser: httpx.AsyncClient, invited: Invitation
+) -> None:
+    assert {(page.method, page.path) for page in PAGES if page.set_up} == OPEN_TO_LINKS
+    csrf = Form(await shown(browser, "/set-up"), "/set-up/tokens").fields["csrf"][0]
+    for page in PAGES:
+        path = re.sub(r"{\w+}", "x", page.path)
+        data = {"csrf": csrf} if page.method == "POST" else None
+        answer = await browser.request(page.method, f"/console{path}", data=data)
+        closed = "Not with a set-up link" in answer.text
+        assert (closed, answer.status_code == 403) == (not page.set_up,) * 2, page
+    assert (await browser.get("/console/api/tokens")).status_code == 401
+
+
+async def test_a_link_makes_tokens_of_connections_and_no_others(
+    environment: Environment, browser: httpx.AsyncClient, invited: Invitation
+) -> None:
+    store = environment.application.store
+    await change_tenant(store, TENANT, lambda t: t.model_copy(update={"provisioning": "disabled"}))
+    page = await shown(browser, "/set-up")
+    form = Form(page, "/set-up/tokens")
+    for kind in ("console", "access", "invitation", "secret"):
+        assert (await form.send(browser, kind=kind)).status_code == 404
+    tenant = await read_tenant(store, TENANT)
+    (of_the_application,) = tenant.access_tokens
+    other = f"/console/set-up/tokens/{of_the_application.token_id}"
+    for do in ("rotate", "revoke"):
+        refused = await browser.post(other, data={**form.fields, "do": do})
+        assert refused.status_code == 404
+    assert "muster_scim_acme_" in (await form.send(browser)).text
+    await followed(browser, await Form(page, "/set-up/enable").send(browser))
+    tenant = await read_tenant(store, TENANT)
+    assert tenant.provisioning == "enabled"
+    listed = await list_tokens(store, tenant, utc_now())
+    assert sorted(one.kind for one in listed) == ["access", "scim", "scim"]
+
+
+async def revoked(environment: Environment, id: str) -> None:
+    await environment.changing(Invitations).revoke(id)
+
+
+async def all_ended(environment: Environment, _: str) -> None:
+    await environment.changing(Tenancy).end_sessions()
+
+
+async def expired(environment: Environment, _: str) -> None:
+    def ended(tenant: Tenant) -> Tenant:
+        over = (one.model_copy(update={"expires": utc_now()}) for one in tenant.invitations)
+        return tenant.model_copy(update={"invitations": tuple(over)})
+
+    await change_tenant(environment.application.store, TENANT, ended)
+
+
+@pytest.mark.parametrize("end", [revoked, all_ended, expired])
+async def test_a_session_ends_with_its_link(
+    environment: Environment,
+    browser: httpx.AsyncClient,
+    invited: Invitation,
+    end: Callable[[Environment, str], Awaitable[None]],
+) -> None:
+    await shown(browser, "/set-up")
+    await end(environment, invited.id)
+    ended = await browser.get("/console/set-up")
+    assert (ended.status_code, "This session has ended" in ended.text) == (403, True)
+    assert (await browser.get(invited.link)).status_code == 403
+
+
+async def test_administrators_make_and_revoke_links_which_the_log_has(
+    environment: Environment, owner: httpx.AsyncClient
+) -> None:
+    made = await Form(await shown(owner, ""), "/invitations").send(owner)
+    (link,) = re.findall(r'id="fresh-link"[^>]*value="([^"]+)"', made.text)
+    assert link.startswith(f"{BASE}/console/set-up/link?key=muster_invitation_acme_")
+    (id,) = re.findall(r'action="/console/invitations/(\w+)"', made.text)
+    revoked = await Form(made, f"/invitations/{id}").send(owner)
+    assert f"/invitations/{id}" not in (await followed(owner, revoked)).text
+    log = (await shown(owner, "/log")).text
+    assert log.count(f"set-up link {id}") == 2
+    assert "Set-up link made" in log
+    for _ in range(LIVE):
+        await invite(environment)
+    refused = await Form(made, "/invitations").send(owner)
+    assert (refused.status_code, "Revoke one" in refused.text) == (422, True)
+
+
+async def test_an_operator_makes_lists_and_revokes_links(
+    environment: Environment, tmp_path: Path, browser: httpx.AsyncClient
+) -> None:
+    operator = Operator(tmp_path)
+    made = await asyncio.to_thread(operator.does, "console", "invite", TENANT, "--url", BASE)
+    assert {*made} == {"tenant", "id", "link", "expires"}
+    assert (await enter(browser, made["link"])).status_code == 303
+    (listed,) = await asyncio.to_thread(operator.does, "console", "invitations", TENANT)
+    assert (listed["id"], listed["live"]) == (made["id"], True)
+    assert listed["lastOpened"]
+    left = ("console", "invitations", TENANT, "--revoke", made["id"])
+    assert await asyncio.to_thread(operator.does, *left) == []
+    assert (await browser.get("/console/set-up")).status_code == 403
