@@ -20,6 +20,7 @@ from directory.store import Store
 from directory.tenants import Tenant
 from queues.port import DeadLetterQueue, QueueSender
 from scim.writing import Service
+from trust.cloud import Cloud
 from web.trouble import Trouble
 
 
@@ -33,6 +34,8 @@ class Deployment:
     dead_letters: Callable[[], AbstractAsyncContextManager[DeadLetterQueue]]
     kinds: tuple[str, ...]
     public_url: str = ""
+    cloud: Cloud = field(default_factory=Cloud)
+    """Whose workloads may stand in for a client's secret."""
 
     @asynccontextmanager
     async def replay(self, tenant_id: str, actor: Actor) -> AsyncIterator[Replay]:

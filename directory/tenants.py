@@ -58,6 +58,10 @@ class Federation(Model):
         return self.federation_id
 
 
+type Credential = ClientSecret | Federation
+"""What an OAuth client shows to get an access token."""
+
+
 class OAuthClient(Model):
     """How a connection gets access tokens at Muster's token endpoint."""
 
@@ -65,6 +69,11 @@ class OAuthClient(Model):
     created: datetime
     secrets: tuple[ClientSecret, ...] = ()
     federation: Federation | None = None
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """All that it has."""
+        return (*self.secrets, *((self.federation,) if self.federation else ()))
 
 
 class Connection(Model):

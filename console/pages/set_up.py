@@ -7,17 +7,21 @@ from datetime import timedelta
 
 from starlette.responses import Response
 
+from administration.clients import Clients, list_clients
 from administration.reading.checklist import read_checklist
 from administration.reading.refusals import remedies
 from administration.tenants import Tenancy
 from administration.tokens import list_tokens
 from console.pages.tokens import OVERLAP, Fresh, changed, created
-from console.visit import Page, Visit
+from console.visit import NoSuchPage, Page, Visit
+from directory.tenants import ENTRA_CONNECTION
 from trust.tokens import TokenKind
 
 PATH = "/set-up"
 KINDS: tuple[TokenKind, ...] = ("scim",)
 """Tokens of connections, which Entra ID sends."""
+LIFETIMES = (365, 730, 1095)
+"""Days that a client's secret can live."""
 DAY = timedelta(days=1)
 REMEDIES = 10
 """The most that are shown of what was refused."""
@@ -33,13 +37,20 @@ MAPPINGS = (
 """Entra ID's attribute, Muster's, and its place in the order of matching."""
 
 
-async def set_up(visit: Visit, fresh: Fresh | None = None) -> Response:
-    """The page; `fresh` is a token to show this once."""
+async def set_up(
+    visit: Visit, fresh: Fresh | None = None, client: tuple[str, str] | None = None
+) -> Response:
+    """The page; `fresh` is a token to show this once, `client` an OAuth client's id and secret."""
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
     return visit.page(
         "set_up.html",
         tokens=[one for one in tokens if one.kind in KINDS],
         fresh=fresh,
+        client=client,
+        clients=await list_clients(visit.store, visit.tenant, visit.now),
+        lifetimes=LIFETIMES,
+        token_endpoint=f"{visit.origin}/oauth/token",
+        issuer=visit.deployment.cloud.issuer("2.0", visit.tenant.directory_id or "<directory id>"),
         tenant_url=f"{visit.origin}/scim",
         mappings=MAPPINGS,
         overlap_days=OVERLAP.days,
@@ -75,10 +86,48 @@ async def change_token(visit: Visit) -> Response:
     return await set_up(await visit.again(), fresh)
 
 
+async def make_secret(visit: Visit) -> Response:
+    """Create a secret of a connection's OAuth client and show it, this once."""
+    days = next((each for each in LIFETIMES if str(each) == visit.given("days")), None)
+    if days is None:
+        raise NoSuchPage("A client's secret lives for one, two or three years.")
+    client = await visit.changing(Clients).add_secret(_connection(visit), timedelta(days=days))
+    return await set_up(await visit.again(), client=client)
+
+
+async def federate(visit: Visit) -> Response:
+    """Let a workload's own identity stand in for a client's secret."""
+    await visit.changing(Clients).federate(
+        _connection(visit),
+        issuer=visit.given("issuer"),
+        subject=visit.given("subject"),
+        audience=visit.given("audience"),
+        cloud=visit.deployment.cloud,
+    )
+    return visit.go(PATH, told="federated")
+
+
+async def change_client(visit: Visit) -> Response:
+    """End one of a client's secrets, or remove the client."""
+    connection, clients = visit.path("connection"), visit.changing(Clients)
+    if visit.given("do") == "remove":
+        await clients.remove(connection)
+        return visit.go(PATH, told="client-removed")
+    await clients.revoke_secret(connection, visit.given("secret"))
+    return visit.go(PATH, told="secret-ended")
+
+
+def _connection(visit: Visit) -> str:
+    return visit.given("connection") or ENTRA_CONNECTION
+
+
 PAGES = (
     Page(PATH, set_up, set_up=True),
     Page(f"{PATH}/checklist", checklist, set_up=True),
     Page(f"{PATH}/enable", enable, "POST", set_up=True),
     Page(f"{PATH}/tokens", make_token, "POST", set_up=True),
     Page(f"{PATH}/tokens/{{token}}", change_token, "POST", set_up=True),
+    Page(f"{PATH}/clients", make_secret, "POST", set_up=True),
+    Page(f"{PATH}/clients/{{connection}}", change_client, "POST", set_up=True),
+    Page(f"{PATH}/federation", federate, "POST", set_up=True),
 )

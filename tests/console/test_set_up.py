@@ -15,9 +15,9 @@ from administration.tokens import list_tokens
 from console.pages import PAGES
 from directory.tenants import Tenant
 from tests.administration.operating import Operator
-from tests.console.conftest import BASE, client
+from tests.console.conftest import BASE, DIRECTORY, client
 from tests.console.organisation import Form, followed, shown
-from tests.environment import TENANT, Environment, change_tenant
+from tests.environment import TENANT, Environment, change_tenant, client_of
 from wiring import utc_now
 
 OPEN_TO_LINKS = {
@@ -26,6 +26,9 @@ OPEN_TO_LINKS = {
     ("POST", "/set-up/enable"),
     ("POST", "/set-up/tokens"),
     ("POST", "/set-up/tokens/{token}"),
+    ("POST", "/set-up/clients"),
+    ("POST", "/set-up/clients/{connection}"),
+    ("POST", "/set-up/federation"),
 }
 """What a set-up link opens. A page that is added here must show nothing about people, and give no
 more than the set-up of this organisation needs."""
@@ -129,6 +132,65 @@ async def test_a_link_makes_tokens_of_connections_and_no_others(
     assert tenant.provisioning == "enabled"
     listed = await list_tokens(store, tenant, utc_now())
     assert sorted(one.kind for one in listed) == ["access", "scim", "scim"]
+
+
+ENTRA = f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"
+APPLICATION = "3c1f6f6e-9c0e-4f0a-8f43-6a1d6f0f7b11"
+
+
+async def test_a_link_makes_an_oauth_client_and_exchanges_its_secrets(
+    environment: Environment, browser: httpx.AsyncClient, invited: Invitation
+) -> None:
+    async def provisions(id: str, secret: str) -> bool:
+        """Whether the token endpoint gives the client a token that SCIM takes."""
+        form = {"grant_type": "client_credentials", "client_id": id, "client_secret": secret}
+        async with client_of(environment.application.oauth, "/oauth", "") as oauth:
+            granted = await oauth.post("/token", data=form, headers={"Authorization": ""})
+        bearer = f"Bearer {granted.json().get('access_token')}"
+        answer = await environment.client.get("/Users", headers={"Authorization": bearer})
+        return answer.status_code == 200
+
+    store = environment.application.store
+    form = Form(await shown(browser, "/set-up"), "/set-up/clients")
+    pairs = []
+    for _ in range(2):
+        page = (await form.send(browser, days="730")).text
+        pairs.append(re.findall(r'id="fresh-\w+"[^>]*value="(muster_[^"]+)"', page))
+    (id, first), (same, second) = pairs
+    assert same == id
+    assert [await provisions(id, each) for each in (first, second, first[:-1])] == [1, 1, 0]
+    for days, says in (("730", "two secrets already"), ("1096", "one, two or three years")):
+        assert says in (await form.send(browser, days=days)).text
+    again = await shown(browser, "/set-up")
+    assert second not in again.text
+    ended = await Form(again, "/set-up/clients/entra").send(browser, do="end")
+    await followed(browser, ended)
+    client = (await read_tenant(store, TENANT)).connections[0].client
+    assert client is not None
+    assert [each.token_id for each in client.secrets] == [second.split("_")[3]]
+    removed = await Form(again, "/set-up/clients/entra").send(browser, do="remove")
+    assert "No client so far" in (await followed(browser, removed)).text
+    assert (await read_tenant(store, TENANT)).connections[0].client is None
+
+
+async def test_only_entra_id_vouches_for_a_workload_here(
+    environment: Environment, browser: httpx.AsyncClient, invited: Invitation
+) -> None:
+    """Keys are fetched from where the issuer has them, so it is no URL of anybody's choice."""
+    form = Form(await shown(browser, "/set-up"), "/set-up/federation")
+    assert form.fields["issuer"] == [ENTRA]
+    named = {"subject": "sync-fabric", "audience": f"api://{APPLICATION}/.default"}
+    for issuer in ("http://127.0.0.1:1/", "https://idp.example", f"{ENTRA}/x", "x" * 501, ""):
+        keys = "http://169.254.169.254/keys"
+        refused = await form.send(browser, **named, issuer=issuer, keysUrl=keys, keys_url=keys)
+        assert refused.status_code == 422, issuer
+    page = await followed(browser, await form.send(browser, **named))
+    assert f"sync-fabric for api://{APPLICATION}" in page.text
+    tenant = await read_tenant(environment.application.store, TENANT)
+    assert tenant.connections[0].client is not None
+    federation = tenant.connections[0].client.federation
+    assert federation is not None
+    assert federation.keys_url.startswith("https://login.microsoftonline.com/")
 
 
 async def revoked(environment: Environment, id: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from administration.connections import Connections
 from administration.invitations import Invitations
 from console.pages import PAGES
 from console.session import PATH
@@ -91,7 +92,8 @@ async def test_no_page_shows_or_changes_what_is_another_tenants(
     event = events[0].document["eventId"]
     ids = {"users": user, "groups": group, "log": event, "tokens": token.split("_")[3]}
     theirs = await Invitations(application.service, "other").create(BASE)
-    ids["invitations"] = theirs.id
+    await Connections(application.service, "other").create("hr", "HR")
+    ids |= {"invitations": theirs.id, "clients": "hr"}
     before = await contents(application.store, "other")
     for page in (page for page in PAGES if "{" in page.path):
         kind = page.path.partition("/{")[0].rpartition("/")[2]
