@@ -123,10 +123,10 @@ class Visit:
         }
         return HTMLResponse(render(template, **context), status)
 
-    def download(self, name: str, text: str) -> Response:
-        """A CSV file of that name."""
+    def download(self, name: str, text: str, media_type: str = "text/csv") -> Response:
+        """A file of that name."""
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+        return Response(text, headers=headers, media_type=f"{media_type}; charset=utf-8")
 
     def go(self, path: str, told: str = "") -> Response:
         """Send the browser to a page of the console, where it reads what was done."""

@@ -82,6 +82,9 @@ class Connection(Model):
     connection_id: str
     name: str
     tokens: tuple[Token, ...] = ()
+    program_token: Token | None = None
+    """That of the set-up program which was handed out last. It ends in an hour, so it is not among
+    those that a connection lives by."""
     client: OAuthClient | None = None
 
 

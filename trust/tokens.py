@@ -90,7 +90,12 @@ def bearer_tokens(tenant: Tenant | None, kind: str) -> list[tuple[str, Token]]:
         case None, _:
             return []
         case Tenant(), "scim":
-            return [(c.connection_id, token) for c in tenant.connections for token in c.tokens]
+            return [
+                (connection.connection_id, token)
+                for connection in tenant.connections
+                for token in (*connection.tokens, connection.program_token)
+                if token is not None
+            ]
         case Tenant(), "access":
             return [("", token) for token in tenant.access_tokens]
         case Tenant(), "console":

@@ -97,7 +97,8 @@ def _connecting(observed: _Observed) -> Iterator[Item]:
     users, groups = observed.at("usersSought"), observed.at("groupsSought")
     yield _step("usersSought", "Test Connection asks for users", users, "Press Test Connection.")
     yield _step("groupsSought", "Test Connection asks for groups", groups, "Press Test Connection.")
-    used = [one for one in observed.tokens if one.kind == "scim" and one.last_used]
+    lasting = [one for one in observed.tokens if one.kind == "scim" and not one.of_program]
+    used = [one for one in lasting if one.last_used]
     last = max(used, key=lambda one: one.last_used or observed.now, default=None)
     if last is not None:
         says = f"Token {last.token.token_id}{f' ({last.token.note})' if last.token.note else ''}."

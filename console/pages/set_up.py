@@ -8,11 +8,13 @@ from datetime import timedelta
 from starlette.responses import Response
 
 from administration.clients import Clients, list_clients
+from administration.connections import connection_of
 from administration.reading.checklist import read_checklist
 from administration.reading.refusals import remedies
 from administration.tenants import Tenancy
-from administration.tokens import list_tokens
+from administration.tokens import Tokens, list_tokens
 from console.pages.tokens import OVERLAP, Fresh, changed, created
+from console.program import PROGRAM, filled_in
 from console.visit import NoSuchPage, Page, Visit
 from directory.tenants import ENTRA_CONNECTION
 from trust.tokens import TokenKind
@@ -117,6 +119,21 @@ async def change_client(visit: Visit) -> Response:
     return visit.go(PATH, told="secret-ended")
 
 
+async def download_program(visit: Visit) -> Response:
+    """The set-up program with this organisation's values. It is a form's answer, because it makes
+    a token."""
+    connection = connection_of(visit.tenant, _connection(visit))
+    first = connection.connection_id == ENTRA_CONNECTION
+    values = {
+        "tenant_url": f"{visit.origin}/scim",
+        "name": "Muster" if first else connection.name,
+        "directory": visit.tenant.directory_id or "organizations",
+        "token": await visit.changing(Tokens).for_program(connection.connection_id),
+        "api_token": "",  # it would open more than a set-up link does
+    }
+    return visit.download(PROGRAM.name, filled_in(values), "text/x-python")
+
+
 def _connection(visit: Visit) -> str:
     return visit.given("connection") or ENTRA_CONNECTION
 
@@ -130,4 +147,5 @@ PAGES = (
     Page(f"{PATH}/clients", make_secret, "POST", set_up=True),
     Page(f"{PATH}/clients/{{connection}}", change_client, "POST", set_up=True),
     Page(f"{PATH}/federation", federate, "POST", set_up=True),
+    Page(f"{PATH}/program", download_program, "POST", set_up=True),
 )

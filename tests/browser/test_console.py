@@ -16,7 +16,7 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
     expect(page.get_by_role("heading", name="Set-up")).to_be_visible()
     tenant_url = page.get_by_label("Tenant URL").input_value()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == tenant_url
     page.get_by_label("Note").fill("Entra ID")
@@ -67,7 +67,7 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
 def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant) -> None:
     tenant.sign_in(page)
     page.get_by_role("link", name="Set-up").first.click()
-    row = page.get_by_role("row", name=re.compile("Entra ID"))
+    row = page.get_by_role("row", name=re.compile("Live"))
     row.get_by_role("button", name=re.compile("^Rotate")).click()
     expect(page.get_by_text("goes on working for 7 days")).to_be_visible()
     new = page.get_by_label("Your new token").input_value()

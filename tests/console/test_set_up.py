@@ -1,9 +1,11 @@
 """The set-up page, and links to it: who gets in by one, how far, and how that ends."""
 
+import ast
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -11,9 +13,11 @@ import pytest
 
 from administration.invitations import LIFE, LIVE, Invitation, Invitations
 from administration.tenants import Tenancy, read_tenant
-from administration.tokens import list_tokens
+from administration.tokens import ListedToken, list_tokens
 from console.pages import PAGES
+from console.program import PROGRAM, filled_in
 from directory.tenants import Tenant
+from laptop.graph.program import load
 from tests.administration.operating import Operator
 from tests.console.conftest import BASE, DIRECTORY, client
 from tests.console.organisation import Form, followed, shown
@@ -29,6 +33,7 @@ OPEN_TO_LINKS = {
     ("POST", "/set-up/clients"),
     ("POST", "/set-up/clients/{connection}"),
     ("POST", "/set-up/federation"),
+    ("POST", "/set-up/program"),
 }
 """What a set-up link opens. A page that is added here must show nothing about people, and give no
 more than the set-up of this organisation needs."""
@@ -130,8 +135,8 @@ async def test_a_link_makes_tokens_of_connections_and_no_others(
     await followed(browser, await Form(page, "/set-up/enable").send(browser))
     tenant = await read_tenant(store, TENANT)
     assert tenant.provisioning == "enabled"
-    listed = await list_tokens(store, tenant, utc_now())
-    assert sorted(one.kind for one in listed) == ["access", "scim", "scim"]
+    kinds = sorted(one.kind for one in await tokens_of(environment))
+    assert kinds == ["access", "scim", "scim"]
 
 
 ENTRA = f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"
@@ -191,6 +196,55 @@ async def test_only_entra_id_vouches_for_a_workload_here(
     federation = tenant.connections[0].client.federation
     assert federation is not None
     assert federation.keys_url.startswith("https://login.microsoftonline.com/")
+
+
+async def test_the_program_comes_with_what_it_needs(
+    environment: Environment, browser: httpx.AsyncClient, invited: Invitation, tmp_path: Path
+) -> None:
+    form = Form(await shown(browser, "/set-up"), "/set-up/program")
+    tokens = []
+    for number in range(3):  # more often than tokens of a kind can live at once
+        taken = await form.send(browser)
+        assert taken.headers["content-disposition"] == 'attachment; filename="muster_entra.py"'
+        assert taken.headers["cache-control"] == "no-store"
+        file = tmp_path / f"handed_out_{number}.py"
+        file.write_text(taken.text)
+        options = load(file).parse(["audit"], {})
+        assert (options.tenant_url, options.directory) == (f"{BASE}/scim", DIRECTORY)
+        assert (options.name, options.api_token) == ("Muster", "")
+        tokens.append(options.token)
+    bearers = [{"Authorization": f"Bearer {token}"} for token in tokens]
+    read = [(await environment.client.get("/Users", headers=one)).status_code for one in bearers]
+    assert read == [401, 401, 200]
+    (listed,) = [one for one in await tokens_of(environment) if one.of_program]
+    assert listed.token.expires is not None
+    assert timedelta(minutes=59) < listed.token.expires - utc_now() <= timedelta(hours=1)
+    page = await shown(browser, "/set-up")
+    path = f"/set-up/tokens/{listed.token.token_id}"
+    rotated = await Form(page, path).send(browser, do="rotate")
+    assert (rotated.status_code, "download the program again" in rotated.text) == (422, True)
+    await followed(browser, await Form(page, path).send(browser, do="revoke"))
+    assert not [one for one in await tokens_of(environment) if one.of_program]
+
+
+async def tokens_of(environment: Environment) -> list[ListedToken]:
+    store = environment.application.store
+    return await list_tokens(store, await read_tenant(store, TENANT), utc_now())
+
+
+def test_what_is_filled_in_is_no_code() -> None:
+    values = dict.fromkeys(
+        ("tenant_url", "name", "directory", "token", "api_token"), '"}\n\\g<0>\nimport os #\u2028'
+    )
+    tree = ast.parse(filled_in(values), feature_version=(3, 9))
+    (filled,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FILLED_IN"
+    ]
+    assert ast.literal_eval(filled) == values
+    assert len(tree.body) == len(ast.parse(PROGRAM.read_text()).body)
+    assert {*values} == {*load().FILLED_IN}
 
 
 async def revoked(environment: Environment, id: str) -> None:
