@@ -10,6 +10,7 @@ from starlette.responses import Response
 from administration.clients import Clients, list_clients
 from administration.connections import connection_of
 from administration.reading.checklist import read_checklist
+from administration.reading.groups import unmapped_groups
 from administration.reading.refusals import remedies
 from administration.tenants import Tenancy
 from administration.tokens import Tokens, list_tokens
@@ -57,6 +58,7 @@ async def set_up(
         mappings=MAPPINGS,
         overlap_days=OVERLAP.days,
         checklist=await read_checklist(visit.store, visit.tenant, tokens, visit.now),
+        unmapped=await unmapped_groups(visit.store, visit.tenant_id),
         refused=(await remedies(visit.store, visit.tenant_id, visit.now - DAY))[:REMEDIES],
     )
 

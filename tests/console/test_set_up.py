@@ -20,7 +20,7 @@ from directory.tenants import Tenant
 from laptop.graph.program import load
 from tests.administration.operating import Operator
 from tests.console.conftest import BASE, DIRECTORY, client
-from tests.console.organisation import Form, followed, shown
+from tests.console.organisation import ADD_IN, Form, followed, organisation, shown
 from tests.environment import TENANT, Environment, change_tenant, client_of
 from wiring import utc_now
 
@@ -137,6 +137,26 @@ async def test_a_link_makes_tokens_of_connections_and_no_others(
     assert tenant.provisioning == "enabled"
     kinds = sorted(one.kind for one in await tokens_of(environment))
     assert kinds == ["access", "scim", "scim"]
+
+
+async def test_the_page_says_what_is_left_to_do_and_nothing_about_people(
+    environment: Environment, browser: httpx.AsyncClient, owner: httpx.AsyncClient
+) -> None:
+    acme = await organisation(environment)
+    for name in ("zoe", "yan", "zoe"):
+        await environment.client.post("/Users", json={"userName": f"{name}@acme.example"})
+    await environment.application.counter.close()
+    await environment.mappings.save(acme.staff, (ADD_IN,))
+    page = (await shown(owner, "/set-up")).text
+    assert re.findall(r'href="/console/groups/(\w+)"', page) == [acme.empty, acme.sales]
+    await enter(browser, (await invite(environment)).link)
+    page = (await shown(browser, "/set-up")).text
+    assert "these give nothing yet" in page
+    refused = page.partition('id="refused"')[2]
+    assert re.findall(r'data-label="Times" class="right">(\d+)<', refused) == ["3"]
+    assert not re.search(r"/console/(?!set-up|static|sign-out)\w", page), "nothing that is closed"
+    for name in ("ada", "Lovelace", "zoe@"):
+        assert name not in page
 
 
 ENTRA = f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"
