@@ -420,6 +420,7 @@ class Application:
             self.dead_letters,
             self.settings.kinds,
             self.settings.public_url,
+            self.settings.cloud,
         )
 
     def _rate(self) -> RateLimit:

@@ -1,20 +1,48 @@
 """The OAuth client of a connection: its secrets, and the workload that may stand in for one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection, connection_of, named
 from administration.errors import AdministrationError
 from administration.tenants import Changed, TenantChange, read_tenant
+from administration.tokens import last_uses
 from directory.documents import AdministrativeOperation, Model
 from directory.store import Store
-from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
+from directory.tenants import ClientSecret, Connection, Credential, Federation, OAuthClient, Tenant
 from trust.cloud import Cloud, audiences_of, is_trustworthy
 from trust.tokens import is_live, issue, new_client_id, new_signing_key
 
 LIVE = 2
 """Secrets of a client that live at once: the old one and the new one of a rotation."""
+LONGEST = timedelta(days=3 * 365 + 1)
+"""How long a secret may live: three years, the most that Microsoft's gallery allows."""
+CHARACTERS = 500
+"""Of each name of a workload's identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCredential:
+    """A client's secret, or the workload that stands in for one, as it is listed."""
+
+    kind: Literal["secret", "federation"]
+    id: str
+    created: datetime
+    expires: datetime | None
+    live: bool
+    last_used: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedClient:
+    """A client as it is listed: never a secret's text, which nobody has."""
+
+    connection_id: str
+    client_id: str
+    credentials: tuple[ListedCredential, ...]
+    federation: Federation | None
 
 
 class Clients(TenantChange):
@@ -26,7 +54,11 @@ class Clients(TenantChange):
     ) -> tuple[str, str]:
         """A new secret of the connection's client, which is made with the first one. With an
         `overlap` the older secret goes on living for that long only. Answers the client's id and
-        the only copy of the secret. Refused where two live already."""
+        the only copy of the secret. Refused where two live already, and beyond LONGEST."""
+        if not timedelta() < lifetime <= LONGEST:
+            raise AdministrationError(
+                f"A client's secret lives for three years at most ({LONGEST.days} days)."
+            )
         now = self.service.now()
         text, token = issue("secret", self.tenant_id, now, expires=now + lifetime)
         secret = ClientSecret(**token.model_dump(), signing_key=new_signing_key())
@@ -72,16 +104,25 @@ class Clients(TenantChange):
         issuer: str,
         subject: str,
         audience: str,
-        keys_url: str,
         cloud: Cloud,
+        keys_url: str = "",
     ) -> None:
         """Let a workload's own identity stand in for a secret, in place of the one that did; the
-        client is made where there is none."""
+        client is made where there is none. Without `keys_url`, which only operators may choose,
+        the issuer must be one of the `cloud`."""
+        named = (issuer, subject, audience)
+        if not all(named) or max(map(len, named)) > CHARACTERS:
+            raise AdministrationError(
+                "A workload's identity needs an issuer, a subject and an audience, of at most "
+                f"{CHARACTERS} characters each."
+            )
         keys_url = keys_url or cloud.keys_url_of(issuer) or ""
         if not keys_url:
             raise AdministrationError(
-                f"{issuer} is no issuer of Entra ID ({cloud.issuer('2.0', '<directory id>')}), so "
-                "say where its keys are published: --keys-url."
+                f"{issuer} is no issuer of Entra ID; those read "
+                f"{cloud.issuer('2.0', '<directory id>')}. For another one, the operator says "
+                "where its keys are published.",
+                f"client federate {self.tenant_id} --keys-url URL",
             )
         if not is_trustworthy(keys_url):
             raise AdministrationError("Keys are fetched over https only: --keys-url https://…")
@@ -129,10 +170,41 @@ class Clients(TenantChange):
         return await self.apply(operation, apply)
 
 
-async def read_client(store: Store, tenant_id: str, connection_id: str) -> OAuthClient:
-    """Raises AdministrationError where the connection has none."""
-    found = connection_of(await read_tenant(store, tenant_id), connection_id)
-    return _client_of(found, tenant_id)
+async def list_clients(store: Store, tenant: Tenant, now: datetime) -> list[ListedClient]:
+    """The clients of a tenant's connections, and when their credentials were last used. Raises
+    StoreError."""
+    clients = {each.connection_id: each.client for each in tenant.connections if each.client}
+    ids = [each.credential_id for client in clients.values() for each in client.credentials]
+    used = await last_uses(store, tenant.tenant_id, ids)
+    return [
+        ListedClient(
+            connection_id,
+            client.client_id,
+            tuple(_listed(each, now, used) for each in client.credentials),
+            client.federation,
+        )
+        for connection_id, client in clients.items()
+    ]
+
+
+async def read_client(
+    store: Store, tenant_id: str, connection_id: str, now: datetime
+) -> ListedClient:
+    """The client of a connection. Raises AdministrationError where it has none."""
+    tenant = await read_tenant(store, tenant_id)
+    _client_of(connection_of(tenant, connection_id), tenant_id)
+    listed = await list_clients(store, tenant, now)
+    return next(each for each in listed if each.connection_id == connection_id)
+
+
+def _listed(
+    credential: Credential, now: datetime, used: Mapping[str, datetime]
+) -> ListedCredential:
+    id, created = credential.credential_id, credential.created
+    if isinstance(credential, Federation):
+        return ListedCredential("federation", id, created, None, True, used.get(id))
+    live = is_live(credential, now)
+    return ListedCredential("secret", id, created, credential.expires, live, used.get(id))
 
 
 def _ending(secret: ClientSecret, now: datetime, overlap: timedelta | None) -> ClientSecret:

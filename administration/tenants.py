@@ -158,7 +158,7 @@ class Tenancy(TenantChange):
         return await self.apply("region", change)
 
     async def end_sessions(self) -> Tenant:
-        """End every session at the tenant's console, at once."""
+        """End every session at the tenant's console, and its set-up links, at once."""
         return await self.apply(
             "sessionsEnd", lambda found: (without_sessions(found), ("sessions",))
         )
@@ -203,8 +203,10 @@ class Tenancy(TenantChange):
 
 
 def without_sessions(tenant: Tenant) -> Tenant:
-    """The tenant with every session at its console ended."""
-    return tenant.model_copy(update={"session_epoch": tenant.session_epoch + 1})
+    """The tenant with every session at its console ended, and without the links that would begin
+    another."""
+    ended = {"session_epoch": tenant.session_epoch + 1, "invitations": ()}
+    return tenant.model_copy(update=ended)
 
 
 def differing[M: Model](before: M, after: M) -> tuple[str, ...]:

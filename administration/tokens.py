@@ -16,6 +16,8 @@ from trust.tokens import TokenKind, bearer_tokens, is_live, issue
 LIVE = 2
 """So many of a kind live at once, per connection: the old one and the new one of a rotation."""
 KINDS: tuple[TokenKind, ...] = ("scim", "access", "console")
+PROGRAM_LIFE = timedelta(hours=1)
+PROGRAM_NOTE = "Set-up program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class ListedToken:
     token: Token
     live: bool
     last_used: datetime | None
+    of_program: bool = False
+    """Whether it is that of the set-up program."""
 
 
 class Tokens(TenantChange):
@@ -55,13 +59,29 @@ class Tokens(TenantChange):
         await self.apply("tokenCreate", change)
         return text
 
+    async def for_program(self, connection_id: str) -> str:
+        """A token for the set-up program, which ends in an hour and takes the place of the one
+        before. It is not one of the two that can live at once."""
+        now = self.service.now()
+        text, token = issue("scim", self.tenant_id, now, PROGRAM_NOTE, now + PROGRAM_LIFE)
+
+        def change(tenant: Tenant) -> Changed:
+            changed = _with_program_token(tenant, connection_id, token)
+            return changed, _named("scim", token.token_id)
+
+        await self.apply("tokenCreate", change)
+        return text
+
     async def rotate(self, token_id: str, overlap: timedelta) -> str:
         """A new token in place of an old one, which goes on living for `overlap` at most. The new
         one lives as long as the old one was meant to."""
         now = self.service.now()
-        kind, connection_id, old = find_token(
-            await read_tenant(self.service.store, self.tenant_id), token_id
-        )
+        tenant = await read_tenant(self.service.store, self.tenant_id)
+        kind, connection_id, old = find_token(tenant, token_id)
+        if token_id in _of_program(tenant):
+            raise AdministrationError(
+                "The token of the set-up program is not rotated: download the program again."
+            )
         expires = now + (old.expires - old.created) if old.expires else None
         text, token = issue(kind, self.tenant_id, now, old.note, expires)
         ends = min(now + overlap, old.expires or datetime.max.replace(tzinfo=UTC))
@@ -88,7 +108,12 @@ class Tokens(TenantChange):
 
         def change(tenant: Tenant) -> Changed:
             kind, connection_id, _ = find_token(tenant, token_id)
-            return _change_tokens(tenant, kind, connection_id, without), _named(kind, token_id)
+            changed = (
+                _with_program_token(tenant, connection_id, None)
+                if token_id in _of_program(tenant)
+                else _change_tokens(tenant, kind, connection_id, without)
+            )
+            return changed, _named(kind, token_id)
 
         await self.apply("tokenRevoke", change)
 
@@ -98,7 +123,14 @@ async def list_tokens(store: Store, tenant: Tenant, now: datetime) -> list[Liste
     tokens = _all(tenant)
     uses = await last_uses(store, tenant.tenant_id, [token.token_id for _, _, token in tokens])
     return [
-        ListedToken(kind, connection, token, is_live(token, now), uses.get(token.token_id))
+        ListedToken(
+            kind,
+            connection,
+            token,
+            is_live(token, now),
+            uses.get(token.token_id),
+            token.token_id in _of_program(tenant),
+        )
         for kind, connection, token in tokens
     ]
 
@@ -120,6 +152,18 @@ def _named(kind: TokenKind, *tokens: str) -> tuple[str, ...]:
 
 def _all(tenant: Tenant) -> list[tuple[TokenKind, str, Token]]:
     return [(kind, owner, token) for kind in KINDS for owner, token in bearer_tokens(tenant, kind)]
+
+
+def _of_program(tenant: Tenant) -> set[str]:
+    """The ids of the set-up program's tokens."""
+    return {each.program_token.token_id for each in tenant.connections if each.program_token}
+
+
+def _with_program_token(tenant: Tenant, connection_id: str, token: Token | None) -> Tenant:
+    """Raises AdministrationError where there is no such connection."""
+    return change_connection(
+        tenant, connection_id, lambda found: found.model_copy(update={"program_token": token})
+    )
 
 
 def _added(

@@ -6,18 +6,16 @@ from typing import Annotated, Any
 import typer
 
 import wiring
-from administration.clients import Clients, read_client
-from administration.tokens import last_uses
+from administration.clients import LONGEST, Clients, read_client
 from commands.output import AsJson, TenantId, out, run, show
 from directory.tenants import ENTRA_CONNECTION
-from trust.tokens import is_live
 
 app = typer.Typer(no_args_is_help=True, help="OAuth 2.0 clients of connections.")
 
 COLUMNS = ("credential", "id", "state", "created", "expires", "lastUsed")
 
 ConnectionOption = Annotated[str, typer.Option("--connection", help="Whose client it is.")]
-Days = Annotated[int, typer.Option(min=1, help="How long the secret lives.")]
+Days = Annotated[int, typer.Option(min=1, max=LONGEST.days, help="How long the secret lives.")]
 
 
 @app.command("create")
@@ -87,34 +85,21 @@ def client_show(
     """The client of a connection and its credentials (never their text)."""
 
     async def read(application: wiring.Application) -> dict[str, Any]:
-        client = await read_client(application.store, tenant, connection)
-        ids = [each.token_id for each in client.secrets]
-        federation = client.federation
-        ids += [federation.federation_id] if federation else []
-        used = await last_uses(application.store, tenant, ids)
+        now = wiring.utc_now()
+        client = await read_client(application.store, tenant, connection, now)
         row: dict[str, Any] = {"clientId": client.client_id, "connection": connection}
         row["credentials"] = [
             {
-                "credential": "secret",
-                "id": secret.token_id,
-                "state": "live" if is_live(secret, wiring.utc_now()) else "expired",
-                "created": _text(secret.created),
-                "expires": _text(secret.expires),
-                "lastUsed": _text(used.get(secret.token_id)),
+                "credential": one.kind,
+                "id": one.id,
+                "state": "live" if one.live else "expired",
+                "created": _text(one.created),
+                "expires": _text(one.expires),
+                "lastUsed": _text(one.last_used),
             }
-            for secret in client.secrets
+            for one in client.credentials
         ]
-        if federation:
-            row["credentials"].append(
-                {
-                    "credential": "federation",
-                    "id": federation.federation_id,
-                    "state": "live",
-                    "created": _text(federation.created),
-                    "expires": "",
-                    "lastUsed": _text(used.get(federation.federation_id)),
-                }
-            )
+        if federation := client.federation:
             row["federation"] = {
                 "issuer": federation.issuer,
                 "subject": federation.subject,

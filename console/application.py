@@ -1,7 +1,8 @@
 """The ASGI application for /console: routes, who may use them, and what every answer carries.
 
 A page is reached only through `_page`, which lets in a signed-in administrator of an existing
-tenant and takes a form only from that session's own pages. What is open to everybody is listed
+tenant, or a session that a set-up link began where the page says so, and takes a form only from
+that session's own pages. What is open to everybody is listed
 in `_open`: the way in, the way out, and the static files.
 """
 
@@ -95,13 +96,17 @@ class Console:
             current().tenant_id = session.tenant_id
             if wait := self._rate.take(session.tenant_id):
                 raise too_many_requests(wait)
-            tenant = await tenant_of(self._deployment.service.store, session)
+            service = self._deployment.service
+            tenant = await tenant_of(service.store, session, service.now())
+            if tenant is None and session.invitation_id:
+                return problem(403, *_LINK_ENDED)
             if tenant is None:
                 return _to_sign_in(request)
             if (elsewhere := self._sign_in.elsewhere(tenant)) is not None:
                 return elsewhere
-            if not session.may_administer:
-                return problem(403, *_NO_ROLE, session=session)
+            if not session.may_administer and not (session.invitation_id and page.set_up):
+                why = _SET_UP_ONLY if session.invitation_id else _NO_ROLE
+                return problem(403, *why, session=session)
             visit = Visit(request, session, tenant, self._deployment)
             if request.method not in SAFE:
                 form = await request.form(
@@ -121,7 +126,10 @@ class Console:
                 return problem(403, *_FORGED, session=session)
             await end(self._deployment.service.store, session)
             log.info("signed out: %s, session %s", session.tenant_id, session.session_id)
-        response = HTMLResponse(render("signed_out.html", offered=self._sign_in.offered))
+        invited = session is not None and session.invitation_id != ""
+        response = HTMLResponse(
+            render("signed_out.html", offered=self._sign_in.offered, invited=invited)
+        )
         self._cookies.sign_out(request, response)
         # Not its cookies: they would be those of every application under the same domain.
         response.headers["clear-site-data"] = '"cache", "storage"'
@@ -135,6 +143,21 @@ _NO_ROLE = (
         "IntegrationAdministrator in this application. Ask whoever administers Entra ID in your "
         "organisation to assign one of them to you under Enterprise applications, Users and "
         "groups; then sign out and in again."
+    ),
+)
+_SET_UP_ONLY = (
+    "Not with a set-up link",
+    (
+        "A set-up link opens the page Set-up of its organisation, and nothing else. For this page, "
+        "sign out, then sign in with an account that has the app role Owner or "
+        "IntegrationAdministrator."
+    ),
+)
+_LINK_ENDED = (
+    "This session has ended",
+    (
+        "You signed out, or the set-up link that began it has expired or was revoked. Open the "
+        "link again, or ask whoever gave it to you for another one."
     ),
 )
 _FORGED = (

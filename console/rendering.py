@@ -57,12 +57,18 @@ OPERATIONS = {
     "entraTokens": "Accepted Entra ID tokens changed",
     "region": "Region changed",
     "sessionsEnd": "Console sessions ended",
+    "invitationCreate": "Set-up link made",
+    "invitationRevoke": "Set-up link revoked",
     "replay": "Replayed",
     "discard": "Dead letter discarded",
 }
 TOLD = {
     "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",
     "disabled": "Provisioning is disabled. Reads go on; writes are refused and say why.",
+    "invitation-revoked": "The set-up link is revoked, and the sessions that it began have ended.",
+    "secret-ended": "The client's secret has ended, and the access tokens that were got with it.",
+    "client-removed": "The OAuth client is removed, and its access tokens have ended.",
+    "federated": "The workload's identity is saved: it gets access tokens without a secret.",
     "token-revoked": "The token is revoked. It stops working within seconds.",
     "mapping-saved": "The mapping is saved and is being applied to the members.",
     "mapping-forgotten": "What the deleted group gave is forgotten.",

@@ -17,6 +17,7 @@ import jwt
 from starlette.requests import Request
 from starlette.responses import Response
 
+from administration.invitations import is_invited
 from console.one_time import is_loopback
 from directory.documents import StoredModel
 from directory.store import Store, Upsert
@@ -48,10 +49,12 @@ class Session:
     session_id: str
     epoch: int
     """The tenant's, when the session began."""
+    invitation_id: str = ""
+    """The set-up link that began it; such a session has no roles."""
 
     @property
     def may_administer(self) -> bool:
-        """Whether one of the roles opens the console."""
+        """Whether one of the roles opens all of the console."""
         return bool(set(self.roles).intersection(ROLES))
 
     def sent(self, csrf: str) -> bool:
@@ -83,15 +86,19 @@ async def end(store: Store, session: Session) -> None:
     await store.batch(session.tenant_id, [Upsert(ended.to_document())])
 
 
-async def tenant_of(store: Store, session: Session) -> Tenant | None:
-    """The tenant of a session, as it is now; None where the session was ended. Raises
-    StoreError."""
+async def tenant_of(store: Store, session: Session, now: datetime) -> Tenant | None:
+    """The tenant of a session, as it is now; None where the session was ended, by itself or with
+    the set-up link that began it. Raises StoreError."""
     ended = ended_session_id(session.session_id)
     found = await store.read_many(session.tenant_id, [TENANT_ID, ended])
     if ended in found or TENANT_ID not in found:
         return None
     tenant = Tenant.from_document(found[TENANT_ID].document)
-    return tenant if tenant.session_epoch == session.epoch else None
+    if tenant.session_epoch != session.epoch:
+        return None
+    if session.invitation_id and not is_invited(tenant, session.invitation_id, now):
+        return None
+    return tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,7 @@ class Cookies:
         tenant: Tenant,
         name: str,
         roles: Sequence[str],
+        invitation_id: str = "",
     ) -> str:
         """Begin a session of a tenant; answers its id."""
         claims = {
@@ -130,6 +138,7 @@ class Cookies:
             "csrf": secrets.token_urlsafe(24),
             "jti": secrets.token_hex(16),
             "epoch": tenant.session_epoch,
+            "invitation": invitation_id,
         }
         await self._set(request, response, _SESSION, claims, LIFE)
         return str(claims["jti"])
@@ -150,6 +159,7 @@ class Cookies:
             claims["csrf"],
             claims["jti"],
             claims["epoch"],
+            claims.get("invitation", ""),
         )
 
     async def remember(self, request: Request, response: Response, begun: SignIn) -> None:

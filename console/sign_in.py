@@ -1,4 +1,4 @@
-"""The way in: a provider's sign-in, or a one-time link on a laptop.
+"""The way in: a provider's sign-in, a set-up link, or a one-time link on a laptop.
 
 Nobody here has proven anything yet. So the pages share a rate for the whole process, and a sign-in
 that was begun is good for one request to the provider.
@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from administration.invitations import PATH as INVITATION_PATH
+from administration.invitations import invited, note_opening
 from administration.tenants import read_tenant
 from console.one_time import is_loopback, is_open, redeem
 from console.provider import Provider, ProviderUnavailable, SignInRefused
@@ -25,6 +27,8 @@ from trust.tenants import Tenants
 
 SIGN_INS_PER_SECOND = 10.0
 """Requests to each of these pages, by whoever, in each process."""
+SET_UP = f"{PATH}/set-up"
+LINK = INVITATION_PATH.removeprefix(PATH)
 REDEEMED = 10_000
 """Sign-ins that are remembered as redeemed: more than the rate lets through in their time."""
 RETRY_SECONDS = 5
@@ -85,6 +89,8 @@ class SignInPages:
             ("GET", "/sign-in/callback", self._finish),
             ("GET", "/sign-in/once", self._offer),
             ("POST", "/sign-in/once", self._once),
+            ("GET", LINK, self._offer_set_up),
+            ("POST", LINK, self._begin_set_up),
         ):
             yield method, path, self._limited(path, page)
 
@@ -153,6 +159,7 @@ class SignInPages:
         name: str,
         roles: Sequence[str],
         who: str,
+        invitation_id: str = "",
     ) -> Response:
         """Begin a session in place of the one that this browser had. `who` is for the log, and
         no name."""
@@ -161,7 +168,9 @@ class SignInPages:
         if (before := await self._cookies.session(request)) is not None:
             await end(self._service.store, before)
         response = RedirectResponse(path, 303)
-        session_id = await self._cookies.sign_in(request, response, tenant, name, roles)
+        session_id = await self._cookies.sign_in(
+            request, response, tenant, name, roles, invitation_id
+        )
         log.info("signed in: %s at %s, session %s", who, tenant.tenant_id, session_id)
         return response
 
@@ -198,6 +207,28 @@ class SignInPages:
             request, tenant, PATH, LAPTOP_NAME, ROLES[:1], "a one-time link"
         )
 
+    async def _offer_set_up(self, request: Request) -> Response:
+        """What a set-up link leads to. Mail scanners follow links, so it opens nothing yet."""
+        key = request.query_params.get("key", "")
+        found = await invited(self._service.store, key, self._service.now())
+        if found is None:
+            return self._refused(_NOT_INVITED, 403)
+        return HTMLResponse(render("sign_in_set_up.html", name=found[0].name, key=key, path=LINK))
+
+    async def _begin_set_up(self, request: Request) -> Response:
+        # A page elsewhere could bring a browser into a session that is not its person's.
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            return self._refused(_FROM_ELSEWHERE, 403)
+        form = await request.form(max_files=0, max_fields=10, max_part_size=1000)
+        store, now = self._service.store, self._service.now()
+        found = await invited(store, str(form.get("key", "")), now)
+        if found is None:
+            return self._refused(_NOT_INVITED, 403)
+        tenant, id = found
+        name = f"set-up link {id}"
+        await note_opening(store, tenant.tenant_id, id, now)
+        return await self._signed_in(request, tenant, SET_UP, name, (), name, id)
+
     def _may_be_once(self, request: Request) -> bool:
         return self._one_time and is_loopback(request.url.hostname)
 
@@ -233,6 +264,11 @@ _NO_TENANT = (
     "your organisation."
 )
 _HERE_ONLY = "One-time links work on the machine that runs Muster only."
+_NOT_INVITED = (
+    "This set-up link has expired, was revoked, or is not complete. Ask whoever gave it to you for "
+    "another one."
+)
+_FROM_ELSEWHERE = "A set-up link is opened by the button of its own page. Open the link again."
 _USED = "This link was used already, or it is too old."
 
 

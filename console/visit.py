@@ -20,6 +20,7 @@ from directory.store import Store
 from directory.tenants import Tenant
 from queues.port import DeadLetterQueue, QueueSender
 from scim.writing import Service
+from trust.cloud import Cloud
 from web.trouble import Trouble
 
 
@@ -33,6 +34,8 @@ class Deployment:
     dead_letters: Callable[[], AbstractAsyncContextManager[DeadLetterQueue]]
     kinds: tuple[str, ...]
     public_url: str = ""
+    cloud: Cloud = field(default_factory=Cloud)
+    """Whose workloads may stand in for a client's secret."""
 
     @asynccontextmanager
     async def replay(self, tenant_id: str, actor: Actor) -> AsyncIterator[Replay]:
@@ -120,10 +123,10 @@ class Visit:
         }
         return HTMLResponse(render(template, **context), status)
 
-    def download(self, name: str, text: str) -> Response:
-        """A CSV file of that name."""
+    def download(self, name: str, text: str, media_type: str = "text/csv") -> Response:
+        """A file of that name."""
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+        return Response(text, headers=headers, media_type=f"{media_type}; charset=utf-8")
 
     def go(self, path: str, told: str = "") -> Response:
         """Send the browser to a page of the console, where it reads what was done."""
@@ -141,6 +144,8 @@ class Page:
     path: str
     handler: Handler
     method: str = "GET"
+    set_up: bool = False
+    """Whether it is open to a session that a set-up link began, too."""
 
 
 class NoSuchPage(Trouble):

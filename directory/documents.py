@@ -420,6 +420,8 @@ AdministrativeOperation = Literal[
     "entraTokens",
     "region",
     "sessionsEnd",
+    "invitationCreate",
+    "invitationRevoke",
     "replay",
     "discard",
 ]

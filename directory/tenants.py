@@ -62,6 +62,10 @@ class Federation(Model):
         return self.federation_id
 
 
+type Credential = ClientSecret | Federation
+"""What an OAuth client shows to get an access token."""
+
+
 class OAuthClient(Model):
     """How a connection gets access tokens at Muster's token endpoint."""
 
@@ -70,6 +74,11 @@ class OAuthClient(Model):
     secrets: tuple[ClientSecret, ...] = ()
     federation: Federation | None = None
 
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """All that it has."""
+        return (*self.secrets, *((self.federation,) if self.federation else ()))
+
 
 class Connection(Model):
     """One Enterprise Application of the tenant: a source that provisions."""
@@ -77,6 +86,9 @@ class Connection(Model):
     connection_id: str
     name: str
     tokens: tuple[Token, ...] = ()
+    program_token: Token | None = None
+    """That of the set-up program which was handed out last. It ends in an hour, so it is not among
+    those that a connection lives by."""
     client: OAuthClient | None = None
 
 
@@ -127,6 +139,8 @@ class Tenant(StoredModel):
     """Tokens of the application that reads the access API."""
     console_tokens: tuple[Token, ...] = ()
     """Tokens for the console's JSON API."""
+    invitations: tuple[Token, ...] = ()
+    """Links to the console's set-up pages, by the digests of their secrets."""
     session_epoch: int = 0
     """How often all sessions at the console were ended; one counts while it names this number."""
 

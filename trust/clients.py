@@ -15,7 +15,7 @@ from typing import Any
 
 import jwt
 
-from directory.tenants import ClientSecret, Connection, Federation, OAuthClient, Tenant
+from directory.tenants import Connection, Credential, OAuthClient, Tenant
 from trust.caller import Caller
 from trust.cloud import audiences_of
 from trust.jwts import Demand, Untrusted, unproven_claims, unproven_header, verified_claims
@@ -34,8 +34,6 @@ ASSERTION_SECONDS = 90 * 60.0
 """
 
 _CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})_[0-9a-f]{{8}}")
-
-type Credential = ClientSecret | Federation
 
 
 class InvalidClient(Exception):
@@ -135,7 +133,7 @@ class Clients:
         if tenant is None:
             raise Untrusted
         for connection, client in _clients(tenant):
-            for credential in _credentials(client):
+            for credential in client.credentials:
                 if client.client_id == client_id and credential.credential_id == credential_id:
                     self._verify(token, credential)
                     self._usage.saw(tenant.tenant_id, credential.credential_id)
@@ -165,7 +163,3 @@ def _clients(tenant: Tenant | None) -> Iterator[tuple[Connection, OAuthClient]]:
     for connection in tenant.connections if tenant else ():
         if connection.client is not None:
             yield connection, connection.client
-
-
-def _credentials(client: OAuthClient) -> tuple[Credential, ...]:
-    return (*client.secrets, *((client.federation,) if client.federation else ()))

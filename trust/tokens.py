@@ -1,5 +1,5 @@
-"""The secrets that Muster issues: bearer tokens, the secrets of OAuth clients, and credentials of
-the deployment.
+"""The secrets that Muster issues: bearer tokens, the secrets of OAuth clients and of set-up links,
+and credentials of the deployment.
 
 They read `muster_<kind>_<owner>_<token id>_<secret>`, with 256 random bits of secret; secret
 scanners find them by that. The owner is a tenant, or of a credential of the deployment its id. It
@@ -20,8 +20,9 @@ from directory.tenants import Tenant, Token
 
 type TokenKind = Literal["scim", "access", "console"]
 """What a bearer token opens: the SCIM endpoint, the access API, the console's JSON API."""
-type SecretKind = Literal["scim", "access", "console", "secret"]
-"""A `secret` opens nothing: an OAuth client gets its tokens for it."""
+type SecretKind = Literal["scim", "access", "console", "secret", "invitation"]
+"""A `secret` is an OAuth client's, which gets its tokens for it; an `invitation` is that of a link
+to the console's set-up pages. Neither is a bearer token."""
 type DeploymentKind = Literal["application", "operator"]
 """What a credential of the deployment is for: to read the access of every tenant and to follow its
 changes, or to manage tenants."""
@@ -29,7 +30,8 @@ changes, or to manage tenants."""
 DEPLOYMENT_KINDS: tuple[DeploymentKind, ...] = ("application", "operator")
 TENANT_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET = re.compile(
-    rf"muster_(?P<kind>scim|access|console|secret|application|operator)_(?P<owner>{TENANT_ID_PATTERN.pattern})"
+    rf"muster_(?P<kind>scim|access|console|secret|invitation|application|operator)"
+    rf"_(?P<owner>{TENANT_ID_PATTERN.pattern})"
     r"_(?P<token>[0-9a-f]{8})_[0-9a-f]{64}"
 )
 _NO_DIGEST = hashlib.sha256(b"").hexdigest()
@@ -88,7 +90,12 @@ def bearer_tokens(tenant: Tenant | None, kind: str) -> list[tuple[str, Token]]:
         case None, _:
             return []
         case Tenant(), "scim":
-            return [(c.connection_id, token) for c in tenant.connections for token in c.tokens]
+            return [
+                (connection.connection_id, token)
+                for connection in tenant.connections
+                for token in (*connection.tokens, connection.program_token)
+                if token is not None
+            ]
         case Tenant(), "access":
             return [("", token) for token in tenant.access_tokens]
         case Tenant(), "console":

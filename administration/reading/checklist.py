@@ -19,6 +19,7 @@ from directory.seen import Seen
 from directory.store import NEWEST_FIRST, Query, Store
 from directory.tenants import Tenant
 from scim.seeing import Step
+from trust.tokens import is_live
 
 SAMPLE = 50
 """Users that are looked at: the newest."""
@@ -97,9 +98,13 @@ def _connecting(observed: _Observed) -> Iterator[Item]:
     users, groups = observed.at("usersSought"), observed.at("groupsSought")
     yield _step("usersSought", "Test Connection asks for users", users, "Press Test Connection.")
     yield _step("groupsSought", "Test Connection asks for groups", groups, "Press Test Connection.")
-    used = [one for one in observed.tokens if one.kind == "scim" and one.last_used]
+    lasting = [one for one in observed.tokens if one.kind == "scim" and not one.of_program]
+    used = [one for one in lasting if one.last_used]
     last = max(used, key=lambda one: one.last_used or observed.now, default=None)
-    if last is not None:
+    if (users or lasting) and not _may_come_in(observed, lasting):
+        says = "None is live any more: make a new one, enter it in Entra ID, press Test Connection."
+        yield Item("credential", "Credential in use", "wrong", says, users)
+    elif last is not None:
         says = f"Token {last.token.token_id}{f' ({last.token.note})' if last.token.note else ''}."
         yield Item("credential", "Credential in use", "done", says, last.last_used)
     elif users:
@@ -110,8 +115,19 @@ def _connecting(observed: _Observed) -> Iterator[Item]:
     if observed.tenant.provisioning == "enabled":
         yield Item("enabled", "Provisioning is enabled here", "done", "")
     else:
-        says = "Writes are refused until you enable it at the top of this page."
+        says = "Writes are refused until you enable it: at the top of the page Set-up."
         yield Item("enabled", "Provisioning is enabled here", "waiting", says)
+
+
+def _may_come_in(observed: _Observed, tokens: Sequence[ListedToken]) -> bool:
+    """Whether any credential of a connection is live."""
+    tenant, now = observed.tenant, observed.now
+    if (tenant.directory_id and tenant.entra.accepted) or any(one.live for one in tokens):
+        return True
+    clients = [each.client for each in tenant.connections if each.client]
+    return any(
+        one.federation or any(is_live(secret, now) for secret in one.secrets) for one in clients
+    )
 
 
 _MAPPED: Mapping[Reason, tuple[str, str]] = {

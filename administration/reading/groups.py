@@ -18,9 +18,12 @@ from directory.documents import (
 )
 from directory.reading import every, read_all, readable
 from directory.resources import StoredGroup
-from directory.store import Document, Order, Query, Store, Stored
+from directory.store import NEWEST_FIRST, Document, Order, Query, Store, Stored
 from reconciler.status import EVENT_FIELDS, Status, group_status
 from scim.protocol.scalars import fold
+
+SAMPLE = 50
+"""Groups that are looked at for those without a mapping: the newest."""
 
 
 class GroupOverview(Model):
@@ -77,6 +80,19 @@ async def list_groups(
     known = readable(mappings)
     shown = [one for one in groups if (id := mapping_id(one.id)) in known or id not in mappings]
     return PageOf(await _overviews(store, tenant_id, shown, known), page.continuation)
+
+
+async def unmapped_groups(store: Store, tenant_id: str) -> list[StoredGroup]:
+    """Those without a mapping among the newest SAMPLE groups of connections, by name. Costs two
+    round trips, whatever the tenant's size."""
+    provisioned = Compare(("source",), "eq", "scim")
+    page = await store.query(tenant_id, Query("Group", provisioned, NEWEST_FIRST, limit=SAMPLE))
+    groups = [StoredGroup.of(item) for item in page.items]
+    mapped = await _mappings(store, tenant_id, groups)
+    return sorted(
+        (one for one in groups if mapping_id(one.id) not in mapped),
+        key=lambda one: one.display_name,
+    )
 
 
 async def read_group(store: Store, tenant_id: str, group: str) -> GroupOverview | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from administration.files import as_csv
 from administration.reading.log import Filter
@@ -27,6 +28,15 @@ COLUMNS = (
     "detail",
     "requestId",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Refusals with the same words, whoever they were about: what was wrong, and what to do."""
+
+    says: str
+    count: int
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,16 @@ async def refusals_about(
         )
     ]
     return await _named(store, tenant_id, found)
+
+
+async def remedies(store: Store, tenant_id: str, since: datetime) -> list[Remedy]:
+    """What was refused from a time on, without anybody's name: the most frequent first."""
+    found: dict[str, Remedy] = {}
+    for one in await all_refusals(store, tenant_id):
+        if one.last_at >= since:
+            last = found.get(one.detail, Remedy(one.detail, 0, one.last_at))
+            found[one.detail] = Remedy(one.detail, last.count + one.count, last.last_at)
+    return sorted(found.values(), key=lambda each: each.count, reverse=True)
 
 
 def refusals_as_csv(found: Sequence[Refused]) -> str:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from administration.errors import AdministrationError
 from administration.tenants import read_tenant
-from console.api import by_hand, catalog, failed, groups, log, overview, policy, users
+from console.api import by_hand, catalog, clients, failed, groups, log, overview, policy, users
 from console.api.operation import PATH, Call
 from console.api.problems import refuse
 from console.visit import Deployment
@@ -34,6 +34,7 @@ from web.trouble import too_many_requests, too_many_values
 
 OPERATIONS: tuple[Operation, ...] = (
     *overview.OPERATIONS,
+    *clients.OPERATIONS,
     *groups.OPERATIONS,
     *users.OPERATIONS,
     *by_hand.OPERATIONS,

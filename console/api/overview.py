@@ -121,6 +121,8 @@ class Token(Answer):
     kind: TokenKind
     connection_id: str | None
     """The connection that a token of kind `scim` speaks for."""
+    of_program: bool
+    """Whether it is that of the set-up program, which ends in an hour."""
     note: str
     created: datetime
     expires: datetime | None
@@ -237,6 +239,7 @@ def _token(one: ListedToken) -> Token:
         token_id=one.token.token_id,
         kind=one.kind,
         connection_id=one.connection_id or None,
+        of_program=one.of_program,
         note=one.token.note,
         created=one.token.created,
         expires=one.token.expires,

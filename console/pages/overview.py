@@ -1,56 +1,44 @@
-"""Overview: how to connect, whether it is on, the tokens, and how it goes."""
+"""Overview: whether provisioning is on, how it goes, the tokens of programs, who may come in."""
 
-from datetime import timedelta
+from collections import Counter
 from typing import Literal
 
 from starlette.responses import Response
 
+from administration.invitations import Invitation, Invitations, list_invitations
 from administration.kept import list_kept
 from administration.reading.checklist import read_checklist
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
-from administration.tokens import KINDS, Tokens, list_tokens
+from administration.tokens import list_tokens
+from console.pages.tokens import OVERLAP, Fresh, changed, created
 from console.visit import NoSuchPage, Page, Visit
-from directory.tenants import ENTRA_CONNECTION
+from trust.tokens import TokenKind
 
-OVERLAP = timedelta(days=7)
-"""How long a rotated token still works."""
 STATES: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
-GUIDE = (
-    ("objectId", "externalId", "first"),
-    ("mail", 'emails[type eq "work"].value', "second"),
-    ("userPrincipalName", "userName", ""),
-    ('Switch([IsSoftDeleted], , "False", "True", "True", "False")', "active", ""),
-    ("givenName", "name.givenName", ""),
-    ("surname", "name.familyName", ""),
-    ("displayName", "displayName", ""),
-)
-"""Entra ID's attribute, Muster's, and its place in the order of matching."""
+KINDS: tuple[TokenKind, ...] = ("access", "console")
+"""Tokens of programs. Those of connections are on the set-up page."""
 
 
-async def overview(visit: Visit, fresh: str | None = None, replaced: str = "") -> Response:
-    """The page; `fresh` is a token to show this once, in place of the one `replaced`, if any."""
+async def overview(
+    visit: Visit, fresh: Fresh | None = None, invitation: Invitation | None = None
+) -> Response:
+    """The page; `fresh` and `invitation` are a token and a set-up link to show this once."""
     health = await read_health(visit.store, visit.tenant_id, visit.now)
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
+    checklist = await read_checklist(visit.store, visit.tenant, tokens, visit.now)
     return visit.page(
         "overview.html",
         health=health,
-        tokens=tokens,
+        tokens=[one for one in tokens if one.kind in KINDS],
         kept=await list_kept(visit.store, visit.tenant_id, visit.tenant.policy),
         fresh=fresh,
-        replaced=replaced,
-        tenant_url=f"{visit.origin}/scim",
-        guide=GUIDE,
+        invitation=invitation,
+        invitations=await list_invitations(visit.store, visit.tenant, visit.now),
         overlap_days=OVERLAP.days,
-        checklist=await read_checklist(visit.store, visit.tenant, tokens, visit.now),
+        steps=Counter(one.state for one in checklist),
+        wrong=[one for one in checklist if one.state == "wrong"],
     )
-
-
-async def checklist(visit: Visit) -> Response:
-    """The part of the page that says how far the set-up is."""
-    tokens = await list_tokens(visit.store, visit.tenant, visit.now)
-    found = await read_checklist(visit.store, visit.tenant, tokens, visit.now)
-    return visit.page("checklist.html", checklist=found)
 
 
 async def set_provisioning(visit: Visit) -> Response:
@@ -64,24 +52,28 @@ async def set_provisioning(visit: Visit) -> Response:
 
 async def make_token(visit: Visit) -> Response:
     """Create a token and show it, this once."""
-    kind = next((each for each in KINDS if each == visit.given("kind")), None)
-    if kind is None:
-        raise NoSuchPage("There is no such kind of token.")
-    text = await visit.changing(Tokens).create(
-        kind,
-        visit.given("note")[:100],
-        connection_id=visit.given("connection") or ENTRA_CONNECTION,
-    )
-    return await _shown(visit, text)
+    fresh = await created(visit, KINDS)
+    return await overview(await visit.again(), fresh)
 
 
 async def change_token(visit: Visit) -> Response:
     """Rotate a token, which shows the new one, or revoke it."""
-    token, tokens = visit.path("token"), visit.changing(Tokens)
-    if visit.given("do") == "rotate":
-        return await _shown(visit, await tokens.rotate(token, OVERLAP), replaced=token)
-    await tokens.revoke(token)
-    return visit.go("", told="token-revoked")
+    fresh = await changed(visit, KINDS)
+    if fresh is None:
+        return visit.go("", told="token-revoked")
+    return await overview(await visit.again(), fresh)
+
+
+async def invite(visit: Visit) -> Response:
+    """Make a set-up link and show it, this once."""
+    invitation = await visit.changing(Invitations).create(visit.origin)
+    return await overview(await visit.again(), invitation=invitation)
+
+
+async def revoke_invitation(visit: Visit) -> Response:
+    """End a set-up link."""
+    await visit.changing(Invitations).revoke(visit.path("invitation"))
+    return visit.go("", told="invitation-revoked")
 
 
 async def end_sessions(visit: Visit) -> Response:
@@ -92,15 +84,12 @@ async def end_sessions(visit: Visit) -> Response:
     return visit.go("")
 
 
-async def _shown(visit: Visit, text: str, replaced: str = "") -> Response:
-    return await overview(await visit.again(), text, replaced)
-
-
 PAGES = (
     Page("", overview),
-    Page("/checklist", checklist),
     Page("/provisioning", set_provisioning, "POST"),
     Page("/sessions", end_sessions, "POST"),
+    Page("/invitations", invite, "POST"),
+    Page("/invitations/{invitation}", revoke_invitation, "POST"),
     Page("/tokens", make_token, "POST"),
     Page("/tokens/{token}", change_token, "POST"),
 )

@@ -52,7 +52,7 @@ FILLED_IN = {
     "tenant_url": "",  # https://eu.muster.example.com/scim
     "name": "Muster",  # of the Enterprise Application
     "directory": "organizations",  # the directory (tenant) id of the Entra ID
-    "token": "",  # a SCIM token to read Muster with
+    "token": "",  # a SCIM token to read Muster with; ends in an hour
     "api_token": "",  # of the console's API; ends in an hour
 }
 
@@ -330,6 +330,9 @@ def refusal(name: str, what: str, answer: Answer) -> Problem:
     remedy = REMEDIES.get(code, "")
     if not remedy and answer.status in (401, 403):
         remedy = f"The token for {name} does not allow it: see that it is the right one, and live."
+        if name == "Muster":
+            remedy += " The one that Muster's console wrote into this program ends in an hour: "
+            remedy += "download the program again."
     where = f"{name} answered {answer.status} {code}".rstrip()
     return Problem(
         f"{where} to {what}: {text}",
@@ -1281,7 +1284,10 @@ def ending(terminal: Terminal, options: argparse.Namespace) -> list[str]:
         f"the secret token {one['tokenId']} ends at {one['expires']}: have a new one made in "
         "Muster, then run setup with it"
         for one in tokens
-        if one.get("kind") == "scim" and one.get("live") and (one.get("expires") or "9") < soon
+        if one.get("kind") == "scim"
+        and one.get("live")
+        and not one.get("ofProgram")
+        and (one.get("expires") or "9") < soon
     ]
 
 
@@ -1300,7 +1306,8 @@ class Muster:
         if not options.token:
             raise Problem(
                 "There is no token to read Muster with.",
-                "Set MUSTER_TOKEN to a SCIM token; Muster's console makes one.",
+                "Download this program from Muster's console, which writes a token into it, or set "
+                "MUSTER_TOKEN to a SCIM token.",
             )
         self.scim = Service(terminal, "Muster", options.tenant_url, options.token)
         self.users: dict[str, dict[str, Any]] = {}

@@ -11,11 +11,11 @@ PROGRAM = Path(__file__).parents[2] / "console/setup/muster_entra.py"
 
 
 @cache
-def load() -> ModuleType:
+def load(program: Path = PROGRAM) -> ModuleType:
     """The program as a module."""
-    spec = importlib.util.spec_from_file_location(PROGRAM.stem, PROGRAM)
+    spec = importlib.util.spec_from_file_location(program.stem, program)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{PROGRAM} cannot be read.")
+        raise ImportError(f"{program} cannot be read.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)

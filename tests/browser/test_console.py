@@ -12,16 +12,17 @@ from tests.browser.conftest import Tenant, until
 
 def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant: Tenant) -> None:
     new_tenant.sign_in(page)
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.get_by_role("link", name="Set up Entra ID").click()
+    expect(page.get_by_role("heading", name="Set-up")).to_be_visible()
     tenant_url = page.get_by_label("Tenant URL").input_value()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == tenant_url
     page.get_by_label("Note").fill("Entra ID")
     page.get_by_role("button", name="Create token").click()
     token = page.get_by_label("Your new token").input_value()
-    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("link", name="Set-up").first.click()
     assert token not in page.content()
 
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=30) as entra:
@@ -65,7 +66,8 @@ def test_from_the_first_sign_in_to_the_first_mapped_group(page: Page, new_tenant
 
 def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant) -> None:
     tenant.sign_in(page)
-    row = page.get_by_role("row", name=re.compile("Entra ID"))
+    page.get_by_role("link", name="Set-up").first.click()
+    row = page.get_by_role("row", name=re.compile("Live"))
     row.get_by_role("button", name=re.compile("^Rotate")).click()
     expect(page.get_by_text("goes on working for 7 days")).to_be_visible()
     new = page.get_by_label("Your new token").input_value()

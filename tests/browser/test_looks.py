@@ -184,6 +184,7 @@ def test_lists_and_settings(viewer: Viewer, organisation: Organisation) -> None:
     acme = organisation
     for name, path in {
         "overview": "",
+        "set-up": "/set-up",
         "groups": "/groups",
         "groups-none-found": "/groups?q=nothing",
         "group": f"/groups/{acme.staff}",
@@ -282,7 +283,7 @@ def test_an_organisation_without_anything_and_the_way_out(
     new_viewer: Viewer,
 ) -> None:
     viewer = new_viewer
-    for path in ("", "/groups", "/users", "/log", "/failed"):
+    for path in ("", "/set-up", "/groups", "/users", "/log", "/failed"):
         viewer.visit(f"empty{path.replace('/', '-') or '-overview'}", path)
     viewer.visit("no-such-page", "/nothing")
     viewer.visit("no-such-user", "/users/nobody")

@@ -214,6 +214,37 @@ async def test_tokens_provisioning_catalog_and_policy_are_administered(
     assert saved.json() == (await api.get("/policy")).json() == wanted
 
 
+async def test_oauth_clients_are_administered(
+    environment: Environment, api: httpx.AsyncClient
+) -> None:
+    path = "/clients/entra"
+    made = [(await api.post(f"{path}/secrets", json={"days": 365})).json() for _ in range(2)]
+    assert made[0]["clientId"] == made[1]["clientId"]
+    assert (await api.post(f"{path}/secrets", json={"days": 1097})).status_code == 400
+    assert (await api.post(f"{path}/secrets", json={})).status_code == 422
+    old = made[0]["clientSecret"].split("_")[3]
+    for status in (204, 404):
+        assert (await api.delete(f"{path}/secrets/{old}")).status_code == status
+    rotated = await api.post(f"{path}/secrets", json={"overlapHours": 1})
+    assert rotated.json()["tokenEndpoint"] == "http://muster.test/oauth/token"
+    workload = {
+        "issuer": "https://login.microsoftonline.com/5f0a7c3e-1b2d-4c55-9a10-0c4f7a7d1e01/v2.0",
+        "subject": "sync-fabric",
+        "audience": "3C1F6F6E-9c0e-4f0a-8f43-6a1d6f0f7b11",
+    }
+    saved = (await api.put(f"{path}/federation", json=workload)).json()
+    assert saved["federation"]["audience"] == "api://3c1f6f6e-9c0e-4f0a-8f43-6a1d6f0f7b11"
+    assert [one["kind"] for one in saved["credentials"]] == ["secret", "secret", "federation"]
+    foreign = await api.put(
+        f"{path}/federation", json={**workload, "issuer": "https://idp.example"}
+    )
+    assert foreign.status_code == 422
+    assert (await api.get("/clients")).json()["clients"] == [saved]
+    for status in (204, 404):
+        assert (await api.delete(path)).status_code == status
+    assert (await api.post("/clients/hr/secrets", json={})).status_code == 404
+
+
 async def test_what_administrators_change_is_no_request_of_a_connection(
     acme: Organisation, api: httpx.AsyncClient
 ) -> None:

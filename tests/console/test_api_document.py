@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
+from administration.clients import Clients
 from administration.manual_users import ManualUsers
 from administration.reading.log import EXPORTED
 from administration.tokens import Tokens
@@ -21,6 +23,7 @@ from console.api.application import INTERFACE, OPERATIONS
 from console.api.operation import PATH
 from directory.condition import Compare
 from directory.store import Assign, Query, Update
+from directory.tenants import ENTRA_CONNECTION
 from queues.relay import message_for
 from settings import Settings
 from tests.console.organisation import ADD_IN, organisation
@@ -70,6 +73,8 @@ async def _prepare(folder: Path) -> Prepared:
         failing = Update(stored.document["id"], (Assign(("state",), "failed"),))
         await store.batch(TENANT, [failing])
         token = await environment.changing(Tokens).create("console")
+        year = timedelta(days=365)
+        _, secret = await environment.changing(Clients).add_secret(ENTRA_CONNECTION, year)
         await environment.bury(message_for(TENANT, "gone"))
         access = environment.access.headers["Authorization"].removeprefix("Bearer ")
         ids = {
@@ -77,6 +82,8 @@ async def _prepare(folder: Path) -> Prepared:
             "groupId": [acme.sales, acme.staff, acme.empty],
             "messageId": ["gone"],
             "eventId": [stored.document["eventId"]],
+            "connectionId": [ENTRA_CONNECTION],
+            "secretId": [secret.split("_")[3]],
             "tokenId": [access.split("_")[3]],
         }
         return Prepared(folder, token, (environment.token, access), ids)

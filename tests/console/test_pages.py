@@ -250,10 +250,10 @@ async def test_provisioning_is_disabled_and_enabled(
 async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
     acme: Organisation, owner: httpx.AsyncClient
 ) -> None:
-    form = Form(await shown(owner, ""), "/tokens")
+    form = Form(await shown(owner, "/set-up"), "/set-up/tokens")
     created = await form.send(owner, kind="scim", note="For <Entra>")
     (text,) = re.findall(r'id="fresh-token"[^>]*value="(muster_scim_[^"]+)"', created.text)
-    again = await shown(owner, "")
+    again = await shown(owner, "/set-up")
     assert text not in again.text
     assert "For &lt;Entra&gt;" in again.text
     token_id = text.split("_")[3]
@@ -265,10 +265,10 @@ async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
     assert refused.status_code == 422
     assert "revoke the one that is not in use" in refused.text
     assert "manage.py" not in refused.text
-    revoked = await Form(again, f"/tokens/{token_id}").send(owner, do="revoke")
+    revoked = await Form(again, f"/set-up/tokens/{token_id}").send(owner, do="revoke")
     assert token_id not in (await followed(owner, revoked)).text.partition('id="tokens"')[2]
     old = (await read_tenant(acme.environment.application.store, TENANT)).connections[0].tokens[0]
-    rotated = await Form(again, f"/tokens/{old.token_id}").send(owner, do="rotate")
+    rotated = await Form(again, f"/set-up/tokens/{old.token_id}").send(owner, do="rotate")
     (new,) = re.findall(r'id="fresh-token"[^>]*value="(muster_scim_[^"]+)"', rotated.text)
     assert "It takes the place of" in rotated.text
     by_us = [

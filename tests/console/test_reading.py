@@ -176,6 +176,7 @@ def _resource(type: str, id: str, resource: dict[str, str]) -> Document:
 
 PAGES = (
     "",
+    "/set-up",
     "/groups",
     "/groups?q=group",
     "/groups/{group}",

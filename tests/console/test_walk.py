@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from administration.connections import Connections
+from administration.invitations import Invitations
 from console.pages import PAGES
 from console.session import PATH
 from console.visit import Page
 from directory.store import Document, Query, Store
 from directory.tenants import Policy
+from tests.console.conftest import BASE
 from tests.console.organisation import Form, Organisation, organisation, shown
 from tests.environment import Environment, add_tenant, client_of
 from tests.scim.messages import create_group, create_user
@@ -88,9 +91,13 @@ async def test_no_page_shows_or_changes_what_is_another_tenants(
     events = (await application.store.query("other", Query("Event"))).items
     event = events[0].document["eventId"]
     ids = {"users": user, "groups": group, "log": event, "tokens": token.split("_")[3]}
+    theirs = await Invitations(application.service, "other").create(BASE)
+    await Connections(application.service, "other").create("hr", "HR")
+    ids |= {"invitations": theirs.id, "clients": "hr"}
     before = await contents(application.store, "other")
     for page in (page for page in PAGES if "{" in page.path):
-        path = PATH + re.sub(r"\{\w+\}", ids[page.path.split("/")[1]], page.path)
+        kind = page.path.partition("/{")[0].rpartition("/")[2]
+        path = PATH + re.sub(r"\{\w+\}", ids[kind], page.path)
         fields = {**GIVEN, "csrf": csrf}
         answer = await owner.request(
             page.method,

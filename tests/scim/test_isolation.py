@@ -351,6 +351,12 @@ _RULES = {
     "disableWhen": ["noGroup"],
     "costCenterFromAttribute": False,
 }
+_WORKLOAD = {
+    "issuer": "https://login.microsoftonline.com/5f0a7c3e-1b2d-4c55-9a10-0c4f7a7d1e01/v2.0",
+    "subject": "s",
+    "audience": "a",
+}
+_CLIENT = "/console/api/clients/{connectionId}"
 _PEOPLE = "/console/api/users/{userId}"
 _GROUPS = "/console/api/groups/{groupId}"
 _REMEMBERED = "/console/api/remembered-mappings/{groupId}"
@@ -432,6 +438,13 @@ API_CASES: dict[str, dict[str, Case]] = {
     "/console/api/tokens/{tokenId}/rotate": {
         "POST": named_in("/console/api/tokens/{tokenId}/rotate", "POST", {})
     },
+    "/console/api/clients": {"GET": searched("/console/api/clients")},
+    _CLIENT: {"DELETE": named_in(_CLIENT, "DELETE")},
+    f"{_CLIENT}/secrets": {"POST": named_in(f"{_CLIENT}/secrets", "POST", {})},
+    f"{_CLIENT}/secrets/{{secretId}}": {
+        "DELETE": named_in(f"{_CLIENT}/secrets/{{secretId}}", "DELETE")
+    },
+    f"{_CLIENT}/federation": {"PUT": named_in(f"{_CLIENT}/federation", "PUT", _WORKLOAD)},
     "/console/api/groups": {"GET": searched("/console/api/groups", "q")},
     "/console/api/groups/import": {"POST": _imported},
     "/console/api/remembered-mappings": {"GET": searched("/console/api/remembered-mappings")},

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import wiring
+from administration.invitations import Invitations
 from administration.tokens import Tokens
 from console.one_time import one_time_link
 from console.pages import PAGES
@@ -397,6 +398,8 @@ async def test_nothing_personal_is_logged_by_the_console(heard: Heard, tmp_path:
             asked = dict(parse_qsl(urlsplit(link).query))
             await browser.get(link)
             await browser.post("/console/sign-in/once", data=asked)
+            invitation = await muster.changing(Invitations).create(base)
+            await browser.get(invitation.link)
             (csrf,) = set(
                 re.findall(r'name="csrf" value="([^"]+)"', (await browser.get("/console")).text)
             )
@@ -413,4 +416,5 @@ async def test_nothing_personal_is_logged_by_the_console(heard: Heard, tmp_path:
         told = "\n".join(heard.texts)
         assert "GET /console/users/{id}" in told
         assert link.split("key=")[1] not in told
+        assert invitation.link.split("key=")[1] not in told
         assert csrf not in told

@@ -24,6 +24,7 @@ WITHOUT_EVENT = {
     "administration/catalog.py": "the catalog of a new tenant, which has nobody yet",
     "administration/credentials.py": "credentials of the deployment, which is no tenant",
     "administration/directories.py": "claims of directories, in partitions of their own",
+    "administration/invitations.py": "when a link was last opened",
     "administration/tenants.py": "a new tenant, which has no log yet",
     "administration/webhooks.py": "endpoints, which are of the deployment and of no tenant",
     "console/one_time.py": "links that sign in once",

@@ -1,0 +1,46 @@
+"""Forms that create, rotate and revoke tokens, on whichever page has them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+from administration.tokens import Tokens, find_token
+from console.visit import NoSuchPage, Visit
+from directory.tenants import ENTRA_CONNECTION
+from trust.tokens import TokenKind
+
+OVERLAP = timedelta(days=7)
+"""How long a rotated token still works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A token to show this once, in place of the one `replaced`, if any."""
+
+    text: str
+    replaced: str = ""
+
+
+async def created(visit: Visit, kinds: Collection[TokenKind]) -> Fresh:
+    """The token that a form asks for, if it is of one of these kinds."""
+    kind = next((each for each in kinds if each == visit.given("kind")), None)
+    if kind is None:
+        raise NoSuchPage("There is no such kind of token here.")
+    text = await visit.changing(Tokens).create(
+        kind,
+        visit.given("note")[:100],
+        connection_id=visit.given("connection") or ENTRA_CONNECTION,
+    )
+    return Fresh(text)
+
+
+async def changed(visit: Visit, kinds: Collection[TokenKind]) -> Fresh | None:
+    """What takes the place of the token in the path, if it is of one of these kinds; None where it
+    was revoked."""
+    token, tokens = visit.path("token"), visit.changing(Tokens)
+    if find_token(visit.tenant, token)[0] not in kinds:
+        raise NoSuchPage("There is no such token here.")
+    if visit.given("do") == "rotate":
+        return Fresh(await tokens.rotate(token, OVERLAP), token)
+    await tokens.revoke(token)
+    return None
