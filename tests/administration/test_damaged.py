@@ -15,7 +15,15 @@ from directory.access import Access, AccessChange, ManualGrants, Publication
 from directory.checked import RESOURCES
 from directory.condition import All, Compare, Condition
 from directory.cosmos.indexing import indexing_policy
-from directory.documents import Entitlement, Event, Key, Mapping, Membership, StoredModel
+from directory.documents import (
+    Entitlement,
+    EntitlementKey,
+    Event,
+    Key,
+    Mapping,
+    Membership,
+    StoredModel,
+)
 from directory.reading import every
 from directory.sqlite import store as sqlite
 from directory.sqlite.schema import open_database
@@ -58,6 +66,7 @@ MODELS: dict[str, type[StoredModel]] = {
         *(Publication, RequestCount),
     )
 } | RESOURCES
+ROOMS = EntitlementKey(kind="role", key="searchSpecificRoom")
 FIRST_CHOICE = {"User": "resource", "Group": "resource", "Event": "eventId"}
 
 
@@ -199,7 +208,7 @@ async def _walk(there: Organisation, number: int) -> None:
     assert there.ada in [one["value"] for one in sales["members"]]
     assert (await environment.client.get(f"/Users/{there.ada}?attributes=groups")).json()["groups"]
     # a mapping reaches everybody whom it can
-    wanted = (OWNER,) if number % 2 else (ADD_IN,)
+    wanted = (ROOMS,) if number % 2 else (ADD_IN,)
     await environment.mappings.save(there.sales, wanted)
     await _deliver(environment)
     ada = (await environment.access.get(f"/users/{there.ada}")).json()
