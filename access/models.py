@@ -63,7 +63,8 @@ class Source(Answer):
     """One path that gives a grant."""
 
     type: SourceType
-    """`kept`: nothing gives it any more. It is protected, and the user was the last to hold it."""
+    """`appRole` and `costCenter`: an attribute of the user names it. `kept`: nothing gives it any
+    more. It is protected, and the user was the last to hold it."""
     group_id: str | None = None
     """The mapped group."""
     mapping_version: int | None = None

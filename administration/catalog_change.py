@@ -1,7 +1,7 @@
 """Changing a tenant's catalog.
 
-A catalog entry changes somebody's access in one case only: a cost center that users name in their
-enterprise attribute, where the tenant's policy lets it grant. Everything else is names.
+A catalog entry changes somebody's access where users name it in an attribute and the tenant's
+policy lets that grant: a cost center, or an app role. Everything else is names.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -42,7 +42,7 @@ from directory.store import (
     Upsert,
 )
 from directory.tenants import TENANT_ID, Tenant
-from reconciler.access import COST_CENTER
+from reconciler.access import COST_CENTER, ROLE, granted_by_attributes
 
 SHOWN_PLACES = 5
 
@@ -147,39 +147,41 @@ class Catalog(Administration):
         """Write a plan in bounded batches, those that may change access last and each of those
         with an event that stands for the ones before: in the end one event is left to reconcile,
         whenever the process dies."""
-        writes: list[tuple[bool, Operation]] = [
-            (entry.kind == COST_CENTER, Upsert(to_entitlement(self.tenant_id, entry).to_document()))
+        writes: list[tuple[str, Operation]] = [
+            (_named_kind(entry), Upsert(to_entitlement(self.tenant_id, entry).to_document()))
             for entry in plan.added
         ]
         writes += [
-            (False, Upsert(to_entitlement(self.tenant_id, entry).to_document()))
+            (
+                _named_kind(entry) if entry.kind == ROLE else "",  # roles are named by name, too
+                Upsert(to_entitlement(self.tenant_id, entry).to_document()),
+            )
             for entry in plan.changed
         ]
         writes += [
-            (entry.kind == COST_CENTER, Delete(entitlement_id(*entry.entitlement)))
+            (_named_kind(entry), Delete(entitlement_id(*entry.entitlement)))
             for entry in plan.removed
         ]
         writes.sort(key=lambda write: write[0])
         last: Event | None = None
         try:
             for some in batched(writes, BATCH_OPERATIONS - 3, strict=False):
-                cost_centers = any(of_cost_center for of_cost_center, _ in some)
-                operations = [operation for _, operation in some]
-                last = await self._write(operations, cost_centers, last)
+                kinds = {kind for kind, _ in some if kind}
+                last = await self._write([operation for _, operation in some], kinds, last)
         finally:
             if last is not None:
                 self.ledger.submit(self.tenant_id, last.event_id)
 
     async def _write(
-        self, operations: Sequence[Operation], cost_centers: bool, before: Event | None
+        self, operations: Sequence[Operation], kinds: set[str], before: Event | None
     ) -> Event | None:
-        """Commit one batch under the policy that decides whose access it may change; the event
-        that is left to reconcile then, if any."""
+        """Commit one batch, with entries of `kinds` that attributes can name, under the policy that
+        decides whose access it may change; the event that is left to reconcile then, if any."""
 
         async def attempt() -> Event | None:
             stored = await self.service.store.read(self.tenant_id, TENANT_ID)
             tenant = Tenant.from_document(stored.document)
-            counts = cost_centers and tenant.policy.cost_center_from_attribute
+            counts = bool(kinds & granted_by_attributes(tenant.policy))
             event = self.event(
                 "catalog",
                 "Tenant",
@@ -188,7 +190,7 @@ class Catalog(Administration):
                 "tenant" if counts else "none",
             )
             batch = [*operations]
-            if cost_centers:  # and the policy is still the one that was read
+            if kinds:  # and the policy is still the one that was read
                 batch.append(Update(TENANT_ID, (Assign(("name",), tenant.name),), stored.etag))
             if counts and before is not None:
                 batch.append(self._stood_for(before))
@@ -211,6 +213,11 @@ class Catalog(Administration):
             Assign(("ttl",), self.ledger.retention),
         )
         return Update(event.document_id, changes)
+
+
+def _named_kind(entry: CatalogEntry) -> str:
+    """Its kind, where users' attributes can name it."""
+    return entry.kind if entry.kind in (COST_CENTER, ROLE) else ""
 
 
 def _named(id: str, found: Mapping[str, Stored]) -> str:

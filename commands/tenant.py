@@ -123,6 +123,9 @@ def tenant_policy(
     cost_center_from_attribute: Annotated[
         bool | None, typer.Option(help="Grant the cost center that the user's attribute names.")
     ] = None,
+    app_roles: Annotated[
+        bool | None, typer.Option(help="Grant the roles that the user's app roles name.")
+    ] = None,
     disable_when: Annotated[
         list[str] | None,
         typer.Option(
@@ -149,6 +152,7 @@ def tenant_policy(
             "strict": strict,
             "accept_incomplete_users": accept_incomplete_users,
             "cost_center_from_attribute": cost_center_from_attribute,
+            "app_roles": app_roles,
             "disable_when": _reasons(disable_when),
             "protected": _protected(protected),
         }

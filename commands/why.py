@@ -65,6 +65,8 @@ def _print(chain: Chain) -> None:
             out.print(f"  mapping version {chain.source.mapping_version}: {caused(chain.cause)}")
         case "costCenter":
             out.print(f"  the attribute costCenter: {caused(chain.cause)}")
+        case "appRole":
+            out.print(f"  the attribute roles: {caused(chain.cause)}")
         case "manual":
             out.print(f"  given by hand: {caused(chain.cause)}")
         case "kept":

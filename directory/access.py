@@ -50,7 +50,7 @@ def publication_id(ulid: str) -> str:
     return f"publication:{ulid}"
 
 
-type SourceType = Literal["group", "costCenter", "manual", "kept"]
+type SourceType = Literal["group", "costCenter", "appRole", "manual", "kept"]
 """What gives a grant: a mapped group, the user's cost center, a hand, or nothing any more: the
 entitlement is protected, and was kept for its last holder."""
 

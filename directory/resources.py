@@ -98,6 +98,15 @@ class StoredUser(StoredResource):
         value = self.document["resource"].get(ENTERPRISE_USER, {}).get("costCenter")
         return value if isinstance(value, str) else None
 
+    @property
+    def app_roles(self) -> tuple[str, ...]:
+        """What the attribute `roles` (RFC 7643 section 4.1.2) names: each value, and each display
+        name. Entra ID sends an app role's value, its display name, or both."""
+        names: list[str] = []
+        for role in self.document["resource"].get("roles") or ():
+            names += [role[name] for name in ("value", "display") if isinstance(role.get(name), str)]
+        return tuple(dict.fromkeys(names))
+
 
 class StoredGroup(StoredResource):
     """A stored group."""

@@ -103,6 +103,8 @@ class Policy(Model):
     """Which rules disable a user."""
     cost_center_from_attribute: bool = False
     """The enterprise attribute `costCenter` grants the catalog entry of that key."""
+    app_roles: bool = False
+    """The attribute `roles` grants the catalog entries of kind `role` that it names."""
     protected: tuple[EntitlementKey, ...] = (OWNER,)
     """Entitlements that their last enabled holder keeps, whatever is taken away."""
 

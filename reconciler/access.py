@@ -18,6 +18,10 @@ from directory.tenants import Policy
 
 COST_CENTER = "costCenterMembership"
 """The kind of entitlement that the enterprise attribute `costCenter` can grant."""
+ROLE = "role"
+"""The kind of entitlement that the attribute `roles` can grant."""
+COUNTED_ROLES = 100
+"""So many values and display names of a user's `roles` count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class Facts:
     policy: Policy
     cost_centers: frozenset[str]
     """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
+    app_roles: Mapping[str, EntitlementKey] = field(default_factory=dict)
+    """A role's value or display name → the catalog's entry that it names, at least those that users
+    name."""
     manual: Mapping[str, Sequence[EntitlementKey | ManualGrant]] = field(default_factory=dict)
     """User id → what was given by hand."""
     kept: Mapping[str, Sequence[KeptGrant]] = field(default_factory=dict)
@@ -51,7 +58,8 @@ class Facts:
         direct = [group for id in users for group in self.groups_of.get(id, ())]
         above = sum(sizes[group] for group in sizes.keys() - {*direct})
         by_hand = sum(len(self.manual.get(id, ())) for id in users)
-        return sum(sizes.get(group, 0) for group in direct) + len(users) * above + by_hand
+        roles = len(users) * min(len(self.app_roles), COUNTED_ROLES)
+        return sum(sizes.get(group, 0) for group in direct) + len(users) * above + by_hand + roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
     """The access of a stored user; equal input gives an equal answer, order included.
 
     Users made by hand (source `manual`) are left alone until Entra ID adopts them: enabled, and
-    groups and cost center give them nothing. What was given by hand counts for every user who is
+    groups and attributes give them nothing. What was given by hand counts for every user who is
     enabled. What is kept for a user counts while nothing else gives it, and that the user is in no
     group does not disable the user meanwhile: it would take what is kept.
     """
@@ -175,6 +183,17 @@ def cost_center(user: StoredUser, policy: Policy) -> str | None:
     return user.cost_center if policy.cost_center_from_attribute else None
 
 
+def app_roles(user: StoredUser, policy: Policy) -> tuple[str, ...]:
+    """What the attribute `roles` of a user names, where the policy lets it grant anything."""
+    return user.app_roles[:COUNTED_ROLES] if policy.app_roles else ()
+
+
+def granted_by_attributes(policy: Policy) -> frozenset[str]:
+    """The kinds of which a user's attributes name catalog entries."""
+    kinds = {COST_CENTER: policy.cost_center_from_attribute, ROLE: policy.app_roles}
+    return frozenset(kind for kind, counts in kinds.items() if counts)
+
+
 def _in_order(reasons: set[Reason]) -> tuple[Reason, ...]:
     return tuple(reason for reason in REASONS if reason in reasons)
 
@@ -202,6 +221,9 @@ def _sources(user: StoredUser, facts: Facts) -> _Sources:
         sources.setdefault(EntitlementKey(COST_CENTER, key), []).append(
             GrantSource(type="costCenter")
         )
+    named = (facts.app_roles.get(name) for name in app_roles(user, facts.policy))
+    for role in dict.fromkeys(held for held in named if held is not None):
+        sources.setdefault(role, []).append(GrantSource(type="appRole"))
     for held, by_hand in _by_hand(user, facts).items():
         sources.setdefault(held, []).extend(by_hand)
     return sources

@@ -1,17 +1,29 @@
 """Reading what access follows from: the one place that knows which documents these are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import batched
 
 from directory.access import Access, ManualGrants, access_id, manual_grants_id
+from directory.condition import All, Compare, OneOf
+from directory.documents import Entitlement, EntitlementKey, entitlement_id, mapping_id, user_id
 from directory.documents import Mapping as GroupMapping
-from directory.documents import entitlement_id, mapping_id, user_id
 from directory.nesting import groups_above
-from directory.reading import read_all
+from directory.reading import every, read_all
 from directory.resources import StoredUser
-from directory.store import Store, Stored, Unreadable
+from directory.store import Query, Store, Stored, Unreadable
 from directory.tenants import TENANT_ID, Policy
-from reconciler.access import COST_CENTER, EffectiveAccess, Facts, cost_center, current_access
+from reconciler.access import (
+    COST_CENTER,
+    ROLE,
+    EffectiveAccess,
+    Facts,
+    app_roles,
+    cost_center,
+    current_access,
+)
+
+NAMES_PER_QUERY = 500
 
 
 async def _read_facts(
@@ -22,15 +34,19 @@ async def _read_facts(
     groups: Sequence[str] = (),
 ) -> Facts:
     """What the access of these users follows from, and of whoever else is in these groups:
-    one level of nested groups costs two round trips, everything else one."""
+    one level of nested groups costs two round trips, everything else one, and one more where the
+    users' roles name catalog entries otherwise than by their keys."""
     ids = [user.id for user in users]
     groups_of = await groups_above(store, tenant_id, [*ids, *groups])
     mapped = set(groups).union(*groups_of.values())
     mappings = {mapping_id(group): group for group in mapped}
     keys = {key for user in users if (key := cost_center(user, policy))}
     entries = {entitlement_id(COST_CENTER, key): key for key in keys}
+    names = {name for user in users for name in app_roles(user, policy)}
+    roles = {entitlement_id(ROLE, name): name for name in names}
     by_hand = {manual_grants_id(id): id for id in ids}
-    found = await read_all(store, tenant_id, [*mappings, *entries, *by_hand])
+    found = await read_all(store, tenant_id, [*mappings, *entries, *roles, *by_hand])
+    of_keys = {name: EntitlementKey(ROLE, name) for id, name in roles.items() if id in found}
     beside = {
         user: ManualGrants.from_document(found[id].document)
         for id, user in by_hand.items()
@@ -45,9 +61,23 @@ async def _read_facts(
         },
         policy=policy,
         cost_centers=frozenset(key for id, key in entries.items() if id in found),
+        app_roles=await _roles_called(store, tenant_id, names - of_keys.keys()) | of_keys,
         manual={user: one.grants for user, one in beside.items()},
         kept={user: one.kept for user, one in beside.items() if one.kept},
     )
+
+
+async def _roles_called(
+    store: Store, tenant_id: str, names: Iterable[str]
+) -> dict[str, EntitlementKey]:
+    """The catalog's roles by these display names; none for a name that several have."""
+    found: dict[str, list[EntitlementKey]] = {}
+    for some in batched(sorted(names), NAMES_PER_QUERY, strict=False):
+        where = All((Compare(("kind",), "eq", ROLE), OneOf(("displayName",), some)))
+        async for entry in every(store, tenant_id, Query("Entitlement", where, limit=1000)):
+            role = Entitlement.from_document(entry.document)
+            found.setdefault(role.display_name, []).append(EntitlementKey(role.kind, role.key))
+    return {name: roles[0] for name, roles in found.items() if len(roles) == 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,22 @@ def _expected(
         and ("costCenterMembership", cost_center) in known
     ):
         held.add(("costCenterMembership", cost_center, "costCenter", 0))
+    if tenant["policy"]["appRoles"]:
+        held |= {("role", key, "appRole", 0) for key in _app_roles(directory, resource)}
     return True, (), frozenset(held | kept)
+
+
+def _app_roles(directory: Directory, resource: dict[str, Any]) -> set[str]:
+    roles = [e for e in directory.of("Entitlement").values() if e["kind"] == "role"]
+    keys: set[str] = set()
+    for role in resource.get("roles", ()):
+        for name in (role.get("value"), role.get("display")):
+            called = [e["key"] for e in roles if e["displayName"] == name]
+            if name in {e["key"] for e in roles}:
+                keys.add(name)
+            elif len(called) == 1:
+                keys.add(called[0])
+    return keys
 
 
 def _kept(directory: Directory, user: str) -> list[dict[str, str]]:

@@ -26,6 +26,8 @@ class PolicyAnswer(Answer):
     """Which rules disable a user."""
     cost_center_from_attribute: bool
     """The enterprise attribute costCenter grants the catalog entry of that key."""
+    app_roles: bool
+    """The attribute roles grants the roles of the catalog that it names by key or display name."""
     protected: tuple[EntitlementKey, ...]
     """What its last enabled holder keeps, whatever is taken away."""
 
@@ -37,6 +39,8 @@ class Rules(Body):
     accept_incomplete_users: bool
     disable_when: Annotated[tuple[Reason, ...], Field(max_length=len(REASONS))]
     cost_center_from_attribute: bool
+    app_roles: bool | None = None
+    """Left out: as it is."""
     protected: Annotated[tuple[Entitled, ...], Field(max_length=MOST_PROTECTED)] | None = None
     """What its last enabled holder keeps; left out: as it is."""
 
@@ -49,6 +53,7 @@ class Rules(Body):
                 "accept_incomplete_users": self.accept_incomplete_users,
                 "disable_when": tuple(one for one in REASONS if one in self.disable_when),
                 "cost_center_from_attribute": self.cost_center_from_attribute,
+                "app_roles": policy.app_roles if self.app_roles is None else self.app_roles,
                 "protected": protected,
             }
         )

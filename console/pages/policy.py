@@ -44,6 +44,13 @@ RULES = (
         "Grant the cost center that Entra ID sends",
         "The enterprise attribute costCenter grants the catalog entry of that key.",
     ),
+    Rule(
+        "app_roles",
+        "Grant the app roles that Entra ID sends",
+        "The attribute roles grants the roles of the catalog whose key or display name it says: "
+        "for organisations whose Entra ID cannot assign groups (no P1 licence). Such organisations "
+        "may want to leave out below that a user without a group is disabled.",
+    ),
 )
 
 

@@ -13,6 +13,8 @@ type ObstacleKind = Literal[
     "noGroupMapped",
     "costCenterDiffers",
     "costCenterOff",
+    "appRolesDiffer",
+    "appRolesOff",
     "notInCatalog",
     "mappingNotApplied",
     "recordLags",
@@ -67,6 +69,13 @@ class Obstacle:
                 return (
                     "The user's costCenter attribute names it, but the tenant's policy does not "
                     "let that attribute grant anything: switch costCenterFromAttribute on."
+                )
+            case "appRolesDiffer":
+                return "The user's app roles in Entra ID do not name it, by its key or by its name."
+            case "appRolesOff":
+                return (
+                    "The user's app roles name it, but the tenant's policy does not let them grant "
+                    "anything: switch appRoles on."
                 )
             case "notInCatalog":
                 return "The tenant's catalog does not have it: load it first."

@@ -78,11 +78,17 @@ def reach_of(tenant_id: str, proposal: Proposal) -> tuple[ProposedReach, Cursor]
 
 
 def policy_to_read(proposal: Proposal, policy: Policy) -> Policy:
-    """The policy under which facts are read that hold for the proposal, too: they include the
-    cost centers where either policy grants them."""
-    if isinstance(proposal, PolicyProposal) and proposal.policy.cost_center_from_attribute:
-        return proposal.policy
-    return policy
+    """The policy under which facts are read that hold for the proposal, too: they include what
+    attributes name where either policy grants it."""
+    if not isinstance(proposal, PolicyProposal):
+        return policy
+    wanted = proposal.policy
+    return wanted.model_copy(
+        update={
+            name: getattr(policy, name) or getattr(wanted, name)
+            for name in ("cost_center_from_attribute", "app_roles")
+        }
+    )
 
 
 def proposed(proposal: Proposal, facts: Facts) -> Facts:

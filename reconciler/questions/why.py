@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
-from directory.access import Access, GrantSource, ManualGrant, access_id, gives
+from directory.access import Access, GrantSource, ManualGrant, SourceType, access_id, gives
 from directory.condition import AnyElement, Compare
 from directory.documents import (
     Entitlement,
@@ -25,6 +25,7 @@ from directory.store import Query, Store, Stored
 from directory.tenants import TENANT_ID
 from reconciler.access import (
     COST_CENTER,
+    ROLE,
     EffectiveAccess,
     Facts,
     cost_center,
@@ -41,6 +42,11 @@ GROUPS = 10
 """Groups that are named as giving what a user lacks."""
 OPEN_EVENTS = 5
 """Events that are named as not done."""
+_ATTRIBUTES: dict[SourceType, str] = {
+    "costCenter": f"{ENTERPRISE_USER}:costCenter",
+    "appRole": "roles",
+}
+"""Which of a user's attributes gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,7 @@ class _Question:
         return _sources(effective_access(adopted, replace(self.facts, policy=policy)), self.held)
 
     async def chains(self, sources: Sequence[GrantSource]) -> tuple[Chain, ...]:
-        """The events behind each of these, in two round trips and one for a cost center."""
+        """The events behind each of these, in two round trips and one for an attribute."""
         edges = {
             membership_id(group, member)
             for source in sources
@@ -189,9 +195,10 @@ class _Question:
         return None
 
     async def _attribute_cause(self, source: GrantSource) -> Cause | None:
-        if source.type != "costCenter":
+        name = _ATTRIBUTES.get(source.type)
+        if name is None:
             return None
-        wrote = Compare((), "eq", f"{ENTERPRISE_USER}:costCenter")
+        wrote = Compare((), "eq", name)
         attributes = AnyElement(("attributes",), wrote)
         return await last_cause(self.store, self.tenant_id, self.user_id, attributes)
 
@@ -220,6 +227,8 @@ class _Question:
             return [*obstacles, Obstacle("notInCatalog")]
         if self.held.kind == COST_CENTER:
             obstacles += self._cost_center()
+        if self.held.kind == ROLE:
+            obstacles += await self._app_roles()
         return [*obstacles, await self._groups()]
 
     def _cost_center(self) -> list[Obstacle]:
@@ -229,6 +238,21 @@ class _Question:
         switched_on = policy.model_copy(update={"cost_center_from_attribute": True})
         named = cost_center(self.user, switched_on) == self.held.key
         return [Obstacle("costCenterOff")] if named else []
+
+    async def _app_roles(self) -> list[Obstacle]:
+        """Where they count, or would if the policy let them."""
+        if self.facts.policy.app_roles:
+            return [Obstacle("appRolesDiffer")]
+        if not self.user.app_roles:
+            return []
+        truth = await read_truth(
+            self.store,
+            self.tenant_id,
+            [self.user_id],
+            under=lambda policy: policy.model_copy(update={"app_roles": True}),
+        )
+        named = self.held in truth.facts.app_roles.values()
+        return [Obstacle("appRolesOff")] if named else []
 
     async def _groups(self) -> Obstacle:
         """The groups that give it, none of which has the user."""

@@ -65,6 +65,7 @@ policies = st.builds(
     Policy,
     disable_when=st.sampled_from([("inactive", "noGroup"), ("inactive",), ("noGroup",), ()]),
     cost_center_from_attribute=st.booleans(),
+    app_roles=st.booleans(),
 )
 starts = st.builds(
     Start,
