@@ -98,7 +98,8 @@ _REMEDIES: Mapping[Opening, str] = {
     "access": "The access API takes tokens of its own kind: 'manage.py token create <tenant> "
     "--kind access' makes one.",
     "console": "The console's API takes tokens of its own kind: make one in the console under "
-    "Overview, Tokens, for the Console API. The cookie of the console's pages does not count here.",
+    "Overview, Tokens of programs, for the Console API. The cookie of the console's pages does not "
+    "count here.",
     "application": "A path that names an organisation, or none of them, takes a credential of the "
     "deployment: 'manage.py credential create --kind application' makes one, and an Entra ID "
     "application of the vendor's directory has the app role Access.Read.All.",

@@ -45,8 +45,12 @@ async def set_up(
 ) -> Response:
     """The page; `fresh` is a token to show this once, `client` an OAuth client's id and secret."""
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
+    tenant = visit.tenant
+    # Entra ID's own tokens are all of one connection, whichever application sends them.
+    blank = tenant.directory_id and tenant.entra.accepted and len(tenant.connections) == 1
     return visit.page(
         "set_up.html",
+        blank=blank,
         tokens=[one for one in tokens if one.kind in KINDS],
         fresh=fresh,
         client=client,

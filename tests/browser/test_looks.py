@@ -283,7 +283,7 @@ def test_an_organisation_without_anything_and_the_way_out(
     new_viewer: Viewer,
 ) -> None:
     viewer = new_viewer
-    for path in ("", "/set-up", "/groups", "/users", "/log", "/failed"):
+    for path in ("", "/groups", "/users", "/log", "/failed"):
         viewer.visit(f"empty{path.replace('/', '-') or '-overview'}", path)
     viewer.visit("no-such-page", "/nothing")
     viewer.visit("no-such-user", "/users/nobody")
@@ -294,8 +294,17 @@ def test_an_organisation_without_anything_and_the_way_out(
     viewer.look("forged")
     viewer.go("")
     expect(viewer.page.get_by_text("Provisioning disabled")).to_be_visible()
+    viewer.press("Make a set-up link")
+    viewer.look("set-up-link-made")
+    link = viewer.page.get_by_label("The new set-up link").input_value()
     viewer.press("Sign out")
     viewer.look("signed-out")
+    viewer.page.goto(link)
+    viewer.look("set-up-link")
+    viewer.press("Open the set-up page")
+    viewer.press("New secret")
+    viewer.look("set-up-by-link")
+    viewer.visit("set-up-closed", "/users")
     viewer.page.goto(viewer.tenant.link())
     viewer.look("link")
     viewer.visit("link-used", "/sign-in/once?tenant=demo&key=used")

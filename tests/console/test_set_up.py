@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from administration.connections import Connections
 from administration.invitations import LIFE, LIVE, Invitation, Invitations
 from administration.tenants import Tenancy, read_tenant
 from administration.tokens import ListedToken, list_tokens
@@ -221,7 +222,9 @@ async def test_only_entra_id_vouches_for_a_workload_here(
 async def test_the_program_comes_with_what_it_needs(
     environment: Environment, browser: httpx.AsyncClient, invited: Invitation, tmp_path: Path
 ) -> None:
-    form = Form(await shown(browser, "/set-up"), "/set-up/program")
+    page = await shown(browser, "/set-up")
+    assert 'value="python3 muster_entra.py setup --group' in page.text
+    form = Form(page, "/set-up/program")
     tokens = []
     for number in range(3):  # more often than tokens of a kind can live at once
         taken = await form.send(browser)
@@ -239,7 +242,9 @@ async def test_the_program_comes_with_what_it_needs(
     (listed,) = [one for one in await tokens_of(environment) if one.of_program]
     assert listed.token.expires is not None
     assert timedelta(minutes=59) < listed.token.expires - utc_now() <= timedelta(hours=1)
+    await environment.changing(Connections).create("hr", "HR")
     page = await shown(browser, "/set-up")
+    assert 'value="python3 muster_entra.py setup --credentials token --group' in page.text
     path = f"/set-up/tokens/{listed.token.token_id}"
     rotated = await Form(page, path).send(browser, do="rotate")
     assert (rotated.status_code, "download the program again" in rotated.text) == (422, True)

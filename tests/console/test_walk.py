@@ -46,6 +46,7 @@ FIELDS = [
     *GIVEN,
     *("after", "confirmed", "connection", "content", "cursor", "disable", "event", "key", "kind"),
     *("name", "note", "operation", "q", "remove", "resource", "rule", "since", "state", "type"),
+    *("audience", "days", "issuer", "secret", "subject"),
     *("until", "was"),
 ]
 values = st.one_of(
