@@ -102,10 +102,9 @@ class StoredUser(StoredResource):
     def app_roles(self) -> tuple[str, ...]:
         """What the attribute `roles` (RFC 7643 section 4.1.2) names: each value, and each display
         name. Entra ID sends an app role's value, its display name, or both."""
-        names: list[str] = []
-        for role in self.document["resource"].get("roles") or ():
-            names += [role[name] for name in ("value", "display") if isinstance(role.get(name), str)]
-        return tuple(dict.fromkeys(names))
+        roles = self.document["resource"].get("roles") or ()
+        names = (role.get(name) for role in roles for name in ("value", "display"))
+        return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 class StoredGroup(StoredResource):

@@ -118,8 +118,8 @@ class Cause(Answer):
 
 class Source(Answer):
     """What gives a grant: a mapped group (`groupId`) by a path of groups, the user's cost center
-    or app role, or a hand; or nothing any more (`kept`): it is protected, and the user was the last to hold
-    it."""
+    or app role, or a hand; or nothing any more (`kept`): it is protected, and the user was the last
+    to hold it."""
 
     type: SourceType
     group_id: str | None = None
