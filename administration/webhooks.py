@@ -1,5 +1,6 @@
 """The application's webhook endpoints, as an operator manages them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,6 +13,7 @@ from delivery.attempts import Attempt, attempts_partition
 from delivery.endpoints import (
     ACCESS_CHANGED,
     OVERLAP,
+    REMEMBER_SECONDS,
     TYPES,
     Endpoint,
     EndpointKey,
@@ -53,8 +55,9 @@ much earlier."""
 class Webhooks:
     """What is done with endpoints. `queue` is that of deliveries, `roots` answers the keys that
     secrets are derived from, `subscribe` has the topic keep changes for webhooks from then on.
-    With `private`, any address may be an endpoint. Every method raises AdministrationError,
-    StoreError, and where it sends, QueueError."""
+    With `private`, any address may be an endpoint. What creates or enables one takes `known_after`
+    seconds, until every instance knows it. Every method raises AdministrationError, StoreError, and
+    where it sends, QueueError."""
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Webhooks:
         *,
         private: bool,
         subscribe: Callable[[], Awaitable[None]],
+        known_after: float = REMEMBER_SECONDS,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -72,11 +76,13 @@ class Webhooks:
         self._now = now
         self._private = private
         self._subscribe = subscribe
+        self._known_after = known_after
 
     async def create(
         self, url: str, label: str = "", types: Sequence[str] = (), tenants: Sequence[str] = ()
     ) -> Endpoint:
-        """A new endpoint, enabled; without types, of all types; without tenants, of all."""
+        """A new endpoint, enabled; without types, of all types; without tenants, of all. It is sent
+        everything that happens after this has returned."""
         if fault := fault_of(url, self._private):
             raise AdministrationError(
                 f"A webhook endpoint must have {fault}. On a laptop, MUSTER_WEBHOOK_PRIVATE=true "
@@ -106,6 +112,7 @@ class Webhooks:
         )
         await self._subscribe()  # before: what is made in between finds nobody, and is dropped
         await self._store.batch(PARTITION, [Create(endpoint.to_document())])
+        await asyncio.sleep(self._known_after)
         return endpoint
 
     async def listed(self) -> list[Endpoint]:
@@ -142,12 +149,14 @@ class Webhooks:
         """Send to it, or send nothing any more. What happens while it is disabled is not kept for
         it; `resend_since` sends it."""
         reason = "" if state == "enabled" else "An operator disabled it."
-        return await self._change(
+        changed = await self._change(
             endpoint_id,
             lambda found: (
                 found if found.state == state else found.turned(state, reason, self._now())
             ),
         )
+        await asyncio.sleep(self._known_after)
+        return changed
 
     async def delete(self, endpoint_id: str) -> None:
         """Forget it. What waits to be sent to it is dropped."""

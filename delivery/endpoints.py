@@ -16,7 +16,7 @@ TYPES = (ACCESS_CHANGED, *NOTICE_TYPES)
 """What a message can be about."""
 OVERLAP = timedelta(hours=24)
 """So long a key goes on signing beside the one that took its place."""
-REMEMBER_SECONDS = 5.0
+REMEMBER_SECONDS = 2.0
 
 
 class EndpointKey(Model):

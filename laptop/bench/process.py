@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -9,31 +11,49 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """User and system time of all its threads so far; None where the system has no /proc."""
-    fields = _after_name(pid, "stat")
-    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else None
+    """User and system time so far, of all its threads and of the processes that it started; None
+    where the system has no /proc."""
+    return _sum(pid, lambda each: _ticks(_after_name(each)) / _TICKS)
 
 
 def memory_bytes(pid: int) -> int | None:
-    """What it holds in memory now (resident set); None where the system has no /proc."""
-    fields = _after_name(pid, "stat")
-    return int(fields[21]) * _PAGE if fields else None
+    """What it and the processes that it started hold in memory now (resident set, what they share
+    counted for each); None where the system has no /proc."""
+    return _sum(pid, lambda each: int(_after_name(each)[21]) * _PAGE)
 
 
 def peak_memory_bytes(pid: int) -> int | None:
-    """The most that it ever held (`VmHWM` of /proc/<pid>/status); None as above."""
+    """The most that it and those ever held (`VmHWM` of /proc/<pid>/status); None as above."""
+    return _sum(pid, _peak)
+
+
+def _sum[N: (int, float)](pid: int, figure: Callable[[int], N]) -> N | None:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+        return sum((figure(each) for each in (pid, *started_by(pid))), start=figure(pid) * 0)
+    except (FileNotFoundError, IndexError):
         return None
-    found = re.search(r"VmHWM:\s*(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None
 
 
-def _after_name(pid: int, file: str) -> list[str]:
+def started_by(pid: int) -> list[int]:
+    """The processes that it started and that are still there."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):  # it has ended meanwhile
+            each = int(stat.parent.name)
+            found += [each] if int(_after_name(each)[1]) == pid else []
+    return found
+
+
+def _ticks(fields: list[str]) -> int:
+    return int(fields[11]) + int(fields[12])
+
+
+def _peak(pid: int) -> int:
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def _after_name(pid: int) -> list[str]:
     """The fields of /proc/<pid>/stat from the third on (`man 5 proc`): the second is the
     program's name in parentheses, and may hold spaces."""
-    try:
-        return Path(f"/proc/{pid}/{file}").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return []
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from types import FrameType
 
 from uvicorn.loops.auto import auto_loop_factory
@@ -21,40 +20,30 @@ import wiring
 from directory.sqlite.schema import UnusableFile
 from laptop.devhost.hostfile import HostFile
 from laptop.devhost.http import BODY_BYTES, LIMIT_SETTING, HttpTriggers
-from laptop.devhost.pump import QueuePump
-from laptop.devhost.runtime import Function, FunctionApp, IndexingFailed
+from laptop.devhost.runtime import FunctionApp, IndexingFailed
 from laptop.devhost.server import Server, listen, url_of
-from laptop.devhost.timer import Timer
 from laptop.devhost.welcome import welcome
-from queues.port import DIRECTORY_EVENTS, WEBHOOK_DELIVERIES
-from queues.sqlite.queue import SqliteQueue
-from telemetry import logs
-
-APP_FOLDER = Path(__file__).parents[2]
+from laptop.devhost.worker import APP_FOLDER, log_to_terminal, work, work_apart
 
 log = logging.getLogger("devhost")
 
 
-async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
-    """Run every function of the app until `stop` is set. Raises IndexingFailed."""
+async def serve(listener: socket.socket, stop: asyncio.Event, *, apart: bool) -> None:
+    """Run every function of the app until `stop` is set; those that no request triggers in a
+    process beside this one, or (not `apart`) in this. Raises IndexingFailed."""
     host = HostFile.read(APP_FOLDER / "host.json")
     app = await FunctionApp.load(APP_FOLDER)
     body_bytes = int(os.environ.get(LIMIT_SETTING) or BODY_BYTES)
     server = Server(HttpTriggers(app, host.route_prefix, body_bytes))
-    timers = [Timer(app, function) for function in app.triggered_by("timerTrigger")]
-    application = wiring.application()
-    pumps = [
-        QueuePump(app, function, queue, host)
-        for function in app.triggered_by("serviceBusTrigger")
-        if (queue := embedded_queue(application, function))  # Service Bus delivers by itself
-    ]
+    application, ready = wiring.application(), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve([listener]))
-            for pump in pumps:
-                tasks.create_task(pump.run(stop))
-            for timer in timers:
-                tasks.create_task(timer.run(stop))
+            if apart:
+                tasks.create_task(work_apart(application, ready, stop))
+                await ready.wait()
+            else:
+                tasks.create_task(work(app, application, stop))
             await welcome(application, url_of(listener))
             await stop.wait()
             log.info("Stopping")
@@ -64,18 +53,7 @@ async def serve(listener: socket.socket, stop: asyncio.Event) -> None:
         await application.close()
 
 
-def embedded_queue(application: wiring.Application, function: Function) -> SqliteQueue | None:
-    """Where a function's messages come from; None where that is Service Bus."""
-    name = function.trigger.get("queueName", "")
-    queue = {
-        DIRECTORY_EVENTS: application.sender,
-        WEBHOOK_DELIVERIES: application.webhook_queue,
-        "": application.webhook_subscription,
-    }[name]
-    return queue if isinstance(queue, SqliteQueue) else None
-
-
-async def run_until_signal(listener: socket.socket) -> None:
+async def run_until_signal(listener: socket.socket, *, apart: bool) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -87,17 +65,11 @@ async def run_until_signal(listener: socket.socket) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    await serve(listener, stop)
+    await serve(listener, stop, apart=apart)
 
 
-def log_to_terminal() -> None:
-    """Log to standard error; `telemetry.logs` says how."""
-    logging.basicConfig(level=logging.INFO)
-    logs.configure()
-
-
-def main() -> int:
-    """The command; returns its exit code."""
+def main(*, apart: bool = True) -> int:
+    """The command; returns its exit code. `apart`: see `serve`."""
     log_to_terminal()
     host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "7071")
     try:
@@ -107,7 +79,7 @@ def main() -> int:
         return 1
     with listener, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         try:
-            runner.run(run_until_signal(listener))
+            runner.run(run_until_signal(listener, apart=apart))
         except UnusableFile as unusable:
             log.error("%s", unusable)
             return 1

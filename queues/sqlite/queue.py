@@ -127,6 +127,7 @@ class SqliteQueue:
         self._file = QueueFile(path, name, beside)
         self._arrival = asyncio.Event()
         self._expecting = False
+        self._look: Callable[[], None] = lambda: None
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send all or none, in order. A message whose id was sent inside the window of duplicate
@@ -205,10 +206,19 @@ class SqliteQueue:
         """Release the connection and its thread; the queue is not used after it."""
         await self._file.close()
 
-    def _wake(self) -> None:
+    def tell(self, look: Callable[[], None]) -> None:
+        """Call this, too, whenever something was sent here."""
+        self._look = look
+
+    def wake(self) -> None:
+        """Whoever receives looks again, because something was sent."""
         self._expecting = True
         self._arrival.set()
         self._arrival = asyncio.Event()
+
+    def _wake(self) -> None:
+        self.wake()
+        self._look()
 
     async def _under_lock[T](
         self, message: ReceivedMessage, action: Callable[[int, sqlite3.Connection], T]

@@ -123,7 +123,8 @@ def test_a_running_server_sends_what_happens(tmp_path: Path) -> None:
     folder, settings = tmp_path / "data", {"MUSTER_WEBHOOK_PRIVATE": "true"}
     operator = Operator(folder, **settings)
     with refusing() as (url, received), running_host(folder, **settings):
-        id = operator.does("webhook", "create", url)["endpointId"]
+        made = operator.does("webhook", "create", url, "--type", "access.changed")
+        id = made["endpointId"]
         operator.does("webhook", "test", id)
         ada = "--given-name Ada --family-name Hansen --email ada@contoso.example".split()
         operator.does("user", "create", "demo", "ada@contoso.example", *ada)

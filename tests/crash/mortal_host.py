@@ -1,5 +1,6 @@
-"""`python -m tests.crash.mortal_host POINT`: devhost, killed as SIGKILL does it at a point of its
-work. Nothing in the product knows of the points; what is around the work is replaced here.
+"""`python -m tests.crash.mortal_host POINT`: devhost in one process, killed as SIGKILL does it at a
+point of its work. Nothing in the product knows of the points; what is around the work is replaced
+here.
 
     never             until somebody else kills it
     unsent            never either, but the queue does not take what is sent
@@ -110,4 +111,4 @@ def arrange(point: str, patch: pytest.MonkeyPatch) -> None:
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         arrange(sys.argv[1], patch)
-        sys.exit(main())
+        sys.exit(main(apart=False))

@@ -240,7 +240,13 @@ async def world(
         async with PLACES[place]() as opened:
             store = CheckedStore(opened.store)
             webhooks = Webhooks(
-                store, queue, roots, lambda: clock[0], private=False, subscribe=subscribed
+                store,
+                queue,
+                roots,
+                lambda: clock[0],
+                private=False,
+                subscribe=subscribed,
+                known_after=0,
             )
             receivers = Receivers(fate)
             yield World(path, store, topic, subscription, queue, webhooks, receivers, fate, clock)

@@ -1,6 +1,7 @@
 """`python -m laptop.devhost` as a person runs it: a process, real HTTP, its queue and its timer."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from laptop.bench.process import started_by
 from tests.hosting import ROOT, running_host, start
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -178,6 +180,22 @@ def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
     log = (tmp_path / "data.log").read_text()
     assert "Traceback" not in log
     assert "ERROR" not in log
+
+
+def test_the_process_beside_it_is_followed_by_another_and_outlives_nobody(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as host:
+        (worker,) = started_by(host.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        id = host.scim.post("/Users", json=user("grace")).json()["id"]
+        eventually(
+            lambda: host.access.get(f"/users/{id}").json(),
+            lambda found: found["reasons"] == ["noGroup"],
+        )
+        (worker,) = started_by(host.process.pid)
+        host.process.kill()
+        host.process.wait()
+    eventually(lambda: {"alive": Path(f"/proc/{worker}").exists()}, lambda at: not at["alive"])
+    assert "ended (-9); it is started again" in (tmp_path / "data.log").read_text()
 
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
