@@ -86,6 +86,15 @@ class Progress(Answer):
     total: int
 
 
+class MassLoss(Answer):
+    """What an event took from many."""
+
+    lost: int
+    """Users who lost something."""
+    of: int
+    """Users who held something before."""
+
+
 class Event(Answer):
     """An accepted write."""
 
@@ -105,6 +114,8 @@ class Event(Answer):
     """Why it could not be applied."""
     done_at: datetime | None
     progress: Progress | None
+    mass_loss: MassLoss | None
+    """Where many lost something by it."""
 
 
 class Cause(Answer):

@@ -177,6 +177,7 @@ async def test_what_is_kept_is_listed_and_let_go(
     assert (await api.get("/overview")).json()["kept"] == []
     policy = (await api.get("/policy")).json()
     assert policy["protected"] == [{"kind": "role", "key": "owner"}]
+    assert policy["massLoss"] == {"users": 10, "percent": 20}
     unknown = {**policy, "protected": [{"kind": "role", "key": "none"}], "confirmed": True}
     assert (await api.put("/policy", json=unknown)).status_code == 422
     assert (await api.put("/policy", json={**policy, "protected": [], "confirmed": True})).json()[
