@@ -189,8 +189,10 @@ class Counts(Answer):
 
 
 class WouldKeep(NamedEntitlement):
-    """What would be kept, and for whom."""
+    """What would be kept for somebody, or no longer."""
 
+    ends: bool
+    """Whether it is kept for the user now, and would not be: something would give it."""
     user_id: str | None
     """null: for one of its many holders."""
     name: str | None
@@ -205,5 +207,6 @@ class PreviewAnswer(Answer):
     no_owner: bool
     """Whether nothing would give the role Owner to anybody: then saving takes `confirmed`."""
     kept: tuple[WouldKeep, ...]
-    """What is protected and nobody else would hold, and for whom it would be kept."""
+    """What is protected, and would be kept for its last holder or no longer. Who keeps it no longer
+    loses it, and may be no one of `effects` and `counts`."""
     next_cursor: str | None

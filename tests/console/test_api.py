@@ -5,6 +5,7 @@ import re
 import httpx
 import pytest
 
+from administration.tenants import read_tenant
 from console.api.operation import PATH
 from directory.condition import Compare
 from directory.documents import Event
@@ -180,9 +181,10 @@ async def test_what_is_kept_is_listed_and_let_go(
     assert policy["massLoss"] == {"users": 10, "percent": 20}
     unknown = {**policy, "protected": [{"kind": "role", "key": "none"}], "confirmed": True}
     assert (await api.put("/policy", json=unknown)).status_code == 422
-    assert (await api.put("/policy", json={**policy, "protected": [], "confirmed": True})).json()[
-        "protected"
-    ] == []
+    saved = await api.put("/policy", json={**policy, "protected": [], "confirmed": True})
+    assert saved.json()["protected"] == []
+    stored = await read_tenant(environment.application.store, TENANT)
+    assert await environment.application.store.read(TENANT, f"event:{stored.protected_since}")
 
 
 async def test_tokens_provisioning_catalog_and_policy_are_administered(

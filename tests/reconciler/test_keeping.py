@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from directory.access import protection_id
 from directory.documents import EntitlementKey
-from directory.store import Assign, Delete, Update
+from directory.store import Assign, Delete, Unset, Update
 from directory.tenants import Policy
 from reconciler import keeping
 from reconciler.questions.drift import compare
@@ -214,12 +214,15 @@ async def test_whoever_is_nothing_to_what_is_protected_pays_nothing_for_it() -> 
             ]
 
 
-async def test_what_is_known_of_the_holders_is_found_out_anew_where_it_is_lost() -> None:
+@pytest.mark.parametrize("place", ["sqlite", "wire"])
+async def test_what_is_known_of_the_holders_is_found_out_anew_where_it_is_lost(place: str) -> None:
     """The document is gone or cannot be read, or is from before protection was switched off."""
     id = protection_id(PROTECTED)
-    async with tenant() as world:
+    stale = Assign(("protectedSince",), "before"), Assign(("holders",), 99), Unset(("kept",))
+    async with tenant(place) as world:
         await populate(world, holders=1)
-        for harm in (Delete(id), Update(id, (Assign(("holders",), "many"),))):
+        for harm in (Delete(id), Update(id, (Assign(("holders",), "many"),)), Update(id, stale)):
+            await world.store.batch(TENANT, [Update(id, (Assign(("kept",), "nobody"),))])
             await world.store.batch(TENANT, [harm])
             await world.change_members("g0", removed=["u0"])
             world.model.kept = {OWNER: "u0"}
