@@ -132,6 +132,7 @@ class AccessRecords:
                     await self._settle(tenant_id, some, causes, done)
                 return
             done.committed.extend(page.committed)
+            done.unreadable.extend(page.unreadable)
             done.steps += reading.steps
             await self._clear(reading, causes, done)
             return
@@ -168,17 +169,21 @@ class AccessRecords:
 
     async def _keeping(self, page: "_Page") -> "_Page":
         """The page so that it takes from nobody the last of what is protected: together with those
-        for whom it is kept from now on, or no longer."""
+        for whom it is kept from now on, or no longer. What is kept for somebody who cannot be read
+        stays so; the page says that there is such a one."""
         fixed: set[str] = set()
+        unreadable: list[Unreadable] = []
         while True:
             page, missing = await self._kept(page, fixed)
             if not missing:
+                page.unreadable += unreadable
                 return page
             causes = {**dict.fromkeys(missing, next(iter(page.causes.values()))), **page.causes}
             tenant_id, ids = page.reading.tenant_id, page.reading.ids
             try:
                 reading = await self._read(tenant_id, (*ids, *sorted(missing)))
-            except Unreadable:  # it is theirs, and must not stop anybody else
+            except Unreadable as error:  # it is theirs, and must not stop anybody else
+                unreadable.append(error)
                 fixed |= missing
                 reading = await self._read(tenant_id, ids)
             page = await self._computed(reading, causes)
@@ -266,6 +271,7 @@ class _Page:
         self._retention = retention
         self.operations: list[Operation] = []
         self.committed: list[Committed] = []
+        self.unreadable: list[Unreadable] = []
         self._old = {id: known_access(reading.records.get(access_id(id))) for id in reading.ids}
         facts = reading.truth.facts
         self.states: dict[str, tuple[AccessState | None, AccessState | None]] = {}
