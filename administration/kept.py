@@ -17,6 +17,7 @@ from directory.documents import Entitled, EntitlementKey
 from directory.reading import readable
 from directory.store import Replace, Store
 from directory.tenants import Policy
+from reconciler.keeping import kept_now
 
 
 class KeptEntitlement(Entitled):
@@ -34,10 +35,7 @@ class KeptEntitlement(Entitled):
 async def list_kept(store: Store, tenant_id: str, policy: Policy) -> list[KeptEntitlement]:
     """What is kept in a tenant, in order of kind and key; two round trips, and a third where there
     is anything. Raises StoreError."""
-    ids = [protection_id(one) for one in policy.protected]
-    found = readable(await store.read_many(tenant_id, ids)) if ids else {}
-    protections = [Protection.from_document(stored.document) for stored in found.values()]
-    keepers = {EntitlementKey(each.kind, each.key): each.kept for each in protections if each.kept}
+    keepers = await kept_now(store, tenant_id, policy.protected)
     if not keepers:
         return []
     beside = [manual_grants_id(user) for user in keepers.values()]

@@ -25,6 +25,7 @@ from directory.tenants import (
     MOST_PROTECTED,
     TENANT_ID,
     Connection,
+    MassLossLimits,
     Policy,
     Tenant,
 )
@@ -177,7 +178,10 @@ class Tenancy(TenantChange):
         return await self.change_policy(changes)
 
     async def change_policy(
-        self, changes: Mapping[str, bool | tuple[Reason, ...] | tuple[EntitlementKey, ...]]
+        self,
+        changes: Mapping[
+            str, bool | tuple[Reason, ...] | tuple[EntitlementKey, ...] | MassLossLimits
+        ],
     ) -> Tenant:
         """Set rules of the policy, by the names that Policy has for them. What it protects from
         now on, the catalog must have. The reconciler then applies it to every user of the

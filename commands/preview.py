@@ -39,6 +39,9 @@ def preview(
         return {
             "counts": plain(page.counts),
             "nobodyWouldBeOwner": await proposed.nobody_would_hold(),
+            "kept": [
+                plain(one) | plain(keeper) for one, keeper in (await proposed.keepers()).items()
+            ],
             "effects": [_row(effect) for effect in effects[:limit]],
         }
 
@@ -55,6 +58,10 @@ def preview(
         f"{counts['examined']} users examined: {counts['gaining']} gain, {counts['losing']} lose, "
         f"{counts['enabled']} become enabled, {counts['disabled']} disabled."
     )
+    for one in found["kept"]:
+        user = "one of its many holders" if one["oneOfMany"] else one["after"]
+        said = f"kept for {user}" if user else f"kept no longer for {one['before']}"
+        out.print(f"{one['kind']} {one['key']} would be {said}.", style="yellow")
     if found["nobodyWouldBeOwner"]:
         out.print("Nobody would hold the role Owner.", style="red")
 

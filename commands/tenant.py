@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 
 import wiring
 from administration import catalog as catalogs
@@ -24,7 +25,7 @@ from commands.output import AsJson, DryRun, JsonFile, TenantId, keys_named, plai
 from commands.token import TOKEN_COLUMNS, token_row
 from directory.documents import EntitlementKey
 from directory.reasons import REASONS, Reason
-from directory.tenants import Tenant
+from directory.tenants import FEWEST_LOST, MassLossLimits, Tenant
 from trust.keysets import KeySets
 
 app = typer.Typer(no_args_is_help=True, help="Customer organisations.")
@@ -142,6 +143,14 @@ def tenant_policy(
             metavar="KIND:KEY",
         ),
     ] = None,
+    mass_loss: Annotated[
+        str | None,
+        typer.Option(
+            help="Mark and tell of events after which so many users, and such a share of those who "
+            "held anything, lost something.",
+            metavar="USERS:PERCENT",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set rules of a tenant's policy; the running server applies them to every user. Without an
@@ -155,6 +164,7 @@ def tenant_policy(
             "app_roles": app_roles,
             "disable_when": _reasons(disable_when),
             "protected": _protected(protected),
+            "mass_loss": None if mass_loss is None else _limits(mass_loss),
         }
         changes = {rule: value for rule, value in given.items() if value is not None}
         if not changes:
@@ -315,11 +325,23 @@ def _protected(given: list[str] | None) -> tuple[EntitlementKey, ...] | None:
     return () if given == [""] else tuple(dict.fromkeys(keys_named(given)))
 
 
+def _limits(given: str) -> MassLossLimits:
+    users, _, percent = given.partition(":")
+    try:
+        return MassLossLimits.model_validate({"users": users, "percent": percent})
+    except ValidationError:
+        raise AdministrationError(
+            f"A mass loss is written as 10:20: {FEWEST_LOST} users or more, 1 to 100 per cent."
+        ) from None
+
+
 def _show_policy(tenant: Tenant, as_json: bool) -> None:
     policy = tenant.policy.model_dump(mode="json", by_alias=True)
     if as_json:
         show(policy, as_json, ())
         return
+    limits = tenant.policy.mass_loss
+    policy["massLoss"] = f"{limits.users} users, {limits.percent} %"
     policy["protected"] = [f"{one.kind}:{one.key}" for one in tenant.policy.protected]
     rules = [
         {"rule": rule, "value": ", ".join(value) if isinstance(value, list) else value}

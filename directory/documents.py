@@ -390,6 +390,15 @@ class Progress(Model):
     the one that walks, or waits for it."""
 
 
+class MassLoss(Model):
+    """What an event took from so many that somebody must look."""
+
+    lost: int
+    """Users who lost something."""
+    of: int
+    """Users who held something before."""
+
+
 RETENTION = 400 * 24 * 3600
 """How long (seconds) an event that is done is kept, unless a deployment says otherwise."""
 
@@ -461,6 +470,12 @@ class Event(StoredModel):
     """Where the timer goes on, if it began the event and ran out of time (a cursor)."""
     reason: str | None = None
     """Why it failed."""
+    lost: int = 0
+    """Users who lost something by it; not counted where few are concerned."""
+    lost_all: int = 0
+    """Those of them who hold nothing since."""
+    mass_loss: MassLoss | None = None
+    """Where they are many, as the policy has it."""
     done_at: datetime | None = None
     ttl: int | None = Field(default=None)
     """Seconds until it expires; set only when it is done."""

@@ -10,6 +10,7 @@ type NoticeType = Literal[
     "tenant.disabled",
     "tenant.refusing",
     "secret.ending",
+    "access.massLoss",
     "endpoint.disabled",
     "test",
 ]

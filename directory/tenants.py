@@ -92,6 +92,18 @@ class Connection(Model):
     client: OAuthClient | None = None
 
 
+FEWEST_LOST = 10
+"""Users who must lose something by one event, at the least, for a mass loss."""
+
+
+class MassLossLimits(Model):
+    """When an event is a mass loss: when so many users, and such a share, lost something."""
+
+    users: int = Field(default=FEWEST_LOST, ge=FEWEST_LOST)
+    percent: int = Field(default=20, ge=1, le=100)
+    """Of those who held anything before."""
+
+
 class Policy(Model):
     """What a tenant chose. The defaults are the product's."""
 
@@ -107,6 +119,8 @@ class Policy(Model):
     """The attribute `roles` grants the catalog entries of kind `role` that it names."""
     protected: tuple[EntitlementKey, ...] = (OWNER,)
     """Entitlements that their last enabled holder keeps, whatever is taken away."""
+    mass_loss: MassLossLimits = MassLossLimits()
+    """Which events are marked and told of, since many lost something by them."""
 
 
 class EntraTrust(Model):

@@ -85,7 +85,7 @@ def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
     enabled. What is kept for a user counts while nothing else gives it, and that the user is in no
     group does not disable the user meanwhile: it would take what is kept.
     """
-    access = access_without_kept(user, facts)
+    access = _without_kept(user, facts)
     kept = facts.kept.get(user.id)
     if not kept or user_reasons(user, facts.policy):
         return access
@@ -103,7 +103,7 @@ def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
     return EffectiveAccess(enabled=True, grants=_granted(given))
 
 
-def access_without_kept(user: StoredUser, facts: Facts) -> EffectiveAccess:
+def _without_kept(user: StoredUser, facts: Facts) -> EffectiveAccess:
     """The same, as if nothing were kept for the user."""
     if user.manual:
         return EffectiveAccess(enabled=True, grants=_granted(_by_hand(user, facts)))

@@ -31,7 +31,7 @@ from directory.access import (
 from directory.condition import All, Negated, OneOf
 from directory.documents import EntitlementKey
 from directory.lanes import apart
-from directory.reading import each_readable
+from directory.reading import each_readable, readable
 from directory.store import Assign, Create, Operation, Query, Replace, Store, Unreadable, Update
 from reconciler.access import Facts, effective_access, entitlements, state_of, user_reasons
 from reconciler.facts import Truth, read_truth
@@ -65,6 +65,16 @@ class Share:
     def touched(self) -> bool:
         """Whether the page is anything to it."""
         return bool(self.recorded or self.granted or self.kept)
+
+
+async def kept_now(
+    store: Store, tenant_id: str, protected: Sequence[EntitlementKey]
+) -> dict[EntitlementKey, str]:
+    """What is kept, and for whom (SCIM id), in one round trip. Raises StoreError."""
+    ids = [protection_id(one) for one in protected]
+    found = readable(await store.read_many(tenant_id, ids)) if ids else {}
+    known = [Protection.from_document(stored.document) for stored in found.values()]
+    return {EntitlementKey(one.kind, one.key): one.kept for one in known if one.kept is not None}
 
 
 type States = Mapping[str, tuple[AccessState | None, AccessState | None]]

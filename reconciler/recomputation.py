@@ -40,14 +40,16 @@ from directory.store import (
     member,
 )
 from directory.ulids import new_ulid
+from reconciler import loss
 from reconciler.access import STEPS_PER_GRANT, effective_access, state_of, visible
 from reconciler.facts import Truth, known_access, read_truth
 from reconciler.gathering import Causes
 from reconciler.keeping import Keepers, Protections, shares_of, writes_of
 from reconciler.sweeping import remove_edges
 
-PAGE = (BATCH_OPERATIONS - 1) // 2
-"""Users whose records are written in one batch, each with its change, and one outbox row."""
+PAGE = (BATCH_OPERATIONS - 3) // 2
+"""Users whose records are written in one batch, each with its change, and one outbox row; and what
+is known of a protected entitlement, and how many lost something by the event."""
 PAGE_STEPS = 400_000
 """Steps (`directory.lanes`) that one batch may take to compute and to write: some 0.4 s. Users who
 hold so much together are written fewer at a time."""
@@ -75,6 +77,8 @@ class Recomputed:
     """What became of some users: what there is to publish, what could not be read of those whose
     records stay as they are, and about how many steps (`directory.lanes`) it took."""
 
+    counted: str | None = None
+    """The event (its ULID) on which those who lose something are counted; None: on none."""
     committed: list[Committed] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     steps: int = 0
@@ -111,19 +115,9 @@ class AccessRecords:
     ) -> None:
         """Write a page; where it keeps failing, its halves on their own, down to one user."""
 
-        async def attempt() -> tuple[_Reading, _Page | None]:
-            reading = await self._read(tenant_id, users)
-            if reading.steps > PAGE_STEPS and len(users) > 1:
-                return reading, None
-            page = await self._computed(reading, causes)
-            if page.touches_protected:
-                page = await self._keeping(page)
-            if page.operations:
-                await self._store.batch(tenant_id, page.operations)
-            return page.reading, page
-
         attempts = USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS
         try:
+            attempt = partial(self._attempt, tenant_id, users, causes, done.counted)
             reading, page = await retrying(attempt, attempts=attempts, pause=BACKOFF)
         except Unreadable as error:
             if len(users) == 1:
@@ -138,12 +132,31 @@ class AccessRecords:
                     await self._settle(tenant_id, some, causes, done)
                 return
             done.committed.extend(page.committed)
+            done.unreadable.extend(page.unreadable)
             done.steps += reading.steps
             await self._clear(reading, causes, done)
             return
         middle = len(users) // 2
         await self._settle(tenant_id, users[:middle], causes, done)
         await self._settle(tenant_id, users[middle:], causes, done)
+
+    async def _attempt(
+        self, tenant_id: str, users: tuple[str, ...], causes: Causes, counted: str | None
+    ) -> "tuple[_Reading, _Page | None]":
+        """Write a page as it is now; None: it would take more steps than one page may."""
+        reading = await self._read(tenant_id, users)
+        if reading.steps > PAGE_STEPS and len(users) > 1:
+            return reading, None
+        page = await self._computed(reading, causes)
+        if page.touches_protected:
+            page = await self._keeping(page)
+        if counted is not None:
+            page.operations += loss.counted(counted, page.states.values())
+        if len(page.operations) > BATCH_OPERATIONS:
+            raise TooLarge(f"{len(page.operations)} operations for one page of users.")
+        if page.operations:
+            await self._store.batch(tenant_id, page.operations)
+        return page.reading, page
 
     async def _read(self, tenant_id: str, ids: tuple[str, ...]) -> "_Reading":
         records = await self._store.read_many(tenant_id, [access_id(id) for id in ids])
@@ -156,17 +169,21 @@ class AccessRecords:
 
     async def _keeping(self, page: "_Page") -> "_Page":
         """The page so that it takes from nobody the last of what is protected: together with those
-        for whom it is kept from now on, or no longer."""
+        for whom it is kept from now on, or no longer. What is kept for somebody who cannot be read
+        stays so; the page says that there is such a one."""
         fixed: set[str] = set()
+        unreadable: list[Unreadable] = []
         while True:
             page, missing = await self._kept(page, fixed)
             if not missing:
+                page.unreadable += unreadable
                 return page
             causes = {**dict.fromkeys(missing, next(iter(page.causes.values()))), **page.causes}
             tenant_id, ids = page.reading.tenant_id, page.reading.ids
             try:
                 reading = await self._read(tenant_id, (*ids, *sorted(missing)))
-            except Unreadable:  # it is theirs, and must not stop anybody else
+            except Unreadable as error:  # it is theirs, and must not stop anybody else
+                unreadable.append(error)
                 fixed |= missing
                 reading = await self._read(tenant_id, ids)
             page = await self._computed(reading, causes)
@@ -188,8 +205,6 @@ class AccessRecords:
             page = await self._computed(page.reading.where(kept), page.causes)
         page.operations += writes_of(page.reading.tenant_id, read.facts, kept)
         page.operations += keepers.operations(page.shares)
-        if len(page.operations) > BATCH_OPERATIONS:
-            raise TooLarge(f"{len(page.operations)} operations for one page of users.")
         return page, set()
 
     async def _clear(self, reading: "_Reading", causes: Causes, done: Recomputed) -> None:
@@ -256,14 +271,15 @@ class _Page:
         self._retention = retention
         self.operations: list[Operation] = []
         self.committed: list[Committed] = []
+        self.unreadable: list[Unreadable] = []
         self._old = {id: known_access(reading.records.get(access_id(id))) for id in reading.ids}
         facts = reading.truth.facts
-        self._states: dict[str, tuple[AccessState | None, AccessState | None]] = {}
+        self.states: dict[str, tuple[AccessState | None, AccessState | None]] = {}
         for id, old in self._old.items():
             user = reading.truth.users.get(id)
             after = state_of(effective_access(user, facts)) if user is not None else None
-            self._states[id] = state_of(old) if old else None, after
-        self.shares = shares_of(self._states, reading.truth)
+            self.states[id] = state_of(old) if old else None, after
+        self.shares = shares_of(self.states, reading.truth)
         changes: list[AccessChange] = []
         for id in reading.ids:
             changes += self._write(id, reading.records.get(access_id(id)))
@@ -288,7 +304,7 @@ class _Page:
         """Add what keeps the record of a user; yields the change, where there is one. A record
         that cannot be read is written anew."""
         old = self._old[id]
-        before, after = self._states[id]
+        before, after = self.states[id]
         version = _version(record) + 1
         changed = before != after
         if after is None and record is not None:

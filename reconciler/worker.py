@@ -43,9 +43,10 @@ from directory.store import (
     member,
 )
 from queues.relay import EventMessage
-from reconciler import shared_walk
+from reconciler import loss, shared_walk
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
+from reconciler.loss import Marked
 from reconciler.recomputation import PAGE, AccessRecords, Committed, Recomputed
 from reconciler.sweeping import remove_edges
 from telemetry.observation import current
@@ -56,8 +57,6 @@ PAGES_PER_MESSAGE = 10
 STEPS_PER_MESSAGE = 1_000_000
 """After which a message takes no page more, though it has had fewer: some second of processor
 time, where users have hundreds of grants."""
-FEW = 10
-"""Users of an event's last page who are recomputed together with other events' users."""
 GROUPS_PER_COUNT = 500
 """Groups whose members are counted in one question."""
 EDGES_PER_MESSAGE = 5_000
@@ -221,7 +220,7 @@ class Reconciler:
             swept = await self._sweep(event)
             if swept < EDGES_PER_MESSAGE:
                 await self._remove_mapping(event)
-                await self._end(event, rest.unreadable)
+                await self._end(event, rest)
                 return Share(completed=True)
             rest = rest.model_copy(update={"swept": rest.swept + swept})
         rest = await self._measured(event, rest, 0 if cursor is None else len(start.groups))
@@ -277,7 +276,7 @@ class Reconciler:
     async def _recompute_pages(self, event: Event, cursor: Cursor, begins: bool) -> Cursor:
         """The users of several groups share pages: a group may have few, or none."""
         users: dict[str, str] = {}
-        done = Recomputed()
+        done = Recomputed(counted=event.event_id)
         for _ in range(PAGES_PER_MESSAGE):
             if done.steps >= STEPS_PER_MESSAGE or cursor.exhausted:
                 break
@@ -288,7 +287,7 @@ class Reconciler:
             if len(users) >= PAGE:
                 await self._records.recompute(event.tenant_id, users, done)
                 users = {}
-        if cursor.exhausted and len(users) <= FEW:
+        if cursor.exhausted and cursor.done <= loss.FEW:  # together with other events' users
             try:
                 await self._few.ask(event.tenant_id, users)
             except Unreadable as error:
@@ -367,36 +366,41 @@ class Reconciler:
         with suppress(NotFound):
             await self._store.batch(event.tenant_id, [Update(event.document_id, (change,))])
 
-    async def _end(self, event: Event, unreadable: Sequence[str]) -> None:
+    async def _end(self, event: Event, rest: Cursor) -> None:
         """Everybody is done who can be: where something could not be read, the event failed, so
         that it is listed and can be replayed once that is mended."""
-        if not unreadable:
-            await self._complete(event)
+        lost = await loss.marked(self._store, event) if rest.done > loss.FEW else loss.NOTHING
+        if not rest.unreadable:
+            await self._complete(event, lost)
             return
-        reason = f"Done, but for whoever depends on what cannot be read: {', '.join(unreadable)}"
-        await self._mark_failed(event.tenant_id, event.event_id, reason)
+        unreadable = ", ".join(rest.unreadable)
+        reason = f"Done, but for whoever depends on what cannot be read: {unreadable}"
+        await self._mark_failed(event.tenant_id, event.event_id, reason, lost)
 
-    async def _complete(self, event: Event) -> None:
+    async def _complete(self, event: Event, lost: Marked = loss.NOTHING) -> None:
         """Mark the event done, and with it the version of the mapping that it brought."""
         known = [event]
 
         async def attempt() -> None:
             if known:
-                await self._write_done(known.pop())
+                await self._write_done(known.pop(), lost)
             elif (stored := await self._open(event.tenant_id, event.event_id)) is not None:
-                await self._write_done(Event.from_document(stored.document))
+                await self._write_done(Event.from_document(stored.document), lost)
 
         await retrying(attempt)
 
-    async def _write_done(self, event: Event) -> None:
+    async def _write_done(self, event: Event, lost: Marked) -> None:
         changes: tuple[Change, ...] = (
             Assign(("state",), "done"),
             Assign(("doneAt",), _timestamp(self._now())),
             Assign(("ttl",), self._retention),
             *((Unset(("reason",)),) if event.reason is not None else ()),
+            *lost.changes,
         )
         applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
-        await self._store.batch(event.tenant_id, [Update(event.document_id, changes), *applied])
+        await self._store.batch(
+            event.tenant_id, [Update(event.document_id, changes), *applied, *lost.notices]
+        )
 
     async def _applied(self, event: Event) -> tuple[Update, ...]:
         stored = await self._mapping(event)
@@ -413,12 +417,15 @@ class Reconciler:
         reason = str(error) if isinstance(error, StoreError) else type(error).__name__
         await self._mark_failed(tenant_id, ulid, reason)
 
-    async def _mark_failed(self, tenant_id: str, ulid: str, reason: str) -> None:
-        changes = (Assign(("state",), "failed"), Assign(("reason",), reason))
+    async def _mark_failed(
+        self, tenant_id: str, ulid: str, reason: str, lost: Marked = loss.NOTHING
+    ) -> None:
+        changes = (Assign(("state",), "failed"), Assign(("reason",), reason), *lost.changes)
 
         async def attempt() -> None:
             if (stored := await self._open(tenant_id, ulid)) is not None:
-                await self._store.batch(tenant_id, [Update(event_id(ulid), changes, stored.etag)])
+                update = Update(event_id(ulid), changes, stored.etag)
+                await self._store.batch(tenant_id, [update, *lost.notices])
 
         await retrying(attempt)
 

@@ -27,6 +27,7 @@ _FIELDS = (
     "oldest_pending_seconds",
     "applied_by_timer",
     "webhooks_disabled",
+    "mass_losses",
 )
 """What `telemetry.observation` adds to a record."""
 _FRAMES = 12

@@ -28,6 +28,8 @@ TYPES = (
     "Access",
     "ManualGrants",
     "Protection",
+    "Notice",
+    "AccessChange",
     "Event",
 )
 REASONS = (
@@ -52,6 +54,7 @@ async def assert_consistent(store: Store, tenant_id: str) -> None:
         *_writes(directory),
         *_access(directory),
         *_keeping(directory),
+        *_losses(directory),
         *[problem async for problem in _drift(store, tenant_id)],
     ]
     assert not problems, "\n".join(problems)
@@ -285,6 +288,27 @@ def _keeping(directory: Directory) -> Iterator[str]:
         ]
         if keepers != [*filter(None, [protection.get("kept")])]:
             yield f"{protection['id']} is kept for {protection.get('kept')}, stored for {keepers}"
+
+
+def _losses(directory: Directory) -> Iterator[str]:
+    """Whatever is marked as a mass loss was told of, once and as it is marked."""
+    notices = [one for one in directory.of("Notice").values() if one["kind"] == "access.massLoss"]
+    told = {one["noticeId"]: one["details"] for one in notices}
+    for event in directory.of("Event").values():
+        said = told.get(event["eventId"], {})
+        if event.get("massLoss") != ({"lost": said["lost"], "of": said["of"]} if said else None):
+            yield f"{event['eventId']}: {event.get('massLoss')} is marked, {said} is told"
+        if event["lost"] >= 10 and event["lost"] != len(_losers(directory, event["eventId"])):
+            yield f"{event['eventId']} counts {event['lost']}"
+
+
+def _losers(directory: Directory, event: str) -> set[str]:
+    changes = [one for one in directory.of("AccessChange").values() if one["eventId"] == event]
+    return {
+        one["userId"]
+        for one in changes
+        if any("before" in each and "after" not in each for each in one["differences"]["grants"])
+    }
 
 
 def _held(record: Document) -> Held:

@@ -7,13 +7,18 @@ from datetime import datetime, timedelta
 
 from administration.failures import FAILED
 from administration.reading.log import LISTED
-from directory.condition import Compare
+from directory.condition import All, Compare
 from directory.documents import Event
+from directory.notices import Notice
 from directory.reading import every
 from directory.store import NEWEST_FIRST, Query, Store
 from directory.tenants import RequestCount
+from queues.relay import second
 
 HOURS = 24
+LOSS_SHOWN = timedelta(days=7)
+"""How long the overview tells of a mass loss."""
+SHOWN = 3
 PROVISIONED = Compare(("actor", "type"), "eq", "connection")
 """What a connection wrote; what administrators and operators changed is not provisioning."""
 
@@ -25,6 +30,17 @@ class Hour:
     begins: datetime
     requests: int
     errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A mass loss: an event, and how many of those who held something lost some of it."""
+
+    at: datetime
+    event_id: str
+    operation: str
+    lost: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +57,22 @@ class Health:
     """Of all events, those of administrators too."""
     failed: int
     """As with `pending`."""
+    losses: tuple[Loss, ...]
+    """Mass losses of the last days, the newest first, a few."""
 
 
 async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
     """The last 24 hours by the hour; the current one is not over."""
+    since = second(now - LOSS_SHOWN)
     current = now.replace(minute=0, second=0, microsecond=0)
     begins = [current - timedelta(hours=HOURS - 1 - n) for n in range(HOURS)]
-    pending, failed, last, counts = await asyncio.gather(
+    told = All((Compare(("kind",), "eq", "access.massLoss"), Compare(("at",), "ge", since)))
+    pending, failed, last, counts, losses = await asyncio.gather(
         store.count(tenant_id, "Event", Compare(("state",), "eq", "pending")),
         store.count(tenant_id, "Event", FAILED),
         store.query(tenant_id, Query("Event", PROVISIONED, NEWEST_FIRST, LISTED, limit=1)),
         _counts(store, tenant_id, begins[0]),
+        store.query(tenant_id, Query("Notice", told, NEWEST_FIRST, limit=SHOWN)),
     )
     return Health(
         hours=tuple(_hour(at, counts) for at in begins),
@@ -59,6 +80,7 @@ async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
         last=Event.from_document(last.items[0].document) if last.items else None,
         pending=pending,
         failed=failed,
+        losses=tuple(_loss(Notice.from_document(one.document)) for one in losses.items),
     )
 
 
@@ -72,3 +94,8 @@ async def _counts(store: Store, tenant_id: str, since: datetime) -> list[Request
 def _hour(begins: datetime, counts: Sequence[RequestCount]) -> Hour:
     mine = [count for count in counts if count.hour == begins]
     return Hour(begins, sum(one.requests for one in mine), sum(one.errors for one in mine))
+
+
+def _loss(notice: Notice) -> Loss:
+    said = notice.details
+    return Loss(notice.at, said["eventId"], said["operation"], said["lost"], said["of"])

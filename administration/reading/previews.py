@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from administration.reading.naming import entitlement_names, user_names
 from directory.documents import EntitlementKey
 from directory.store import BadContinuation, Store
-from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
+from reconciler.questions.preview import Counts, Effect, Keeper, Preview, PreviewCursor
 from reconciler.questions.proposal import Proposal
 
 PEOPLE = 50
@@ -18,11 +18,13 @@ PEOPLE = 50
 
 @dataclass(frozen=True, slots=True)
 class WouldKeep:
-    """A protected entitlement that would be kept, and for whom."""
+    """A protected entitlement that would be kept for somebody, or no longer."""
 
     kind: str
     key: str
     display_name: str
+    ends: bool
+    """Whether it is kept for the user now, and would not be: something would give it."""
     user_id: str | None
     """None: for one of its many holders."""
     name: str | None
@@ -43,7 +45,7 @@ class Previewed:
     no_owner: bool
     """Whether nothing would give the role Owner to anybody."""
     kept: tuple[WouldKeep, ...]
-    """What is protected and nothing else would give to anybody."""
+    """What is protected, and would be kept for somebody or no longer."""
     names: dict[EntitlementKey, str]
     """(kind, key) → display name, of every entitlement in it."""
 
@@ -73,9 +75,9 @@ async def read_preview(
     page = await asking.page(cursor, PEOPLE)
     whole = await asking.summary(page.cursor) if page.cursor else page
     mentioned = [one for effect in page.effects for one in (*effect.gained, *effect.lost)]
-    kept = await asking.would_keep() if takes else {}
+    kept = await asking.keepers()
     names = await entitlement_names(store, tenant_id, [*wanted, *mentioned, *kept])
-    people = await user_names(store, tenant_id, [user for user in kept.values() if user])
+    people = await user_names(store, tenant_id, [*map(_keeper, kept.values())])
     return Previewed(
         effects=page.effects,
         counts=whole.counts,
@@ -83,7 +85,19 @@ async def read_preview(
         cursor=page.cursor,
         no_owner=takes and await asking.nobody_would_hold(),
         kept=tuple(
-            WouldKeep(*one, names[one], user, people.get(user or "")) for one, user in kept.items()
+            WouldKeep(
+                *one,
+                names[one],
+                keeper.before is not None,
+                _keeper(keeper) or None,
+                people.get(_keeper(keeper)),
+            )
+            for one, keeper in kept.items()
         ),
         names=names,
     )
+
+
+def _keeper(keeper: Keeper) -> str:
+    """Of whom to tell; empty: of one of many."""
+    return keeper.before or keeper.after or ""

@@ -86,6 +86,15 @@ class Progress(Answer):
     total: int
 
 
+class MassLoss(Answer):
+    """What an event took from many."""
+
+    lost: int
+    """Users who lost something."""
+    of: int
+    """Users who held something before."""
+
+
 class Event(Answer):
     """An accepted write."""
 
@@ -105,6 +114,8 @@ class Event(Answer):
     """Why it could not be applied."""
     done_at: datetime | None
     progress: Progress | None
+    mass_loss: MassLoss | None
+    """Where many lost something by it."""
 
 
 class Cause(Answer):
@@ -178,8 +189,10 @@ class Counts(Answer):
 
 
 class WouldKeep(NamedEntitlement):
-    """What would be kept, and for whom."""
+    """What would be kept for somebody, or no longer."""
 
+    ends: bool
+    """Whether it is kept for the user now, and would not be: something would give it."""
     user_id: str | None
     """null: for one of its many holders."""
     name: str | None
@@ -194,5 +207,6 @@ class PreviewAnswer(Answer):
     no_owner: bool
     """Whether nothing would give the role Owner to anybody: then saving takes `confirmed`."""
     kept: tuple[WouldKeep, ...]
-    """What is protected and nobody else would hold, and for whom it would be kept."""
+    """What is protected, and would be kept for its last holder or no longer. Who keeps it no longer
+    loses it, and may be no one of `effects` and `counts`."""
     next_cursor: str | None

@@ -12,7 +12,7 @@ from administration.reading import checklist as reading
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
 from administration.tokens import ListedToken
-from console.api.models import Event, Moment
+from console.api.models import Event, MassLoss, Moment
 from console.api.operation import Call
 from console.api.problems import absent
 from directory.tenants import ENTRA_CONNECTION
@@ -38,6 +38,14 @@ class Hour(Answer):
     errors: int
 
 
+class Loss(MassLoss):
+    """A change by which many lost something."""
+
+    at: datetime
+    event_id: str
+    operation: str
+
+
 class Health(Answer):
     """How provisioning goes. Requests without a valid token are not counted; the others are some
     seconds after they were answered."""
@@ -51,6 +59,8 @@ class Health(Answer):
     pending: int
     """Changes that are being applied, those of administrators too; so with `failed`."""
     failed: int
+    losses: tuple[Loss, ...]
+    """Changes of the last seven days by which many lost something, the newest first, a few."""
 
 
 class ChecklistItem(Answer):

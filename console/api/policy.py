@@ -8,11 +8,26 @@ from administration.reading.previews import read_preview
 from administration.tenants import Tenancy
 from console.api.models import Entitled, PreviewAnswer, keys_of
 from console.api.operation import Call
+from directory import tenants as stored
 from directory.documents import EntitlementKey
 from directory.reasons import REASONS, Reason
-from directory.tenants import MOST_PROTECTED, Policy
+from directory.tenants import FEWEST_LOST, MOST_PROTECTED, Policy
 from reconciler.questions.proposal import PolicyProposal
 from web.operation import Answer, Body, Operation, Parameters
+
+
+class MassLossRule(Answer):
+    """So many users, and such a share of those who held anything, lost something."""
+
+    users: int
+    percent: int
+
+
+class MassLossLimits(Body):
+    """So many users, and such a share of those who held anything, lost something."""
+
+    users: Annotated[int, Field(ge=FEWEST_LOST)]
+    percent: Annotated[int, Field(ge=1, le=100)]
 
 
 class PolicyAnswer(Answer):
@@ -30,6 +45,8 @@ class PolicyAnswer(Answer):
     """The attribute roles grants the roles of the catalog that it names by key or display name."""
     protected: tuple[EntitlementKey, ...]
     """What its last enabled holder keeps, whatever is taken away."""
+    mass_loss: MassLossRule
+    """Which events are marked and told of, since many lost something by them."""
 
 
 class Rules(Body):
@@ -43,10 +60,13 @@ class Rules(Body):
     """Left out: as it is."""
     protected: Annotated[tuple[Entitled, ...], Field(max_length=MOST_PROTECTED)] | None = None
     """What its last enabled holder keeps; left out: as it is."""
+    mass_loss: MassLossLimits | None = None
+    """Which events are told of as a mass loss; left out: as it is."""
 
     def of(self, policy: Policy) -> Policy:
         """The policy with these rules."""
         protected = policy.protected if self.protected is None else keys_of(self.protected)
+        limits = stored.MassLossLimits(**dict(self.mass_loss)) if self.mass_loss else None
         return policy.model_copy(
             update={
                 "strict": self.strict,
@@ -55,6 +75,7 @@ class Rules(Body):
                 "cost_center_from_attribute": self.cost_center_from_attribute,
                 "app_roles": policy.app_roles if self.app_roles is None else self.app_roles,
                 "protected": protected,
+                "mass_loss": limits or policy.mass_loss,
             }
         )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from administration.catalog import list_catalog
@@ -13,8 +14,9 @@ from console.pages.words import reason_in_words
 from console.visit import Page, Visit
 from directory.documents import EntitlementKey
 from directory.reasons import REASON_TEXTS, REASONS
-from directory.tenants import MOST_PROTECTED, Policy
+from directory.tenants import FEWEST_LOST, MOST_PROTECTED, MassLossLimits, Policy
 from reconciler.questions.proposal import PolicyProposal
+from web.trouble import malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ async def policy(visit: Visit, error: str = "") -> Response:
         disabling={reason: text.rule for reason, text in REASON_TEXTS.items()},
         editor=choices(visit.deployment.kinds, catalog, visit.tenant.policy.protected),
         most_protected=MOST_PROTECTED,
+        fewest_lost=FEWEST_LOST,
         error=error,
     )
 
@@ -116,15 +119,29 @@ def _wanted(visit: Visit) -> Policy:
             **{rule.name: rule.name in chosen for rule in RULES},
             "disable_when": tuple(reason for reason in REASONS if reason in when),
             "protected": chosen_in(visit),
+            "mass_loss": _limits(visit),
         }
     )
+
+
+def _limits(visit: Visit) -> MassLossLimits:
+    """Raises malformed."""
+    try:
+        return MassLossLimits.model_validate(
+            {name: visit.given(f"lost-{name}") for name in MassLossLimits.model_fields}
+        )
+    except ValidationError:
+        raise malformed(
+            f"A mass loss takes a number of users, {FEWEST_LOST} or more, and per cent, 1 to 100."
+        ) from None
 
 
 def _fields(wanted: Policy) -> list[tuple[str, str]]:
     """A policy as the fields of a form."""
     rules = [("rule", rule.name) for rule in RULES if getattr(wanted, rule.name)]
     protected = [("entitlement", choice_value(one)) for one in wanted.protected]
-    return [*rules, *(("disable", reason) for reason in wanted.disable_when), *protected]
+    lost = [(f"lost-{name}", str(number)) for name, number in wanted.mass_loss]
+    return [*rules, *(("disable", reason) for reason in wanted.disable_when), *protected, *lost]
 
 
 def _changes(
@@ -143,7 +160,9 @@ def _changes(
     ]
     before, after = set(policy.protected), set(wanted.protected)
     protected = [(f"Protect {names[one]}", one in after) for one in sorted(before ^ after)]
-    return [*rules, *reasons, *protected]
+    lost = wanted.mass_loss
+    told = [(f"Tell of a loss of {lost.users} users and {lost.percent} %", True)]
+    return [*rules, *reasons, *protected, *(told if lost != policy.mass_loss else ())]
 
 
 PAGES = (

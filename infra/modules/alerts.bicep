@@ -208,6 +208,19 @@ var logs = [
     dimensions: []
   }
   {
+    name: 'mass-loss'
+    description: 'By one change, many users of a tenant lost some of their access.'
+    severity: 2
+    query: loadTextContent('../queries/mass-loss.kql')
+    aggregation: 'Total'
+    column: 'events'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT15M'
+    frequency: 'PT5M'
+    dimensions: []
+  }
+  {
     name: 'tenant-size'
     description: 'A tenant has more than 14 GB. At 20 GB, its writes fail.'
     severity: 2

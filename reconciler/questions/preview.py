@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import batched
 
 from directory.access import AccessState, KeptGrant, gives
+from directory.condition import Either
 from directory.documents import EntitlementKey, Model, group_id, user_id
 from directory.lanes import apart
 from directory.reading import each_readable, every, pages
@@ -26,7 +27,7 @@ from reconciler.access import (
 )
 from reconciler.expansion import Cursor, of_type, touched
 from reconciler.facts import read_truth
-from reconciler.keeping import FEW
+from reconciler.keeping import FEW, kept_now
 from reconciler.questions.proposal import (
     UNSAVED,
     GrantsProposal,
@@ -35,6 +36,7 @@ from reconciler.questions.proposal import (
     PolicyProposal,
     Proposal,
     ProposedReach,
+    policy_then,
     policy_to_read,
     proposed,
     reach_of,
@@ -121,6 +123,21 @@ class EffectPage:
     cursor: PreviewCursor | None
 
 
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """For whom (SCIM id) something protected is kept, and would be."""
+
+    before: str | None = None
+    after: str | None = None
+    one_of_many: bool = False
+    """It would be kept for one of too many to say which."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it would be kept for somebody else, for somebody at last, or no longer."""
+        return self.before != self.after or self.one_of_many
+
+
 @dataclass(slots=True)
 class Preview:
     """What a proposal would do to a tenant, as the directory is while it is asked. Raises
@@ -129,7 +146,7 @@ class Preview:
     store: Store
     tenant_id: str
     proposal: Proposal
-    _kept: dict[EntitlementKey, str | None] | None = field(default=None, init=False)
+    _keepers: dict[EntitlementKey, Keeper] | None = field(default=None, init=False)
 
     async def page(self, cursor: PreviewCursor | None = None, limit: int = 50) -> EffectPage:
         """The next effects: at least `limit` and fewer than twice as many, where there are that
@@ -158,7 +175,6 @@ class Preview:
         at = cursor.expansion if cursor else start
         counts = cursor.counts if cursor else Counts()
         step, left = min(most, FIRST_STEP), cost
-        kept = await self._kept_facts()
         while not at.exhausted and left > 0:
             users, after = await touched(self.store, reach, at, step)
             effects: list[Effect] = []
@@ -166,8 +182,7 @@ class Preview:
             looks, unreadable = await each_readable(users, self._facts)
             for documents, facts, then in looks:
                 new = _reached_first(documents, reach, at, facts)
-                keeping = replace(then, kept={**then.kept, **kept})
-                effects += await self._effects(new, facts, keeping)
+                effects += await self._effects(new, facts, await self._keeping(then))
                 examined += len(new)
                 spent += _cost(documents, facts, then)
             at, counts = after, counts.and_of(effects, examined, len(unreadable))
@@ -200,24 +215,27 @@ class Preview:
         then = proposed(proposal, facts) if exists else facts
         return list(truth.users.values()), facts, then
 
-    async def would_keep(self) -> dict[EntitlementKey, str | None]:
-        """What is protected, somebody holds, and nothing would give to anybody, with the user (SCIM
-        id) for whom it would be kept; None where that is one of too many to say. Costs what
-        `nobody_would_hold` costs for each that the few who hold it would lose; is found once."""
-        if self._kept is None:
-            self._kept = {}
-            for one in await self._protected():
-                able, more = await self._able_losers(one)
-                if able and await self.nobody_would_hold(one):
-                    self._kept[one] = None if more else min(able)
-        return self._kept
+    async def keepers(self) -> dict[EntitlementKey, Keeper]:
+        """What is protected and would be kept for somebody, or no longer. Costs what
+        `nobody_would_hold` costs for each that is kept, or that the few who hold it would lose; is
+        found once."""
+        if self._keepers is None:
+            found = await self.store.read(self.tenant_id, TENANT_ID)
+            policy = Policy.model_validate(found.document.get("policy", {}))
+            then = policy_then(self.proposal, policy)
+            now = await kept_now(self.store, self.tenant_id, policy.protected)
+            looked = {one: await self._keeper(one, now.get(one)) for one in then.protected}
+            self._keepers = {one: keeper for one, keeper in looked.items() if keeper.changes}
+        return self._keepers
 
-    async def _protected(self) -> tuple[EntitlementKey, ...]:
-        """What would be protected."""
-        if isinstance(self.proposal, PolicyProposal):
-            return self.proposal.policy.protected
-        found = await self.store.read(self.tenant_id, TENANT_ID)
-        return Policy.model_validate(found.document.get("policy", {})).protected
+    async def _keeper(self, one: EntitlementKey, now: str | None) -> Keeper:
+        if now is not None:
+            stays = await self.nobody_would_hold(one, kept=False)
+            return Keeper(before=now, after=now if stays else None)
+        able, more = await self._able_losers(one)
+        if not able or not await self.nobody_would_hold(one, kept=False):
+            return Keeper()
+        return Keeper(after=None if more else min(able), one_of_many=more)
 
     async def _able_losers(self, one: EntitlementKey) -> tuple[list[str], bool]:
         """Those of the few who hold something who would lose it and could keep it, and whether
@@ -228,28 +246,33 @@ class Preview:
         looks, _ = await each_readable(holders[:FEW], self._facts)
         able: list[str] = []
         for users, _, then in looks:
-            if await self._any_holds(users, then, one):
+            if await self._any_holds(users, then, one, kept=False):
                 return [], False
             able += [user.id for user in users if not user_reasons(user, then.policy)]
         return able, len(holders) > FEW
 
-    async def _kept_facts(self) -> dict[str, tuple[KeptGrant, ...]]:
-        kept: dict[str, tuple[KeptGrant, ...]] = {}
-        for one, user in (await self.would_keep()).items():
-            if user is not None:
+    async def _keeping(self, then: Facts) -> Facts:
+        """The facts as they would be, with what would be kept."""
+        kept = {user: list(held) for user, held in then.kept.items()}
+        for one, keeper in (await self.keepers()).items():
+            if keeper.before is not None:
+                held = kept.get(keeper.before, [])
+                kept[keeper.before] = [each for each in held if each.entitlement != one]
+            if keeper.after is not None:
                 new = KeptGrant(kind=one.kind, key=one.key, since=UNSAVED, event_id="")
-                kept[user] = (*kept.get(user, ()), new)
-        return kept
+                kept.setdefault(keeper.after, []).append(new)
+        return replace(then, kept=kept)
 
-    async def nobody_would_hold(self, held: EntitlementKey = OWNER) -> bool:
+    async def nobody_would_hold(self, held: EntitlementKey = OWNER, *, kept: bool = True) -> bool:
         """Whether no enabled user is found who would hold an entitlement that groups or hands give
-        (a cost center from the user's attribute is not looked for). Ends with the first who does,
-        and where SEARCH_COST is spent on thousands of whom nobody does."""
+        (a cost center from the user's attribute is not looked for), or for whom it is kept already,
+        if that counts (`kept`). Ends with the first who does, and where SEARCH_COST is spent on
+        thousands of whom nobody does."""
         left = SEARCH_COST
         async for ids in self._candidates(held):
             looks, _ = await each_readable(ids, self._facts)
             for users, facts, then in looks:
-                if await self._any_holds(users, then, held):
+                if await self._any_holds(users, then, held, kept=kept):
                     return False
                 left -= _cost(users, facts, then)
             left -= COST_OF_USER
@@ -257,10 +280,12 @@ class Preview:
                 return True
         return True
 
-    async def _any_holds(self, users: list[StoredUser], then: Facts, held: EntitlementKey) -> bool:
+    async def _any_holds(
+        self, users: list[StoredUser], then: Facts, held: EntitlementKey, *, kept: bool
+    ) -> bool:
         def look() -> bool:
             return any(
-                grant.entitlement == held
+                grant.entitlement == held and (kept or not grant.is_kept)
                 for user in users
                 for grant in effective_access(user, then).grants
             )
@@ -273,7 +298,8 @@ class Preview:
         users, groups, unmapped = _in_proposal(self.proposal, held)
         for some in batched(users, FIRST_STEP, strict=False):
             yield [*some]
-        given = Query("ManualGrants", gives("grants", held), fields=("userId",), limit=FIRST_STEP)
+        beside = Either((gives("grants", held), gives("kept", held)))
+        given = Query("ManualGrants", beside, fields=("userId",), limit=FIRST_STEP)
         async for page in pages(self.store, self.tenant_id, given):
             yield [stored.document["userId"] for stored in page]
         mapped = Query("Mapping", gives("entitlements", held), fields=("groupId",), limit=1000)

@@ -77,6 +77,11 @@ def reach_of(tenant_id: str, proposal: Proposal) -> tuple[ProposedReach, Cursor]
             return ProposedReach(tenant_id, "user", user), Cursor()
 
 
+def policy_then(proposal: Proposal, policy: Policy) -> Policy:
+    """The tenant's policy as it would be."""
+    return proposal.policy if isinstance(proposal, PolicyProposal) else policy
+
+
 def policy_to_read(proposal: Proposal, policy: Policy) -> Policy:
     """The policy under which facts are read that hold for the proposal, too: they include what
     attributes name where either policy grants it."""

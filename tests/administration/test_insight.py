@@ -58,7 +58,7 @@ async def test_drift_is_reported_and_repaired_without_a_server(tmp_path: Path) -
 
 async def test_a_preview_of_a_file_changes_nothing_and_loading_it_does(tmp_path: Path) -> None:
     async with running(tmp_path) as environment:
-        ada, _ = await populate(environment)
+        ada, sales = await populate(environment)
         file = tmp_path / "mappings.json"
         owner = {"kind": "role", "key": "owner"}
         content = {"mappings": [{"displayName": "Sales", "entitlements": [owner]}]}
@@ -81,6 +81,10 @@ async def test_a_preview_of_a_file_changes_nothing_and_loading_it_does(tmp_path:
         )
         access = (await environment.access.get(f"/users/{ada}")).json()
         assert [grant["key"] for grant in access["grants"]] == ["addInUser"]
+        await environment.mappings.save(sales, (EntitlementKey("role", "owner"),))
+        await environment.settle()
+        text = await in_thread(operator.reads, "preview", TENANT, str(file))
+        assert f"role owner would be kept for {ada}" in text
 
 
 async def test_why_and_since_when(tmp_path: Path) -> None:

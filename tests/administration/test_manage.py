@@ -168,7 +168,11 @@ class TestBesideAServer:
                 changed = await in_thread(operator.does, *policy, *options)
                 keys = [f"{one['kind']}:{one['key']}" for one in changed["protected"]]
                 assert keys == [one for one in given if one]
-            for rule in Policy.model_fields.keys() - {"disable_when", "protected"}:
+            changed = await in_thread(operator.does, *policy, "--mass-loss", "50:30")
+            assert changed["massLoss"] == {"users": 50, "percent": 30}
+            assert "10 users" in await in_thread(operator.fails, *policy, "--mass-loss", "9:30")
+            flags = Policy.model_fields.keys() - {"disable_when", "protected", "mass_loss"}
+            for rule in flags:
                 flag = f"--{rule.replace('_', '-')}"
                 assert (await in_thread(operator.does, *policy, flag))[to_camel(rule)] is True
             refused = await in_thread(operator.fails, *policy, "--disable-when", "lazy")

@@ -252,6 +252,18 @@ def test_what_is_changed(viewer: Viewer, organisation: Organisation) -> None:
     viewer.choose()
     viewer.press("Preview the change")
     viewer.look("preview-no-owner")
+    page.get_by_label("Yes, leave nobody").check()
+    viewer.press("Save the mapping")
+    kept = page.get_by_text("is kept for")
+
+    def shown() -> bool:
+        viewer.go("")
+        return kept.count() > 0
+
+    until(shown)
+    viewer.look("overview-kept")
+    kept.get_by_role("link").first.click()
+    viewer.look("user-kept")
 
     viewer.visit("user-new", "/users/new")
     page.get_by_label("User name").fill("ada@acme.example")

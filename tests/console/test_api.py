@@ -5,6 +5,9 @@ import re
 import httpx
 import pytest
 
+from administration.catalog_change import Catalog
+from administration.errors import AdministrationError
+from administration.tenants import read_tenant
 from console.api.operation import PATH
 from directory.condition import Compare
 from directory.documents import Event
@@ -169,6 +172,14 @@ async def test_what_is_kept_is_listed_and_let_go(
         await api.get(f"/users/{acme.ada}/why", params={"kind": "role", "key": "owner"})
     ).json()["chains"]
     assert (chain["source"]["type"], chain["cause"]["eventId"]) == ("kept", kept["eventId"])
+    with pytest.raises(AdministrationError, match="Ada Lovelace"):
+        await environment.changing(Catalog).remove(*OWNER)
+    for given in ([VISITORS], []):  # what is given by hand is written beside it
+        answer = await api.put(f"/users/{acme.ada}/given-grants", json={"grants": sent(*given)})
+        assert len(answer.json()["grants"]) == len(given)
+        await environment.settle()
+        held = (await api.get(f"/users/{acme.ada}")).json()["held"]
+        assert {one["key"] for one in held} == {OWNER.key, *(one.key for one in given)}
     for status in (200, 422):
         gone = await api.post(f"/users/{acme.ada}/let-go", json={"kind": "role", "key": "owner"})
         assert gone.status_code == status
@@ -177,11 +188,13 @@ async def test_what_is_kept_is_listed_and_let_go(
     assert (await api.get("/overview")).json()["kept"] == []
     policy = (await api.get("/policy")).json()
     assert policy["protected"] == [{"kind": "role", "key": "owner"}]
+    assert policy["massLoss"] == {"users": 10, "percent": 20}
     unknown = {**policy, "protected": [{"kind": "role", "key": "none"}], "confirmed": True}
     assert (await api.put("/policy", json=unknown)).status_code == 422
-    assert (await api.put("/policy", json={**policy, "protected": [], "confirmed": True})).json()[
-        "protected"
-    ] == []
+    saved = await api.put("/policy", json={**policy, "protected": [], "confirmed": True})
+    assert saved.json()["protected"] == []
+    stored = await read_tenant(environment.application.store, TENANT)
+    assert await environment.application.store.read(TENANT, f"event:{stored.protected_since}")
 
 
 async def test_tokens_provisioning_catalog_and_policy_are_administered(

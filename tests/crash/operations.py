@@ -150,8 +150,10 @@ def _deactivate(base: Base) -> Act:
 
 
 def _map(base: Base) -> Act:
+    """It takes Owner from everybody: one of them keeps it, and many lost something."""
+
     async def act(muster: Environment) -> int:
-        await muster.mappings.save(base.groups["Crowd"], (OWNER, USER_OF_ADD_IN))
+        await muster.mappings.save(base.groups["Sales"], (USER_OF_ADD_IN,))
         return 200
 
     return act

@@ -102,6 +102,7 @@ SIGNALS = {
     "oldest-pending.kql": "age of the oldest pending event",
     "applied-by-timer.kql": "a queue whose trigger does not wake",
     "webhooks-disabled.kql": "an endpoint of the application that is gone",
+    "mass-loss.kql": "many users who lost access",
     "failed-requests.kql": "5xx",
     "refused-tokens.kql": "401 bursts",
     "logs-stopped.kql": "the workspace's cap",

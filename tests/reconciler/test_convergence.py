@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from directory.documents import EntitlementKey
 from directory.tenants import Policy
 from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, Hook, Hooked, World, nothing, small_pieces, tenant
@@ -45,13 +44,6 @@ async def make_circle(world: World) -> None:
     await world.put_mapping("g2", ["role:Editor"])
 
 
-async def take_the_last(world: World) -> None:
-    """All four who hold what is protected lose it."""
-    await world.put_policy(Policy(protected=(EntitlementKey("role", "Owner"),)))
-    await world.put_mapping("g0", [])
-    world.model.kept["role:Owner"] = "u0"
-
-
 EVENTS: dict[str, Callable[[World], Awaitable[None]]] = {
     "large membership change": lambda w: w.intend_members("g1", USERS[3:], USERS[:1]),
     "mapping": lambda w: w.put_mapping("g0", ["role:Editor"]),
@@ -61,7 +53,6 @@ EVENTS: dict[str, Callable[[World], Awaitable[None]]] = {
     "user deleted": lambda w: w.delete_user("u1"),
     "group deleted": lambda w: w.delete_group("g1"),
     "policy": lambda w: w.put_policy(Policy()),
-    "last holder": take_the_last,
 }
 
 

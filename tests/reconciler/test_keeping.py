@@ -4,6 +4,7 @@ worked on."""
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from directory.access import protection_id
-from directory.documents import EntitlementKey
-from directory.store import Assign, Delete, Update
+from directory.documents import EntitlementKey, user_id
+from directory.store import Assign, Delete, Unreadable, Unset, Update, Upsert
 from directory.tenants import Policy
 from reconciler import keeping
 from reconciler.questions.drift import compare
@@ -214,12 +215,15 @@ async def test_whoever_is_nothing_to_what_is_protected_pays_nothing_for_it() -> 
             ]
 
 
-async def test_what_is_known_of_the_holders_is_found_out_anew_where_it_is_lost() -> None:
+@pytest.mark.parametrize("place", ["sqlite", "wire"])
+async def test_what_is_known_of_the_holders_is_found_out_anew_where_it_is_lost(place: str) -> None:
     """The document is gone or cannot be read, or is from before protection was switched off."""
     id = protection_id(PROTECTED)
-    async with tenant() as world:
+    stale = Assign(("protectedSince",), "before"), Assign(("holders",), 99), Unset(("kept",))
+    async with tenant(place) as world:
         await populate(world, holders=1)
-        for harm in (Delete(id), Update(id, (Assign(("holders",), "many"),))):
+        for harm in (Delete(id), Update(id, (Assign(("holders",), "many"),)), Update(id, stale)):
+            await world.store.batch(TENANT, [Update(id, (Assign(("kept",), "nobody"),))])
             await world.store.batch(TENANT, [harm])
             await world.change_members("g0", removed=["u0"])
             world.model.kept = {OWNER: "u0"}
@@ -265,3 +269,23 @@ async def test_somebody_who_holds_it_is_not_overlooked_by_a_page_that_keeps_it()
         pause.go()
         await first
         assert await world.held() == world.model.access()
+
+
+async def test_one_who_keeps_it_and_cannot_be_read_stops_nobody_else() -> None:
+    """The event of whoever gets it ends as failed; replayed, it takes it from the other."""
+    async with tenant() as world:
+        await populate(world, holders=1)
+        await world.change_members("g0", removed=["u0"])
+        await world.drain()
+        whole = await world.store.read(TENANT, user_id("u0"))
+        await world.store.batch(TENANT, [Update(user_id("u0"), (Unset(("resource",)),))])
+        await world.change_members("g0", ["u1"])
+        (message,) = world.queue
+        with suppress(Unreadable):  # whoever asked for few users is told; delivered again for long
+            await world.drain()
+        held = await world.held()
+        assert [user for user in ("u0", "u1") if OWNER in held[user][1]] == ["u0", "u1"]
+        await world.store.batch(TENANT, [Upsert(whole.document)])
+        await world.reconciler().handle(TENANT, *message)
+        await world.drain()
+        await world.settled()

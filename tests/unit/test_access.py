@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directory.access import Access, Grant, GrantSource
+from directory.access import Access, Grant, GrantSource, KeptGrant
 from directory.documents import EntitlementKey, Mapping
 from directory.reasons import REASONS, Reason
 from directory.resources import ENTERPRISE_USER, StoredUser
@@ -105,6 +105,37 @@ def test_a_user_in_no_group_is_disabled_after_all_other_reasons() -> None:
     access = effective_access(user(active=False), facts({"u": []}))
     assert access == EffectiveAccess(enabled=False, reasons=("inactive", "noGroup"))
     assert effective_access(user(), facts({})).reasons == ("noGroup",)
+
+
+BY_GROUP, KEPT = ("group",), ("kept",)
+NO_LONGER = Policy(protected=())
+
+
+@pytest.mark.parametrize(
+    ("who", "groups", "policy", "reasons", "sources"),
+    [
+        (user(), [], Policy(), (), KEPT),
+        (user(), ["other"], Policy(), (), KEPT),
+        (user(), ["owners"], Policy(), (), BY_GROUP),
+        (user(source="manual"), [], Policy(), (), KEPT),
+        (user(active=False), [], Policy(), ("inactive", "noGroup"), ()),
+        (user(userName=None), ["other"], Policy(), ("userNameMissing",), ()),
+        (user(), [], NO_LONGER, ("noGroup",), ()),
+        (user(), ["other"], NO_LONGER, (), ()),
+    ],
+)
+def test_what_is_kept_counts_while_nothing_else_gives_it(
+    who: StoredUser,
+    groups: list[str],
+    policy: Policy,
+    reasons: tuple[Reason, ...],
+    sources: tuple[str, ...],
+) -> None:
+    kept = {"u": [KeptGrant(kind="role", key="owner", since=NOW, event_id="e")]}
+    known = facts({"u": groups}, mapping("owners", "role:owner"), policy=policy)
+    access = effective_access(who, replace(known, kept=kept))
+    assert (access.enabled, access.reasons) == (not reasons, reasons)
+    assert tuple(s.type for g in access.grants for s in g.sources) == sources
 
 
 def test_only_the_rules_of_the_policy_disable() -> None:
