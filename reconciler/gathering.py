@@ -1,9 +1,11 @@
-"""Recomputations of a few users that are asked for at the same time, done together.
+"""Small work that is asked for at the same time, done together: recomputations of a few users, and
+the ends of events.
 
 Most events touch one user. Their access rests on the same kinds of documents, so a page of users
 costs little more than one: while one page of a tenant is being written, what is asked for meanwhile
 gathers and makes the next one. A request is only ever answered by a page whose reading began after
-it came, which is all that level-triggered work needs.
+it came, which is all that level-triggered work needs. Likewise events that end while others are
+marked done are marked with the next batch.
 """
 
 import asyncio
@@ -15,30 +17,30 @@ from directory.store import Throttled, Unavailable
 
 type Causes = Mapping[str, str]
 """Users (SCIM ids) to recompute → the event (its ULID) that asks for it."""
-type Recompute = Callable[[str, Causes], Awaitable[None]]
-"""Brings the records of these users of a tenant up to what is true now."""
+type Work[T] = Callable[[str, Mapping[str, T]], Awaitable[None]]
+"""Does what is asked for in one tenant: what to do, by id."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    causes: Causes
+class _Request[T]:
+    asked: Mapping[str, T]
     done: asyncio.Future[None]
 
 
-class Gathering:
-    """Hands gathered requests to `recompute`, at most `page` users at once (a request is never
-    divided), one page of a tenant after the other."""
+class Gathering[T]:
+    """Hands gathered requests to `work`, at most `page` ids at once (a request is never divided),
+    one page of a tenant after the other."""
 
-    def __init__(self, recompute: Recompute, page: int) -> None:
-        self._recompute = recompute
+    def __init__(self, work: Work[T], page: int) -> None:
+        self._do = work
         self._page = page
-        self._waiting: dict[str, deque[_Request]] = {}
+        self._waiting: dict[str, deque[_Request[T]]] = {}
         self._working: set[asyncio.Task[None]] = set()
 
-    async def ask(self, tenant_id: str, causes: Causes) -> None:
-        """Have these users recomputed, and wait for it. Raises what that raises."""
+    async def ask(self, tenant_id: str, asked: Mapping[str, T]) -> None:
+        """Have this done, and wait for it. Raises what that raises."""
         loop = asyncio.get_running_loop()
-        request = _Request(causes, loop.create_future())
+        request = _Request(asked, loop.create_future())
         if tenant_id in self._waiting:
             self._waiting[tenant_id].append(request)
         else:
@@ -50,31 +52,33 @@ class Gathering:
 
     async def _work(self, tenant_id: str) -> None:
         waiting = self._waiting[tenant_id]
-        requests: list[_Request] = []
+        requests: list[_Request[T]] = []
         try:
             while waiting:
                 requests = [waiting.popleft()]
-                users = dict(requests[0].causes)
-                while waiting and len(users) + len(waiting[0].causes) <= self._page:
+                page = dict(requests[0].asked)
+                while waiting and len(page) + len(waiting[0].asked) <= self._page:
                     requests.append(waiting.popleft())
-                    users |= {**requests[-1].causes, **users}
-                await self._settle(tenant_id, requests, users)
+                    page |= {**requests[-1].asked, **page}
+                await self._settle(tenant_id, requests, page)
         finally:
             del self._waiting[tenant_id]
             for request in (*requests, *waiting):  # the work itself was cancelled: so are they
                 request.done.cancel()
 
-    async def _settle(self, tenant_id: str, requests: list[_Request], users: Causes) -> None:
-        """Answer requests; where the page fails because of one user, each on its own."""
+    async def _settle(
+        self, tenant_id: str, requests: list[_Request[T]], page: Mapping[str, T]
+    ) -> None:
+        """Answer requests; where the page fails because of one of them, each alone."""
         failure: Exception | None = None
         try:
-            await self._recompute(tenant_id, users)
+            await self._do(tenant_id, page)
         except (Throttled, Unavailable) as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whoever asked gets it
             if len(requests) > 1:
                 for request in requests:
-                    await self._settle(tenant_id, [request], request.causes)
+                    await self._settle(tenant_id, [request], request.asked)
                 return
             failure = error
         for request in requests:

@@ -6,6 +6,7 @@ and a crash at any point means that a redelivery does the same again.
 """
 
 import asyncio
+import collections.abc
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,11 +60,18 @@ STEPS_PER_MESSAGE = 1_000_000
 time, where users have hundreds of grants."""
 GROUPS_PER_COUNT = 500
 """Groups whose members are counted in one question."""
+ENDS_PER_BATCH = 90
+"""Events that are marked done in one batch. On Cosmos DB one takes 1.2 ms of processor time,
+whatever it holds."""
 EDGES_PER_MESSAGE = 5_000
 """Edges of a deleted group that one message removes."""
 
 type Submit = Callable[[str, str, dict[str, Any] | None], Awaitable[None]]
 """Sends tenant id, event id and cursor as the next message, behind what is queued already."""
+type Known = collections.abc.Mapping[str, Stored]
+"""Events that were read along, by their document ids."""
+type Ends = collections.abc.Mapping[str, Event]
+"""Events that end, by their ULIDs."""
 type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 """Tells the application of changes of access; what it cannot send, the timer sends."""
 
@@ -102,6 +110,7 @@ class Reconciler:
         self._retention = retention
         self._records = AccessRecords(store, now, retention)
         self._few = Gathering(self._recompute_each, PAGE)
+        self._ends = Gathering(self._end_together, ENDS_PER_BATCH)
 
     async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
         """Bring these users' access records up to what is true now (`AccessRecords`), and publish
@@ -115,11 +124,12 @@ class Reconciler:
         cursor: dict[str, Any] | None = None,
         *,
         last_attempt: bool = False,
+        known: Known | None = None,
     ) -> None:
         """Do what one message of an event asks for, and send the next messages where the event
         takes more. Raises what `work` raises, and QueueError: the message must be delivered
         again."""
-        share = await self.work(tenant_id, event, cursor, last_attempt=last_attempt)
+        share = await self.work(tenant_id, event, cursor, last_attempt=last_attempt, known=known)
         if share.rest is not None:
             await self._submit(tenant_id, event, share.rest)
         if share.others:
@@ -140,8 +150,10 @@ class Reconciler:
             left = await self._undone(tenant_id, message.event_ids)
             await asyncio.gather(*(self._submit(tenant_id, event, None) for event in left))
         else:
+            ids = [event_id(event) for event in message.event_ids]
+            known = await read_all(self._store, tenant_id, ids)
             for some in batched(message.event_ids, PAGE, strict=False):
-                await _each(self.handle(tenant_id, event) for event in some)
+                await _each(self.handle(tenant_id, event, known=known) for event in some)
 
     async def _undone(self, tenant_id: str, events: Sequence[str]) -> list[str]:
         found = await read_all(self._store, tenant_id, [event_id(event) for event in events])
@@ -155,15 +167,16 @@ class Reconciler:
         cursor: dict[str, Any] | None = None,
         *,
         last_attempt: bool = False,
+        known: Known | None = None,
     ) -> Share:
         """Do the work of an event (its ULID), or the next share of it from `cursor` on.
 
-        An event that is done or gone costs one read. Whatever this raises, the work must be done
-        again. On the last attempt the event is marked `failed` with a reason first, unless the
+        An event that is done or gone costs one read; none where it is among `known`. Whatever this
+        raises, the work must be done again. On the last attempt the event is marked `failed` with a reason first, unless the
         store asked for patience: that is no fault of the event, which stays pending.
         """
         try:
-            share = await self._work(tenant_id, event, cursor)
+            share = await self._work(tenant_id, event, cursor, known)
         except (Throttled, Unavailable):
             raise
         except Exception as error:
@@ -173,9 +186,11 @@ class Reconciler:
         current().outcome = "goes on" if share.rest or share.others else "done"
         return share
 
-    async def _work(self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None) -> Share:
+    async def _work(
+        self, tenant_id: str, ulid: str, cursor: dict[str, Any] | None, known: Known | None
+    ) -> Share:
         at = None if cursor is None else Cursor.model_validate(cursor)
-        stored = await self._open(tenant_id, ulid)
+        stored = await self._open(tenant_id, ulid, known)
         if stored is None:
             # Done while it walked for others, who must not wait for it.
             leads = at is not None and at.leads
@@ -227,14 +242,15 @@ class Reconciler:
         await self._report(event, rest)
         return Share(rest=rest.to_json())
 
-    async def _open(self, tenant_id: str, ulid: str) -> Stored | None:
+    async def _open(self, tenant_id: str, ulid: str, known: Known | None = None) -> Stored | None:
         """The event, unless there is nothing left to do for it; one that cannot be read is not
         done until it is marked failed."""
         try:
-            stored = await self._store.read(tenant_id, event_id(ulid))
+            id = event_id(ulid)
+            stored = known.get(id) if known else await self._store.read(tenant_id, id)
         except NotFound:
             return None
-        return None if member(stored, "state") == "done" else stored
+        return None if stored is None or member(stored, "state") == "done" else stored
 
     async def _finish_memberships(self, event: Event) -> None:
         """Bring the edges up to what was accepted: this event's, and those of an event that the
@@ -378,6 +394,23 @@ class Reconciler:
         await self._mark_failed(event.tenant_id, event.event_id, reason, lost)
 
     async def _complete(self, event: Event, lost: Marked = loss.NOTHING) -> None:
+        """Mark the event done, together with others of its tenant that end now, where it brought no
+        version of a mapping and nobody lost anything."""
+        if lost is loss.NOTHING and event.operation not in SAVES_MAPPING:
+            await self._ends.ask(event.tenant_id, {event.event_id: event})
+        else:
+            await self._complete_alone(event, lost)
+
+    async def _end_together(self, tenant_id: str, events: Ends) -> None:
+        """Raises what the store does; then each of several is marked alone."""
+        if len(events) > 1:
+            marks = [Update(one.document_id, self._done(one)) for one in events.values()]
+            await self._store.batch(tenant_id, marks)
+            return
+        for event in events.values():
+            await self._complete_alone(event, loss.NOTHING)
+
+    async def _complete_alone(self, event: Event, lost: Marked) -> None:
         """Mark the event done, and with it the version of the mapping that it brought."""
         known = [event]
 
@@ -390,16 +423,16 @@ class Reconciler:
         await retrying(attempt)
 
     async def _write_done(self, event: Event, lost: Marked) -> None:
-        changes: tuple[Change, ...] = (
+        done = Update(event.document_id, (*self._done(event), *lost.changes))
+        applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
+        await self._store.batch(event.tenant_id, [done, *applied, *lost.notices])
+
+    def _done(self, event: Event) -> tuple[Change, ...]:
+        return (
             Assign(("state",), "done"),
             Assign(("doneAt",), _timestamp(self._now())),
             Assign(("ttl",), self._retention),
             *((Unset(("reason",)),) if event.reason is not None else ()),
-            *lost.changes,
-        )
-        applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
-        await self._store.batch(
-            event.tenant_id, [Update(event.document_id, changes), *applied, *lost.notices]
         )
 
     async def _applied(self, event: Event) -> tuple[Update, ...]:
