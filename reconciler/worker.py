@@ -172,8 +172,9 @@ class Reconciler:
         """Do the work of an event (its ULID), or the next share of it from `cursor` on.
 
         An event that is done or gone costs one read; none where it is among `known`. Whatever this
-        raises, the work must be done again. On the last attempt the event is marked `failed` with a reason first, unless the
-        store asked for patience: that is no fault of the event, which stays pending.
+        raises, the work must be done again. On the last attempt the event is marked `failed` with a
+        reason first, unless the store asked for patience: that is no fault of the event, which
+        stays pending.
         """
         try:
             share = await self._work(tenant_id, event, cursor, known)
