@@ -18,6 +18,7 @@ from laptop.bench import (
     cosmos,
     end_to_end,
     fan_out,
+    feed,
     micro,
     muster,
     peer,
@@ -30,6 +31,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 PICTURE = DOCUMENT.with_name("performance.png")
 MICRO_ROUNDS = 100
 FAN_OUT_USERS = 100_000
+FEED = 100_000
+"""Changes."""
 CONSOLE = (10_000, 500, 100)
 """Users, groups, and how often each page is asked for."""
 RATE = 25.0
@@ -90,6 +93,11 @@ class _Bench:
         measured = _run(console.measure(*size, self._errors.print))
         self._show("console", [tables.console_table(measured, *size[:2])])
 
+    def feed(self) -> None:
+        """The feed of changes of access."""
+        measured = _run(feed.measure(2_000 if self._quick else FEED, self._errors.print))
+        self._show("feed", [tables.feed_table(measured)])
+
     def scale(self) -> None:
         """How everything grows."""
         measured = _run(scale.measure(self._errors.print))
@@ -110,8 +118,8 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Argument(
-            help="core, compare, fan-out, end-to-end, concurrency, cosmos, console, scale; none: "
-            "all but scale"
+            help="core, compare, fan-out, end-to-end, concurrency, cosmos, console, feed, scale; "
+            "none: all but scale"
         ),
     ] = None,
     at_scale: Annotated[bool, typer.Option("--scale", help="The same as scale.")] = False,
@@ -129,6 +137,7 @@ def main(
         "concurrency": bench.concurrency,
         "cosmos": bench.cosmos,
         "console": bench.console,
+        "feed": bench.feed,
         "scale": bench.scale,
     }
     chosen = [*(only or ()), *(["scale"] if at_scale else ())]

@@ -66,6 +66,8 @@ def _of_operation(operation: dict[str, Any]) -> float:
     kind, item = operation["operationType"], operation.get("resourceBody")
     if kind == "Create":
         return 5 * _kilobytes(item)
+    if kind == "Read":
+        return float(STRONG)
     return 10 * (_kilobytes(item) if kind in ("Replace", "Upsert") else 1.0)
 
 

@@ -10,6 +10,7 @@ from laptop.bench.console import PageTimes
 from laptop.bench.cosmos import REPEATS, CosmosCost
 from laptop.bench.end_to_end import TENANTS, USERS, EndToEnd
 from laptop.bench.fan_out import FanOut
+from laptop.bench.feed import FeedTimes
 from laptop.bench.micro import Cost
 from laptop.bench.report import Table
 from laptop.bench.scale import Scale
@@ -264,6 +265,32 @@ def scale_tables(sizes: Sequence[Scale]) -> list[Table]:
             f"{CONCURRENCY} connections in a closed loop; loaded straight into the store.",
         ),
     ]
+
+
+def feed_table(measured: FeedTimes) -> Table:
+    """The feed of changes."""
+    return Table(
+        f"Feed: {measured.changes:,} changes of access, in pages of 1,000",
+        (
+            "changes",
+            "all, s",
+            "changes/s",
+            "one of the first pages, ms",
+            "one of the last, ms",
+            "idle, ms",
+        ),
+        (
+            (
+                f"{measured.changes:,}",
+                f"{measured.all:.1f}",
+                f"{measured.changes / measured.all:,.0f}",
+                f"{measured.first * 1e3:.1f}",
+                f"{measured.last * 1e3:.1f}",
+                f"{measured.idle * 1e3:.2f}",
+            ),
+        ),
+        "On SQLite, in this process. Idle: nothing is new, which one query finds.",
+    )
 
 
 def console_table(measured: Sequence[PageTimes], users: int, groups: int) -> Table:
