@@ -12,6 +12,7 @@ import uvloop
 from rich.console import Console
 
 from laptop.bench import (
+    bill,
     comparison,
     concurrency,
     console,
@@ -93,6 +94,10 @@ class _Bench:
         measured = _run(console.measure(*size, self._errors.print))
         self._show("console", [tables.console_table(measured, *size[:2])])
 
+    def bill(self) -> None:
+        """What a customer costs."""
+        self._show("bill", [tables.bill_table(_run(bill.measure(self._errors.print)))])
+
     def feed(self) -> None:
         """The feed of changes of access."""
         measured = _run(feed.measure(2_000 if self._quick else FEED, self._errors.print))
@@ -118,8 +123,8 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Argument(
-            help="core, compare, fan-out, end-to-end, concurrency, cosmos, console, feed, scale; "
-            "none: all but scale"
+            help="core, compare, fan-out, end-to-end, concurrency, cosmos, console, feed, bill, "
+            "scale; none: all but scale"
         ),
     ] = None,
     at_scale: Annotated[bool, typer.Option("--scale", help="The same as scale.")] = False,
@@ -138,6 +143,7 @@ def main(
         "cosmos": bench.cosmos,
         "console": bench.console,
         "feed": bench.feed,
+        "bill": bench.bill,
         "scale": bench.scale,
     }
     chosen = [*(only or ()), *(["scale"] if at_scale else ())]

@@ -53,7 +53,7 @@ async def measure(progress: Callable[[str], None]) -> list[CosmosCost]:
     """Every operation REPEATS times, one after the other."""
     progress("Cosmos DB's wire protocol")
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
-        async with _facade() as endpoint, aiohttp.ClientSession() as session:
+        async with running_facade() as endpoint, aiohttp.ClientSession() as session:
             on_cosmos = wiring.Application(
                 Settings(
                     data=Path(name) / "queue",
@@ -79,7 +79,8 @@ async def measure(progress: Callable[[str], None]) -> list[CosmosCost]:
 
 
 @asynccontextmanager
-async def _facade() -> AsyncIterator[str]:
+async def running_facade() -> AsyncIterator[str]:
+    """The façade in a process beside this one; where it listens."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -118,9 +119,11 @@ async def _cost(
     session: aiohttp.ClientSession, endpoint: str, cosmos: _Side, sqlite: _Side
 ) -> CosmosCost:
     await _run(cosmos)  # everything is warm, and its own metadata read
-    await _counts(session, endpoint)
+    await facade_counts(session, endpoint)
     cpu = await _run(cosmos)
-    counts = [count for count in await _counts(session, endpoint) if count["kind"] != "metadata"]
+    counts = [
+        count for count in await facade_counts(session, endpoint) if count["kind"] != "metadata"
+    ]
     await _run(sqlite)
     kinds = dict.fromkeys(count["kind"] for count in counts)
 
@@ -139,7 +142,8 @@ async def _cost(
     )
 
 
-async def _counts(session: aiohttp.ClientSession, endpoint: str) -> list[dict[str, Any]]:
+async def facade_counts(session: aiohttp.ClientSession, endpoint: str) -> list[dict[str, Any]]:
+    """What it was asked since it was asked for this last."""
     async with session.get(endpoint.rstrip("/") + COUNTS) as answer:
         told: list[dict[str, Any]] = await answer.json()
         return told

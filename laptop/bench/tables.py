@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from laptop.bench import muster, peer
+from laptop.bench.bill import CUSTOMERS, MONTHS, Bill
 from laptop.bench.comparison import CONCURRENCY, Figure, Measurements, per_second
 from laptop.bench.concurrency import Concurrency
 from laptop.bench.console import PageTimes
@@ -265,6 +266,34 @@ def scale_tables(sizes: Sequence[Scale]) -> list[Table]:
             f"{CONCURRENCY} connections in a closed loop; loaded straight into the store.",
         ),
     ]
+
+
+def bill_table(bill: Bill) -> Table:
+    """What customers cost."""
+    rows = [
+        (f"{users:,} users, {month}", bill.of(users, month))
+        for users in CUSTOMERS
+        for month in MONTHS
+    ]
+    return Table(
+        "The bill: what a customer takes beside the fixed price of a stamp",
+        ("customer", "million RU", "Service Bus operations", "executions", "GB-s", "log MB", "USD"),
+        tuple(
+            (
+                name,
+                f"{spent.meters['request units'] / 1e6:,.2f}",
+                f"{spent.meters['queue operations']:,.0f}",
+                f"{spent.meters['executions']:,.0f}",
+                f"{spent.meters['GB-seconds']:,.0f}",
+                f"{spent.meters['log bytes'] / 1e6:,.1f}",
+                f"{spent.dollars:,.2f}",
+            )
+            for name, spent in rows
+        ),
+        "Counted on the wire's stand-ins; RU by documented prices, processor time of this machine, "
+        "list prices as assumed on 2026-11-25 (docs/deploy.md). Cosmos DB as serverless bills it: "
+        "on a provisioned one the RU are part of the fixed price.",
+    )
 
 
 def feed_table(measured: FeedTimes) -> Table:
