@@ -225,7 +225,7 @@ def _client(app: Surface, base: str, token: str) -> httpx.AsyncClient:
 
 
 async def _patched(
-    scim: httpx.AsyncClient, path: str, operation: Mapping[str, object]
+    scim: httpx.AsyncClient, path: str, operation: dict[str, object]
 ) -> httpx.Response:
     return await scim.patch(path, content=orjson.dumps(payloads.patch(operation)))
 
