@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -224,9 +225,7 @@ def _client(app: Surface, base: str, token: str) -> httpx.AsyncClient:
     )
 
 
-async def _patched(
-    scim: httpx.AsyncClient, path: str, operation: dict[str, object]
-) -> httpx.Response:
+async def _patched(scim: httpx.AsyncClient, path: str, operation: dict[str, Any]) -> httpx.Response:
     return await scim.patch(path, content=orjson.dumps(payloads.patch(operation)))
 
 
