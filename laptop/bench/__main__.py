@@ -25,6 +25,7 @@ from laptop.bench import (
     peer,
     scale,
     tables,
+    walks,
 )
 from laptop.bench.report import Table, machine, save
 
@@ -36,6 +37,8 @@ FEED = 100_000
 """Changes."""
 CONSOLE = (10_000, 500, 100)
 """Users, groups, and how often each page is asked for."""
+WALKS = (1_000, 10_000, 100_000)
+"""Users."""
 RATE = 25.0
 """Requests per second that Entra ID asks for, of one tenant."""
 END_TO_END_SECONDS = 10.0
@@ -103,6 +106,12 @@ class _Bench:
         measured = _run(feed.measure(2_000 if self._quick else FEED, self._errors.print))
         self._show("feed", [tables.feed_table(measured)])
 
+    def walks(self) -> None:
+        """Paging by index."""
+        sizes = (1_000,) if self._quick else WALKS
+        measured = _run(walks.measure(sizes, self._errors.print))
+        self._show("walks", [tables.walks_table(measured)])
+
     def scale(self) -> None:
         """How everything grows."""
         measured = _run(scale.measure(self._errors.print))
@@ -124,7 +133,7 @@ def main(
         list[str] | None,
         typer.Argument(
             help="core, compare, fan-out, end-to-end, concurrency, cosmos, console, feed, bill, "
-            "scale; none: all but scale"
+            "walks, scale; none: all but scale"
         ),
     ] = None,
     at_scale: Annotated[bool, typer.Option("--scale", help="The same as scale.")] = False,
@@ -144,6 +153,7 @@ def main(
         "console": bench.console,
         "feed": bench.feed,
         "bill": bench.bill,
+        "walks": bench.walks,
         "scale": bench.scale,
     }
     chosen = [*(only or ()), *(["scale"] if at_scale else ())]

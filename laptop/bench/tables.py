@@ -15,6 +15,7 @@ from laptop.bench.feed import FeedTimes
 from laptop.bench.micro import Cost
 from laptop.bench.report import Table
 from laptop.bench.scale import Scale
+from laptop.bench.walks import Walk
 
 
 def micro_table(costs: Sequence[Cost]) -> Table:
@@ -293,6 +294,25 @@ def bill_table(bill: Bill) -> Table:
         "Counted on the wire's stand-ins; RU by documented prices, processor time of this machine, "
         "list prices as assumed on 2026-11-25 (docs/deploy.md). Cosmos DB as serverless bills it: "
         "on a provisioned one the RU are part of the fixed price.",
+    )
+
+
+def walks_table(walks: Sequence[Walk]) -> Table:
+    """Paging by index."""
+    return Table(
+        "A walk by index, 100 users a page",
+        ("users", "one of the first pages, ms", "one of the last, ms", "last of first"),
+        tuple(
+            (
+                f"{walk.users:,}",
+                f"{walk.first * 1e3:.2f}",
+                f"{walk.last * 1e3:.2f}",
+                f"{walk.last / walk.first:.2f}",
+            )
+            for walk in walks
+        ),
+        "Medians of ten pages, in this process, userName only; the very first page, which counts "
+        "everybody, is left out.",
     )
 
 
