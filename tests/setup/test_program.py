@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console.program import filled_in
 from laptop.devhost.http import Message, Receive, Send
 from laptop.devhost.server import served
 from laptop.graph.clock import Clock
@@ -79,15 +80,16 @@ async def test_it_runs_over_the_network(tmp_path: Path, customer: Directory) -> 
             arguments = ["setup", "--yes", "--group=Sales", *places]
             assert await asyncio.to_thread(program.main, arguments, terminal) == 0
             await graph.idle()
-            token = graph.sign_in.issue(program.READING)
-            secrets = {"MUSTER_TOKEN": muster.token, "GRAPH_TOKEN": token}
+            handed_out = tmp_path / "muster_entra.py"
+            values = program.FILLED_IN | {"tenant_url": f"{url}/scim", "token": muster.token}
+            handed_out.write_text(filled_in(values))
             audit = await asyncio.create_subprocess_exec(
                 oldest(),
-                str(PROGRAM),
+                str(handed_out),
                 "audit",
                 "--json",
-                *places,
-                env={**os.environ, **secrets},
+                *places[1:],
+                env={**os.environ, "GRAPH_TOKEN": graph.sign_in.issue(program.READING)},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
