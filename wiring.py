@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
 
     from administration.blob_container import BlobContainer
+    from administration.deployment import Deployment
     from administration.export_copies import ExportCopies
     from administration.webhooks import Webhooks
-    from console.visit import Deployment
     from delivery.sending import HttpPoster
     from delivery.watching import Watch
     from delivery.worker import Deliveries
@@ -398,7 +398,7 @@ class Application:
             public_url=settings.public_url,
             one_time=settings.on_laptop,
         )
-        console = Console(self._deployment, cookies, sign_in, self._rate())
+        console = Console(self.deployment, cookies, sign_in, self._rate())
         return Surface("console", console, console.routes, refuse, settings.request_seconds)
 
     @cached_property
@@ -407,20 +407,23 @@ class Application:
         from console.api.application import api_application
 
         return api_application(
-            self._deployment, self.authenticator, self._rate(), self.settings.request_seconds
+            self.deployment, self.authenticator, self._rate(), self.settings.request_seconds
         )
 
     @cached_property
-    def _deployment(self) -> "Deployment":
-        from console.visit import Deployment
+    def deployment(self) -> "Deployment":
+        """What surfaces for administrators and operators work with."""
+        from administration.deployment import Deployment
 
         return Deployment(
             self.service,
             self.sender,
             self.dead_letters,
+            lambda: self.webhooks,
             self.settings.kinds,
             self.settings.public_url,
             self.settings.cloud,
+            self.settings.home,
         )
 
     def _rate(self) -> RateLimit:

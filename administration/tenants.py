@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from administration.catalog import refuse_unknown
-from administration.errors import AdministrationError, OwnerlessUnconfirmed
+from administration.errors import Absent, AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
 from directory.documents import AdministrativeOperation, EntitlementKey, Event, Model
 from directory.notices import Notice
@@ -81,7 +81,7 @@ async def _stored(store: Store, tenant_id: str) -> Stored:
     try:
         return await store.read(tenant_id, TENANT_ID)
     except (NotFound, ValueError):
-        raise AdministrationError(f"There is no tenant {tenant_id}.", "tenant list") from None
+        raise Absent(f"There is no tenant {tenant_id}.", "tenant list") from None
 
 
 async def list_tenants(store: Store) -> list[Tenant]:

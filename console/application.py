@@ -16,12 +16,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from administration.deployment import Deployment
 from console.pages import PAGES
 from console.refusals import refusal_of
 from console.rendering import MEDIA_TYPES, render, static_files
 from console.session import PATH, Cookies, Session, end, tenant_of
 from console.sign_in import SignInPages
-from console.visit import Deployment, Page, Visit
+from console.visit import Page, Visit
 from telemetry.observation import current
 from trust.rate import RateLimit
 from web.surface import at, routed

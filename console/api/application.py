@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from administration.deployment import Deployment
 from administration.errors import AdministrationError
 from administration.tenants import read_tenant
 from console.api import by_hand, catalog, clients, failed, groups, log, overview, policy, users
 from console.api.operation import PATH, Call
 from console.api.problems import refuse
-from console.visit import Deployment
 from directory.documents import Actor
 from scim.protocol.body import values_in
 from telemetry.observation import current
