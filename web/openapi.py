@@ -29,6 +29,11 @@ class Interface:
     refuses: bool = False
     """Whether what is well-formed can be refused for what it would change (422)."""
 
+    @property
+    def document(self) -> str:
+        """The path of its OpenAPI document."""
+        return f"{self.path}/openapi.json"
+
 
 def document(interface: Interface) -> dict[str, Any]:
     """The whole document."""
