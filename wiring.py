@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from administration.blob_container import BlobContainer
     from administration.deployment import Deployment
     from administration.export_copies import ExportCopies
+    from administration.fleet import Fleet
     from administration.webhooks import Webhooks
     from delivery.sending import HttpPoster
     from delivery.watching import Watch
@@ -411,6 +412,27 @@ class Application:
         )
 
     @cached_property
+    def operator(self) -> ASGIApp:
+        """The operators' interface, for the vendor's own programs."""
+        return Lazy("operator", lambda: self.operator_api)
+
+    @cached_property
+    def operator_api(self) -> Surface:
+        """The same, built."""
+        from operators.http import operator_application
+
+        return operator_application(
+            self.deployment, self.authenticator, self._rate(), self.settings.request_seconds
+        )
+
+    @cached_property
+    def fleet(self) -> "Fleet":
+        """Keeps the summaries of all tenants."""
+        from administration.fleet import Fleet
+
+        return Fleet(self.store, self._now)
+
+    @cached_property
     def deployment(self) -> "Deployment":
         """What surfaces for administrators and operators work with."""
         from administration.deployment import Deployment
@@ -471,6 +493,10 @@ def _refusals(name: str) -> Refuse:
         from console.api.problems import refuse as refuse_console_api
 
         return refuse_console_api
+    if name == "operator":
+        from operators.http import refuse as refuse_operator
+
+        return refuse_operator
     refusals: dict[str, Refuse] = {
         "scim": refuse_scim,
         "access": refuse_access,
@@ -506,6 +532,7 @@ def failed(error: Exception) -> dict[str, ASGIApp]:
         "access": not_built("access", error),
         "oauth": not_built("oauth", error),
         "health": not_built("health", error),
+        "operator": not_built("operator", error),
         "console": _Split(API_PATH, not_built("console-api", error), not_built("console", error)),
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from administration.replay import Replay
 from directory.documents import ENTITLEMENT_KINDS, Actor
@@ -30,11 +30,6 @@ class Deployment:
     public_url: str = ""
     cloud: Cloud = field(default_factory=Cloud)
     home: Home = field(default_factory=Home)
-
-    @property
-    def region(self) -> Literal["eu", "us"]:
-        """Where it is."""
-        return self.home.region
 
     @asynccontextmanager
     async def replay(self, tenant_id: str | None, actor: Actor) -> AsyncIterator[Replay]:

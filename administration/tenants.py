@@ -1,12 +1,14 @@
 """Tenants, as an operator manages them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from administration.catalog import refuse_unknown
 from administration.errors import Absent, AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
 from directory.documents import AdministrativeOperation, EntitlementKey, Event, Model
+from directory.fleet import TenantSummary
 from directory.notices import Notice
 from directory.reading import every_tenant
 from directory.reasons import Reason
@@ -19,6 +21,8 @@ from directory.store import (
     Replace,
     Store,
     Stored,
+    StoreError,
+    Upsert,
 )
 from directory.tenants import (
     ENTRA_CONNECTION,
@@ -30,6 +34,8 @@ from directory.tenants import (
 )
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import PolicyProposal
+from scim.protocol.scalars import fold
+from trust.signing import PARTITION
 from trust.tokens import TENANT_ID_PATTERN
 
 type Changed = tuple[Tenant, Sequence[str]]
@@ -56,6 +62,8 @@ async def create_tenant(
         raise AdministrationError(
             f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"
         ) from None
+    with suppress(StoreError):  # the timer makes it, too
+        await store.batch(PARTITION, [Upsert(new_summary(tenant).to_document())])
     return tenant
 
 
@@ -69,6 +77,18 @@ def new_tenant(
         region=region,
         directory_id=directory_id,
         connections=(Connection(connection_id=ENTRA_CONNECTION, name="Microsoft Entra ID"),),
+    )
+
+
+def new_summary(tenant: Tenant) -> TenantSummary:
+    """Of a tenant that nobody has looked at."""
+    return TenantSummary(
+        tenant_id=PARTITION,
+        tenant=tenant.tenant_id,
+        name=tenant.name,
+        region=tenant.region,
+        provisioning=tenant.provisioning,
+        search=fold(f"{tenant.name} {tenant.tenant_id}"),
     )
 
 

@@ -27,8 +27,8 @@ from trust.refusal import bad_token
 from trust.signing import SigningKeys
 from web.interface import answered, interface_surface
 from web.openapi import Interface
-from web.operation import Operation
-from web.reading import JSON, media_type, parsed_body, parsed_query, read_content
+from web.operation import JSON, Operation
+from web.reading import media_type, parsed_body, parsed_query, read_content
 from web.surface import REQUEST_SECONDS, Surface
 from web.trouble import too_many_requests, too_many_values
 
