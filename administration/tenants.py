@@ -87,6 +87,7 @@ def new_summary(tenant: Tenant) -> TenantSummary:
         tenant=tenant.tenant_id,
         name=tenant.name,
         region=tenant.region,
+        directory_id=tenant.directory_id,
         provisioning=tenant.provisioning,
         search=fold(f"{tenant.name} {tenant.tenant_id}"),
     )

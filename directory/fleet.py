@@ -50,6 +50,7 @@ class TenantSummary(StoredModel):
     """The tenant's id; the document itself is in the partition of the deployment."""
     name: str
     region: str
+    directory_id: str | None = None
     provisioning: Literal["disabled", "enabled"]
     search: str
     """Name and id in their comparable form."""

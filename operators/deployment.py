@@ -9,7 +9,7 @@ from administration.credentials import Credentials as Administration
 from administration.errors import AdministrationError
 from administration.moments import Moment
 from administration.webhooks import Webhooks
-from delivery.endpoints import TYPES
+from delivery.endpoints import TYPES, EndpointKey
 from delivery.endpoints import Endpoint as Stored
 from operators.call import Call
 from operators.models import Fresh, Name, Note, Rotation, State
@@ -65,6 +65,8 @@ class Endpoint(Answer):
     changed: datetime
     """When it was enabled or disabled."""
     created: datetime
+    keys: tuple[EndpointKey, ...]
+    """The versions of the key that signs, the newest last."""
 
 
 class Endpoints(Answer):

@@ -1,6 +1,7 @@
 """What failed, and whether access is what it must be."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from administration.failures import Failures
@@ -53,10 +54,10 @@ async def discard_dead_letter(call: Call[Parameters, None]) -> None:
 
 
 async def replay_failed(call: Call[Parameters, None]) -> Replayed:
-    """Apply one failed event of a tenant once more."""
+    """Apply one failed event once more."""
     id = call.path["eventId"]
     if not is_resource_id(id):
-        raise NotFailed("That is no event's id. The list of what failed has them.")
+        raise NotFailed(f"No event {id[:100]} has failed: that is no event's id.", "replay --list")
     async with _replay(call) as replay:
         return await replay.one(id)
 
@@ -73,9 +74,13 @@ async def audit_access(call: Call[Continued, None]) -> Audit:
     )
 
 
-def _replay(call: Call[Any, None]) -> AbstractAsyncContextManager[Replay]:
-    """Of the tenant that the path names, or of all of them."""
-    return call.deployment.replay(call.path.get("tenant"), call.actor)
+@asynccontextmanager
+async def _replay(call: Call[Any, None]) -> AsyncIterator[Replay]:
+    """Of the tenant that the path names, or of all of them. Raises Absent."""
+    named = call.path.get("tenant")
+    tenant_id = (await call.tenant()).tenant_id if named is not None else None
+    async with call.deployment.replay(tenant_id, call.actor) as replay:
+        yield replay
 
 
 def _both(method: str, path: str, handler: Any, answer: Any, status: int = 200) -> Any:
@@ -88,6 +93,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *_both("GET", "/failed", list_failed, Failures),
     *_both("POST", "/failed/replay", replay_all_failed, Replayed),
     *_both("DELETE", "/dead-letters/{messageId}", discard_dead_letter, None, 204),
-    Operation("POST", f"{OF_TENANT}/failed/{{eventId}}/replay", replay_failed, Replayed),
+    *_both("POST", "/failed/{eventId}/replay", replay_failed, Replayed),
     Operation("GET", f"{OF_TENANT}/drift", audit_access, Audit, query=Continued),
 )

@@ -53,6 +53,7 @@ class TenantRow(Answer):
     tenant: str
     name: str
     region: str
+    directory_id: str | None
     provisioning: State
     troubles: tuple[summaries.Trouble, ...]
     """What is wrong with it, the worst first."""
