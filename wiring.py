@@ -398,6 +398,7 @@ class Application:
             settings.home,
             public_url=settings.public_url,
             one_time=settings.on_laptop,
+            operators=settings.operators.directory_id,
         )
         console = Console(self.deployment, cookies, sign_in, self._rate())
         return Surface("console", console, console.routes, refuse, settings.request_seconds)

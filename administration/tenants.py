@@ -178,6 +178,11 @@ class Tenancy(TenantChange):
 
         return await self.apply("region", change)
 
+    async def note_look(self) -> None:
+        """Say in the tenant's log that somebody looks at its pages."""
+        event = self.event("look", "Tenant", self.tenant_id, (), "none")
+        await self.ledger.commit([], event)
+
     async def end_sessions(self) -> Tenant:
         """End every session at the tenant's console, and its set-up links, at once."""
         return await self.apply(

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from administration.deployment import Deployment
 from administration.events import Administration
 from administration.tenants import read_tenant
-from console.rendering import render
+from console.rendering import read_only, render
 from console.session import PATH, Session
 from directory.documents import Actor
 from directory.store import Store
@@ -98,7 +98,8 @@ class Visit:
             "told": self.asked.get("told", ""),
             "now": self.now,
         }
-        return HTMLResponse(render(template, **context), status)
+        page = render(template, **context)
+        return HTMLResponse(read_only(page) if self.session.operator else page, status)
 
     def download(self, name: str, text: str, media_type: str = "text/csv") -> Response:
         """A file of that name."""
