@@ -67,6 +67,13 @@ async def oauth(req: func.HttpRequest, context: func.Context) -> func.HttpRespon
     return await _serve("oauth", req, context)
 
 
+@app.function_name("operator")
+@app.route("operator/{*path}")
+async def operator(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The interface of the vendor's own operators."""
+    return await _serve("operator", req, context)
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET", "HEAD"])
 async def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
@@ -171,6 +178,16 @@ async def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
         seen.outcome = f"told of {await wiring.application().watch.look()}"
 
 
+@app.function_name("fleet")
+@app.timer_trigger(
+    arg_name="timer", schedule="0 */5 * * * *", run_on_startup=False, use_monitor=False
+)
+async def fleet(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
+    """Look at the tenants of which something has happened, for those who watch all of them."""
+    with _observed("fleet") as seen:
+        seen.outcome = f"looked at {await wiring.application().fleet.refresh()} tenants"
+
+
 @app.function_name("export")
 @app.timer_trigger(
     arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
@@ -212,7 +229,7 @@ def _observed(trigger: str) -> Iterator[Observation]:
 
 
 async def _serve(
-    surface: Literal["scim", "access", "console", "oauth", "health"],
+    surface: Literal["scim", "access", "console", "oauth", "operator", "health"],
     req: func.HttpRequest,
     context: func.Context,
 ) -> func.HttpResponse:

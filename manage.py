@@ -1,7 +1,8 @@
 """The operator's command line: tenants, tokens, the catalog, mappings, and a simulated Entra ID.
 
-It works on the store that the settings name, beside a running server. Every command takes --json
-for machines; without it, it prints tables for people.
+It works on the store that the settings name, beside a running server; or, as far as the operators'
+interface has it, on the server that --url names. Every command takes --json for machines; without
+it, it prints tables for people.
 """
 
 import json
@@ -28,10 +29,12 @@ from commands import (
 )
 from commands.access import app as access
 from commands.drift import drift
+from commands.output import Server, choose
 from commands.preview import preview
 from commands.replay import replay
 from commands.simulate import simulate
 from commands.why import why
+from trust.cloud import is_trustworthy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(tenant.app, name="tenant")
@@ -67,11 +70,31 @@ def settings(
             help="A local.settings.json, for the settings that the environment does not have.",
         ),
     ] = None,
+    url: Annotated[
+        str,
+        typer.Option(
+            envvar="MUSTER_OPERATOR_URL",
+            help="Scheme and host of a Muster whose operators' interface to ask, in place of the "
+            "store.",
+        ),
+    ] = "",
+    credential: Annotated[
+        str,
+        typer.Option(
+            envvar="MUSTER_OPERATOR_CREDENTIAL",
+            help="What proves you there: the secret of a credential of kind operator, or a token "
+            "of Entra ID. Better in the environment, where no list of processes shows it.",
+        ),
+    ] = "",
 ) -> None:
-    if file is None:
-        return
-    for name, value in json.loads(file.read_text())["Values"].items():
-        os.environ.setdefault(name, value)
+    if file is not None:
+        for name, value in json.loads(file.read_text())["Values"].items():
+            os.environ.setdefault(name, value)
+    if url and not is_trustworthy(url):
+        raise typer.BadParameter("--url is https://<host>, or http on this machine.")
+    if url and not credential:
+        raise typer.BadParameter("--url needs --credential, or MUSTER_OPERATOR_CREDENTIAL.")
+    choose(Server(url.rstrip("/"), credential) if url else None)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
 
     from administration.blob_container import BlobContainer
+    from administration.deployment import Deployment
     from administration.export_copies import ExportCopies
+    from administration.fleet import Fleet
     from administration.webhooks import Webhooks
-    from console.visit import Deployment
     from delivery.sending import HttpPoster
     from delivery.watching import Watch
     from delivery.worker import Deliveries
@@ -397,8 +398,9 @@ class Application:
             settings.home,
             public_url=settings.public_url,
             one_time=settings.on_laptop,
+            operators=settings.operators.directory_id,
         )
-        console = Console(self._deployment, cookies, sign_in, self._rate())
+        console = Console(self.deployment, cookies, sign_in, self._rate())
         return Surface("console", console, console.routes, refuse, settings.request_seconds)
 
     @cached_property
@@ -407,20 +409,44 @@ class Application:
         from console.api.application import api_application
 
         return api_application(
-            self._deployment, self.authenticator, self._rate(), self.settings.request_seconds
+            self.deployment, self.authenticator, self._rate(), self.settings.request_seconds
         )
 
     @cached_property
-    def _deployment(self) -> "Deployment":
-        from console.visit import Deployment
+    def operator(self) -> ASGIApp:
+        """The operators' interface, for the vendor's own programs."""
+        return Lazy("operator", lambda: self.operator_api)
+
+    @cached_property
+    def operator_api(self) -> Surface:
+        """The same, built."""
+        from operators.http import operator_application
+
+        return operator_application(
+            self.deployment, self.authenticator, self._rate(), self.settings.request_seconds
+        )
+
+    @cached_property
+    def fleet(self) -> "Fleet":
+        """Keeps the summaries of all tenants."""
+        from administration.fleet import Fleet
+
+        return Fleet(self.store, self._now)
+
+    @cached_property
+    def deployment(self) -> "Deployment":
+        """What surfaces for administrators and operators work with."""
+        from administration.deployment import Deployment
 
         return Deployment(
             self.service,
             self.sender,
             self.dead_letters,
+            lambda: self.webhooks,
             self.settings.kinds,
             self.settings.public_url,
             self.settings.cloud,
+            self.settings.home,
         )
 
     def _rate(self) -> RateLimit:
@@ -468,6 +494,10 @@ def _refusals(name: str) -> Refuse:
         from console.api.problems import refuse as refuse_console_api
 
         return refuse_console_api
+    if name == "operator":
+        from operators.http import refuse as refuse_operator
+
+        return refuse_operator
     refusals: dict[str, Refuse] = {
         "scim": refuse_scim,
         "access": refuse_access,
@@ -503,6 +533,7 @@ def failed(error: Exception) -> dict[str, ASGIApp]:
         "access": not_built("access", error),
         "oauth": not_built("oauth", error),
         "health": not_built("health", error),
+        "operator": not_built("operator", error),
         "console": _Split(API_PATH, not_built("console-api", error), not_built("console", error)),
     }
 

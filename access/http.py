@@ -6,7 +6,6 @@ their own kind; a SCIM token is refused here.
 """
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from access.call import DOCUMENT, PATH, Call
 from access.following import Feed, TooOld
 from access.metadata import PATHS, metadata
-from access.operations import INTERFACE, OPERATIONS, changes
+from access.operations import INTERFACE, changes
 from access.reading import AccessReader
 from directory.tenants import Tenant
 from scim.protocol.body import values_in
@@ -27,11 +26,11 @@ from trust.authenticator import Authenticator
 from trust.deployment import DeploymentCaller
 from trust.rate import RateLimit
 from trust.refusal import Misplaced
-from web.openapi import document
+from web.interface import interface_surface
 from web.operation import Operation
 from web.problems import problem_details
 from web.reading import parsed_body, parsed_query, read_content
-from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
+from web.surface import REQUEST_SECONDS, Surface
 from web.trouble import Trouble, too_many_requests, too_many_values, trouble_of
 
 BODY_BYTES = 64 * 1024
@@ -50,23 +49,16 @@ def access_application(
     (scheme and host) is what they are told to be; empty: the host that was addressed. `seconds` is
     how long a request may take."""
     api = _Api(reader, feed, authenticator, rate, public_url.rstrip("/"))
-    routes: dict[str, dict[str, Operation]] = {}
-    for each in OPERATIONS:
-        routes.setdefault(PATH + each.path, {})[each.method] = each
-    # What is spelt out comes before what a parameter would match, too.
-    by_path = sorted(routes.items(), key=lambda route: route[0].endswith("{id}"))
-    application = routed(
-        (
-            at(DOCUMENT, api.document, ("GET",)),
-            *(at(path, api.metadata, ("GET",)) for path in PATHS),
-            *(at(path, api.endpoint(by_method), by_method) for path, by_method in by_path),
-        ),
-        f"The access API knows no such operation: {DOCUMENT} lists all of them. GET "
+    return interface_surface(
+        "access",
+        INTERFACE,
+        api.serve,
+        refuse,
+        seconds,
+        known=f"The access API knows no such operation: {DOCUMENT} lists all of them. GET "
         f"{PATH}/users/{{id}} is what one user may do.",
+        beside=dict.fromkeys(PATHS, api.metadata),
     )
-    known = {path: [*by_method] for path, by_method in routes.items()}
-    known |= {path: ["GET"] for path in (DOCUMENT, *PATHS)}
-    return Surface("access", application, known, refuse, seconds)
 
 
 def refuse(error: Exception) -> Response:
@@ -94,13 +86,6 @@ class _Api:
         self._authenticator = authenticator
         self._rate = rate
         self._public_url = public_url
-        self._document: bytes | None = None
-
-    async def document(self, _: Request) -> Response:
-        """The OpenAPI document: the same for everybody."""
-        if self._document is None:
-            self._document = orjson.dumps(document(INTERFACE))
-        return Response(self._document, media_type="application/json")
 
     async def metadata(self, request: Request) -> Response:
         """AuthZEN's metadata of a decision point: for everybody, too."""
@@ -108,23 +93,18 @@ class _Api:
         told = metadata(self._public_url or addressed, request.scope["path"])
         return Response(orjson.dumps(told), media_type="application/json")
 
-    def endpoint(self, by_method: Mapping[str, Operation]) -> Endpoint:
-        """What answers on a path."""
-
-        async def endpoint(request: Request) -> Response:
-            operation = by_method["GET" if request.method == "HEAD" else request.method]
-            tenant = await self._tenant(request, operation)
-            call: Call[Any, Any] = Call(
-                tenant,
-                request.path_params,
-                parsed_query(request, operation, DOCUMENT),
-                await _body(request, operation),
-                self._reader,
-                self._feed,
-            )
-            return _answer(request, operation, await operation.handler(call))
-
-        return endpoint
+    async def serve(self, request: Request, operation: Operation) -> Response:
+        """Answer a request."""
+        tenant = await self._tenant(request, operation)
+        call: Call[Any, Any] = Call(
+            tenant,
+            request.path_params,
+            parsed_query(request, operation, DOCUMENT),
+            await _body(request, operation),
+            self._reader,
+            self._feed,
+        )
+        return _answer(request, operation, await operation.handler(call))
 
     async def _tenant(self, request: Request, operation: Operation) -> Tenant | None:
         """Whose access a proven caller asks for; None: everybody's. Raises Refused, Trouble."""

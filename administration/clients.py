@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection, connection_of, named
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.tenants import Changed, TenantChange, read_tenant
 from administration.tokens import last_uses
 from directory.documents import AdministrativeOperation, Model
@@ -89,7 +89,7 @@ class Clients(TenantChange):
         def revoke(client: OAuthClient) -> OAuthClient:
             left = tuple(each for each in client.secrets if each.token_id != secret_id)
             if len(left) == len(client.secrets):
-                raise AdministrationError(
+                raise Absent(
                     f"The client of {connection_id} has no secret {secret_id}.",
                     f"client show {self.tenant_id} --connection {connection_id}",
                 )
@@ -216,7 +216,7 @@ def _ending(secret: ClientSecret, now: datetime, overlap: timedelta | None) -> C
 
 def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
     if connection.client is None:
-        raise AdministrationError(
+        raise Absent(
             f"The connection {connection.connection_id} has no client.",
             f"client create {tenant_id} --connection {connection.connection_id}",
         )

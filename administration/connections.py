@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.tenants import Changed, TenantChange
 from directory.tenants import Connection, Tenant
 
@@ -55,7 +55,7 @@ def connection_of(tenant: Tenant, connection_id: str) -> Connection:
     for each in tenant.connections:
         if each.connection_id == connection_id:
             return each
-    raise AdministrationError(
+    raise Absent(
         f"{tenant.tenant_id} has no connection {connection_id[:63]}.",
         f"connection list {tenant.tenant_id}",
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.events import until_written
 from administration.tokens import LIVE, last_uses
 from directory.reading import every
@@ -99,9 +99,7 @@ class Credentials:
         def without(old: DeploymentCredential) -> tuple[DeploymentCredential, None]:
             kept = tuple(token for token in old.tokens if token.token_id != token_id)
             if len(kept) == len(old.tokens):
-                raise AdministrationError(
-                    f"{credential_id} has no secret {token_id[:40]}.", "credential list"
-                )
+                raise Absent(f"{credential_id} has no secret {token_id[:40]}.", "credential list")
             return old.model_copy(update={"tokens": kept}), None
 
         await self._change(credential_id, without)
@@ -153,8 +151,8 @@ class Credentials:
             raise _unknown(credential_id) from None
 
 
-def _unknown(credential_id: str) -> AdministrationError:
-    return AdministrationError(
+def _unknown(credential_id: str) -> Absent:
+    return Absent(
         f"There is no credential {credential_id[:40]}; it may have been revoked meanwhile.",
         "credential list",
     )

@@ -1,7 +1,9 @@
 """What refuses an administrator or an operator, in words that they read."""
 
+from directory.ledger import NotAccepted
 
-class AdministrationError(Exception):
+
+class AdministrationError(NotAccepted):
     """What was asked cannot be done; the text says why and what to do instead, to whoever reads
     it. `command` is for those who have a command line: what to type there."""
 
@@ -10,8 +12,14 @@ class AdministrationError(Exception):
         self.command = command
 
 
+class Absent(AdministrationError):
+    """What was named does not exist, or not any more."""
+
+
 class Overtaken(AdministrationError):
     """Somebody else changed it since it was looked at."""
+
+    overtaken = True
 
 
 class OwnerlessUnconfirmed(AdministrationError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.tenants import Changed, TenantChange, read_tenant
 from administration.tokens import last_uses
 from directory.store import Store, Upsert
@@ -73,7 +73,7 @@ class Invitations(TenantChange):
         def without(tenant: Tenant) -> Changed:
             left = tuple(each for each in tenant.invitations if each.token_id != id)
             if len(left) == len(tenant.invitations):
-                raise AdministrationError(
+                raise Absent(
                     f"{self.tenant_id} has no set-up link {id[:40]}; it may have been revoked "
                     "meanwhile.",
                     f"console invitations {self.tenant_id}",

@@ -2,6 +2,9 @@
 line."""
 
 from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 EXAMPLE = "2026-01-31T13:45:00Z"
 
@@ -15,3 +18,13 @@ def moment(text: str) -> datetime:
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"A time looks like {EXAMPLE}.") from None
+
+
+def _given(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f"a time is text, such as {EXAMPLE}")
+    return moment(value)
+
+
+type Moment = Annotated[datetime, BeforeValidator(_given, json_schema_input_type=datetime)]
+"""A moment in a JSON body or in a query."""

@@ -3,7 +3,7 @@
 
 from datetime import datetime, timedelta
 
-from administration.errors import AdministrationError
+from administration.errors import Absent
 from administration.events import Administration
 from administration.reading.naming import Granted, entitlement_names, granted
 from administration.reading.paging import MOST_PER_PAGE, PAGE, PageOf
@@ -49,7 +49,7 @@ def _shown(mapping: RememberedMapping, names: dict[EntitlementKey, str]) -> Reme
     return Remembered(**dict(mapping) | shown)
 
 
-class NotRemembered(AdministrationError):
+class NotRemembered(Absent):
     """Nothing is remembered of a deleted group."""
 
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from itertools import batched
 from typing import Literal
 
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.events import OPERATOR
 from administration.failures import PAGE, FailedEvent, FailedWork, Letter, event_of
 from administration.tenants import read_tenant
@@ -54,11 +54,11 @@ class Discarded(Model):
     letters: tuple[Letter, ...]
 
 
-class NoSuchLetter(AdministrationError):
+class NoSuchLetter(Absent):
     """There is no dead letter of this message id, or not any more."""
 
 
-class NotFailed(AdministrationError):
+class NotFailed(Absent):
     """No event of this id has failed, or not any more."""
 
 

@@ -1,12 +1,14 @@
 """Tenants, as an operator manages them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from administration.catalog import refuse_unknown
-from administration.errors import AdministrationError, OwnerlessUnconfirmed
+from administration.errors import Absent, AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
 from directory.documents import AdministrativeOperation, EntitlementKey, Event, Model
+from directory.fleet import TenantSummary
 from directory.notices import Notice
 from directory.reading import every_tenant
 from directory.reasons import Reason
@@ -19,6 +21,8 @@ from directory.store import (
     Replace,
     Store,
     Stored,
+    StoreError,
+    Upsert,
 )
 from directory.tenants import (
     ENTRA_CONNECTION,
@@ -31,6 +35,8 @@ from directory.tenants import (
 )
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import PolicyProposal
+from scim.protocol.scalars import fold
+from trust.signing import PARTITION
 from trust.tokens import TENANT_ID_PATTERN
 
 type Changed = tuple[Tenant, Sequence[str]]
@@ -57,6 +63,8 @@ async def create_tenant(
         raise AdministrationError(
             f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"
         ) from None
+    with suppress(StoreError):  # the timer makes it, too
+        await store.batch(PARTITION, [Upsert(new_summary(tenant).to_document())])
     return tenant
 
 
@@ -73,6 +81,19 @@ def new_tenant(
     )
 
 
+def new_summary(tenant: Tenant) -> TenantSummary:
+    """Of a tenant that nobody has looked at."""
+    return TenantSummary(
+        tenant_id=PARTITION,
+        tenant=tenant.tenant_id,
+        name=tenant.name,
+        region=tenant.region,
+        directory_id=tenant.directory_id,
+        provisioning=tenant.provisioning,
+        search=fold(f"{tenant.name} {tenant.tenant_id}"),
+    )
+
+
 async def read_tenant(store: Store, tenant_id: str) -> Tenant:
     """Raises AdministrationError where there is none."""
     return Tenant.from_document((await _stored(store, tenant_id)).document)
@@ -82,7 +103,7 @@ async def _stored(store: Store, tenant_id: str) -> Stored:
     try:
         return await store.read(tenant_id, TENANT_ID)
     except (NotFound, ValueError):
-        raise AdministrationError(f"There is no tenant {tenant_id}.", "tenant list") from None
+        raise Absent(f"There is no tenant {tenant_id}.", "tenant list") from None
 
 
 async def list_tenants(store: Store) -> list[Tenant]:
@@ -157,6 +178,11 @@ class Tenancy(TenantChange):
             return without_sessions(found).model_copy(update={"region": region}), ("region",)
 
         return await self.apply("region", change)
+
+    async def note_look(self) -> None:
+        """Say in the tenant's log that somebody looks at its pages."""
+        event = self.event("look", "Tenant", self.tenant_id, (), "none")
+        await self.ledger.commit([], event)
 
     async def end_sessions(self) -> Tenant:
         """End every session at the tenant's console, and its set-up links, at once."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from administration.connections import change_connection
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.tenants import Changed, TenantChange, read_tenant
 from directory.reading import read_all, readable
 from directory.store import Store
@@ -186,7 +186,7 @@ def find_token(tenant: Tenant, token_id: str) -> tuple[TokenKind, str, Token]:
     for kind, connection_id, token in _all(tenant):
         if token.token_id == token_id:
             return kind, connection_id, token
-    raise AdministrationError(
+    raise Absent(
         f"{tenant.tenant_id} has no token {token_id[:40]}; it may have been revoked meanwhile.",
         f"token list {tenant.tenant_id}",
     )

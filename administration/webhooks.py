@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from administration.events import until_written
 from administration.tenants import read_tenant
 from delivery.addresses import fault_of
@@ -196,7 +196,7 @@ class Webhooks:
                     [Delivery(tenant_id, document, run=run).to(endpoint).message()]
                 )
                 return
-        raise AdministrationError(
+        raise Absent(
             f"There is no message {message_id}, or it is no longer kept.",
             f"webhook log {endpoint_id}",
         )
@@ -278,5 +278,5 @@ class Webhooks:
         return await until_written(attempt, f"endpoint {endpoint_id}", ATTEMPTS)
 
 
-def _no_endpoint(endpoint_id: str) -> AdministrationError:
-    return AdministrationError(f"There is no endpoint {endpoint_id}.", "webhook list")
+def _no_endpoint(endpoint_id: str) -> Absent:
+    return Absent(f"There is no endpoint {endpoint_id}.", "webhook list")

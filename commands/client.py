@@ -1,14 +1,20 @@
 """`manage.py client`: OAuth 2.0 clients of connections."""
 
-from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
-import wiring
-from administration.clients import LONGEST, Clients, read_client
-from commands.output import AsJson, TenantId, out, run, show
+from administration.clients import LONGEST
+from commands.operation import ask
+from commands.output import AsJson, TenantId, moment_text, out, refuse, show
 from directory.tenants import ENTRA_CONNECTION
+from operators.secrets import (
+    create_client_secret,
+    end_client_secret,
+    federate_client,
+    list_oauth_clients,
+    remove_client,
+)
 
 app = typer.Typer(no_args_is_help=True, help="OAuth 2.0 clients of connections.")
 
@@ -27,7 +33,7 @@ def client_create(
 ) -> None:
     """Create the client of a connection, or a second secret of it, and show the secret, this
     once."""
-    _show_secret(tenant, connection, timedelta(days=days), None, as_json)
+    _show_secret(tenant, connection, days, None, as_json)
 
 
 @app.command("rotate")
@@ -41,7 +47,7 @@ def client_rotate(
     as_json: AsJson = False,
 ) -> None:
     """Create a secret in place of the old one, which goes on working for a while."""
-    _show_secret(tenant, connection, timedelta(days=days), timedelta(hours=overlap_hours), as_json)
+    _show_secret(tenant, connection, days, overlap_hours, as_json)
 
 
 @app.command("federate")
@@ -65,16 +71,13 @@ def client_federate(
     as_json: AsJson = False,
 ) -> None:
     """Let a workload's own identity stand in for a secret."""
-    run(
-        lambda application: Clients(application.service, tenant).federate(
-            connection,
-            issuer=issuer,
-            subject=subject,
-            audience=audience,
-            keys_url=keys_url,
-            cloud=application.settings.cloud,
-        )
-    )
+    workload = {
+        "issuer": issuer,
+        "subject": subject,
+        "audience": audience,
+        "keysUrl": keys_url,
+    }
+    ask(federate_client, {"tenant": tenant, "connectionId": connection}, body=workload)
     client_show(tenant, connection, as_json)
 
 
@@ -84,31 +87,26 @@ def client_show(
 ) -> None:
     """The client of a connection and its credentials (never their text)."""
 
-    async def read(application: wiring.Application) -> dict[str, Any]:
-        now = wiring.utc_now()
-        client = await read_client(application.store, tenant, connection, now)
-        row: dict[str, Any] = {"clientId": client.client_id, "connection": connection}
-        row["credentials"] = [
-            {
-                "credential": one.kind,
-                "id": one.id,
-                "state": "live" if one.live else "expired",
-                "created": _text(one.created),
-                "expires": _text(one.expires),
-                "lastUsed": _text(one.last_used),
-            }
-            for one in client.credentials
-        ]
-        if federation := client.federation:
-            row["federation"] = {
-                "issuer": federation.issuer,
-                "subject": federation.subject,
-                "audience": federation.audience,
-                "keysUrl": federation.keys_url,
-            }
-        return row
-
-    row = run(read)
+    clients = ask(list_oauth_clients, {"tenant": tenant})["clients"]
+    found = [one for one in clients if one["connectionId"] == connection]
+    if not found:
+        create = f"client create {tenant} --connection {connection}"
+        refuse(f"The connection {connection} has no client.", create)
+    (client,) = found
+    row: dict[str, Any] = {"clientId": client["clientId"], "connection": connection}
+    row["credentials"] = [
+        {
+            "credential": one["kind"],
+            "id": one["id"],
+            "state": "live" if one["live"] else "expired",
+            "created": moment_text(one["created"]),
+            "expires": moment_text(one["expires"]),
+            "lastUsed": moment_text(one["lastUsed"]),
+        }
+        for one in client["credentials"]
+    ]
+    if client["federation"]:
+        row["federation"] = client["federation"]
     if as_json:
         show(row, as_json, ())
         return
@@ -125,7 +123,8 @@ def client_revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a secret, and within seconds the access tokens that were got with it."""
-    run(lambda application: Clients(application.service, tenant).revoke_secret(connection, secret))
+    path = {"tenant": tenant, "connectionId": connection, "secretId": secret}
+    ask(end_client_secret, path)
     show({"tenant": tenant, "revoked": secret}, as_json, ("tenant", "revoked"))
 
 
@@ -134,27 +133,20 @@ def client_remove(
     tenant: TenantId, connection: ConnectionOption = ENTRA_CONNECTION, as_json: AsJson = False
 ) -> None:
     """Remove a connection's client, and within seconds all its access tokens."""
-    run(lambda application: Clients(application.service, tenant).remove(connection))
+    ask(remove_client, {"tenant": tenant, "connectionId": connection})
     row = {"tenant": tenant, "connection": connection, "client": "removed"}
     show(row, as_json, tuple(row))
 
 
 def _show_secret(
-    tenant: str, connection: str, lifetime: timedelta, overlap: timedelta | None, as_json: bool
+    tenant: str, connection: str, days: int, overlap_hours: float | None, as_json: bool
 ) -> None:
-    client_id, secret = run(
-        lambda application: Clients(application.service, tenant).add_secret(
-            connection, lifetime, overlap
-        )
-    )
-    row = {"tokenEndpoint": "/oauth/token", "clientId": client_id, "clientSecret": secret}
+    path = {"tenant": tenant, "connectionId": connection}
+    made = ask(create_client_secret, path, body={"days": days, "overlapHours": overlap_hours})
+    row = {name: made[name] for name in ("tokenEndpoint", "clientId", "clientSecret")}
     if not as_json:
         out.print("Keep this secret now; Muster stores its digest only and cannot show it again.")
     for name, value in () if as_json else row.items():
         typer.echo(f"{name}  {value}")
     if as_json:
         show(row, as_json, ())
-
-
-def _text(at: datetime | None) -> str:
-    return at.isoformat(timespec="seconds") if at else ""

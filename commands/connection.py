@@ -4,13 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-import wiring
-from administration import tenants
-from administration.connections import Connections, connection_of
-from administration.tokens import list_tokens
-from commands.output import AsJson, TenantId, run, show
-from commands.token import TOKEN_COLUMNS, token_row
-from directory.tenants import Connection
+from commands.operation import ask
+from commands.output import AsJson, TenantId, refuse, show
+from commands.token import TOKEN_COLUMNS, token_rows
+from operators.secrets import create_connection, list_connections, rename_connection
 
 app = typer.Typer(no_args_is_help=True, help="Enterprise Applications of a tenant.")
 
@@ -25,10 +22,10 @@ def connection_create(
     tenant: TenantId, connection: ConnectionId, name: Name, as_json: AsJson = False
 ) -> None:
     """Add a connection. Create a token for it next."""
-    made = run(
-        lambda application: Connections(application.service, tenant).create(connection, name)
+    made = ask(
+        create_connection, {"tenant": tenant}, body={"connectionId": connection, "name": name}
     )
-    show(_row(made), as_json, COLUMNS)
+    show(_row(made, []), as_json, COLUMNS)
 
 
 @app.command("rename")
@@ -36,39 +33,39 @@ def connection_rename(
     tenant: TenantId, connection: ConnectionId, name: Name, as_json: AsJson = False
 ) -> None:
     """Give a connection another name."""
-    named = run(
-        lambda application: Connections(application.service, tenant).rename(connection, name)
-    )
-    show(_row(named), as_json, COLUMNS)
+    path = {"tenant": tenant, "connectionId": connection}
+    named = ask(rename_connection, path, body={"name": name})
+    show(_row(named, token_rows(tenant)), as_json, COLUMNS)
 
 
 @app.command("list")
 def connection_list(tenant: TenantId, as_json: AsJson = False) -> None:
     """The connections of a tenant."""
-    found = run(lambda application: tenants.read_tenant(application.store, tenant))
-    show([_row(each) for each in found.connections], as_json, COLUMNS)
+    show(_rows(tenant), as_json, COLUMNS)
 
 
 @app.command("show")
 def connection_show(tenant: TenantId, connection: ConnectionId, as_json: AsJson = False) -> None:
     """One connection and its credentials (never their text)."""
 
-    async def read(application: wiring.Application) -> dict[str, Any]:
-        found = await tenants.read_tenant(application.store, tenant)
-        row = _row(connection_of(found, connection))
-        listed = await list_tokens(application.store, found, wiring.utc_now())
-        return row | {"tokens": [token_row(t) for t in listed if t.connection_id == connection]}
-
-    row = run(read)
+    found = [row for row in _rows(tenant) if row["connection"] == connection]
+    if not found:
+        refuse(f"{tenant} has no connection {connection[:63]}.", f"connection list {tenant}")
+    (row,) = found
+    tokens = [one for one in token_rows(tenant) if one["connection"] == connection]
     if as_json:
-        show(row, as_json, ())
+        show(row | {"tokens": tokens}, as_json, ())
         return
-    show(row["tokens"], as_json, TOKEN_COLUMNS, title=f"{row['connection']}: {row['name']}")
+    show(tokens, as_json, TOKEN_COLUMNS, title=f"{row['connection']}: {row['name']}")
 
 
-def _row(connection: Connection) -> dict[str, Any]:
-    return {
-        "connection": connection.connection_id,
-        "name": connection.name,
-        "tokens": ", ".join(token.token_id for token in connection.tokens),
-    }
+def _rows(tenant: str) -> list[dict[str, Any]]:
+    tokens = token_rows(tenant)
+    listed = ask(list_connections, {"tenant": tenant})["connections"]
+    return [_row(each, tokens) for each in listed]
+
+
+def _row(connection: dict[str, Any], tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    id = connection["connectionId"]
+    own = [one["tokenId"] for one in tokens if one["connection"] == id and one["kind"] == "scim"]
+    return {"connection": id, "name": connection["name"], "tokens": ", ".join(own)}

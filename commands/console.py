@@ -2,17 +2,20 @@
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import wiring
 from administration import tenants
 from administration.errors import AdministrationError
-from administration.invitations import Invitations, list_invitations
-from administration.tenants import Tenancy
-from commands.output import AsJson, TenantId, plain, run, show, show_once
+from commands.operation import ask
+from commands.output import AsJson, TenantId, refuse, run, server, show, show_once
 from console.one_time import one_time_link
+from operators.secrets import create_set_up_link, list_set_up_links, revoke_set_up_link
+from operators.tenants import end_sessions
+from settings import Settings
+from trust.signing import PARTITION
 
 app = typer.Typer(no_args_is_help=True, help="The administrators' console.")
 
@@ -37,6 +40,26 @@ def console_link(tenant: TenantId, as_json: AsJson = False) -> None:
     sys.stdout.write(link + "\n")
 
 
+@app.command("operator")
+def console_operator(as_json: AsJson = False) -> None:
+    """A link that signs in as an operator, who sees every tenant and changes none: once, within
+    ten minutes, on this machine."""
+
+    async def make(application: wiring.Application) -> str:
+        if not application.settings.on_laptop:
+            raise AdministrationError(
+                "One-time links work on a laptop only. Here, operators sign in with Entra ID: with "
+                "an account of MUSTER_OPERATOR_DIRECTORY that has the app role Operator."
+            )
+        return await one_time_link(application.store, PARTITION, _this_machine(), wiring.utc_now())
+
+    link = run(make)
+    if as_json:
+        show({"link": link}, as_json, ())
+        return
+    sys.stdout.write(link + "\n")
+
+
 @app.command("invite")
 def console_invite(
     tenant: TenantId,
@@ -50,18 +73,14 @@ def console_invite(
     pages of the tenant and nothing else, for seven days. Who has it can make secret tokens of the
     tenant."""
 
-    async def make(application: wiring.Application) -> dict[str, str]:
-        settings = application.settings
-        origin = url or settings.public_url or (_this_machine() if settings.on_laptop else "")
+    origin = url
+    if server() is None and not origin:
+        settings = Settings()
+        origin = settings.public_url or (_this_machine() if settings.on_laptop else "")
         if not origin:
-            raise AdministrationError(
-                "Say where the console is: --url https://<your host>, or set MUSTER_PUBLIC_URL."
-            )
-        made = await Invitations(application.service, tenant).create(origin)
-        row: dict[str, str] = plain(made)
-        return {"tenant": tenant, **row}
-
-    show_once(run(make), "link", "this link", as_json)
+            refuse("Say where the console is: --url https://<your host>, or set MUSTER_PUBLIC_URL.")
+    made = ask(create_set_up_link, {"tenant": tenant}, origin=origin)
+    show_once({"tenant": tenant, **made}, "link", "this link", as_json)
 
 
 @app.command("invitations")
@@ -75,15 +94,10 @@ def console_invitations(
     """The set-up links of a tenant: when each was made, expires and was last opened. With
     --revoke, those that are left after it."""
 
-    async def read(application: wiring.Application) -> list[dict[str, Any]]:
-        if revoke:
-            await Invitations(application.service, tenant).revoke(revoke)
-        found = await tenants.read_tenant(application.store, tenant)
-        listed = await list_invitations(application.store, found, wiring.utc_now())
-        return [plain(each) for each in listed]
-
+    if revoke:
+        ask(revoke_set_up_link, {"tenant": tenant, "linkId": revoke})
     columns = ("id", "live", "created", "expires", "lastOpened")
-    show(run(read), as_json, columns)
+    show(ask(list_set_up_links, {"tenant": tenant})["links"], as_json, columns)
 
 
 @app.command("end")
@@ -91,7 +105,7 @@ def console_end(tenant: TenantId, as_json: AsJson = False) -> None:
     """End every session at the console of a tenant, and its set-up links, at once.
     Whoever still has a role there can sign in again; whom Entra ID no longer lets in, or gives no
     role, cannot."""
-    run(lambda application: Tenancy(application.service, tenant).end_sessions())
+    ask(end_sessions, {"tenant": tenant})
     show({"tenant": tenant, "sessions": "ended"}, as_json, ("tenant", "sessions"))
 
 

@@ -1,15 +1,19 @@
 """`manage.py credential`: credentials of the deployment, for the vendor's own programs."""
 
-from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
-import wiring
-from administration.credentials import Credentials, ListedSecret
-from administration.errors import AdministrationError
 from administration.moments import moment
-from commands.output import AsJson, run, show, show_once
+from commands.operation import ask
+from commands.output import AsJson, moment_text, plain, refuse, show, show_once
+from operators.deployment import (
+    create_credential,
+    list_credentials,
+    revoke_credential,
+    revoke_credential_secret,
+    rotate_credential,
+)
 from trust.tokens import DeploymentKind
 
 app = typer.Typer(no_args_is_help=True, help="Credentials that serve every tenant.")
@@ -40,21 +44,18 @@ def credential_create(
 ) -> None:
     """Create a credential that serves every tenant, and show its secret, this once."""
 
-    async def create(application: wiring.Application) -> dict[str, str]:
-        credential, text = await _credentials(application).create(kind, name, _end(expires))
-        return {"credentialId": credential.credential_id, "kind": kind, "secret": text}
-
-    _show(run(create), as_json)
+    new = {"kind": kind, "name": name, "expires": _end(expires)}
+    made = ask(create_credential, body=new)
+    row = {"credentialId": made["id"], "kind": kind, "secret": made["secret"]}
+    _show(row, as_json)
 
 
 @app.command("list")
 def credential_list(as_json: AsJson = False) -> None:
     """The credentials of the deployment and when each secret was last used, to within minutes."""
 
-    async def read(application: wiring.Application) -> list[dict[str, Any]]:
-        return [_row(each) for each in await _credentials(application).list()]
-
-    show(run(read), as_json, COLUMNS)
+    listed = ask(list_credentials)["credentials"]
+    show([_row(each) for each in listed], as_json, COLUMNS)
 
 
 @app.command("rotate")
@@ -66,9 +67,9 @@ def credential_rotate(
     as_json: AsJson = False,
 ) -> None:
     """Create a secret in place of another, which goes on working for a while."""
-    overlap = timedelta(hours=overlap_hours)
-    text = run(lambda application: _credentials(application).rotate(credential, overlap))
-    _show({"credentialId": credential, "secret": text}, as_json)
+    path, body = {"credentialId": credential}, {"overlapHours": overlap_hours}
+    made = ask(rotate_credential, path, body=body)
+    _show({"credentialId": credential, "secret": made["secret"]}, as_json)
 
 
 @app.command("revoke")
@@ -78,38 +79,31 @@ def credential_revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a credential, or one of its secrets. Servers notice within seconds."""
-    run(lambda application: _credentials(application).revoke(credential, secret))
+    if secret:
+        ask(revoke_credential_secret, {"credentialId": credential, "secretId": secret})
+    else:
+        ask(revoke_credential, {"credentialId": credential})
     show({"revoked": secret or credential}, as_json, ("revoked",))
 
 
-def _credentials(application: wiring.Application) -> Credentials:
-    return Credentials(application.store, wiring.utc_now)
-
-
-def _end(text: str | None) -> datetime | None:
-    """Raises AdministrationError for what is no moment to come."""
-    if text is None:
-        return None
+def _end(text: str | None) -> str | None:
+    """When it ends, as JSON has it; what is no time ends the command."""
     try:
-        end = moment(text)
+        return None if text is None else str(plain(moment(text)))
     except ValueError as error:
-        raise AdministrationError(f"--expires: {error}") from None
-    if end <= wiring.utc_now():
-        raise AdministrationError("--expires is in the past: such a secret would open nothing.")
-    return end
+        refuse(f"--expires: {error}")
 
 
-def _row(listed: ListedSecret) -> dict[str, Any]:
-    credential, token = listed.credential, listed.token
+def _row(listed: dict[str, Any]) -> dict[str, Any]:
     return {
-        "kind": credential.kind,
-        "name": credential.name,
-        "credentialId": credential.credential_id,
-        "secretId": token.token_id if token else "",
-        "state": "live" if listed.live else "expired" if token else "no secret",
-        "created": (token or credential).created.isoformat(timespec="seconds"),
-        "expires": token.expires.isoformat(timespec="seconds") if token and token.expires else "",
-        "lastUsed": listed.last_used.isoformat(timespec="seconds") if listed.last_used else "",
+        "kind": listed["kind"],
+        "name": listed["name"],
+        "credentialId": listed["credentialId"],
+        "secretId": listed["secretId"] or "",
+        "state": "live" if listed["live"] else "expired" if listed["secretId"] else "no secret",
+        "created": moment_text(listed["created"]),
+        "expires": moment_text(listed["expires"]),
+        "lastUsed": moment_text(listed["lastUsed"]),
     }
 
 

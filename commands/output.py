@@ -5,10 +5,11 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import BaseModel
@@ -37,8 +38,41 @@ DataFile = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The Muster whose operators' interface commands ask, in place of the store."""
+
+    url: str
+    """Scheme and host."""
+    credential: str = field(repr=False)
+
+
+_server: ContextVar[Server | None] = ContextVar("server", default=None)
+
+
+def choose(known: Server | None) -> None:
+    """Let commands ask this one; None: let them work on the store."""
+    _server.set(known)
+
+
+def server() -> Server | None:
+    """The one that `--url` names."""
+    return _server.get()
+
+
 def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
-    """Run something on the application; what an operator can mend is said in one line."""
+    """Run something on the application; what an operator can mend is said in one line. It works on
+    the store alone: what works by `--url`, too, is an operation (`commands.operation`)."""
+    if server() is not None:
+        refuse(
+            "This command, or this option, works on the store alone: run it beside the server, "
+            "without --url and MUSTER_OPERATOR_URL. docs/commands.md says which work by --url."
+        )
+    return on_store(use)
+
+
+def on_store[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
+    """The same, wherever the command is meant to work."""
 
     async def with_application() -> T:
         application = wiring.Application(Settings())
@@ -47,8 +81,22 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
         finally:
             await application.close()
 
+    return reported(lambda: asyncio.run(with_application()))
+
+
+def refuse(text: str, command: str = "") -> NoReturn:
+    """End the command, and say why; `command` is what to type instead."""
+
+    def never() -> NoReturn:
+        raise AdministrationError(text, command)
+
+    reported(never)
+
+
+def reported[T](do: Callable[[], T]) -> T:
+    """What is done; what an operator can mend is said in one line."""
     try:
-        return asyncio.run(with_application())
+        return do()
     except (AdministrationError, QueueError, StoreError, UnusableFile) as error:
         command = getattr(error, "command", "")
         hint = f" Try 'manage.py {command}'." if command else ""
@@ -82,6 +130,11 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return {to_camel(f.name): plain(getattr(value, f.name)) for f in fields(value)}
     return value
+
+
+def moment_text(text: str | None) -> str:
+    """A moment of an answer to the second; empty for none."""
+    return f"{text[:19]}+00:00" if text else ""
 
 
 def show_once(row: dict[str, str], name: str, what: str, as_json: bool) -> None:

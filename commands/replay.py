@@ -6,8 +6,11 @@ import typer
 
 import wiring
 from administration import tenants
-from administration.replay import Replay
+from administration.events import OPERATOR
+from administration.replay import Discarded
+from commands.operation import ask
 from commands.output import AsJson, run, show
+from operators.failed import list_failed, replay_all_failed, replay_failed
 
 EVENT_COLUMNS = ("eventId", "tenant", "at", "what", "reason", "attempts")
 LETTER_COLUMNS = ("messageId", "tenant", "eventState", "enqueuedAt", "reason", "attempts")
@@ -39,19 +42,13 @@ def replay(
     if sum((event is not None, everything, listing, bool(discard))) > 1:
         raise typer.BadParameter("Give an event, or --all, or --list, or --discard.")
 
-    async def use(application: wiring.Application) -> Any:
-        if tenant is not None:
-            await tenants.read_tenant(application.store, tenant)
-        async with application.dead_letters() as letters:
-            ledger = application.service.ledger
-            replaying = Replay(ledger, letters, application.sender, tenant)
-            if discard:
-                return await replaying.discard(discard)
-            if event is not None:
-                return await replaying.one(event)
-            return await (replaying.everything() if everything else replaying.failed.listed())
-
-    found = run(use).model_dump(mode="json", by_alias=True)
+    path = {} if tenant is None else {"tenant": tenant}
+    if discard:
+        found = _discarded(tenant, discard)
+    elif event is not None:
+        found = ask(replay_failed, {**path, "eventId": event})
+    else:
+        found = ask(replay_all_failed if everything else list_failed, path)
     if as_json:
         show(found, as_json, ())
     elif discard:
@@ -60,6 +57,18 @@ def replay(
         _show_failures(found)
     else:
         show(found, as_json, ("events", "letters"))
+
+
+def _discarded(tenant: str | None, discard: list[str]) -> dict[str, Any]:
+    """The dead letters that were discarded: all of them, or none."""
+
+    async def use(application: wiring.Application) -> Discarded:
+        if tenant is not None:
+            await tenants.read_tenant(application.store, tenant)
+        async with application.deployment.replay(tenant, OPERATOR) as replaying:
+            return await replaying.discard(discard)
+
+    return run(use).model_dump(mode="json", by_alias=True)
 
 
 def _show_failures(found: dict[str, Any]) -> None:

@@ -10,22 +10,42 @@ import typer
 from pydantic import ValidationError
 
 import wiring
-from administration import catalog as catalogs
 from administration import tenants
 from administration.checking import Finding, TenantCheck
 from administration.demo import FILE, prepare_demo
-from administration.directories import Directories, claim_directory
-from administration.errors import AdministrationError
 from administration.group_import import OUTCOMES
-from administration.tenant_file import export_tenant, parse_tenant_file
-from administration.tenant_import import TenantImport, TenantImported
-from administration.tenants import Tenancy
-from administration.tokens import ListedToken, list_tokens
-from commands.output import AsJson, DryRun, JsonFile, TenantId, keys_named, plain, run, show
-from commands.token import TOKEN_COLUMNS, token_row
+from administration.tenant_file import TenantFile
+from administration.tenant_import import TenantImported
+from commands.operation import ask, every_row
+from commands.output import (
+    AsJson,
+    DryRun,
+    JsonFile,
+    TenantId,
+    keys_named,
+    plain,
+    refuse,
+    run,
+    server,
+    show,
+)
+from commands.token import TOKEN_COLUMNS, token_rows
 from directory.documents import EntitlementKey
 from directory.reasons import REASONS, Reason
-from directory.tenants import FEWEST_LOST, MassLossLimits, Tenant
+from directory.tenants import FEWEST_LOST, MassLossLimits
+from operators.tenants import (
+    add_tenant,
+    change_entra_tokens,
+    change_policy,
+    export_file,
+    import_file,
+    list_tenants,
+    read_one_tenant,
+    read_tenant_health,
+    set_directory,
+    set_provisioning,
+    set_region,
+)
 from trust.keysets import KeySets
 
 app = typer.Typer(no_args_is_help=True, help="Customer organisations.")
@@ -47,15 +67,8 @@ def tenant_create(
     """Create a tenant with the default catalog. Provisioning is not enabled yet. One whose home is
     another region is known here, so that its requests are sent there."""
 
-    async def create(application: wiring.Application) -> Tenant:
-        store, claimed = application.store, None
-        if directory_id:
-            claimed = await claim_directory(store, tenant, directory_id)
-        created = await tenants.create_tenant(store, tenant, name, region, claimed)
-        await catalogs.load_catalog(application.store, tenant, catalogs.default_catalog())
-        return created
-
-    show(_row(run(create)), as_json, TENANT_COLUMNS)
+    new = {"id": tenant, "name": name, "region": region, "directoryId": directory_id}
+    show(_row(ask(add_tenant, body=new)), as_json, TENANT_COLUMNS)
 
 
 @app.command("demo")
@@ -74,29 +87,42 @@ def tenant_demo(as_json: AsJson = False) -> None:
 @app.command("list")
 def tenant_list(as_json: AsJson = False) -> None:
     """All tenants of this deployment."""
-    found = run(lambda application: tenants.list_tenants(application.store))
-    show([_row(tenant) for tenant in found], as_json, TENANT_COLUMNS)
+    if server() is None:
+        listed = run(lambda application: tenants.list_tenants(application.store))
+        rows = [{"id": one.tenant_id, **plain(one)} for one in listed]
+    else:
+        rows = [{"id": one["tenant"], **one} for one in every_row(list_tenants, "tenants")]
+    rows.sort(key=lambda row: str(row["id"]))
+    show([_row(row) for row in rows], as_json, TENANT_COLUMNS)
 
 
 @app.command("show")
 def tenant_show(tenant: TenantId, as_json: AsJson = False) -> None:
     """One tenant, with its policy and its tokens (never their text)."""
 
-    async def read(application: wiring.Application) -> tuple[Tenant, list[ListedToken]]:
-        found = await tenants.read_tenant(application.store, tenant)
-        return found, await list_tokens(application.store, found, wiring.utc_now())
-
-    found, listed = run(read)
-    row = _row(found) | {
-        "policy": found.policy.model_dump(mode="json", by_alias=True),
-        "tokens": [token_row(each) for each in listed],
-    }
+    found = ask(read_one_tenant, {"tenant": tenant})
+    row = _row(found) | {"policy": found["policy"], "tokens": token_rows(tenant)}
     if as_json:
         show(row, as_json, ())
         return
     show(row, as_json, TENANT_COLUMNS)
     show(row["tokens"], as_json, TOKEN_COLUMNS, title="Tokens")
-    _show_policy(found, as_json)
+    _show_policy(found["policy"], as_json)
+
+
+@app.command("health")
+def tenant_health(tenant: TenantId, as_json: AsJson = False) -> None:
+    """How a tenant is at this moment: what is wrong, its requests, what waits or has failed, and
+    how far the set-up in Entra ID is."""
+    found = ask(read_tenant_health, {"tenant": tenant})
+    if as_json:
+        show(found, as_json, ())
+        return
+    summary = found["summary"]
+    summary["troubles"] = ", ".join(summary["troubles"]) or "none"
+    rows = [{"what": name, "is": "" if value is None else value} for name, value in summary.items()]
+    show(rows, as_json, ("what", "is"))
+    show(found["checklist"], as_json, ("state", "title", "says", "at"), title="Set-up in Entra ID")
 
 
 @app.command("enable")
@@ -156,22 +182,19 @@ def tenant_policy(
     """Set rules of a tenant's policy; the running server applies them to every user. Without an
     option it shows the policy."""
 
-    async def change(application: wiring.Application) -> Tenant:
-        given = {
-            "strict": strict,
-            "accept_incomplete_users": accept_incomplete_users,
-            "cost_center_from_attribute": cost_center_from_attribute,
-            "app_roles": app_roles,
-            "disable_when": _reasons(disable_when),
-            "protected": _protected(protected),
-            "mass_loss": None if mass_loss is None else _limits(mass_loss),
-        }
-        changes = {rule: value for rule, value in given.items() if value is not None}
-        if not changes:
-            return await tenants.read_tenant(application.store, tenant)
-        return await Tenancy(application.service, tenant).change_policy(changes)
-
-    _show_policy(run(change), as_json)
+    given = {
+        "strict": strict,
+        "acceptIncompleteUsers": accept_incomplete_users,
+        "costCenterFromAttribute": cost_center_from_attribute,
+        "appRoles": app_roles,
+        "disableWhen": _reasons(disable_when),
+        "protected": _protected(protected),
+        "massLoss": None if mass_loss is None else _limits(mass_loss),
+    }
+    changes = {rule: plain(value) for rule, value in given.items() if value is not None}
+    path = {"tenant": tenant}
+    found = ask(change_policy, path, body=changes) if changes else ask(read_one_tenant, path)
+    _show_policy(found["policy"], as_json)
 
 
 @app.command("check")
@@ -203,7 +226,7 @@ def tenant_region(
 ) -> None:
     """Say where a tenant is at home. Elsewhere its requests are refused with a 403 that names the
     right URL. Nothing of what it stores is moved."""
-    changed = run(lambda application: Tenancy(application.service, tenant).set_region(region))
+    changed = ask(set_region, {"tenant": tenant}, body={"region": region})
     show(_row(changed), as_json, TENANT_COLUMNS)
 
 
@@ -217,7 +240,7 @@ def tenant_export(
     """Write a tenant's settings, catalog, mappings and digests of tokens as one JSON file: for
     another region, from staging to production, or for the day on which a region is lost. Nothing
     in it is secret, and nobody's data; users and members come again from Entra ID."""
-    content = run(lambda application: export_tenant(application.service, tenant)).to_json()
+    content = TenantFile.model_validate(ask(export_file, {"tenant": tenant})).to_json()
     if output is None:
         sys.stdout.write(content.decode())
         return
@@ -239,12 +262,8 @@ def tenant_import(
     that is here. Credentials are taken where the tenant has none of a kind. To import again
     changes nothing."""
 
-    async def load(application: wiring.Application) -> TenantImported:
-        settings, content = application.settings, parse_tenant_file(file.read_bytes())
-        importing = TenantImport(application.service, tenant or content.tenant.id)
-        return await importing.load(content, settings.region, settings.kinds, dry_run=dry_run)
-
-    report = run(load)
+    how = {"tenant": tenant or "", "dryRun": dry_run}
+    report = TenantImported.model_validate(ask(import_file, query=how, content=file.read_bytes()))
     if as_json:
         show(plain(report), as_json, ())
         return
@@ -279,16 +298,15 @@ def tenant_entra(
     }
     changes = {name: value for name, value in given.items() if value is not None}
 
-    async def change(application: wiring.Application) -> Tenant:
-        directories = Directories(application.service, tenant)
-        if directory_id or no_directory:
-            await directories.register(None if no_directory else directory_id)
-        if changes:
-            return await directories.change_trust(changes)
-        return await tenants.read_tenant(application.store, tenant)
-
-    found = run(change)
-    row = {"directoryId": found.directory_id or "", **found.entra.model_dump(mode="json")}
+    path = {"tenant": tenant}
+    if directory_id or no_directory:
+        named = {"directoryId": None if no_directory else directory_id}
+        found = ask(set_directory, path, body=named)
+    if changes:
+        found = ask(change_entra_tokens, path, body=changes)
+    elif not (directory_id or no_directory):
+        found = ask(read_one_tenant, path)
+    row = {"directoryId": found["directoryId"] or "", **found["entra"]}
     show({"tenant": tenant, **row}, as_json, ("tenant", *row))
 
 
@@ -298,24 +316,24 @@ def _texts(given: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _reasons(given: list[str] | None) -> tuple[Reason, ...] | None:
-    """The reasons to disable a user that an option names, in their own order. Raises
-    AdministrationError."""
+    """The reasons to disable a user that an option names, in their own order; any other ends the
+    command."""
     texts = _texts(given)
     if unknown := set(texts or ()) - set(REASONS):
-        raise AdministrationError(
+        refuse(
             f"--disable-when knows no {', '.join(sorted(unknown))}: choose from "
             f"{', '.join(REASONS)}."
         )
     return None if texts is None else tuple(one for one in REASONS if one in texts)
 
 
-def _row(tenant: Tenant) -> dict[str, Any]:
+def _row(tenant: dict[str, Any]) -> dict[str, Any]:
     return {
-        "tenant": tenant.tenant_id,
-        "name": tenant.name,
-        "region": tenant.region,
-        "provisioning": tenant.provisioning,
-        "directoryId": tenant.directory_id or "",
+        "tenant": tenant["id"],
+        "name": tenant["name"],
+        "region": tenant["region"],
+        "provisioning": tenant["provisioning"],
+        "directoryId": tenant.get("directoryId") or "",
     }
 
 
@@ -330,22 +348,21 @@ def _limits(given: str) -> MassLossLimits:
     try:
         return MassLossLimits.model_validate({"users": users, "percent": percent})
     except ValidationError:
-        raise AdministrationError(
-            f"A mass loss is written as 10:20: {FEWEST_LOST} users or more, 1 to 100 per cent."
-        ) from None
+        refuse(f"A mass loss is written as 10:20: {FEWEST_LOST} users or more, 1 to 100 per cent.")
 
 
-def _show_policy(tenant: Tenant, as_json: bool) -> None:
-    policy = tenant.policy.model_dump(mode="json", by_alias=True)
+def _show_policy(policy: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show(policy, as_json, ())
         return
-    limits = tenant.policy.mass_loss
-    policy["massLoss"] = f"{limits.users} users, {limits.percent} %"
-    policy["protected"] = [f"{one.kind}:{one.key}" for one in tenant.policy.protected]
+    limits = policy["massLoss"]
+    said = {
+        "massLoss": f"{limits['users']} users, {limits['percent']} %",
+        "protected": ", ".join(f"{one['kind']}:{one['key']}" for one in policy["protected"]),
+    }
     rules = [
         {"rule": rule, "value": ", ".join(value) if isinstance(value, list) else value}
-        for rule, value in policy.items()
+        for rule, value in {**policy, **said}.items()
     ]
     show(rules, as_json, ("rule", "value"), title="Policy")
 
@@ -371,5 +388,5 @@ def _show_import(report: TenantImported) -> None:
 
 
 def _provisioning(tenant: str, state: Literal["enabled", "disabled"], as_json: bool) -> None:
-    changed = run(lambda application: Tenancy(application.service, tenant).set_provisioning(state))
+    changed = ask(set_provisioning, {"tenant": tenant}, body={"state": state})
     show(_row(changed), as_json, TENANT_COLUMNS)

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 import wiring
-from administration import tenants
-from administration.tokens import ListedToken, Tokens, list_tokens
-from commands.output import AsJson, TenantId, run, show, show_once
+from commands.operation import ask
+from commands.output import AsJson, TenantId, moment_text, plain, show, show_once
 from directory.tenants import ENTRA_CONNECTION
+from operators.secrets import create_token, list_tenant_tokens, revoke_token, rotate_token
 from trust.tokens import TokenKind
 
 app = typer.Typer(no_args_is_help=True, help="Secret tokens.")
@@ -37,24 +37,17 @@ def token_create(
 ) -> None:
     """Create a token and show it, this once. Two of a kind may live at a time, per connection."""
     expires = wiring.utc_now() + timedelta(days=days) if days else None
-    text = run(
-        lambda application: Tokens(application.service, tenant).create(
-            kind, note, connection_id=connection, expires=expires
-        )
-    )
-    show_once({"tenant": tenant, "kind": kind, "token": text}, "token", "this token", as_json)
+    new = {"kind": kind, "note": note, "connectionId": connection, "expires": plain(expires)}
+    made = ask(create_token, {"tenant": tenant}, body=new)
+    row = {"tenant": tenant, "kind": kind, "token": made["secret"]}
+    show_once(row, "token", "this token", as_json)
 
 
 @app.command("list")
 def token_list(tenant: TenantId, as_json: AsJson = False) -> None:
     """The tokens of a tenant and when they were last used, to within minutes."""
 
-    async def read(application: wiring.Application) -> list[dict[str, Any]]:
-        found = await tenants.read_tenant(application.store, tenant)
-        listed = await list_tokens(application.store, found, wiring.utc_now())
-        return [token_row(each) for each in listed]
-
-    show(run(read), as_json, TOKEN_COLUMNS)
+    show(token_rows(tenant), as_json, TOKEN_COLUMNS)
 
 
 @app.command("rotate")
@@ -67,29 +60,32 @@ def token_rotate(
     as_json: AsJson = False,
 ) -> None:
     """Create a token in place of another, which goes on working for a while."""
-    overlap = timedelta(hours=overlap_hours)
-    text = run(lambda application: Tokens(application.service, tenant).rotate(token, overlap))
-    row = {"tenant": tenant, "replaces": token, "token": text}
+    path, body = {"tenant": tenant, "tokenId": token}, {"overlapHours": overlap_hours}
+    made = ask(rotate_token, path, body=body)
+    row = {"tenant": tenant, "replaces": token, "token": made["secret"]}
     show_once(row, "token", "this token", as_json)
 
 
 @app.command("revoke")
 def token_revoke(tenant: TenantId, token: TokenId, as_json: AsJson = False) -> None:
     """End a token. Servers notice within seconds."""
-    run(lambda application: Tokens(application.service, tenant).revoke(token))
+    ask(revoke_token, {"tenant": tenant, "tokenId": token})
     show({"tenant": tenant, "revoked": token}, as_json, ("tenant", "revoked"))
 
 
-def token_row(listed: ListedToken) -> dict[str, Any]:
-    """A token as a table shows it."""
-    token = listed.token
-    return {
-        "kind": listed.kind,
-        "connection": listed.connection_id,
-        "tokenId": token.token_id,
-        "state": "live" if listed.live else "expired",
-        "created": token.created.isoformat(timespec="seconds"),
-        "expires": token.expires.isoformat(timespec="seconds") if token.expires else "",
-        "lastUsed": listed.last_used.isoformat(timespec="seconds") if listed.last_used else "",
-        "note": token.note,
-    }
+def token_rows(tenant: str) -> list[dict[str, Any]]:
+    """The tokens of a tenant as a table shows them."""
+    listed = ask(list_tenant_tokens, {"tenant": tenant})["tokens"]
+    return [
+        {
+            "kind": one["kind"],
+            "connection": one["connectionId"] or "",
+            "tokenId": one["tokenId"],
+            "state": "live" if one["live"] else "expired",
+            "created": moment_text(one["created"]),
+            "expires": moment_text(one["expires"]),
+            "lastUsed": moment_text(one["lastUsed"]),
+            "note": one["note"],
+        }
+        for one in listed
+    ]

@@ -4,11 +4,23 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from pydantic.alias_generators import to_camel
 
 import wiring
-from commands.output import AsJson, out, plain, run, show
-from delivery.attempts import Attempt
+from commands.operation import ask
+from commands.output import AsJson, moment_text, out, plain, run, show
 from delivery.endpoints import TYPES, Endpoint
+from operators.deployment import (
+    create_webhook,
+    delete_webhook,
+    list_deliveries,
+    list_webhooks,
+    read_webhook,
+    resend_messages,
+    rotate_webhook,
+    set_webhook_state,
+    test_webhook,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Where the application is told what changes.")
 
@@ -34,17 +46,14 @@ def webhook_create(
     """Send messages to an address from now on, and show the secret that they are signed with. A
     server that runs already may take five seconds to know."""
 
-    async def create(application: wiring.Application) -> tuple[Endpoint, list[str]]:
-        endpoint = await application.webhooks.create(url, label, type or (), tenant or ())
-        return endpoint, await application.webhooks.secrets(endpoint)
-
-    _show_secrets(*run(create), as_json)
+    new = {"url": url, "label": label, "types": type or [], "tenants": tenant or []}
+    _show_secrets(ask(create_webhook, body=new), as_json)
 
 
 @app.command("list")
 def webhook_list(as_json: AsJson = False) -> None:
     """All endpoints: which of them are disabled, since when and why."""
-    found = run(lambda application: application.webhooks.listed())
+    found = ask(list_webhooks)["endpoints"]
     show([_row(each, as_json) for each in found], as_json, COLUMNS)
 
 
@@ -58,19 +67,20 @@ def webhook_show(
 
     async def read(application: wiring.Application) -> tuple[Endpoint, list[str]]:
         found = await application.webhooks.read(endpoint)
-        return found, await application.webhooks.secrets(found) if secret else []
+        return found, await application.webhooks.secrets(found)
 
-    found, secrets = run(read)
     if secret:
-        _show_secrets(found, secrets, as_json)
+        found, secrets = run(read)
+        told = {to_camel(name): plain(value) for name, value in found}
+        _show_secrets({**told, "secrets": secrets}, as_json)
         return
-    row = _row(found, as_json)
-    keys = [{name: plain(value) for name, value in key} for key in found.keys]
+    shown = ask(read_webhook, {"endpointId": endpoint})
+    row = _row(shown, as_json)
     if as_json:
-        show(row | {"keys": keys}, as_json, ())
+        show(row | {"keys": shown["keys"]}, as_json, ())
         return
     show(row, as_json, COLUMNS)
-    show(keys, as_json, ("version", "created", "ends"), title="Keys")
+    show(shown["keys"], as_json, ("version", "created", "ends"), title="Keys")
 
 
 @app.command("rotate")
@@ -84,39 +94,36 @@ def webhook_rotate(
     """Sign with a new secret, and show it. For a day messages carry a signature with the old one,
     too: give the receiver the new one in that time."""
 
-    async def rotate(application: wiring.Application) -> tuple[Endpoint, list[str]]:
-        changed = await application.webhooks.rotate(endpoint, at_once=at_once)
-        return changed, await application.webhooks.secrets(changed)
-
-    _show_secrets(*run(rotate), as_json)
+    changed = ask(rotate_webhook, {"endpointId": endpoint}, body={"atOnce": at_once})
+    _show_secrets(changed, as_json)
 
 
 @app.command("enable")
 def webhook_enable(endpoint: EndpointId, as_json: AsJson = False) -> None:
     """Send to an endpoint again. What happened meanwhile is sent with 'webhook resend --since'."""
-    changed = run(lambda application: application.webhooks.set_state(endpoint, "enabled"))
+    changed = ask(set_webhook_state, {"endpointId": endpoint}, body={"state": "enabled"})
     show(_row(changed, as_json), as_json, COLUMNS)
 
 
 @app.command("disable")
 def webhook_disable(endpoint: EndpointId, as_json: AsJson = False) -> None:
     """Send nothing to an endpoint, and drop what waits for it."""
-    changed = run(lambda application: application.webhooks.set_state(endpoint, "disabled"))
+    changed = ask(set_webhook_state, {"endpointId": endpoint}, body={"state": "disabled"})
     show(_row(changed, as_json), as_json, COLUMNS)
 
 
 @app.command("delete")
 def webhook_delete(endpoint: EndpointId, as_json: AsJson = False) -> None:
     """Forget an endpoint."""
-    run(lambda application: application.webhooks.delete(endpoint))
+    ask(delete_webhook, {"endpointId": endpoint})
     show({"deleted": endpoint}, as_json, ("deleted",))
 
 
 @app.command("test")
 def webhook_test(endpoint: EndpointId, as_json: AsJson = False) -> None:
     """Have the running server send a message of type test, once. The log says what came of it."""
-    message = run(lambda application: application.webhooks.test(endpoint))
-    show({"endpointId": endpoint, "messageId": message}, as_json, ("endpointId", "messageId"))
+    sent = ask(test_webhook, {"endpointId": endpoint})
+    show({"endpointId": endpoint, **sent}, as_json, ("endpointId", "messageId"))
 
 
 @app.command("resend")
@@ -135,14 +142,10 @@ def webhook_resend(
     if (message is None) == (since is None):
         raise typer.BadParameter("Give a message, or --since.")
 
-    async def send(application: wiring.Application) -> int:
-        if message is not None:
-            await application.webhooks.resend(endpoint, message)
-            return 1
-        moment = (since or wiring.utc_now()).replace(tzinfo=UTC)
-        return await application.webhooks.resend_since(endpoint, moment)
-
-    show({"endpointId": endpoint, "messages": run(send)}, as_json, ("endpointId", "messages"))
+    moment = since.replace(tzinfo=UTC) if since else None
+    wanted = {"messageId": message, "since": plain(moment)}
+    sent = ask(resend_messages, {"endpointId": endpoint}, body=wanted)
+    show({"endpointId": endpoint, **sent}, as_json, ("endpointId", "messages"))
 
 
 @app.command("log")
@@ -154,48 +157,45 @@ def webhook_log(
     as_json: AsJson = False,
 ) -> None:
     """The attempts to deliver to an endpoint, the newest first; they are kept for 30 days."""
-    found = run(
-        lambda application: application.webhooks.log(
-            endpoint, limit, failed=failed, message_id=message
-        )
-    )
+    wanted = {"limit": limit, "failed": failed, "messageId": message}
+    found = ask(list_deliveries, {"endpointId": endpoint}, wanted)["attempts"]
     show([_attempt_row(each) for each in found], as_json, LOG_COLUMNS)
 
 
-def _row(endpoint: Endpoint, as_json: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "endpointId": endpoint.endpoint_id,
-        "state": endpoint.state,
-        "since": endpoint.changed.isoformat(timespec="seconds"),
-        "label": endpoint.label,
-        "url": endpoint.url,
-        "types": list(endpoint.types),
-        "tenants": list(endpoint.tenants),
-        "reason": endpoint.reason,
+def _row(endpoint: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    row = {
+        "endpointId": endpoint["endpointId"],
+        "state": endpoint["state"],
+        "since": moment_text(endpoint["changed"]),
+        "label": endpoint["label"],
+        "url": endpoint["url"],
+        "types": [*endpoint["types"]],
+        "tenants": [*endpoint["tenants"]],
+        "reason": endpoint["reason"],
     }
     if as_json:
         return row
     return row | {name: ", ".join(row[name]) or "all" for name in ("types", "tenants")}
 
 
-def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+def _attempt_row(attempt: dict[str, Any]) -> dict[str, Any]:
     return {
-        "at": attempt.at.isoformat(timespec="milliseconds"),
-        "messageId": attempt.message_id,
-        "type": attempt.kind,
-        "tenant": attempt.tenant,
-        "attempt": attempt.number,
-        "outcome": attempt.outcome,
-        "milliseconds": attempt.milliseconds,
-        "nextAt": attempt.next_at.isoformat(timespec="seconds") if attempt.next_at else "",
+        "at": attempt["at"],
+        "messageId": attempt["messageId"],
+        "type": attempt["kind"],
+        "tenant": attempt["tenant"],
+        "attempt": attempt["number"],
+        "outcome": attempt["outcome"],
+        "milliseconds": attempt["milliseconds"],
+        "nextAt": moment_text(attempt["nextAt"]),
     }
 
 
-def _show_secrets(endpoint: Endpoint, secrets: list[str], as_json: bool) -> None:
+def _show_secrets(endpoint: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        show(_row(endpoint, as_json) | {"secrets": secrets}, as_json, ())
+        show(_row(endpoint, as_json) | {"secrets": endpoint["secrets"]}, as_json, ())
         return
     show(_row(endpoint, as_json), as_json, COLUMNS)
     out.print("Messages are signed with:")
-    for secret in secrets:
+    for secret in endpoint["secrets"]:
         out.print(secret, soft_wrap=True)

@@ -1,27 +1,30 @@
 """The ASGI application for /console: routes, who may use them, and what every answer carries.
 
 A page is reached only through `_page`, which lets in a signed-in administrator of an existing
-tenant, or a session that a set-up link began where the page says so, and takes a form only from
-that session's own pages. What is open to everybody is listed
-in `_open`: the way in, the way out, and the static files.
+tenant, an operator who looks at it and changes nothing, or a session that a set-up link began where
+the page says so, and takes a form only from that session's own pages. What is open to everybody is
+listed in `_open`: the way in, the way out, and the static files. Operators have pages of their own
+(`console.fleet`).
 """
 
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from administration.deployment import Deployment
+from console.answers import FORGED, problem, to_sign_in
+from console.fleet import FleetPages
 from console.pages import PAGES
 from console.refusals import refusal_of
 from console.rendering import MEDIA_TYPES, render, static_files
-from console.session import PATH, Cookies, Session, end, tenant_of
+from console.session import FLEET, PATH, Cookies, end, tenant_of
 from console.sign_in import SignInPages
-from console.visit import Deployment, Page, Visit
+from console.visit import Page, Visit
 from telemetry.observation import current
 from trust.rate import RateLimit
 from web.surface import at, routed
@@ -68,7 +71,8 @@ class Console:
         self._cookies = cookies
         self._sign_in = sign_in
         self._rate = rate
-        routes = [*self._open(), *map(self._page, PAGES)]
+        fleet = FleetPages(deployment, cookies, rate)
+        routes = [*self._open(), *fleet.routes(), *map(self._page, PAGES)]
         self._application = routed(routes, "There is no such page in the console.")
         self.routes: dict[str, set[str]] = {}
         """The methods that it knows, by path."""
@@ -92,19 +96,24 @@ class Console:
         async def endpoint(request: Request) -> Response:
             session = await self._cookies.session(request)
             if session is None:
-                return _to_sign_in(request)
+                return to_sign_in(request)
             current().tenant_id = session.tenant_id
             if wait := self._rate.take(session.tenant_id):
                 raise too_many_requests(wait)
             service = self._deployment.service
             tenant = await tenant_of(service.store, session, service.now())
+            if tenant is None and session.operator:
+                return RedirectResponse(FLEET, 303)
             if tenant is None and session.invitation_id:
                 return problem(403, *_LINK_ENDED)
             if tenant is None:
-                return _to_sign_in(request)
+                return to_sign_in(request)
             if (elsewhere := self._sign_in.elsewhere(tenant)) is not None:
                 return elsewhere
-            if not session.may_administer and not (session.invitation_id and page.set_up):
+            if session.operator and request.method not in SAFE:
+                return problem(403, *_READ_ONLY, session=session)
+            opened = session.operator or (session.invitation_id and page.set_up)
+            if not session.may_administer and not opened:
                 why = _SET_UP_ONLY if session.invitation_id else _NO_ROLE
                 return problem(403, *why, session=session)
             visit = Visit(request, session, tenant, self._deployment)
@@ -113,7 +122,7 @@ class Console:
                     max_fields=FORM_FIELDS, max_part_size=FORM_BYTES, max_files=1
                 )
                 if not session.sent(str(form.get("csrf", ""))):
-                    return problem(403, *_FORGED, session=session)
+                    return problem(403, *FORGED, session=session)
                 visit = replace(visit, form=form)
             return await page.handler(visit)
 
@@ -123,7 +132,7 @@ class Console:
         session = await self._cookies.session(request)
         if session is not None:
             if not session.sent(str((await request.form()).get("csrf", ""))):
-                return problem(403, *_FORGED, session=session)
+                return problem(403, *FORGED, session=session)
             await end(self._deployment.service.store, session)
             log.info("signed out: %s, session %s", session.tenant_id, session.session_id)
         invited = session is not None and session.invitation_id != ""
@@ -160,11 +169,12 @@ _LINK_ENDED = (
         "link again, or ask whoever gave it to you for another one."
     ),
 )
-_FORGED = (
-    "This form is no longer valid",
+_READ_ONLY = (
+    "Operators only look",
     (
-        "It came from another page or from a session that has ended, so nothing was changed. Go "
-        "back, reload the page and send it again."
+        "Nothing was changed. As an operator you see an organisation's pages, and its own "
+        "administrators change what is on them; what operators may do themselves is under "
+        "/operator/v1 and at the command line."
     ),
 )
 
@@ -203,19 +213,6 @@ def _careful(application: ASGIApp) -> ASGIApp:
         await application(scope, receive, add)
 
     return with_headers
-
-
-def problem(status: int, title: str, text: str, session: Session | None = None) -> HTMLResponse:
-    """A page that says what is wrong and what to do."""
-    return HTMLResponse(render("problem.html", title=title, text=text, session=session), status)
-
-
-def _to_sign_in(request: Request) -> Response:
-    """To the sign-in page and back again."""
-    path = request.url.path if request.method in SAFE else PATH
-    query = f"?{request.url.query}" if request.url.query and request.method in SAFE else ""
-    target = f"{PATH}/sign-in?path={quote(path + query, safe='')}"
-    return RedirectResponse(target, 303)
 
 
 async def _static(request: Request) -> Response:

@@ -2,6 +2,7 @@
 security policy would refuse."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -61,6 +62,16 @@ OPERATIONS = {
     "invitationRevoke": "Set-up link revoked",
     "replay": "Replayed",
     "discard": "Dead letter discarded",
+    "look": "Looked at by an operator",
+}
+TROUBLES = {
+    "failedEvents": ("bad", "Failed events"),
+    "pendingLate": ("bad", "Late"),
+    "refusing": ("bad", "Refusing"),
+    "secretEnded": ("bad", "Secret ended"),
+    "secretEnding": ("warn", "Secret ends"),
+    "silent": ("warn", "Silent"),
+    "refusals": ("warn", "Refusals"),
 }
 TOLD = {
     "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",
@@ -90,6 +101,16 @@ def render(template: str, **context: Any) -> str:
     return _environment().get_template(template).render(context)
 
 
+_FORM = re.compile(r'<form\b[^>]*\bmethod="post".*?</form>', re.DOTALL)
+_SIGN_OUT = 'action="/console/sign-out"'
+
+
+def read_only(page: str) -> str:
+    """A page without its forms, but for the way out and those that only look for something. Forms
+    are not nested, and everything that could look like one is escaped."""
+    return _FORM.sub(lambda form: form[0] if _SIGN_OUT in form[0] else "", page)
+
+
 @cache
 def static_files() -> Mapping[str, bytes]:
     """What is served as it is, by file name."""
@@ -117,13 +138,19 @@ def _environment() -> Environment:
     environment.filters |= {
         "moment": moment,
         "iso": iso,
+        "distance": distance,
         "kind": lambda kind: KINDS.get(kind, (kind, kind))[0],
         "kinds": lambda kind: KINDS.get(kind, (kind, kind))[1],
         "reason": lambda reason: REASON_TEXTS[reason].label,
         "operation": lambda operation: OPERATIONS.get(operation, operation),
         "number": lambda number: f"{number:,}",
     }
-    environment.globals |= {"TOLD": TOLD, "OPERATIONS": OPERATIONS, "v": static_version()}
+    environment.globals |= {
+        "TOLD": TOLD,
+        "OPERATIONS": OPERATIONS,
+        "TROUBLES": TROUBLES,
+        "v": static_version(),
+    }
     return environment
 
 
@@ -133,6 +160,16 @@ def moment(value: datetime | str | None, seconds: bool = False) -> str:
         return "–"
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at.astimezone(UTC).strftime(f"%-d %b %Y, %H:%M{':%S' if seconds else ''} UTC")
+
+
+def distance(at: datetime, now: datetime) -> str:
+    """How far a time is from now, in the largest unit that it has one of."""
+    seconds = abs((at - now).total_seconds())
+    for unit, long in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= long:
+            text = f"{seconds // long:.0f} {unit}"
+            return f"in {text}" if at > now else f"{text} ago"
+    return "soon" if at > now else "just now"
 
 
 def iso(value: datetime | str) -> str:

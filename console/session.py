@@ -10,7 +10,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
 import jwt
@@ -22,7 +22,7 @@ from console.one_time import is_loopback
 from directory.documents import StoredModel
 from directory.store import Store, Upsert
 from directory.tenants import TENANT_ID, Tenant
-from trust.signing import Keys
+from trust.signing import PARTITION, Keys
 
 ROLES = ("Owner", "IntegrationAdministrator")
 """The app roles that open the console; either opens all of it."""
@@ -30,6 +30,8 @@ LIFE = timedelta(hours=1)
 SIGN_IN_LIFE = timedelta(minutes=15)
 """How long somebody may take at the provider."""
 PATH = "/console"
+FLEET = f"{PATH}/fleet"
+"""Where operators see every tenant."""
 SECURE_PREFIX = "__Host-"
 """Of cookies that no other host, and nobody without TLS, can set
 (https://www.rfc-editor.org/rfc/rfc6265bis, section 4.1.3)."""
@@ -49,8 +51,18 @@ class Session:
     session_id: str
     epoch: int
     """The tenant's, when the session began."""
+    expires: datetime
     invitation_id: str = ""
     """The set-up link that began it; such a session has no roles."""
+    operator: bool = False
+    """Whether it is of one of the vendor's operators, who sees every tenant and changes none. The
+    tenant is the one that is looked at, or PARTITION."""
+
+    @property
+    def partition(self) -> str:
+        """Where it is noted that it has ended: an operator's is one session, whatever tenant is
+        looked at."""
+        return PARTITION if self.operator else self.tenant_id
 
     @property
     def may_administer(self) -> bool:
@@ -82,13 +94,21 @@ def ended_session_id(session_id: str) -> str:
 
 async def end(store: Store, session: Session) -> None:
     """End a session, whoever has a copy of its cookie. Raises StoreError."""
-    ended = EndedSession(tenant_id=session.tenant_id, session_id=session.session_id)
-    await store.batch(session.tenant_id, [Upsert(ended.to_document())])
+    ended = EndedSession(tenant_id=session.partition, session_id=session.session_id)
+    await store.batch(session.partition, [Upsert(ended.to_document())])
+
+
+async def has_ended(store: Store, session: Session) -> bool:
+    """Whether somebody signed out of it. Raises StoreError."""
+    ended = ended_session_id(session.session_id)
+    return ended in await store.read_many(session.partition, [ended])
 
 
 async def tenant_of(store: Store, session: Session, now: datetime) -> Tenant | None:
     """The tenant of a session, as it is now; None where the session was ended, by itself or with
     the set-up link that began it. Raises StoreError."""
+    if session.operator and await has_ended(store, session):
+        return None
     ended = ended_session_id(session.session_id)
     found = await store.read_many(session.tenant_id, [TENANT_ID, ended])
     if ended in found or TENANT_ID not in found:
@@ -133,15 +153,34 @@ class Cookies:
         """Begin a session of a tenant; answers its id."""
         claims = {
             "tenant": tenant.tenant_id,
-            "name": name,
             "roles": [*roles],
-            "csrf": secrets.token_urlsafe(24),
-            "jti": secrets.token_hex(16),
             "epoch": tenant.session_epoch,
             "invitation": invitation_id,
+            **_fresh(name),
         }
-        await self._set(request, response, _SESSION, claims, LIFE)
+        await self._set(request, response, _SESSION, claims, self._now() + LIFE)
         return str(claims["jti"])
+
+    async def sign_in_operator(self, request: Request, response: Response, name: str) -> str:
+        """Begin an operator's session; answers its id."""
+        claims = {"tenant": PARTITION, "roles": [], "epoch": 0, "operator": True, **_fresh(name)}
+        await self._set(request, response, _SESSION, claims, self._now() + LIFE)
+        return str(claims["jti"])
+
+    async def look_at(
+        self, request: Request, response: Response, session: Session, tenant: Tenant
+    ) -> None:
+        """Let an operator's session go on with another tenant; it lives no longer for it."""
+        claims = {
+            "tenant": tenant.tenant_id,
+            "roles": [],
+            "epoch": tenant.session_epoch,
+            "operator": True,
+            "name": session.name,
+            "csrf": session.csrf,
+            "jti": session.session_id,
+        }
+        await self._set(request, response, _SESSION, claims, session.expires)
 
     def sign_out(self, request: Request, response: Response) -> None:
         """Take the session's cookie from this browser."""
@@ -159,7 +198,9 @@ class Cookies:
             claims["csrf"],
             claims["jti"],
             claims["epoch"],
+            datetime.fromtimestamp(claims["exp"], UTC),
             claims.get("invitation", ""),
+            claims.get("operator", False),
         )
 
     async def remember(self, request: Request, response: Response, begun: SignIn) -> None:
@@ -170,7 +211,7 @@ class Cookies:
             "verifier": begun.verifier,
             "path": begun.path,
         }
-        await self._set(request, response, _SIGN_IN, claims, SIGN_IN_LIFE)
+        await self._set(request, response, _SIGN_IN, claims, self._now() + SIGN_IN_LIFE)
 
     def forget(self, request: Request, response: Response) -> None:
         """Let the callback be the last one."""
@@ -189,12 +230,12 @@ class Cookies:
         response: Response,
         name: str,
         claims: dict[str, Any],
-        life: timedelta,
+        expires: datetime,
     ) -> None:
         signing, *_ = await self._keys()
         response.set_cookie(
-            value=jwt.encode({**claims, "aud": name, "exp": self._now() + life}, signing, "HS256"),
-            max_age=int(life.total_seconds()),
+            value=jwt.encode({**claims, "aud": name, "exp": expires}, signing, "HS256"),
+            max_age=int((expires - self._now()).total_seconds()),
             httponly=True,
             samesite="lax",  # the provider's redirect back must carry it
             **_place(request, name),
@@ -215,6 +256,15 @@ class _Place(TypedDict):
     key: str
     path: str
     secure: bool
+
+
+def _fresh(name: str) -> dict[str, Any]:
+    """What is a new session's own."""
+    return {
+        "name": name,
+        "csrf": secrets.token_urlsafe(24),
+        "jti": secrets.token_hex(16),
+    }
 
 
 def _place(request: Request, name: str) -> _Place:

@@ -18,11 +18,12 @@ from administration.tenants import read_tenant
 from console.one_time import is_loopback, is_open, redeem
 from console.provider import Provider, ProviderUnavailable, SignInRefused
 from console.rendering import render
-from console.session import PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn, end
+from console.session import FLEET, PATH, ROLES, SIGN_IN_LIFE, Cookies, SignIn, end
 from directory.tenants import Tenant
 from scim.writing import Service
 from trust.authenticator import Home
 from trust.rate import RateLimit
+from trust.signing import PARTITION
 from trust.tenants import Tenants
 
 SIGN_INS_PER_SECOND = 10.0
@@ -32,6 +33,8 @@ LINK = INVITATION_PATH.removeprefix(PATH)
 REDEEMED = 10_000
 """Sign-ins that are remembered as redeemed: more than the rate lets through in their time."""
 RETRY_SECONDS = 5
+OPERATOR_ROLE = "Operator"
+"""The app role of the vendor's own people."""
 LAPTOP_NAME = "you@this-machine"
 """Whom the log names for a session that a one-time link began."""
 
@@ -60,7 +63,8 @@ class Redeemed:
 
 class SignInPages:
     """The pages that need no session. `provider` is None where none is set up; `one_time` says
-    whether links of `console.one_time` work."""
+    whether links of `console.one_time` work; `operators` is the directory whose app role Operator
+    counts (empty: none), since any other says of its own people what it likes."""
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class SignInPages:
         *,
         public_url: str = "",
         one_time: bool = False,
+        operators: str = "",
     ) -> None:
         self._service = service
         self._cookies = cookies
@@ -79,6 +84,7 @@ class SignInPages:
         self._tenants = Tenants(service.store, remember=0)
         self._public_url = public_url.rstrip("/")
         self._one_time = one_time
+        self._operators = operators
         self._redeemed = Redeemed()
         self._rate = RateLimit(SIGN_INS_PER_SECOND)
 
@@ -143,6 +149,8 @@ class SignInPages:
             return self._later(str(refusal), 503, RETRY_SECONDS)
         except SignInRefused as refusal:
             return self._refused(str(refusal), 403)
+        if self._operators == person.directory_id and OPERATOR_ROLE in person.roles:
+            return await self._operator_signed_in(request, person.name, person.object_id)
         tenant = await self._tenants.of_directory(person.directory_id)
         if tenant is None:
             log.info("not signed in: %s of %s", person.object_id, person.directory_id)
@@ -174,6 +182,15 @@ class SignInPages:
         log.info("signed in: %s at %s, session %s", who, tenant.tenant_id, session_id)
         return response
 
+    async def _operator_signed_in(self, request: Request, name: str, who: str) -> Response:
+        """Begin an operator's session in place of the one that this browser had."""
+        if (before := await self._cookies.session(request)) is not None:
+            await end(self._service.store, before)
+        response = RedirectResponse(FLEET, 303)
+        session_id = await self._cookies.sign_in_operator(request, response, name)
+        log.info("signed in: %s as an operator, session %s", who, session_id)
+        return response
+
     def elsewhere(self, tenant: Tenant) -> Response | None:
         """What somebody is told whose organisation is another region's; None where it is here."""
         if tenant.region == self._home.region:
@@ -190,10 +207,10 @@ class SignInPages:
         key = request.query_params.get("key", "")
         if not await is_open(self._service.store, tenant_id, key, self._service.now()):
             return self._used()
-        tenant = await read_tenant(self._service.store, tenant_id)
-        return HTMLResponse(
-            render("sign_in_once.html", name=tenant.name, tenant_id=tenant_id, key=key)
-        )
+        name = "every tenant, as an operator"
+        if tenant_id != PARTITION:
+            name = (await read_tenant(self._service.store, tenant_id)).name
+        return HTMLResponse(render("sign_in_once.html", name=name, tenant_id=tenant_id, key=key))
 
     async def _once(self, request: Request) -> Response:
         if not self._may_be_once(request):
@@ -202,6 +219,8 @@ class SignInPages:
         tenant_id, key = str(form.get("tenant", "")), str(form.get("key", ""))
         if not await redeem(self._service.store, tenant_id, key, self._service.now):
             return self._used()
+        if tenant_id == PARTITION:
+            return await self._operator_signed_in(request, LAPTOP_NAME, "a one-time link")
         tenant = await read_tenant(self._service.store, tenant_id)
         return await self._signed_in(
             request, tenant, PATH, LAPTOP_NAME, ROLES[:1], "a one-time link"

@@ -1,7 +1,6 @@
 """One request of a signed-in administrator, and what its page works with."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -10,38 +9,16 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from administration.deployment import Deployment
 from administration.events import Administration
-from administration.replay import Replay
 from administration.tenants import read_tenant
-from console.rendering import render
+from console.rendering import read_only, render
 from console.session import PATH, Session
 from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
-from queues.port import DeadLetterQueue, QueueSender
 from scim.writing import Service
-from trust.cloud import Cloud
 from web.trouble import Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """What the console works with. `public_url` (scheme and host) is what clients see; empty:
-    what the browser addresses. `kinds` are those of entitlements."""
-
-    service: Service
-    sender: QueueSender
-    dead_letters: Callable[[], AbstractAsyncContextManager[DeadLetterQueue]]
-    kinds: tuple[str, ...]
-    public_url: str = ""
-    cloud: Cloud = field(default_factory=Cloud)
-    """Whose workloads may stand in for a client's secret."""
-
-    @asynccontextmanager
-    async def replay(self, tenant_id: str, actor: Actor) -> AsyncIterator[Replay]:
-        """What failed in a tenant, and doing it once more in the name of `actor`."""
-        async with self.dead_letters() as letters:
-            yield Replay(self.service.ledger, letters, self.sender, tenant_id, actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +98,8 @@ class Visit:
             "told": self.asked.get("told", ""),
             "now": self.now,
         }
-        return HTMLResponse(render(template, **context), status)
+        page = render(template, **context)
+        return HTMLResponse(read_only(page) if self.session.operator else page, status)
 
     def download(self, name: str, text: str, media_type: str = "text/csv") -> Response:
         """A file of that name."""

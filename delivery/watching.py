@@ -9,6 +9,7 @@ from typing import Any
 
 from delivery.endpoints import list_endpoints
 from directory.condition import Compare
+from directory.fleet import is_refusing
 from directory.notices import Notice, NoticeType
 from directory.reading import every, every_tenant
 from directory.store import Conflict, Create, Query, Store
@@ -19,10 +20,6 @@ from trust.signing import PARTITION
 
 DAYS_BEFORE = (30, 7, 1)
 """So many days before its end a secret is told of."""
-REFUSED_REQUESTS = 20
-REFUSED_SHARE = 0.5
-"""A tenant is refusing where of its requests in this hour and the one before so many, and such a
-share, got an error."""
 _HOUR = timedelta(hours=1)
 
 
@@ -53,7 +50,7 @@ class Watch:
 
     def _ending(self, tenant: Tenant) -> Iterator[Notice]:
         whose = {"tenantId": tenant.tenant_id, "name": tenant.name}
-        for kind, connection_id, token in _secrets(tenant):
+        for kind, connection_id, token in tenant_secrets(tenant):
             details = {**whose, "kind": kind, "connection": connection_id}
             yield from self._secret_ending(tenant.tenant_id, token, details)
 
@@ -77,7 +74,7 @@ class Watch:
 
     def _refusing(self, tenant: Tenant, counts: dict[str, tuple[int, int]]) -> Iterator[Notice]:
         requests, errors = counts[tenant.tenant_id]
-        if errors >= REFUSED_REQUESTS and errors >= REFUSED_SHARE * requests:
+        if is_refusing(requests, errors):  # in this hour and the one before
             details = {
                 "tenantId": tenant.tenant_id,
                 "name": tenant.name,
@@ -118,7 +115,7 @@ class Watch:
         return counts
 
 
-def _secrets(tenant: Tenant) -> Iterator[tuple[str, str, Token]]:
+def tenant_secrets(tenant: Tenant) -> Iterator[tuple[str, str, Token]]:
     """Each secret of a tenant with its kind and connection, where it has one."""
     for connection in tenant.connections:
         for token in connection.tokens:

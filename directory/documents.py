@@ -433,6 +433,7 @@ AdministrativeOperation = Literal[
     "invitationRevoke",
     "replay",
     "discard",
+    "look",
 ]
 """What is done by hand."""
 EventOperation = Literal[AdministrativeOperation, "replace", "repair"]

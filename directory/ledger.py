@@ -34,6 +34,13 @@ RACES = (Conflict, NotFound, PreconditionFailed)
 """What a batch raises where another write came between reading and committing."""
 
 
+class NotAccepted(Exception):
+    """A write that cannot be accepted as things are; the text says why and what to do instead, to
+    whoever asked for it. `overtaken`: somebody else changed it since it was looked at."""
+
+    overtaken = False
+
+
 def leave_to_timer(_tenant_id: str, _event_id: str) -> None:
     """Submits nothing: the timer finds the event pending."""
 

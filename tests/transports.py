@@ -60,8 +60,8 @@ class Muster(ABC):
 
     @abstractmethod
     def connect(self, surface: str, token: str | None) -> httpx.AsyncClient:
-        """A client of `/scim`, `/access/v1`, `/console/api`, `/oauth`, `/health` or
-        WELL_KNOWN that sends this token, if any."""
+        """A client of `/scim`, `/access/v1`, `/console/api`, `/operator/v1`, `/oauth`, `/health`
+        or WELL_KNOWN that sends this token, if any."""
 
     @abstractmethod
     async def settle(self, tenant_id: str) -> None:
@@ -96,6 +96,11 @@ class Muster(ABC):
         """A client of the access API with a credential of the deployment."""
         _, secret = await Credentials(self.store, utc_now).create("application")
         return await self._clients.enter_async_context(self.connect("/access/v1", secret))
+
+    async def operator(self) -> httpx.AsyncClient:
+        """A client of the operators' interface."""
+        _, secret = await Credentials(self.store, utc_now).create("operator")
+        return await self._clients.enter_async_context(self.connect("/operator/v1", secret))
 
     async def scim(self, token: str | None) -> httpx.AsyncClient:
         """A SCIM client whose every answer is held against what all of them owe."""
@@ -172,6 +177,7 @@ class InProcess(Muster):
             "/scim": application.scim,
             "/access/v1": application.access,
             "/console/api": application.console,
+            "/operator/v1": application.operator,
             "/oauth": application.oauth,
             "/health": application.health,
             WELL_KNOWN: application.access,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from directory.store import Store
 from directory.tenants import Tenant, Token
@@ -56,7 +56,7 @@ REMEMBERED = 10_000
 class Home:
     """The region that this deployment serves, and where the others are (scheme and host)."""
 
-    region: str = "eu"
+    region: Literal["eu", "us"] = "eu"
     urls: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, tenant: Tenant) -> None:
@@ -131,7 +131,8 @@ class Authenticator:
             tenant = await self._tenants.get(tenant_id) if known else None
             if tenant is None:
                 raise UnknownTenant
-            self._home.check(tenant)
+            if kind != "operator":  # who says where a tenant's home is manages it from anywhere
+                self._home.check(tenant)
             return Caller(tenant, "", proven.credential)
 
         return await self._prove(authorization, kind, prove)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from web.operation import Operation, ProblemDetails
+from web.operation import CSV, JSON, Operation, ProblemDetails
 from web.problems import MEDIA_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
@@ -28,6 +28,11 @@ class Interface:
     operations: Sequence[Operation]
     refuses: bool = False
     """Whether what is well-formed can be refused for what it would change (422)."""
+
+    @property
+    def document(self) -> str:
+        """The path of its OpenAPI document."""
+        return f"{self.path}/openapi.json"
 
 
 def document(interface: Interface) -> dict[str, Any]:
@@ -91,10 +96,8 @@ def _operation(each: Operation, schemas: dict[Any, Any], statuses: Iterable[int]
         content: dict[str, Any] = {"application/json": {"schema": schemas[each.body, "validation"]}}
         found["requestBody"] = {"required": True, "content": content}
     elif each.file:
-        content = {
-            "application/json": {"schema": schemas[each.file, "validation"]},
-            "text/csv": {"schema": {"type": "string"}},
-        }
+        described = {JSON: schemas[each.file, "validation"], CSV: {"type": "string"}}
+        content = {name: {"schema": described[name]} for name in each.media_types}
         found["requestBody"] = {"required": True, "content": content}
     return found
 

@@ -11,6 +11,9 @@ from pydantic.alias_generators import to_camel
 
 from directory.documents import Model
 
+JSON = "application/json"
+CSV = "text/csv"
+
 
 class Answer(BaseModel):
     """What an operation answers."""
@@ -89,6 +92,8 @@ class Operation:
     body: type[Body] | None = None
     file: type[Model] | None = None
     """A file that the handler reads itself: JSON of this model, or CSV."""
+    in_csv: bool = True
+    """Whether the file can be CSV, too."""
     status: int = 200
     conditional: bool = False
     """Whether If-Match counts."""
@@ -100,6 +105,11 @@ class Operation:
     """Statuses of what else can go wrong, beside what can with any such operation."""
     suffix: str = ""
     """What tells its operationId from that of another operation with the same handler."""
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Of the body that it is sent."""
+        return (JSON, CSV) if self.file and self.in_csv else (JSON,)
 
     @property
     def name(self) -> str:

@@ -8,8 +8,6 @@ from web.operation import Operation
 from web.problems import Problem, unreadable
 from web.trouble import LESS, body_too_large
 
-JSON = "application/json"
-CSV = "text/csv"
 _LENGTH_DIGITS = 18
 """No body is as long as a number with more."""
 
@@ -38,7 +36,7 @@ def media_type(request: Request) -> str:
 async def read_content(request: Request, operation: Operation, most: int) -> bytes:
     """The body that an operation is sent, of so many bytes at most. Raises Problem for what is not
     said to be JSON (or CSV, where it takes a file), Trouble for more."""
-    allowed = (JSON, CSV) if operation.file else (JSON,)
+    allowed = operation.media_types
     if media_type(request) not in allowed:
         raise Problem(
             operation.other_media_type,

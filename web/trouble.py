@@ -13,6 +13,7 @@ it in its own media type: a SCIM error, problem details, an OAuth error or a pag
 | Unavailable, QueueError | 503 | 5 |
 | TooLarge | 413 | |
 | NotFound, Conflict, PreconditionFailed | 409 | |
+| NotAccepted | 422; 409 where it was overtaken | |
 | BadContinuation, BadPosition | 400 | |
 | LostPosition | 410 | |
 | a stored document that cannot be read | 500, with the request id | |
@@ -30,6 +31,7 @@ from typing import Literal
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from directory.ledger import NotAccepted
 from directory.store import (
     BadContinuation,
     BadPosition,
@@ -144,6 +146,8 @@ def _of_store(error: Exception) -> Trouble | None:
                 "Somebody else changed or removed the same at the same time. Read it again, and "
                 "repeat the request if it is still wanted.",
             )
+        case NotAccepted(overtaken=overtaken):
+            return Trouble(409 if overtaken else 422, str(error))
         case BadContinuation():
             return Trouble(
                 400,

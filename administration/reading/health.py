@@ -44,13 +44,22 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """What the overview says. Requests without a valid token are nobody's, and not counted; the
-    others are some seconds after they were answered."""
+class Hours:
+    """The SCIM requests of the last 24 hours by the hour; the current one is not over. Requests
+    without a valid token are nobody's, and not counted; the others are some seconds after they were
+    answered."""
 
     hours: tuple[Hour, ...]
     last_request: datetime | None
     """The last one of these hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the overview says."""
+
+    hours: tuple[Hour, ...]
+    last_request: datetime | None
     last: Event | None
     """The last write of a connection, whenever it was."""
     pending: int
@@ -62,26 +71,33 @@ class Health:
 
 
 async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
-    """The last 24 hours by the hour; the current one is not over."""
+    """The last 24 hours, and what waits or has failed."""
     since = second(now - LOSS_SHOWN)
-    current = now.replace(minute=0, second=0, microsecond=0)
-    begins = [current - timedelta(hours=HOURS - 1 - n) for n in range(HOURS)]
     told = All((Compare(("kind",), "eq", "access.massLoss"), Compare(("at",), "ge", since)))
-    pending, failed, last, counts, losses = await asyncio.gather(
+    pending, failed, last, requests, losses = await asyncio.gather(
         store.count(tenant_id, "Event", Compare(("state",), "eq", "pending")),
         store.count(tenant_id, "Event", FAILED),
         store.query(tenant_id, Query("Event", PROVISIONED, NEWEST_FIRST, LISTED, limit=1)),
-        _counts(store, tenant_id, begins[0]),
+        read_hours(store, tenant_id, now),
         store.query(tenant_id, Query("Notice", told, NEWEST_FIRST, limit=SHOWN)),
     )
     return Health(
-        hours=tuple(_hour(at, counts) for at in begins),
-        last_request=max((count.last for count in counts), default=None),
+        hours=requests.hours,
+        last_request=requests.last_request,
         last=Event.from_document(last.items[0].document) if last.items else None,
         pending=pending,
         failed=failed,
         losses=tuple(_loss(Notice.from_document(one.document)) for one in losses.items),
     )
+
+
+async def read_hours(store: Store, tenant_id: str, now: datetime) -> Hours:
+    """The requests of the last 24 hours."""
+    current = now.replace(minute=0, second=0, microsecond=0)
+    begins = [current - timedelta(hours=HOURS - 1 - n) for n in range(HOURS)]
+    counts = await _counts(store, tenant_id, begins[0])
+    last = max((count.last for count in counts), default=None)
+    return Hours(tuple(_hour(at, counts) for at in begins), last)
 
 
 async def _counts(store: Store, tenant_id: str, since: datetime) -> list[RequestCount]:

@@ -7,17 +7,16 @@ page of another site can make a browser do anything here.
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from administration.deployment import Deployment
 from administration.errors import AdministrationError
 from administration.tenants import read_tenant
 from console.api import by_hand, catalog, clients, failed, groups, log, overview, policy, users
 from console.api.operation import PATH, Call
 from console.api.problems import refuse
-from console.visit import Deployment
 from directory.documents import Actor
 from scim.protocol.body import values_in
 from telemetry.observation import current
@@ -26,10 +25,11 @@ from trust.caller import Caller
 from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
-from web.openapi import Interface, document
-from web.operation import Operation
-from web.reading import JSON, media_type, parsed_body, parsed_query, read_content
-from web.surface import REQUEST_SECONDS, Endpoint, Surface, at, routed
+from web.interface import answered, interface_surface
+from web.openapi import Interface
+from web.operation import JSON, Operation
+from web.reading import media_type, parsed_body, parsed_query, read_content
+from web.surface import REQUEST_SECONDS, Surface
 from web.trouble import too_many_requests, too_many_values
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -51,7 +51,7 @@ INTERFACE = Interface(
     OPERATIONS,
     refuses=True,
 )
-DOCUMENT = f"{PATH}/openapi.json"
+DOCUMENT = INTERFACE.document
 BODY_BYTES = 4 * 1024 * 1024
 """The largest body that is read."""
 FILE_VALUES = 100_000
@@ -68,20 +68,8 @@ def api_application(
 ) -> Surface:
     """The API; `seconds` is how long a request may take."""
     api = _Api(deployment, authenticator, rate)
-    routes: dict[str, dict[str, Operation]] = {}
-    for each in OPERATIONS:
-        routes.setdefault(PATH + each.path, {})[each.method] = each
-    # What is spelt out comes before what a parameter would match, too.
-    by_path = sorted(routes.items(), key=lambda each: "{" in each[0])
-    application = routed(
-        (
-            at(DOCUMENT, api.document, ("GET",)),
-            *(at(path, api.endpoint(by_method), by_method) for path, by_method in by_path),
-        ),
-        f"The console's API knows no such operation: {DOCUMENT} lists all of them.",
-    )
-    known = {path: [*by_method] for path, by_method in routes.items()} | {DOCUMENT: ["GET"]}
-    return Surface("console-api", application, known, refuse, seconds)
+    known = f"The console's API knows no such operation: {DOCUMENT} lists all of them."
+    return interface_surface("console-api", INTERFACE, api.serve, refuse, seconds, known=known)
 
 
 class _Api:
@@ -92,34 +80,16 @@ class _Api:
         self._authenticator = authenticator
         self._rate = rate
         self._keys = SigningKeys(deployment.service.store, deployment.service.now)
-        self._document: bytes | None = None
 
-    async def document(self, _: Request) -> Response:
-        """The OpenAPI document: the same for everybody."""
-        if self._document is None:
-            self._document = orjson.dumps(document(INTERFACE))
-        return Response(self._document, media_type="application/json")
-
-    def endpoint(self, by_method: Mapping[str, Operation]) -> Endpoint:
-        """What answers on a path."""
-
-        async def endpoint(request: Request) -> Response:
-            operation = by_method["GET" if request.method == "HEAD" else request.method]
-            header = request.headers.get("authorization")
-            caller = await self._authenticator.caller(header, "console")
-            current().tenant_id = caller.tenant.tenant_id
-            if wait := self._rate.take(caller.tenant.tenant_id):
-                raise too_many_requests(wait)
-            answer = await operation.handler(await self._call(request, operation, caller))
-            if answer is None:
-                return Response(status_code=operation.status)
-            if isinstance(answer, str):
-                return Response(answer, operation.status, media_type="text/csv")
-            headers = {"ETag": answer.etag} if answer.etag else {}
-            content = answer.model_dump_json(by_alias=True)
-            return Response(content, operation.status, headers, "application/json")
-
-        return endpoint
+    async def serve(self, request: Request, operation: Operation) -> Response:
+        """Answer a request."""
+        header = request.headers.get("authorization")
+        caller = await self._authenticator.caller(header, "console")
+        current().tenant_id = caller.tenant.tenant_id
+        if wait := self._rate.take(caller.tenant.tenant_id):
+            raise too_many_requests(wait)
+        call = await self._call(request, operation, caller)
+        return answered(operation, await operation.handler(call))
 
     async def _call(self, request: Request, operation: Operation, caller: Caller) -> Call[Any, Any]:
         """The request as the operation says. Raises Problem, Refused."""

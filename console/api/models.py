@@ -4,11 +4,10 @@ Answers are read from what the use cases give back, attribute by attribute.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from administration.moments import EXAMPLE, moment
 from administration.reading.paging import MOST_PER_PAGE, PAGE
 from directory.access import SourceType
 from directory.documents import EntitlementKey
@@ -30,13 +29,6 @@ class Paged(Continued):
     """Rows of a page."""
 
 
-def _moment(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError(f"a time is text, such as {EXAMPLE}")
-    return moment(value)
-
-
-type Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]
 type Name = Annotated[str, Field(min_length=1, max_length=200)]
 type Search = Annotated[str, Field(max_length=200)]
 

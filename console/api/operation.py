@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from administration.deployment import Deployment
 from administration.events import Administration
 from administration.reading.previews import Previewed, preview_place
 from console.api.models import Counts, Effect, PreviewAnswer, WouldKeep, named
-from console.visit import Deployment
 from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant

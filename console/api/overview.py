@@ -8,11 +8,12 @@ from pydantic import Field
 from administration import tokens as administration
 from administration.errors import AdministrationError
 from administration.kept import list_kept
+from administration.moments import Moment
 from administration.reading import checklist as reading
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
 from administration.tokens import ListedToken
-from console.api.models import Event, MassLoss, Moment
+from console.api.models import Event, MassLoss
 from console.api.operation import Call
 from console.api.problems import absent
 from directory.tenants import ENTRA_CONNECTION

@@ -3,12 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from administration.moments import Moment
 from administration.reading import users as reading
 from administration.reading.naming import entitlement_names
 from administration.reading.users import UserDetail, UserRow, UserSource
 from console.api.models import (
     Cause,
-    Moment,
     Name,
     NamedEntitlement,
     Paged,

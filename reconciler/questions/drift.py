@@ -110,6 +110,50 @@ async def audit(store: Store, tenant_id: str) -> AsyncIterator[AuditPage]:
     yield AuditPage(0, await _confirmed(store, tenant_id, suspects))
 
 
+@dataclass(frozen=True, slots=True)
+class AuditPart:
+    """What a part of an audit showed, and where the next one begins."""
+
+    examined: int
+    differences: tuple[Difference, ...]
+    next: str | None
+
+
+async def audit_part(store: Store, tenant_id: str, place: str = "") -> AuditPart:
+    """An audit in parts of SUSPECTS documents at most, each as long as a request may take: `place`
+    is the `next` of the part before. Raises BadContinuation, StoreError."""
+    kind, _, after = place.partition(":")
+    type: Literal["User", "Access"] = "Access" if kind == "Access" else "User"
+    examined, users = 0, list[str]()
+    continuation: str | None = after or None
+    while examined < SUSPECTS:
+        query = Query(type, fields=(), limit=STEP, continuation=continuation)
+        page = await store.query(tenant_id, query)
+        examined += len(page.items)
+        here = [resource_id_of(stored.document["id"]) for stored in page.items]
+        if type == "Access":
+            here = await _of_nobody(store, tenant_id, here)
+        users += here
+        continuation = page.continuation
+        if continuation is None:
+            break
+    suspects: _Suspects = {}
+    for some in batched(users, STEP, strict=False):
+        suspects |= await _suspects(store, tenant_id, some)
+    differences = await _confirmed(store, tenant_id, suspects)
+    if continuation is not None:
+        following: str | None = f"{type}:{continuation}"
+    else:
+        following = "Access:" if type == "User" else None
+    return AuditPart(examined if type == "User" else 0, differences, following)
+
+
+async def _of_nobody(store: Store, tenant_id: str, users: Sequence[str]) -> list[str]:
+    """Those who do not exist."""
+    found = await read_all(store, tenant_id, [user_id(user) for user in users])
+    return [user for user in users if user_id(user) not in found]
+
+
 async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, list[str]]]:
     """All users and how many they are, page by page; then those who have a record and do not
     exist."""
@@ -118,8 +162,7 @@ async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, l
         yield len(users), users
     async for page in pages(store, tenant_id, Query("Access", fields=(), limit=STEP)):
         users = [resource_id_of(stored.document["id"]) for stored in page]
-        found = await read_all(store, tenant_id, [user_id(user) for user in users])
-        yield 0, [user for user in users if user_id(user) not in found]
+        yield 0, await _of_nobody(store, tenant_id, users)
 
 
 async def compare(store: Store, tenant_id: str, users: Sequence[str]) -> tuple[Difference, ...]:

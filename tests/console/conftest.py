@@ -16,6 +16,8 @@ from wiring import utc_now
 
 BASE = "http://127.0.0.1:7071"
 DIRECTORY = "0b1c8a50-6a2e-4f0e-9a44-3d2f6a0f7c11"
+VENDOR = "7c1d9a20-3b4e-4d5f-8a6b-9c0d1e2f3a4b"
+"""The directory of those who operate Muster."""
 CLIENT = "console-client"
 
 
@@ -31,6 +33,9 @@ PEOPLE = (
     _person("nora", []),
     _person("eve", ["Owner"], "11111111-2222-3333-4444-555555555555"),
     _person("home", ["Owner"], None),
+    _person("vera", ["Operator"], VENDOR),
+    _person("vic", ["Reader"], VENDOR),
+    _person("mal", ["Operator"]),
 )
 
 
@@ -45,7 +50,10 @@ def authority() -> Iterator[str]:
 async def environment(tmp_path: Path, authority: str) -> AsyncIterator[Environment]:
     """A Muster whose tenant has the directory of most PEOPLE."""
     async with running(
-        tmp_path, console_authority=authority, console_client_id=CLIENT
+        tmp_path,
+        console_authority=authority,
+        console_client_id=CLIENT,
+        operator_directory=VENDOR,
     ) as environment:
         await environment.changing(Directories).register(DIRECTORY)
         yield environment

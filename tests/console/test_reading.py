@@ -10,7 +10,6 @@ import orjson
 from console.application import Console
 from console.session import Cookies
 from console.sign_in import SignInPages
-from console.visit import Deployment
 from directory.access import AccessChange, AccessState
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
@@ -213,9 +212,7 @@ async def test_what_a_page_reads_does_not_grow_with_the_tenant(
         for path in PAGES:
             counting = Counting(application.store)
             service = replace(application.service, store=counting)
-            deployment = Deployment(
-                service, application.sender, application.dead_letters, ("role",)
-            )
+            deployment = replace(application.deployment, service=service)
             sign_in = SignInPages(service, cookies, None, Home())
             console = Console(deployment, cookies, sign_in, RateLimit(0))
             async with httpx.AsyncClient(

@@ -64,6 +64,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
         "discovery": {**http, "route": ".well-known/authzen-configuration/{*path}"},
         "console": {**http, "route": "console/{*path}"},
         "oauth": {**http, "route": "oauth/{*path}"},
+        "operator": {**http, "route": "operator/{*path}"},
         "health": {**http, "route": "health", "methods": ["GET", "HEAD"]},
         "reconcile": {**service_bus, "queueName": DIRECTORY_EVENTS},
         "webhooks": {
@@ -81,6 +82,7 @@ def test_the_app_has_exactly_these_triggers(indexed: dict[str, Any]) -> None:
             "useMonitor": False,
         },
         "export": half_hourly,
+        "fleet": {**half_hourly, "schedule": "0 */5 * * * *"},
         "watch": half_hourly,
     }
 
@@ -108,7 +110,7 @@ def test_indexing_imports_no_sdk(indexed: dict[str, Any], module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["console", "laptop.devhost.server", "manage", "laptop.simulation"]
+    "module", ["console", "operators", "laptop.devhost.server", "manage", "laptop.simulation"]
 )
 def test_indexing_imports_no_other_surface(indexed: dict[str, Any], module: str) -> None:
     assert module not in indexed["imported"]
@@ -125,6 +127,7 @@ OURS = [
     "laptop",
     "manage",
     "oauth",
+    "operators",
     "queues",
     "reconciler",
     "scim",
@@ -183,6 +186,7 @@ MEDIA_TYPES = {
     "scim/v2/Users": "application/scim+json",
     "access/v1/users": "application/problem+json",
     "oauth/token": "application/json",
+    "operator/v1/tenants": "application/problem+json",
     "console/users": "text/html; charset=utf-8",
     "console/api/users": "application/problem+json",
 }

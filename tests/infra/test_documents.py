@@ -9,7 +9,7 @@ from typing import Any
 
 import typer.main
 
-from administration.errors import AdministrationError
+from administration.errors import Absent, AdministrationError
 from manage import app
 from tests.infra.bicep import Infra
 
@@ -18,6 +18,7 @@ CALL = r"manage\.py [a-z][\w -]*"
 ERRORS = {
     AdministrationError.__name__,
     *(error.__name__ for error in AdministrationError.__subclasses__()),
+    *(error.__name__ for error in Absent.__subclasses__()),
 }
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),

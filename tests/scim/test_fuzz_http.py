@@ -167,6 +167,12 @@ async def vendor(muster: Muster) -> str:
 
 
 @pytest.fixture
+async def operator(muster: Muster) -> str:
+    """The secret of an operator's credential."""
+    return str((await muster.operator()).headers["Authorization"]).removeprefix("Bearer ")
+
+
+@pytest.fixture
 async def known(muster: Muster, tenant: Tenant) -> str:
     """A user of the tenant; the templates are those of the application."""
     for name, surface in surfaces(muster).items():
@@ -226,13 +232,14 @@ async def answered(surface: Surface, scope: MutableMapping[str, Any], body: byte
     query=queries,
     more=st.lists(st.tuples(names, values), max_size=4),
     body=bodies,
-    proven=st.sampled_from(["scim", "scim", "access", "vendor", "console", "console", ""]),
+    proven=st.sampled_from(["scim", "scim", "access", "vendor", "console", "operator", ""]),
 )
 async def test_whatever_arrives_is_answered(
     muster: Muster,
     tenant: Tenant,
     victim: Tenant,
     vendor: str,
+    operator: str,
     known: str,
     data: st.DataObject,
     method: str,
@@ -249,6 +256,7 @@ async def test_whatever_arrives_is_answered(
             "access": tenant.access_token,
             "vendor": vendor,
             "console": tenant.api_token,
+            "operator": operator,
         }[proven]
         headers.append((b"authorization", f"Bearer {token}".encode()))
     scope = {

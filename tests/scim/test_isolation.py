@@ -17,6 +17,8 @@ from access.metadata import WELL_KNOWN
 from administration.clients import Clients
 from administration.connections import Connections
 from administration.tokens import Tokens
+from operators.call import PATH as OPERATOR
+from operators.http import DOCUMENT, OPERATIONS
 from tests.scim.messages import (
     ENTERPRISE,
     NOBODY,
@@ -33,6 +35,7 @@ from tests.scim.messages import (
     user,
 )
 from tests.transports import ADMINISTERED, Muster, Tenant
+from web.operation import Operation
 from web.surface import Surface
 from wiring import Application
 
@@ -334,6 +337,27 @@ def _tokens(known: Known, _: str) -> Iterator[Asked]:
         yield Asked("POST", "/oauth/token", "absent", form={**form, **shown})
 
 
+def operated(operation: Operation) -> Case:
+    """What only an operator may: no organisation's token opens it, and of another's name nothing
+    is told."""
+
+    def case(known: Known, _: str) -> Iterator[Asked]:
+        for named in (known.tenant, f"x{known.tenant}"):
+            path = operation.path.replace("{tenant}", named)
+            path = re.sub(r"\{\w+\}", known.event, path)
+            yield Asked(operation.method, path, "absent", {})
+
+    return case
+
+
+def operating() -> dict[str, dict[str, Case]]:
+    """All that operators do, and their interface's document."""
+    cases: dict[str, dict[str, Case]] = {DOCUMENT: {"GET": fixed("/openapi.json")}}
+    for each in OPERATIONS:
+        cases.setdefault(OPERATOR + each.path, {})[each.method] = operated(each)
+    return cases
+
+
 def chained(*cases: Case) -> Case:
     """One after the other."""
 
@@ -539,6 +563,7 @@ CASES: dict[str, dict[str, dict[str, Case]]] = {
         **{f"{WELL_KNOWN}{below}": {"GET": _discovered(below)} for below in _POINTS},
     },
     "console-api": API_CASES,
+    "operator": operating(),
     "oauth": {"/oauth/token": {"POST": _tokens}},
     "health": {"/health": {each: fixed("/health", each) for each in ("GET", "HEAD")}},
 }
@@ -661,6 +686,9 @@ async def send(tenant: Tenant, surface: str, asked: Asked) -> httpx.Response:
     if asked.path.startswith(WELL_KNOWN):
         async with tenant.muster.connect(WELL_KNOWN, None) as strangers:
             return await strangers.get(asked.path.removeprefix(WELL_KNOWN))
+    if surface == "operator":
+        async with tenant.muster.connect("/operator/v1", tenant.api_token) as api:
+            return await api.request(asked.method, asked.path, json=asked.json)
     clients = {"scim": tenant.scim, "access": tenant.access, "console-api": tenant.api}
     client = clients[surface]
     path = asked.path.removeprefix("/access/v1").removeprefix("/console/api")

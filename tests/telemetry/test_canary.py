@@ -247,6 +247,24 @@ async def administer(api: httpx.AsyncClient, id: str, sales: str) -> None:
     await api.delete(f"/users/{made}")
 
 
+async def operate(operator: httpx.AsyncClient) -> None:
+    """Through the operators' interface, well and badly."""
+    for path in ("/tenants", f"/tenants/{NAME}", "/failed", "/webhooks", f"/{NAME}"):
+        for query in ({"q": NAME}, {"cursor": MAIL}, {NAME: PHONE}, {}):
+            await operator.get(path, params=query)
+    made = (await operator.post("/tenants", json={"id": "back-office", "name": NAME})).json()
+    assert made["id"] == "back-office"
+    for body in ({"name": NAME, "connectionId": MAIL}, {"kind": "access", "note": NAME}, [NAME]):
+        for path in ("/tenants", "/tenants/back-office/connections", "/tenants/back-office/tokens"):
+            await operator.post(path, json=body)
+        await operator.put("/tenants/back-office/directory", json=body)
+        await operator.post("/tenant-files", json=body)
+    await operator.post("/credentials", json={"kind": "application", "name": NAME})
+    await operator.post("/webhooks", json={"url": f"https://h/{MAIL}", "label": NAME})
+    for path in (f"/credentials/{MAIL}", f"/webhooks/{NAME}", f"/dead-letters/{MAIL}"):
+        await operator.delete(path)
+
+
 async def present_secrets(scim: httpx.AsyncClient, access: httpx.AsyncClient) -> None:
     """Tokens that are none of Muster's, in every scheme."""
     for secret in (SECRET, FORGED, NAME, f"{SECRET} {SECRET}"):
@@ -262,6 +280,7 @@ async def test_nothing_personal_is_logged(heard: Heard, muster: Muster) -> None:
     tenant.scim.event_hooks = {}
     await play(tenant.scim, tenant.access, tenant.api)
     await ask_access(await muster.vendor(), NOBODY)
+    await operate(await muster.operator())
     await tenant.settle()
     assert any("POST /Users" in text for text in heard.texts)
 

@@ -16,16 +16,17 @@ from directory.store import Conflict, Create, Delete, Store, Unavailable
 ROOT = Path(__file__).parents[2]
 LEDGER = "directory/ledger.py"
 FOLDERS = (
-    "access administration commands console delivery directory oauth queues reconciler scim "
-    "telemetry trust web"
+    "access administration commands console delivery directory oauth operators queues reconciler "
+    "scim telemetry trust web"
 ).split()
 
 WITHOUT_EVENT = {
     "administration/catalog.py": "the catalog of a new tenant, which has nobody yet",
     "administration/credentials.py": "credentials of the deployment, which is no tenant",
     "administration/directories.py": "claims of directories, in partitions of their own",
+    "administration/fleet.py": "summaries of tenants, for operators",
     "administration/invitations.py": "when a link was last opened",
-    "administration/tenants.py": "a new tenant, which has no log yet",
+    "administration/tenants.py": "a new tenant, which has no log yet, and its first summary",
     "administration/webhooks.py": "endpoints, which are of the deployment and of no tenant",
     "console/one_time.py": "links that sign in once",
     "console/session.py": "sessions that ended",

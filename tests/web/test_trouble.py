@@ -81,6 +81,7 @@ MEDIA_TYPES = {
     "oauth": "application/json",
     "console": "text/html; charset=utf-8",
     "console-api": "application/problem+json",
+    "operator": "application/problem+json",
     "health": "application/json",
 }
 STATUS_OF_OAUTH = {403: 400}
@@ -117,7 +118,7 @@ async def test_every_surface_answers_every_row(name: str, row: str) -> None:
 async def test_no_surface_is_left_out(tmp_path: Path) -> None:
     async with in_process(tmp_path) as muster:
         assert {*surfaces(muster), "console"} == {*MEDIA_TYPES}
-    assert {*failed(KeyError())} == {"scim", "access", "oauth", "console", "health"}
+    assert {*failed(KeyError())} == {"scim", "access", "oauth", "operator", "console", "health"}
 
 
 @pytest.mark.parametrize("name", ["console", "console-api"])
@@ -183,6 +184,7 @@ BASES = {
     "oauth": "/oauth",
     "console": "/console",
     "console-api": "/console/api",
+    "operator": "/operator/v1",
 }
 
 

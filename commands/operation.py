@@ -1,0 +1,133 @@
+"""How commands do what the operators' interface has, too: by its operations, each asked of a server
+where `--url` names one, and else carried out here, on the store. So what a command does, refuses
+and answers is the same in both ways.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+import wiring
+from administration.errors import AdministrationError
+from administration.events import OPERATOR
+from commands.output import Server, on_store, reported, server
+from operators.call import PATH, Call
+from operators.http import DOCUMENT, OPERATIONS
+from trust.signing import SigningKeys
+from web.operation import Fault, Handler, Operation
+from web.problems import Problem
+from web.reading import parsed_body
+
+SECONDS = 100.0
+"""Longer than a request may take there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An operation with what it is sent."""
+
+    operation: Operation
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Mapping[str, Any]
+    content: bytes
+    origin: str
+
+
+def ask(
+    handler: Handler,
+    path: Mapping[str, str] | None = None,
+    query: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | None = None,
+    *,
+    content: bytes = b"",
+    origin: str = "",
+) -> Any:
+    """What the operation of this handler answers, as JSON. `body` is as JSON has it, or a file's
+    `content`; `origin` is what clients see, where the store is worked on. Where it is refused, the
+    command ends and says why."""
+    operation = _operation(handler, path or {})
+    asked = _Asked(operation, path or {}, query or {}, body or {}, content, origin)
+    if (known := server()) is not None:
+        return reported(lambda: _there(known, asked))
+    return on_store(lambda application: _here(application, asked))
+
+
+def every_row(handler: Handler, rows: str) -> Iterator[Any]:
+    """All rows of a list that goes on by cursors."""
+    query: dict[str, Any] = {"limit": 1000}
+    while True:
+        page = ask(handler, query=query)
+        yield from page[rows]
+        if page["nextCursor"] is None:
+            return
+        query["cursor"] = page["nextCursor"]
+
+
+def _operation(handler: Handler, path: Mapping[str, str]) -> Operation:
+    """The operation of a handler whose path has these parameters."""
+    for each in OPERATIONS:
+        if each.handler is handler and {*re.findall(r"\{(\w+)\}", each.path)} == path.keys():
+            return each
+    raise LookupError(handler.__name__)
+
+
+async def _here(application: wiring.Application, asked: _Asked) -> Any:
+    operation, keys = asked.operation, SigningKeys(application.store, wiring.utc_now)
+    try:
+        body = parsed_body(operation, json.dumps(asked.body).encode(), DOCUMENT)
+    except Problem as problem:
+        raise AdministrationError(_told(problem.detail, problem.faults)) from None
+    call: Call[Any, Any] = Call(
+        deployment=application.deployment,
+        actor=OPERATOR,
+        origin=asked.origin or application.settings.public_url,
+        path=asked.path,
+        query=operation.query.model_validate(asked.query),
+        body=body,
+        content=asked.content,
+        asked=repr([operation.name, sorted(asked.path.items())]),
+        cursor_keys=await keys.keys("operator"),
+    )
+    answer = await operation.handler(call)
+    return None if answer is None else answer.model_dump(mode="json", by_alias=True)
+
+
+def _there(known: Server, asked: _Asked) -> Any:
+    """Raises AdministrationError."""
+    operation = asked.operation
+    content = asked.content if operation.file else json.dumps(asked.body).encode()
+    headers = {"Authorization": f"Bearer {known.credential}"}
+    if operation.body or operation.file:
+        headers["Content-Type"] = "application/json"
+    named = {name: quote(value, safe="") for name, value in asked.path.items()}
+    url = known.url + PATH + operation.path.format(**named)
+    try:
+        answer = httpx.request(
+            operation.method,
+            url,
+            params=dict(asked.query),
+            content=content if "Content-Type" in headers else b"",
+            headers=headers,
+            timeout=SECONDS,
+        )
+        told = answer.json() if answer.content else None
+    except (httpx.HTTPError, ValueError) as error:
+        raise AdministrationError(
+            f"{known.url} did not answer as Muster does ({type(error).__name__})."
+        ) from None
+    if not answer.is_success:
+        found = told if isinstance(told, dict) else {}
+        faults = [Fault.model_validate(one) for one in found.get("errors") or ()]
+        detail = found.get("detail") or f"{known.url} answered {answer.status_code}."
+        raise AdministrationError(_told(detail, faults))
+    return told
+
+
+def _told(detail: str, faults: list[Fault] | tuple[Fault, ...]) -> str:
+    return " ".join([detail, *(f"{one.pointer}: {one.detail}." for one in faults)])

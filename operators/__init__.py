@@ -1,0 +1,1 @@
+"""What operators do, for the vendor's own programs: `/operator/v1`."""

@@ -1,0 +1,61 @@
+"""One request of an operator, as an operation gets it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from administration.deployment import Deployment
+from administration.events import Administration
+from administration.tenants import read_tenant
+from directory.documents import Actor
+from directory.store import Store
+from directory.tenants import Tenant
+from trust.signing import Keys
+from web.cursor import Cursor
+
+PATH = "/operator/v1"
+OF_TENANT = "/tenants/{tenant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call[Q, B]:
+    """One request of a proven operator, read as the operation says."""
+
+    deployment: Deployment
+    actor: Actor
+    """Whom a tenant's log names for what is changed."""
+    origin: str
+    """Scheme and host that clients see."""
+    path: Mapping[str, str]
+    query: Q
+    body: B
+    content: bytes
+    """The body as it came."""
+    asked: str
+    """All that was asked but for the cursor, which counts for nothing else."""
+    cursor_keys: Keys
+
+    @property
+    def store(self) -> Store:
+        """What is stored."""
+        return self.deployment.service.store
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant that the path names; the credential was verified before."""
+        return self.path["tenant"]
+
+    async def tenant(self) -> Tenant:
+        """The tenant as it is now. Raises Absent."""
+        return await read_tenant(self.store, self.tenant_id)
+
+    def changing[A: Administration](self, subject: type[A]) -> A:
+        """What changes the tenant in this operator's name."""
+        return subject(self.deployment.service, self.tenant_id, self.actor)
+
+    def place(self, cursor: str | None) -> str | None:
+        """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
+        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation if cursor else None
+
+    def next(self, continuation: str | None) -> str | None:
+        """The cursor of the next page, signed for this list alone."""
+        return Cursor(continuation, 0).write(self.asked, self.cursor_keys) if continuation else None

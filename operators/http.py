@@ -1,0 +1,148 @@
+"""The operators' interface over HTTP: who may, what is read of a request, what is answered, and
+what is noted of it.
+
+A credential of the deployment opens it, of kind `operator`; a tenant's own tokens, and credentials
+of another kind, open nothing here. A tenant comes from the path, and only once the credential is
+verified (`Authenticator.naming`). What is changed in a tenant is an entry in the tenant's log; what
+concerns none is a line of this surface's.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from administration.deployment import Deployment
+from administration.errors import Absent
+from directory.documents import Actor
+from operators import deployment as of_deployment
+from operators import failed, secrets, tenants
+from operators.call import PATH, Call
+from scim.protocol.body import values_in
+from telemetry.observation import current
+from trust.authenticator import Authenticator
+from trust.rate import RateLimit
+from trust.signing import SigningKeys
+from web.interface import answered, interface_surface
+from web.openapi import Interface
+from web.operation import Operation
+from web.problems import problem_details
+from web.reading import parsed_body, parsed_query, read_content
+from web.surface import REQUEST_SECONDS, Surface
+from web.trouble import Trouble, too_many_requests, too_many_values, trouble_of
+
+OPERATIONS: tuple[Operation, ...] = (
+    *tenants.OPERATIONS,
+    *secrets.OPERATIONS,
+    *failed.OPERATIONS,
+    *of_deployment.OPERATIONS,
+)
+INTERFACE = Interface(
+    "Muster, the operators' interface",
+    "What operators do with tenants, for the vendor's own programs. Errors are problem details.",
+    PATH,
+    "A credential of the deployment, of kind `operator`: its secret, or a token of Entra ID with "
+    "the app role Tenants.ReadWrite.All.",
+    OPERATIONS,
+    refuses=True,
+)
+DOCUMENT = INTERFACE.document
+BODY_BYTES = 64 * 1024
+FILE_BYTES = 4 * 1024 * 1024
+JSON_VALUES = 1_000
+FILE_VALUES = 100_000
+
+_PLAIN = re.compile(r"[\w:.-]{1,100}", re.ASCII)
+log = logging.getLogger("muster.operator")
+
+
+def operator_application(
+    deployment: Deployment,
+    authenticator: Authenticator,
+    rate: RateLimit,
+    seconds: float = REQUEST_SECONDS,
+) -> Surface:
+    """The ASGI application for `/operator`; `seconds` is how long a request may take."""
+    api = _Api(deployment, authenticator, rate)
+    known = f"The operators' interface knows no such operation: {DOCUMENT} lists all of them."
+    return interface_surface("operator", INTERFACE, api.serve, refuse, seconds, known=known)
+
+
+def refuse(error: Exception) -> Response:
+    """Problem details (RFC 9457) for whatever was raised."""
+    found = Trouble(404, str(error)) if isinstance(error, Absent) else trouble_of(error)
+    return problem_details(found)
+
+
+class _Api:
+    def __init__(
+        self, deployment: Deployment, authenticator: Authenticator, rate: RateLimit
+    ) -> None:
+        self._deployment = deployment
+        self._authenticator = authenticator
+        self._rate = rate
+        self._keys = SigningKeys(deployment.service.store, deployment.service.now)
+
+    async def serve(self, request: Request, operation: Operation) -> Response:
+        """Answer a request."""
+        credential = await self._credential(request)
+        if wait := self._rate.take(credential):
+            raise too_many_requests(wait)
+        call = await self._call(request, operation, credential)
+        answer = await operation.handler(call)
+        if operation.method != "GET" and "tenant" not in request.path_params:
+            _note(operation, request.path_params, answer, credential)
+        return answered(operation, answer)
+
+    async def _credential(self, request: Request) -> str:
+        """The id of the operator's credential. Raises Refused."""
+        header, named = request.headers.get("authorization"), request.path_params.get("tenant")
+        if named is None:
+            return (await self._authenticator.deployment(header, "operator")).credential
+        caller = await self._authenticator.naming(header, "operator", named)
+        current().tenant_id = caller.tenant.tenant_id
+        return caller.credential
+
+    async def _call(
+        self, request: Request, operation: Operation, credential: str
+    ) -> Call[Any, Any]:
+        """The request as the operation says. Raises Trouble."""
+        query = parsed_query(request, operation, DOCUMENT)
+        content = await _content(request, operation) if operation.body or operation.file else b""
+        url = request.url
+        return Call(
+            deployment=self._deployment,
+            actor=Actor(type="operator", id=f"credential {credential}"),
+            origin=self._deployment.public_url.rstrip("/") or f"{url.scheme}://{url.netloc}",
+            path=request.path_params,
+            query=query,
+            body=parsed_body(operation, content, DOCUMENT),
+            content=content,
+            asked=_asked(operation, request.path_params, query),
+            cursor_keys=await self._keys.keys("operator"),
+        )
+
+
+async def _content(request: Request, operation: Operation) -> bytes:
+    """The body, as far as it is taken. Raises Problem, Trouble."""
+    content = await read_content(request, operation, FILE_BYTES if operation.file else BODY_BYTES)
+    most = FILE_VALUES if operation.file else JSON_VALUES
+    if values_in(content) > most:
+        raise too_many_values(most)
+    return content
+
+
+def _asked(operation: Operation, path: Mapping[str, str], query: BaseModel) -> str:
+    asked = query.model_dump_json(exclude={"cursor", "limit"})
+    return repr([operation.name, sorted(path.items()), asked])
+
+
+def _note(operation: Operation, path: Mapping[str, str], answer: object, credential: str) -> None:
+    """Say in the log what was done that is in no tenant's."""
+    named = [*path.values(), *(getattr(answer, name, "") for name in ("id", "endpoint_id"))]
+    what = " ".join(each for each in named if isinstance(each, str) and _PLAIN.fullmatch(each))
+    log.info("credential %s: %s %s", credential, operation.name, what)

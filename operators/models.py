@@ -1,0 +1,36 @@
+"""What several operations have in common."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from web.operation import Answer, Body, Parameters
+
+type Name = Annotated[str, Field(min_length=1, max_length=200)]
+type Note = Annotated[str, Field(max_length=200)]
+type Region = Literal["eu", "us"]
+type State = Literal["disabled", "enabled"]
+YEARS = 24 * 366 * 3
+
+
+class Continued(Parameters):
+    """Of a list that goes on."""
+
+    cursor: str | None = None
+    """`nextCursor` of the page before; every other parameter stays as it was."""
+
+
+class Rotation(Body):
+    """How the older secret ends."""
+
+    overlap_hours: Annotated[float, Field(ge=0, le=YEARS)] = 168
+    """How long it goes on working."""
+
+
+class Fresh(Answer):
+    """A secret that was made just now."""
+
+    id: str
+    """Of what it belongs to."""
+    secret: str
+    """Shown this once: Muster keeps its digest only."""
