@@ -5,6 +5,7 @@ policy lets that grant: a cost center, or an app role. Everything else is names.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import batched
 
 from administration.catalog import (
@@ -14,11 +15,12 @@ from administration.catalog import (
     list_catalog,
     to_entitlement,
 )
-from administration.errors import AdministrationError
+from administration.errors import AdministrationError, Overtaken
 from administration.events import Administration
 from administration.reading.naming import person_name
 from directory.access import ManualGrants
 from directory.documents import (
+    Entitlement,
     EntitlementKey,
     Event,
     MemberReference,
@@ -36,6 +38,7 @@ from directory.store import (
     Delete,
     NotFound,
     Operation,
+    PreconditionFailed,
     Query,
     Stored,
     Update,
@@ -57,6 +60,14 @@ class CatalogPlan(Model):
     unchanged: int = 0
 
 
+@dataclass(slots=True)
+class Fence:
+    """The version of the tenant's document that a replacement of the catalog goes on from; each of
+    its batches moves it, so that of two at the same time one is refused."""
+
+    etag: str
+
+
 class Catalog(Administration):
     """The catalog of one tenant. Every method raises AdministrationError."""
 
@@ -65,10 +76,18 @@ class Catalog(Administration):
     ) -> CatalogPlan:
         """Import a file, or say what that would do. Entries that the file lacks stay, unless
         `remove_missing`; then an entry that is in use refuses the whole import."""
-        before = {
-            one.entitlement: one.display_name
-            for one in await list_catalog(self.service.store, self.tenant_id)
-        }
+        known = await list_catalog(self.service.store, self.tenant_id)
+        plan = self.planned(known, file, remove_missing=remove_missing)
+        await self._refuse_in_use([one.entitlement for one in plan.removed])
+        if not dry_run:
+            await self.apply(plan)
+        return plan
+
+    def planned(
+        self, known: Sequence[Entitlement], file: CatalogFile, *, remove_missing: bool
+    ) -> CatalogPlan:
+        """What makes the file of the catalog that is `known`."""
+        before = {one.entitlement: one.display_name for one in known}
         wanted = {entry.entitlement: entry for entry in file.entitlements}
         gone = [one for one in before if one not in wanted] if remove_missing else []
         plan = CatalogPlan(
@@ -89,9 +108,6 @@ class Catalog(Administration):
                 f"The catalog would have {kept:,} entries; it can have at most {MOST_ENTRIES:,}. "
                 "Remove those that nobody needs first."
             )
-        await self._refuse_in_use(gone)
-        if not dry_run:
-            await self._apply(plan)
         return plan
 
     async def remove(self, kind: str, key: str) -> None:
@@ -108,7 +124,7 @@ class Catalog(Administration):
             )
         await self._refuse_in_use([removed])
         named = CatalogEntry(kind=kind, key=key, display_name=entry.display_name)
-        await self._apply(CatalogPlan(removed=(named,)))
+        await self.apply(CatalogPlan(removed=(named,)))
 
     async def _refuse_in_use(self, entries: Collection[EntitlementKey]) -> None:
         """Raises AdministrationError that says where the entries are used, if they are."""
@@ -143,10 +159,10 @@ class Catalog(Administration):
         found = readable(await read_all(store, self.tenant_id, shown))
         return {one: [_named(id, found) for id in ids] for one, ids in owners.items()}
 
-    async def _apply(self, plan: CatalogPlan) -> None:
+    async def apply(self, plan: CatalogPlan, fence: Fence | None = None) -> None:
         """Write a plan in bounded batches, those that may change access last and each of those
         with an event that stands for the ones before: in the end one event is left to reconcile,
-        whenever the process dies."""
+        whenever the process dies. Raises Overtaken where somebody got past the fence."""
         writes: list[tuple[str, Operation]] = [
             (_named_kind(entry), Upsert(to_entitlement(self.tenant_id, entry).to_document()))
             for entry in plan.added
@@ -167,13 +183,18 @@ class Catalog(Administration):
         try:
             for some in batched(writes, BATCH_OPERATIONS - 3, strict=False):
                 kinds = {kind for kind, _ in some if kind}
-                last = await self._write([operation for _, operation in some], kinds, last)
+                operations = [operation for _, operation in some]
+                last = await self._write(operations, kinds, last, fence)
         finally:
             if last is not None:
                 self.ledger.submit(self.tenant_id, last.event_id)
 
     async def _write(
-        self, operations: Sequence[Operation], kinds: set[str], before: Event | None
+        self,
+        operations: Sequence[Operation],
+        kinds: set[str],
+        before: Event | None,
+        fence: Fence | None,
     ) -> Event | None:
         """Commit one batch, with entries of `kinds` that attributes can name, under the policy that
         decides whose access it may change; the event that is left to reconcile then, if any."""
@@ -190,16 +211,26 @@ class Catalog(Administration):
                 "tenant" if counts else "none",
             )
             batch = [*operations]
-            if kinds:  # and the policy is still the one that was read
-                batch.append(Update(TENANT_ID, (Assign(("name",), tenant.name),), stored.etag))
+            if kinds or fence:  # and the policy is still the one that was read
+                etag = fence.etag if fence else stored.etag
+                batch.append(Update(TENANT_ID, (Assign(("name",), tenant.name),), etag))
             if counts and before is not None:
                 batch.append(self._stood_for(before))
             try:
-                await self.ledger.commit(batch, event, submit=False)
+                etags = await self.ledger.commit(batch, event, submit=False)
+            except PreconditionFailed as lost:
+                if fence is None:
+                    raise
+                raise Overtaken(
+                    "Somebody else changed the tenant or its catalog meanwhile, and this one is "
+                    "replaced in part. Read it again and send it once more."
+                ) from lost
             except NotFound as missing:
-                raise AdministrationError(
+                raise Overtaken(
                     "Somebody else changed the catalog meanwhile. Try again."
                 ) from missing
+            if fence:
+                fence.etag = etags[len(operations)] or ""
             return event if counts else before
 
         return await self.retrying(attempt, f"tenant {self.tenant_id}")

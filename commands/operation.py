@@ -91,6 +91,7 @@ async def _here(application: wiring.Application, asked: _Asked) -> Any:
         query=operation.query.model_validate(asked.query),
         body=body,
         content=asked.content,
+        if_match="",
         asked=repr([operation.name, sorted(asked.path.items())]),
         cursor_keys=await keys.keys("operator"),
     )

@@ -30,6 +30,8 @@ class Call[Q, B]:
     body: B
     content: bytes
     """The body as it came."""
+    if_match: str
+    """The ETag that the request names, as it came; empty: none."""
     asked: str
     """All that was asked but for the cursor, which counts for nothing else."""
     cursor_keys: Keys

@@ -19,8 +19,8 @@ from starlette.responses import Response
 from administration.deployment import Deployment
 from administration.errors import Absent
 from directory.documents import Actor
+from operators import catalog, failed, secrets, tenants
 from operators import deployment as of_deployment
-from operators import failed, secrets, tenants
 from operators.call import PATH, Call
 from scim.protocol.body import values_in
 from telemetry.observation import current
@@ -37,6 +37,7 @@ from web.trouble import Trouble, too_many_requests, too_many_values, trouble_of
 
 OPERATIONS: tuple[Operation, ...] = (
     *tenants.OPERATIONS,
+    *catalog.OPERATIONS,
     *secrets.OPERATIONS,
     *failed.OPERATIONS,
     *of_deployment.OPERATIONS,
@@ -122,6 +123,7 @@ class _Api:
             query=query,
             body=parsed_body(operation, content, DOCUMENT),
             content=content,
+            if_match=request.headers.get("if-match", ""),
             asked=_asked(operation, request.path_params, query),
             cursor_keys=await self._keys.keys("operator"),
         )
