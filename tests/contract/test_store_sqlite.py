@@ -13,7 +13,16 @@ from pathlib import Path
 import orjson
 import pytest
 
-from directory.condition import All, AnyElement, Compare, Condition, Negated, OneOf, Present
+from directory.condition import (
+    All,
+    AnyElement,
+    Compare,
+    Condition,
+    Either,
+    Negated,
+    OneOf,
+    Present,
+)
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite import store as sqlite_store
 from directory.sqlite.schema import SCHEMA_VERSION, DamagedFile
@@ -493,3 +502,21 @@ for start in range(0, 100_000, 8):
     assert {id.removesuffix("-a") + "-b" for id in ids(written) if id.endswith("-a")} == {
         id for id in ids(written) if id.endswith("-b")
     }
+
+
+async def test_a_part_of_a_text_is_found_whatever_is_in_it(store: SqliteStore) -> None:
+    """It is looked for in the whole document first, as JSON writes it."""
+    texts = (*'"\\*?[]\n\x00\x05\x7fé😀', "[a]", "long" * 50)
+    made = [document("acme", f"{n}", s=f"x{text}y") for n, text in enumerate(texts)]
+    await create(store, [*made, document("acme", "other", s="z")])
+    for number, text in enumerate(texts):
+        for part in (
+            Compare(("s",), "co", text),
+            Compare(("s",), "sw", f"x{text}"),
+            Compare(("s",), "ew", f"{text}y"),
+        ):
+            where = Either((part, replace(part, path=("o",))))
+            page = await store.query("acme", Query("User", where))
+            found = [one.document["id"] for one in page.items]
+            assert f"{number}" in found, part
+            assert "other" not in found
