@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
-from administration.catalog import refuse_unknown
+from administration.catalog import CatalogFile, refuse_unknown, to_entitlement
 from administration.errors import Absent, AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
 from directory.documents import AdministrativeOperation, EntitlementKey, Event, Model
@@ -48,8 +48,10 @@ async def create_tenant(
     name: str,
     region: Literal["eu", "us"],
     directory_id: str | None = None,
+    catalog: CatalogFile | None = None,
 ) -> Tenant:
-    """A new tenant with one connection, provisioning not enabled. Raises AdministrationError."""
+    """A new tenant with one connection, provisioning not enabled, and in the same batch its
+    `catalog`, which must fit into it. Raises AdministrationError."""
     if not TENANT_ID_PATTERN.fullmatch(tenant_id):
         raise AdministrationError(
             f"{tenant_id!r} cannot be a tenant id: lower-case letters, digits and hyphens, at most "
@@ -57,7 +59,11 @@ async def create_tenant(
         )
     tenant = new_tenant(tenant_id, name, region, directory_id)
     try:
-        await store.batch(tenant_id, [Create(tenant.to_document())])
+        entries = (
+            [to_entitlement(tenant_id, one) for one in catalog.entitlements] if catalog else []
+        )
+        documents = [tenant.to_document(), *(entry.to_document() for entry in entries)]
+        await store.batch(tenant_id, [Create(document) for document in documents])
     except Conflict:
         raise AdministrationError(
             f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"

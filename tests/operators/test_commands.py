@@ -61,6 +61,7 @@ webhook test nobody
 webhook log nobody
 replay
 replay --all --tenant contoso
+drift acme
 replay 01x
 """.strip().splitlines()
 STORE_ALONE = ("drift", "catalog list acme", "user list acme", "replay --discard x", "why a b c d")
