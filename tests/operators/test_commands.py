@@ -4,6 +4,7 @@ operators' interface of a server."""
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -133,6 +134,19 @@ def test_a_server_that_cannot_be_asked(environment: dict[str, str], says: str) -
     code, text = typed("tenant show acme", environment)
     assert code
     assert says in text.replace(" │ │ ", " ")
+
+
+async def test_what_is_no_muster_is_told(tmp_path: Path) -> None:
+    async def strange(scope: Any, _receive: Any, send: Any) -> None:
+        status = 200 if scope["path"].endswith("/tokens") else 404
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"<html>" if status == 200 else b"[]"})
+
+    async with served(strange) as url:
+        by_url = {"MUSTER_OPERATOR_URL": url, "MUSTER_OPERATOR_CREDENTIAL": "x"}
+        for line in ("token list acme", "tenant enable acme"):
+            code, text = await asyncio.to_thread(typed, line, by_url)
+            assert (code, "did not answer as Muster does" in text) == (1, True), text
 
 
 async def test_a_credential_that_does_not_count_is_told(tmp_path: Path) -> None:
