@@ -24,7 +24,7 @@ from directory.documents import (
     entitlement_id,
 )
 from directory.reading import every, read_all
-from directory.store import BATCH_OPERATIONS, Operation, Query, Store, Upsert
+from directory.store import Query, Store
 
 COLUMNS = ("kind", "key", "displayName")
 MOST_ENTITLEMENTS = 1_000
@@ -98,15 +98,6 @@ def check_entries(
                 f"{what} cannot be read: {place}: {entry.kind} {entry.key} is there twice."
             )
         seen.add(entry.entitlement)
-
-
-async def load_catalog(store: Store, tenant_id: str, catalog: CatalogFile) -> None:
-    """Fill the catalog of a new tenant, which has nobody yet whose access it could change."""
-    operations: list[Operation] = [
-        Upsert(to_entitlement(tenant_id, entry).to_document()) for entry in catalog.entitlements
-    ]
-    for start in range(0, len(operations), BATCH_OPERATIONS):
-        await store.batch(tenant_id, operations[start : start + BATCH_OPERATIONS])
 
 
 def to_entitlement(tenant_id: str, entry: CatalogEntry) -> Entitlement:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from administration.catalog import default_catalog, load_catalog
+from administration.catalog import default_catalog
 from administration.tenants import Tenancy, create_tenant, read_tenant
 from administration.tokens import Tokens, list_tokens
 from directory.store import NotFound
@@ -51,8 +51,8 @@ async def prepare_demo(service: Service, folder: Path, region: Literal["eu", "us
         if known:
             return known
     except NotFound:
-        await create_tenant(store, TENANT, "Demo organisation", region)
-        await load_catalog(store, TENANT, default_catalog())
+        catalog = default_catalog()
+        await create_tenant(store, TENANT, "Demo organisation", region, catalog=catalog)
         await Tenancy(service, TENANT).set_provisioning("enabled")
     for kept in await list_tokens(store, await read_tenant(store, TENANT), service.now()):
         if kept.token.note == NOTE:  # its text was lost with the file

@@ -4,15 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
-from administration.catalog import refuse_unknown
+from pydantic.alias_generators import to_camel
+
+from administration.catalog import CatalogFile, refuse_unknown, to_entitlement
 from administration.errors import Absent, AdministrationError, OwnerlessUnconfirmed
 from administration.events import Administration
+from directory.condition import Compare
 from directory.documents import AdministrativeOperation, EntitlementKey, Event, Model
 from directory.fleet import TenantSummary
 from directory.notices import Notice
 from directory.reading import every_tenant
 from directory.reasons import Reason
 from directory.store import (
+    Assign,
     Conflict,
     Create,
     NotFound,
@@ -22,6 +26,7 @@ from directory.store import (
     Store,
     Stored,
     StoreError,
+    Update,
     Upsert,
 )
 from directory.tenants import (
@@ -39,6 +44,9 @@ from scim.protocol.scalars import fold
 from trust.signing import PARTITION
 from trust.tokens import TENANT_ID_PATTERN
 
+SUMMARISED = ("name", "region", "provisioning", "directory_id")
+"""What a tenant's summary has of the tenant itself."""
+
 type Changed = tuple[Tenant, Sequence[str]]
 """A tenant as it is to be, and what the log names of the change: never a secret."""
 
@@ -49,8 +57,10 @@ async def create_tenant(
     name: str,
     region: Literal["eu", "us"],
     directory_id: str | None = None,
+    catalog: CatalogFile | None = None,
 ) -> Tenant:
-    """A new tenant with one connection, provisioning not enabled. Raises AdministrationError."""
+    """A new tenant with one connection, provisioning not enabled, and in the same batch its
+    `catalog`, which must fit into it. Raises AdministrationError."""
     if not TENANT_ID_PATTERN.fullmatch(tenant_id):
         raise AdministrationError(
             f"{tenant_id!r} cannot be a tenant id: lower-case letters, digits and hyphens, at most "
@@ -58,7 +68,11 @@ async def create_tenant(
         )
     tenant = new_tenant(tenant_id, name, region, directory_id)
     try:
-        await store.batch(tenant_id, [Create(tenant.to_document())])
+        entries = (
+            [to_entitlement(tenant_id, one) for one in catalog.entitlements] if catalog else []
+        )
+        documents = [tenant.to_document(), *(entry.to_document() for entry in entries)]
+        await store.batch(tenant_id, [Create(document) for document in documents])
     except Conflict:
         raise AdministrationError(
             f"A tenant {tenant_id} exists already.", f"tenant show {tenant_id}"
@@ -138,9 +152,24 @@ class TenantChange(Administration):
                 tenant = tenant.model_copy(update={"protected_since": event.event_id})
             changed = Replace(tenant.to_document(), stored.etag)
             await self.ledger.commit([changed, *_told(before, tenant, event)], event)
+            if any(getattr(tenant, name) != getattr(before, name) for name in SUMMARISED):
+                await _show(self.service.store, tenant)
             return tenant
 
         return await self.retrying(attempt, f"tenant {self.tenant_id}")
+
+
+async def _show(store: Store, tenant: Tenant) -> None:
+    """Say in the tenant's summary what operators have just changed. The timer does it, too, so
+    whatever keeps it from that is no trouble."""
+    named = Compare(("id",), "ew", f":{tenant.tenant_id}")
+    fresh = new_summary(tenant).to_document()
+    values = {name: fresh.get(name) for name in (*map(to_camel, SUMMARISED), "search")}
+    changes = tuple(Assign((name,), value) for name, value in values.items())
+    with suppress(StoreError):
+        page = await store.query(PARTITION, Query("TenantSummary", named, fields=()))
+        updates = [Update(stored.document["id"], changes) for stored in page.items]
+        await store.batch(PARTITION, updates)
 
 
 def _told(before: Tenant, after: Tenant, event: Event) -> list[Operation]:

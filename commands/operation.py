@@ -5,7 +5,7 @@ and answers is the same in both ways.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from commands.output import Server, on_store, reported, server
 from operators.call import PATH, Call
 from operators.http import DOCUMENT, OPERATIONS
 from trust.signing import SigningKeys
-from web.operation import Fault, Handler, Operation
+from web.operation import Fault, Handler, Operation, ProblemDetails
 from web.problems import Problem
 from web.reading import parsed_body
 
@@ -118,17 +118,15 @@ def _there(known: Server, asked: _Asked) -> Any:
             timeout=SECONDS,
         )
         told = answer.json() if answer.content else None
-    except (httpx.HTTPError, ValueError) as error:
+        if answer.is_success:
+            return told
+        problem = ProblemDetails.model_validate(told)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise AdministrationError(
             f"{known.url} did not answer as Muster does ({type(error).__name__})."
         ) from None
-    if not answer.is_success:
-        found = told if isinstance(told, dict) else {}
-        faults = [Fault.model_validate(one) for one in found.get("errors") or ()]
-        detail = found.get("detail") or f"{known.url} answered {answer.status_code}."
-        raise AdministrationError(_told(detail, faults))
-    return told
+    raise AdministrationError(_told(problem.detail, problem.errors or ()))
 
 
-def _told(detail: str, faults: list[Fault] | tuple[Fault, ...]) -> str:
+def _told(detail: str, faults: Sequence[Fault]) -> str:
     return " ".join([detail, *(f"{one.pointer}: {one.detail}." for one in faults)])

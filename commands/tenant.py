@@ -23,6 +23,7 @@ from commands.output import (
     JsonFile,
     TenantId,
     keys_named,
+    moment_text,
     plain,
     refuse,
     run,
@@ -122,7 +123,8 @@ def tenant_health(tenant: TenantId, as_json: AsJson = False) -> None:
     summary["troubles"] = ", ".join(summary["troubles"]) or "none"
     rows = [{"what": name, "is": "" if value is None else value} for name, value in summary.items()]
     show(rows, as_json, ("what", "is"))
-    show(found["checklist"], as_json, ("state", "title", "says", "at"), title="Set-up in Entra ID")
+    steps = [{**step, "at": moment_text(step["at"])} for step in found["checklist"]]
+    show(steps, as_json, ("state", "title", "says", "at"), title="Set-up in Entra ID")
 
 
 @app.command("enable")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from administration import fleet
-from administration.catalog import default_catalog, load_catalog
+from administration.catalog import default_catalog
 from administration.directories import Directories, claim_directory
 from administration.reading import checklist, health
 from administration.tenant_file import TenantFile, export_tenant, parse_tenant_file
@@ -235,9 +235,8 @@ async def add_tenant(call: Call[Parameters, NewTenant]) -> TenantAnswer:
     new, store = call.body, call.store
     claimed = await claim_directory(store, new.id, new.directory_id) if new.directory_id else None
     region = new.region or call.deployment.home.region
-    created = await create_tenant(store, new.id, new.name, region, claimed)
-    await load_catalog(store, new.id, default_catalog())
-    return shown(call, created)
+    catalog = default_catalog()
+    return shown(call, await create_tenant(store, new.id, new.name, region, claimed, catalog))
 
 
 async def read_one_tenant(call: Call[Parameters, None]) -> TenantAnswer:

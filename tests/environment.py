@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from administration.catalog import default_catalog, load_catalog
+from administration.catalog import default_catalog
 from administration.events import Administration
 from administration.mappings import Mappings
 from administration.tenants import create_tenant, read_tenant
@@ -103,9 +103,8 @@ async def add_tenant(
             }
         )
 
-    await create_tenant(store, tenant_id, tenant_id.title(), "eu")
+    await create_tenant(store, tenant_id, tenant_id.title(), "eu", catalog=default_catalog())
     await change_tenant(store, tenant_id, prepared)
-    await load_catalog(store, tenant_id, default_catalog())
     return scim, access
 
 

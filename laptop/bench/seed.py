@@ -9,7 +9,7 @@ from itertools import batched
 from typing import Any, Literal
 
 import wiring
-from administration.catalog import default_catalog, load_catalog
+from administration.catalog import default_catalog
 from administration.tenants import create_tenant
 from directory.documents import (
     RETENTION,
@@ -45,8 +45,7 @@ TOGETHER = 64
 
 async def add_tenant(store: Store, tenant_id: str) -> None:
     """A tenant that may provision, with the default catalog."""
-    await create_tenant(store, tenant_id, tenant_id, "eu")
-    await load_catalog(store, tenant_id, default_catalog())
+    await create_tenant(store, tenant_id, tenant_id, "eu", catalog=default_catalog())
     enabled = Update(TENANT_ID, (Assign(("provisioning",), "enabled"),))
     await store.batch(tenant_id, [enabled])
 

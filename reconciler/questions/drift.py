@@ -5,7 +5,8 @@ that differs because its event still waits is no drift. To repair is to write a 
 user and to reconcile it: whatever made the record wrong, the reconciler writes it as always.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +31,11 @@ STEP = 100
 SUSPECTS = 1_000
 """Users who differ at first sight and are looked at again together: the events that wait are read
 once for all of them."""
+
+PART_DOCUMENTS = 1_000
+PART_STEP = 20
+PART_SECONDS = 1.0
+"""How much a part of an audit looks at, how much at once, and for how long."""
 
 type Kind = Literal["missing", "orphaned", "different", "unreadable"]
 
@@ -119,32 +125,32 @@ class AuditPart:
     next: str | None
 
 
-async def audit_part(store: Store, tenant_id: str, place: str = "") -> AuditPart:
-    """An audit in parts of SUSPECTS documents at most, each as long as a request may take: `place`
-    is the `next` of the part before. Raises BadContinuation, StoreError."""
+async def audit_part(
+    store: Store, tenant_id: str, place: str = "", clock: Callable[[], float] = time.monotonic
+) -> AuditPart:
+    """An audit in parts, each for one request: of PART_DOCUMENTS at most, and of fewer where they
+    take longer than PART_SECONDS. `place` is the `next` of the part before; `clock` is a
+    steady one. Raises BadContinuation, StoreError."""
     kind, _, after = place.partition(":")
     type: Literal["User", "Access"] = "Access" if kind == "Access" else "User"
-    examined, users = 0, list[str]()
+    examined, end = 0, clock() + PART_SECONDS
+    suspects: _Suspects = {}
     continuation: str | None = after or None
-    while examined < SUSPECTS:
-        query = Query(type, fields=(), limit=STEP, continuation=continuation)
+    while True:
+        query = Query(type, fields=(), limit=PART_STEP, continuation=continuation)
         page = await store.query(tenant_id, query)
         examined += len(page.items)
-        here = [resource_id_of(stored.document["id"]) for stored in page.items]
+        users = [resource_id_of(stored.document["id"]) for stored in page.items]
         if type == "Access":
-            here = await _of_nobody(store, tenant_id, here)
-        users += here
+            users = await _of_nobody(store, tenant_id, users)
+        suspects |= await _suspects(store, tenant_id, users)
         continuation = page.continuation
-        if continuation is None:
+        if continuation is None or examined >= PART_DOCUMENTS or clock() > end:
             break
-    suspects: _Suspects = {}
-    for some in batched(users, STEP, strict=False):
-        suspects |= await _suspects(store, tenant_id, some)
     differences = await _confirmed(store, tenant_id, suspects)
-    if continuation is not None:
-        following: str | None = f"{type}:{continuation}"
-    else:
-        following = "Access:" if type == "User" else None
+    following = f"{type}:{continuation}" if continuation else "Access:"
+    if type == "Access" and continuation is None:
+        return AuditPart(0, differences, None)
     return AuditPart(examined if type == "User" else 0, differences, following)
 
 

@@ -117,8 +117,9 @@ async def test_what_happens_to_a_tenant_shows(muster: Muster) -> None:
     assert (row.pending, row.oldest_pending) == (0, None)
     assert await keeper.refresh() == 0
     await tenant.changing(Tenancy).set_provisioning("disabled")
-    assert await keeper.refresh() == 1
-    assert (await row_of(muster, tenant)).provisioning == "disabled"
+    row = await row_of(muster, tenant)
+    assert (row.provisioning, row.users) == ("disabled", 1), "at once"
+    assert await keeper.refresh() == 1, "the rest of it is looked at again"
     failed = (await tenant.events())[0].event_id
     update = Update(event_id(failed), (Assign(("state",), "failed"),))
     await muster.store.batch(tenant.tenant_id, [update])

@@ -25,7 +25,7 @@ async def test_a_change_and_its_event_are_one_batch(environment: Environment) ->
     written: list[list[tuple[str, str]]] = []
 
     async def seen(method: str, asked: tuple[Any, ...]) -> None:
-        if method == "batch":
+        if method == "batch" and asked[0] == TENANT:
             documents = [operation.document for operation in asked[1]]
             written.append([(each["type"], each.get("operation", "")) for each in documents])
 

@@ -23,6 +23,7 @@ from directory.tenants import Policy
 from settings import Settings
 from tests.environment import add_tenant
 from tests.hosting import Host, running_host
+from trust.signing import PARTITION
 from wiring import Application, utc_now
 
 DIRECTORY = "5e0d2f7e-0000-4000-8000-00000000c0de"
@@ -87,18 +88,19 @@ class Tenant:
     scim: httpx.Client
     access: httpx.Client
 
-    def link(self) -> str:
-        """A one-time link to its console."""
+    def link(self, partition: str = "") -> str:
+        """A one-time link to its console; of another partition, to what that stands for."""
 
         async def make(application: Application) -> str:
             url = self.host.url
-            return await one_time_link(application.store, self.tenant_id, url, utc_now())
+            whose = partition or self.tenant_id
+            return await one_time_link(application.store, whose, url, utc_now())
 
         return on_state(self.host, make)
 
-    def sign_in(self, page: Page) -> None:
-        """Open a one-time link in a tab, and press its button."""
-        page.goto(self.link())
+    def sign_in(self, page: Page, *, operator: bool = False) -> None:
+        """Open a one-time link in a tab, and press its button; as an operator, one of theirs."""
+        page.goto(self.link(PARTITION if operator else self.tenant_id))
         with page.expect_navigation():
             page.get_by_role("button", name="Sign in").click()
 

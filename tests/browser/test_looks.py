@@ -320,3 +320,13 @@ def test_an_organisation_without_anything_and_the_way_out(
     viewer.page.goto(viewer.tenant.link())
     viewer.look("link")
     viewer.visit("link-used", "/sign-in/once?tenant=demo&key=used")
+
+
+def test_all_tenants_and_one_that_an_operator_looks_at(new_viewer: Viewer) -> None:
+    viewer, tenant = new_viewer, new_viewer.tenant
+    tenant.sign_in(viewer.page, operator=True)
+    on_state(tenant.host, lambda application: application.fleet.refresh())
+    viewer.visit("fleet", f"/fleet?q={tenant.tenant_id}")
+    viewer.press("Look")
+    expect(viewer.page.get_by_text("as an operator")).to_be_visible()
+    viewer.look("looked-at")

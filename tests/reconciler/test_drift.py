@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from itertools import count, repeat
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from directory.ledger import Ledger
 from directory.store import Assign, Delete, Update, Upsert, member
 from directory.tenants import Policy
 from reconciler.questions import drift
-from reconciler.questions.drift import Difference, audit, compare, repair
+from reconciler.questions.drift import Difference, audit, audit_part, compare, repair
 from tests.reconciler.world import TENANT, Hooked, World
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -26,6 +27,8 @@ type Change = Callable[[World], Awaitable[None]]
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five users are a crowd."""
     monkeypatch.setattr(drift, "STEP", 2)
+    monkeypatch.setattr(drift, "PART_STEP", 2)
+    monkeypatch.setattr(drift, "PART_DOCUMENTS", 3)
 
 
 async def populate(world: World) -> None:
@@ -44,7 +47,23 @@ async def populate(world: World) -> None:
 
 
 async def found(world: World) -> list[Difference]:
-    return [one async for page in audit(world.store, TENANT) for one in page.differences]
+    """Of an audit at once, which finds the same as one in parts."""
+    whole = [one async for page in audit(world.store, TENANT) for one in page.differences]
+    assert await in_parts(world, seconds=0) == await in_parts(world, seconds=1000) == whole
+    return whole
+
+
+async def in_parts(world: World, seconds: int) -> list[Difference]:
+    """The parts end by themselves, or after each look."""
+    differences: list[Difference] = []
+    place: str | None = ""
+    ticks = count(step=10) if seconds == 0 else repeat(0)
+    while place is not None:
+        part = await audit_part(world.store, TENANT, place, lambda: next(ticks))
+        assert part.examined <= (2 if seconds == 0 else 4)
+        differences += part.differences
+        place = part.next
+    return differences
 
 
 async def test_what_is_settled_has_not_drifted(world: World) -> None:

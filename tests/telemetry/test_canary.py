@@ -365,6 +365,7 @@ async def test_what_leaves_a_trigger_tells_nothing(
         broken(patched, muster.application.store, fault)
         told.append(await leaving(functions["reconcile"](message=message(received.body))))
         told.append(await leaving(functions["relay"](timer=None)))
+        told.append(await leaving(functions["fleet"](timer=None)))
         patched.setattr(wiring, "application", lambda: (_ for _ in ()).throw(fault(str(PERSON))))
         told.append(await leaving(functions["reconcile"](message=message(received.body))))
         told.append(await leaving(functions["relay"](timer=None)))
@@ -376,6 +377,8 @@ async def test_what_leaves_a_trigger_tells_nothing(
             assert answer.status_code == (503 if fault is Unavailable else 500)
             told.append(answer.get_body().decode())
     told.append(await leaving(functions["reconcile"](message=message(str(PERSON).encode()))))
+    await functions["fleet"](timer=None)
+    assert any("looked at 1 tenants" in text for text in heard.texts)
     assert_silent("\n".join(told))
 
 

@@ -21,12 +21,11 @@ FOLDERS = (
 ).split()
 
 WITHOUT_EVENT = {
-    "administration/catalog.py": "the catalog of a new tenant, which has nobody yet",
     "administration/credentials.py": "credentials of the deployment, which is no tenant",
     "administration/directories.py": "claims of directories, in partitions of their own",
     "administration/fleet.py": "summaries of tenants, for operators",
     "administration/invitations.py": "when a link was last opened",
-    "administration/tenants.py": "a new tenant, which has no log yet, and its first summary",
+    "administration/tenants.py": "a new tenant with its catalog, and its summary: no log yet",
     "administration/webhooks.py": "endpoints, which are of the deployment and of no tenant",
     "console/one_time.py": "links that sign in once",
     "console/session.py": "sessions that ended",
