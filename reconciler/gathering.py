@@ -1,9 +1,9 @@
-"""Recomputations of a few users that are asked for at the same time, done together.
+"""Recomputations of a few users each, requested at the same time and done together.
 
-Most events touch one user. Their access rests on the same kinds of documents, so a page of users
-costs little more than one: while one page of a tenant is being written, what is asked for meanwhile
-gathers and makes the next one. A request is only ever answered by a page whose reading began after
-it came, which is all that level-triggered work needs.
+Most events touch one user, and a page of users costs little more than one user. So requests that
+come while a page of the tenant is being written gather and make the next page. A request is only
+answered by a page that was read after the request came, which is all that level-triggered work
+needs.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from directory.store import Throttled, Unavailable
 
 type Causes = Mapping[str, str]
-"""Users (SCIM ids) to recompute → the event (its ULID) that asks for it."""
+"""Users (SCIM ids) to recompute → the event (ULID) that causes it."""
 type Recompute = Callable[[str, Causes], Awaitable[None]]
-"""Brings the records of these users of a tenant up to what is true now."""
+"""Brings the access records of these users of a tenant up to date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Gathering:
         self._working: set[asyncio.Task[None]] = set()
 
     async def ask(self, tenant_id: str, causes: Causes) -> None:
-        """Have these users recomputed, and wait for it. Raises what that raises."""
+        """Have these users recomputed, and wait for it. Raises what `recompute` raises."""
         loop = asyncio.get_running_loop()
         request = _Request(causes, loop.create_future())
         if tenant_id in self._waiting:
@@ -61,17 +61,17 @@ class Gathering:
                 await self._settle(tenant_id, requests, users)
         finally:
             del self._waiting[tenant_id]
-            for request in (*requests, *waiting):  # the work itself was cancelled: so are they
+            for request in (*requests, *waiting):  # where the work was cancelled, so are they
                 request.done.cancel()
 
     async def _settle(self, tenant_id: str, requests: list[_Request], users: Causes) -> None:
-        """Answer requests; where the page fails because of one user, each on its own."""
+        """Answer requests; where the page fails because of one user, each by a page for itself."""
         failure: Exception | None = None
         try:
             await self._recompute(tenant_id, users)
         except (Throttled, Unavailable) as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+        except Exception as error:  # noqa: BLE001 - the caller of `ask` gets it
             if len(requests) > 1:
                 for request in requests:
                     await self._settle(tenant_id, [request], request.causes)
