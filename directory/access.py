@@ -25,7 +25,7 @@ def access_id(user: str) -> str:
 
 
 def manual_grants_id(user: str) -> str:
-    """Document id of what was given to a user by hand."""
+    """Document id of a user's ManualGrants."""
     return f"manual:{user}"
 
 
@@ -111,8 +111,8 @@ class AccessState(Model):
 
 
 class AccessChange(StoredModel):
-    """One change of a user's access, written in the same batch as the access record: the user's
-    history, and what the topic `access-changes` tells the application."""
+    """One change of a user's access, written in the same batch as the access record: an entry of
+    the user's history, and the content of a message on the topic `access-changes`."""
 
     document_type = "AccessChange"
 

@@ -119,7 +119,7 @@ async def _logged[T](answer: Awaitable[T]) -> T:
 
 
 def _fault(stored: Stored, query: Query | None = None) -> Unreadable | None:
-    """What is wrong with a document, or with the fields of it that a query asked for."""
+    """The error in a document, or in the fields of it that a query reads; None: it is valid."""
     if isinstance(stored, Damaged):
         return stored.error
     document = stored.document

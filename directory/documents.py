@@ -149,7 +149,7 @@ class StoredModel(Model):
         raise NotImplementedError
 
     def to_document(self) -> Document:
-        """As it is stored; members that are None are left out."""
+        """The stored form; members that are None are left out."""
         body = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return body | {"id": self.document_id, "type": self.document_type}
 

@@ -27,8 +27,9 @@ def is_document_id(text: str) -> bool:
 
 
 def to_json(value: Any) -> bytes:
-    """UTF-8. Raises ValueError for what is not JSON: other types than dict, list, str, int (64
-    bits), float, bool and None, keys that are not strings, half surrogate pairs."""
+    """JSON in UTF-8. Raises ValueError for values that JSON cannot hold: types other than dict,
+    list, str, int (64 bits), float, bool and None, keys that are not strings, half surrogate
+    pairs."""
     try:
         return orjson.dumps(value, option=_OPTIONS)
     except orjson.JSONEncodeError as error:
@@ -36,7 +37,8 @@ def to_json(value: Any) -> bytes:
 
 
 def document_to_json(tenant_id: str, document: Document) -> bytes:
-    """Raises ValueError for what is no document of the tenant, TooLarge."""
+    """The document as JSON. Raises ValueError for an invalid document or one of another tenant,
+    TooLarge."""
     id, type, ttl = document.get("id"), document.get("type"), document.get("ttl")
     if not isinstance(id, str) or not is_document_id(id):
         raise ValueError(f"An id has 1 to {ID_BYTES} bytes and none of / \\ ? #, not {id!r}.")

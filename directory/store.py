@@ -41,7 +41,7 @@ class Damaged(Stored):
         object.__setattr__(self, "error", error)
 
     raw: Any
-    """What is stored, whatever it is."""
+    """The stored value, of any JSON type."""
     error: "Unreadable"
 
     @property

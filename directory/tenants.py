@@ -97,7 +97,7 @@ FEWEST_LOST = 10
 
 
 class MassLossLimits(Model):
-    """When an event is a mass loss: when so many users, and such a share, lost something."""
+    """The number and the share of users who must lose something to make an event a mass loss."""
 
     users: int = Field(default=FEWEST_LOST, ge=FEWEST_LOST)
     percent: int = Field(default=20, ge=1, le=100)

@@ -1,4 +1,4 @@
-"""Effective access: what a user may do, as a pure function of what is stored (product, section 5).
+"""Effective access: what a user may do, as a pure function of stored facts (product, section 5).
 
 The reconciler stores the answer of `effective_access`. Previews call the same function with other
 facts: they `dataclasses.replace` a mapping or a membership in `Facts`.

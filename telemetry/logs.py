@@ -91,7 +91,7 @@ def _clock(seconds: int) -> str:
 
 def json_lines() -> logging.Formatter:
     """One JSON object per line, with the fields of the record's `extra`."""
-    from pythonjsonlogger.orjson import OrjsonFormatter  # on a laptop nobody needs it
+    from pythonjsonlogger.orjson import OrjsonFormatter  # not needed on a laptop
 
     class Json(OrjsonFormatter):
         def format(self, record: logging.LogRecord) -> str:

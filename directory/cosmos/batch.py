@@ -108,8 +108,8 @@ class Batch:
         return cls(tuple(steps), proof)
 
     def requests(self) -> list[Request]:
-        """For one attempt: the SDK takes the conditions out of what it is given, and a second
-        attempt with the same objects would be unconditional."""
+        """The requests for one attempt: the SDK removes the conditions from its arguments, so a
+        second attempt with the same objects would be unconditional."""
         return [(step.kind, _arguments(step), _condition(step.etag)) for step in self.steps]
 
     def etags(self, results: Sequence[Mapping[str, Any]]) -> list[str | None]:

@@ -71,7 +71,7 @@ class Row:
 
     @classmethod
     def of(cls, tenant_id: str, document: Document) -> "Row":
-        """Raises ValueError for what is no document of the tenant, TooLarge."""
+        """Raises ValueError for an invalid document or one of another tenant, TooLarge."""
         body = stored_body(document_to_json(tenant_id, document))
         ttl = document.get("ttl")
         lifetime = math.inf if ttl is None or ttl == -1 else float(ttl)

@@ -49,7 +49,7 @@ def stored_body(body: bytes) -> bytes:
 
 
 def load(body: str) -> Any:
-    """What was stored."""
+    """The document in a stored body, with its original text."""
     value = orjson.loads(body)
     return _rewritten(value, original_text) if _ESCAPED in body else value
 

@@ -46,7 +46,7 @@ TURN_SECONDS = 0.01
 READ_THREADS = 4
 """For long reads; one tenant has one of them at a time."""
 GROUP_OPERATIONS = 128
-"""A transaction takes no further write once it has so many operations."""
+"""A transaction takes no further write once it has this many operations."""
 PURGE_SECONDS = 60.0
 LOOK_SECONDS = 0.0005
 """Pause between two attempts of a write that waits for another process's write."""
@@ -227,7 +227,7 @@ class SqliteStore:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.Error) -> Unavailable:
-        """With SQLite's name for what is wrong (https://www.sqlite.org/rescode.html)."""
+        """The error with SQLite's name for it (https://www.sqlite.org/rescode.html)."""
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return Unavailable(f"{self._path}: {error} ({name})")
 

@@ -19,7 +19,7 @@ class HostFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises OSError, and ValueError for what is not JSON or not a time span."""
+        """Raises OSError, and ValueError for invalid JSON or an invalid time span."""
         extensions = json.loads(path.read_bytes()).get("extensions", {})
         service_bus = extensions.get("serviceBus", {})
         return cls(

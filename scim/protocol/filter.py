@@ -115,12 +115,14 @@ class PatchPath:
 
 
 def parse_filter(text: str) -> Filter:
-    """The syntax tree of a filter. Raises InvalidFilter: where, what was expected, which limit."""
+    """The syntax tree of a filter. Raises InvalidFilter, which says where it is wrong and what was
+    expected, or which limit it exceeds."""
     return _read(text, "filter", InvalidFilter, _Parser.whole_filter)
 
 
 def parse_path(text: str) -> PatchPath:
-    """The path of a PATCH operation. Raises InvalidPath: where and what was expected."""
+    """The path of a PATCH operation. Raises InvalidPath, which says where it is wrong and what was
+    expected."""
     return _read(text, "path", InvalidPath, _Parser.whole_path)
 
 
