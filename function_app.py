@@ -1,9 +1,9 @@
 """Every trigger of the Function App, and nothing else.
 
 One HTTP function per surface hands its requests to an ASGI app; the triggers of Service Bus hand
-events to the reconciler and changes to webhooks; the timer sends again what was never confirmed.
-What they work with is built by `wiring` on first use: Azure imports this module to find the
-functions, on every instance, before it knows which of them will run there.
+events to the reconciler and changes to webhooks; the timer sends unconfirmed events and changes
+again. `wiring` builds everything else at first use: Azure imports this module on every instance to
+find the functions, before it knows which of them will run there.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from web.surface import HEADERS, PARENT
 
 log = logging.getLogger("muster.functions")
 
-logs.configure()  # before the first invocation: the worker's own handlers are there by now
+logs.configure()  # before the first invocation, but after the worker added its handlers
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -49,7 +49,7 @@ async def access(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 @app.function_name("discovery")
 @app.route(".well-known/authzen-configuration/{*path}")
 async def discovery(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Where the access API's decisions are asked for (AuthZEN)."""
+    """The metadata of the access API's decision points (AuthZEN)."""
     return await _serve("access", req, context)
 
 
@@ -77,7 +77,7 @@ async def operator(req: func.HttpRequest, context: func.Context) -> func.HttpRes
 @app.function_name("health")
 @app.route("health", methods=["GET", "HEAD"])
 async def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Whether the deployment and its database answer, for whoever asks from outside."""
+    """Whether the deployment and its database answer, for monitoring from outside."""
     return await _serve("health", req, context)
 
 
@@ -89,7 +89,7 @@ async def health(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
     cardinality=func.Cardinality.ONE,
 )
 async def reconcile(message: func.ServiceBusMessage) -> None:
-    """Apply one event, or several of one tenant. Returning completes the message; an exception
+    """Apply one event, or several of one tenant. A return completes the message; an exception
     abandons it, and after its last delivery the queue dead-letters it."""
     with _observed("reconcile") as seen:
         events = parse(message.get_body())
@@ -113,7 +113,7 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     cardinality=func.Cardinality.ONE,
 )
 async def webhooks(message: func.ServiceBusMessage) -> None:
-    """Have a change of access sent to every endpoint of the application that wants it."""
+    """Have a change of access sent to every endpoint of the application that is to get it."""
     with _observed("webhooks"):
         tenant_id, change_id = published(message.get_body()), message.message_id
         application = wiring.application()
@@ -129,7 +129,7 @@ async def webhooks(message: func.ServiceBusMessage) -> None:
     cardinality=func.Cardinality.ONE,
 )
 async def deliver(message: func.ServiceBusMessage) -> None:
-    """Send one message to one endpoint of the application, once."""
+    """Make one attempt to send one message to one endpoint of the application."""
     with _observed("deliver"):
         delivery, application = Delivery.parse(message.get_body()), wiring.application()
         async with _patient(message, application) as last:
@@ -144,9 +144,9 @@ async def deliver(message: func.ServiceBusMessage) -> None:
     use_monitor=False,  # every run sends all that is due: there is nothing to catch up with
 )
 async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Send the events and the changes of access that are committed and were never confirmed, and
-    reconcile the events that the queue did not bring in time; then bring up to date what an earlier
-    version stored."""
+    """Send committed events and changes of access that were never confirmed, and pending notices;
+    reconcile events that the queue did not deliver in time; then bring documents of an earlier
+    version up to date."""
     with _observed("relay") as seen:
         application = wiring.application()
         older_than = application.settings.relay_after_seconds
@@ -155,7 +155,7 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
             application.relay.resend_pending(older_than),
             application.publisher.resend_pending(older_than),
             application.deliveries.send_notices(),
-            return_exceptions=True,  # a queue that is away keeps nobody from access
+            return_exceptions=True,  # an unavailable queue must not stop reconciliation
         )
         for outcome in (applied, events, changes, notices):
             if isinstance(outcome, BaseException):
@@ -173,7 +173,7 @@ async def relay(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
     arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
 )
 async def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """See what the application should hear of in time, while it has webhooks."""
+    """Make notices about refused requests and expiring secrets, if there are webhooks."""
     with _observed("watch") as seen:
         seen.outcome = f"told of {await wiring.application().watch.look()}"
 
@@ -193,7 +193,8 @@ async def fleet(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
     arg_name="timer", schedule="0 */30 * * * *", run_on_startup=False, use_monitor=False
 )
 async def export(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Copy the tenants' files to where they outlive the region, if the settings name a place."""
+    """Copy the tenants' files to Blob Storage, where they outlive the region, if the settings name
+    a container."""
     with _observed("export") as seen:
         application = wiring.application()
         seen.outcome = f"wrote {await application.write_copies()} files"
@@ -203,8 +204,8 @@ async def export(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by it
 async def _patient(
     message: func.ServiceBusMessage, application: wiring.Application
 ) -> AsyncIterator[bool]:
-    """Whether this is the message's last delivery. Where the work fails and it is not, the message
-    is held for a while before it is given back."""
+    """Yields whether this is the message's last delivery. If the work fails and it is not, the
+    message is held for a while before it is given back."""
     delivery = message.delivery_count or 1
     last = delivery >= application.settings.max_delivery_count
     try:
@@ -217,12 +218,12 @@ async def _patient(
 
 @contextmanager
 def _observed(trigger: str) -> Iterator[Observation]:
-    """Log what a trigger did. The host logs the text of an exception that leaves it, and the
-    text may hold a person's data: another one leaves in its place."""
+    """Log a trigger's run. The host logs the text of an exception from a function, and the text may
+    hold personal data: so another exception is raised in its place."""
     try:
         with Observation(log, trigger) as seen:
             yield seen
-    except Exception as error:  # noqa: BLE001 (whatever it is, the host must learn of it)
+    except Exception as error:  # noqa: BLE001 (the host must learn of any error)
         name = f"Event {seen.event_id}" if seen.event_id else trigger
         log.error("%s failed: %s", name, logs.place(error))
         raise RuntimeError(f"{name} failed: {type(error).__name__}") from None
@@ -233,8 +234,8 @@ async def _serve(
     req: func.HttpRequest,
     context: func.Context,
 ) -> func.HttpResponse:
-    """Hand a request to one of the application's ASGI apps. Whatever happens is answered as that
-    surface shows it, because the host makes an empty 500 of an exception."""
+    """Hand a request to one of the application's ASGI apps. Errors are answered in the form of that
+    surface, because the host would answer an exception with an empty 500."""
     try:
         scope = {**function.scope_of(req), PARENT: context.trace_context.trace_parent}
         subdomains = False
@@ -243,7 +244,7 @@ async def _serve(
             application: function.Asgi = getattr(built, surface)
             subdomains = built.settings.hsts_subdomains
             scope["client"] = function.client_of(req, built.settings.proxies)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the client must learn of it)
+        except Exception as error:  # noqa: BLE001 (the client must learn of any error)
             application = wiring.failed(error)[surface]
         answered = await function.answer(application, req, scope)
         if subdomains:
@@ -266,9 +267,9 @@ def _with_subdomains(header: tuple[str, str]) -> tuple[str, str]:
 
 
 class _Response(func.HttpResponse):
-    """One without cookies, so that a dict can hold its headers: no other name counts twice. The
-    headers of HttpResponse itself look through all of themselves for each that they are asked for,
-    and take several times as long to be filled and read."""
+    """A response without cookies, so that a dict can hold its headers: only Set-Cookie may repeat.
+    The headers of HttpResponse search a list for each name, and take several times as long to fill
+    and read."""
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         super().__init__(body, status_code=status)
@@ -281,8 +282,8 @@ class _Response(func.HttpResponse):
 
 
 class _Headers(dict[str, str]):
-    """Of an answer. The runtime gives one without a content type `text/plain`; here only what has
-    a body has one, and it says which."""
+    """Headers of an answer. The runtime sets `text/plain` where there is no content type; this
+    ignores it, because an answer with a body has its content type already."""
 
     def __setitem__(self, name: str, value: str) -> None:
         if name != "content-type":

@@ -1,4 +1,4 @@
-"""What a deployment sets; docs/settings.md explains each."""
+"""The settings of a deployment; docs/settings.md explains each."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,8 @@ PUBLIC_CLOUD = Cloud()
 
 
 class Settings(BaseSettings):
-    """What a deployment sets, each as an environment variable `MUSTER_<NAME>`, but for Service
-    Bus, which shares the settings of the Functions trigger."""
+    """The settings of a deployment, each from an environment variable `MUSTER_<NAME>`, except those
+    of Service Bus, which are the Functions trigger's."""
 
     model_config = SettingsConfigDict(
         env_prefix="MUSTER_", env_ignore_empty=True, extra="ignore", populate_by_name=True
@@ -27,29 +27,29 @@ class Settings(BaseSettings):
     """The folder that holds all state on a laptop."""
     region: Literal["eu", "us"] = "eu"
     public_url: str = ""
-    """Scheme and host that clients see; empty: what they address."""
+    """Scheme and host that clients see; empty: the host that they address."""
     region_urls: dict[str, str] = {}
-    """Region → scheme and host of its deployment: where a tenant of another region is sent."""
+    """Region → scheme and host of its deployment, named to clients of tenants in other regions."""
     entra_login_url: str = PUBLIC_CLOUD.login_url
-    """Where Entra ID signs in and publishes its keys; a sovereign cloud has its own."""
+    """Entra ID's sign-in host, which also publishes its keys; a sovereign cloud has another."""
     entra_issuer_url: str = PUBLIC_CLOUD.issuer_url
-    """What the issuer of its version 1.0 tokens begins with."""
+    """The beginning of the issuer in Entra ID's version 1.0 tokens."""
     entra_audiences: tuple[str, ...] = PUBLIC_CLOUD.audiences
     entra_applications: tuple[str, ...] = PUBLIC_CLOUD.applications
-    """Applications that its tokens may be issued to; none: any."""
+    """Applications that Entra ID's tokens may be issued to; empty: any."""
     operator_directory: str = ""
-    """The vendor's own Entra ID directory (`tid`), whose applications may have an app role here;
+    """The vendor's Entra ID directory (`tid`), whose applications may have app roles of Muster;
     empty: none."""
     operator_audience: str = ""
-    """The application there that stands for Muster: its id, or its URI."""
+    """The application in that directory that represents Muster: its id or its URI."""
     schemas: Path | None = None
     """A folder of extension schemas (SCIM Schema resources as `*.json`)."""
     entitlement_kinds: tuple[str, ...] = ()
-    """Kinds of entitlements beside those that ship."""
+    """Kinds of entitlements beside those that Muster brings."""
     relay_after_seconds: float = 60.0
-    """Events still pending after so long are sent again."""
+    """Events still pending after this time are sent again."""
     relay_apply_seconds: float = Field(default=120.0, ge=0)
-    """Events still pending after so long are reconciled by the timer itself; 0: never."""
+    """Events still pending after this time are reconciled by the timer itself; 0: never."""
     retention_days: int = 400
     """How long events that are done are kept."""
     requests_per_second: float = Field(default=200.0, ge=0)
@@ -57,12 +57,12 @@ class Settings(BaseSettings):
     request_seconds: float = Field(default=REQUEST_SECONDS, gt=0)
     """How long a request may take."""
     proxies: int = Field(default=0, ge=0)
-    """How many proxies stand before the platform's own front end, such as Front Door: by them the
-    log knows which network a request came from."""
+    """How many proxies, such as Front Door, are in front of the platform's front end; needed to
+    find the network that a request came from."""
     hsts_subdomains: bool = False
-    """Whether browsers are to ask for every host below this one over TLS only, too."""
+    """Whether browsers must use TLS for all subdomains of this host, too."""
     export_url: str = ""
-    """A container of Blob Storage that every tenant's file is copied to; empty: none is."""
+    """A container of Blob Storage that every tenant's file is copied to; empty: no copies."""
     webhook_private: bool = False
     """Whether webhooks may be sent to this machine and to private networks, and without TLS."""
     trace: Literal["", "console"] = ""
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     trace_share: float = Field(default=1.0, ge=0, le=1)
     """The share of traces that are kept."""
     max_delivery_count: int = 10
-    """After so many deliveries the queue dead-letters a message; as in the queue's settings."""
+    """Deliveries after which the queue dead-letters a message; must equal the queue's setting."""
     cosmos_endpoint: str = ""
     """The Cosmos DB account; empty: the SQLite file."""
     cosmos_key: SecretStr = SecretStr("")
@@ -78,10 +78,10 @@ class Settings(BaseSettings):
     cosmos_database: str = "muster"
     cosmos_container: str = "directory"
     console_client_id: str = ""
-    """The application in Entra ID that administrators sign in to; empty: nobody can."""
+    """The application in Entra ID that administrators sign in to; empty: no sign-in."""
     console_client_secret: SecretStr = SecretStr("")
     console_authority: str = "https://login.microsoftonline.com/organizations/v2.0"
-    """Where they sign in."""
+    """The OpenID provider for administrators."""
     service_bus_namespace: str = Field(
         default="", validation_alias="ServiceBusConnection__fullyQualifiedNamespace"
     )
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     service_bus_connection: SecretStr = Field(
         default=SecretStr(""), validation_alias="ServiceBusConnection"
     )
-    """The emulator's connection string. With neither, the queue is in the SQLite file."""
+    """The emulator's connection string. With neither of them, the queue is in the SQLite file."""
 
     @field_validator("entra_login_url")
     @classmethod
@@ -100,12 +100,12 @@ class Settings(BaseSettings):
 
     @property
     def home(self) -> Home:
-        """The region that is served here, and where the others are."""
+        """The region of this deployment, and the URLs of the others."""
         return Home(self.region, self.region_urls)
 
     @property
     def cloud(self) -> Cloud:
-        """Where Entra ID is, and whose tokens count."""
+        """Entra ID's addresses, and which of its tokens are accepted."""
         return Cloud(
             self.entra_login_url,
             self.entra_issuer_url.rstrip("/"),
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
 
     @property
     def operators(self) -> OperatorDirectory:
-        """The vendor's own directory."""
+        """The vendor's directory."""
         return OperatorDirectory(self.operator_directory.lower(), self.operator_audience)
 
     @property
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
 
     @property
     def on_laptop(self) -> bool:
-        """Whether the state is a file of this machine."""
+        """Whether the store is the SQLite file on this machine."""
         return not self.cosmos_endpoint
 
     @property

@@ -1,4 +1,5 @@
-"""Settings become a store, a queue and the applications on them: the only place that chooses."""
+"""Builds store, queue and applications from the settings: the only module that chooses between
+implementations."""
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,32 +68,31 @@ API_PATH = "/console/api"
 
 
 def utc_now() -> datetime:
-    """The clock."""
+    """The current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 class Application:
-    """Everything that triggers and commands need. Each part is built at its first use, and what
-    only that part needs is imported then: a cold start for SCIM waits for neither the console nor
-    an SDK of Azure's that the settings do not ask for. Nothing connects before it is asked for
-    something."""
+    """Everything that triggers and commands need. Each part is built at its first use, and its own
+    imports are made then: a cold start for SCIM waits neither for the console nor for an Azure SDK
+    that the settings do not need. Nothing connects before its first use."""
 
     def __init__(self, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
         self.settings = settings
         self._now = now
 
     async def close(self) -> None:
-        """Send what was submitted, then release store and queue. What was never used is not
-        built for it."""
+        """Send submitted events, then release store and queue. Parts that were never used are not
+        built for this."""
         for name in _TO_CLOSE:
             if (part := vars(self).get(name)) is not None:
                 await part.close()
 
-    # What is stored, and what is sent.
+    # Store, queues and topic.
 
     @cached_property
     def store(self) -> Store:
-        """Everything that is stored."""
+        """The store."""
         store = CheckedStore(self._sqlite if self.settings.on_laptop else self._cosmos)
         return TracedStore(store) if traces.enabled() else store
 
@@ -114,7 +114,7 @@ class Application:
             self.settings.database,
             name,
             max_delivery_count=self.settings.max_delivery_count,
-            poll_interval=0.1,  # what another process sends, such as manage.py, waits for this
+            poll_interval=0.1,  # messages from another process, such as manage.py, wait this long
             beside=self._beside,
         )
 
@@ -147,7 +147,7 @@ class Application:
 
     @property
     def _beside(self) -> Beside | None:
-        """How an embedded queue writes beside the store, where they share a file."""
+        """Lets an embedded queue write in the store's transactions, where they share a file."""
         return self._sqlite.beside if self.settings.on_laptop else None
 
     @cached_property
@@ -176,7 +176,7 @@ class Application:
 
     @cached_property
     def _credential(self) -> "DefaultAzureCredential":
-        """The managed identity, or whoever is signed in on a laptop."""
+        """The managed identity, or the person signed in on a laptop."""
         from azure.identity.aio import DefaultAzureCredential
 
         return DefaultAzureCredential()
@@ -200,10 +200,10 @@ class Application:
 
     @cached_property
     def overdue(self) -> Overdue:
-        """What the queue did not bring in time."""
+        """Reconciles events that the queue did not deliver in time."""
         return Overdue(
             self.store,
-            # Where the queue is away, the topic may be, too: its outbox waits, access does not.
+            # If the queue is down, the topic may be, too: the outbox can wait, access must not.
             self._reconciler(leave_to_outbox),
             self._now,
             after_seconds=self.settings.relay_apply_seconds,
@@ -217,7 +217,7 @@ class Application:
 
     @property
     def _retention(self) -> int:
-        """How long what is done is kept, in seconds."""
+        """How long done events and changes of access are kept, in seconds."""
         return self.settings.retention_days * 86_400
 
     # From a change to the application's endpoints.
@@ -232,14 +232,14 @@ class Application:
 
     @cached_property
     def watch(self) -> "Watch":
-        """Sees what the application should hear of in time."""
+        """Makes notices about refused requests and expiring secrets."""
         from delivery.watching import Watch
 
         return Watch(self.store, self._now)
 
     @cached_property
     def webhooks(self) -> "Webhooks":
-        """What an operator does with endpoints."""
+        """The operator's use cases about webhook endpoints."""
         from administration.webhooks import Webhooks
 
         return Webhooks(
@@ -253,14 +253,14 @@ class Application:
 
     @cached_property
     def webhook_subscription(self) -> SqliteQueue | None:
-        """The embedded topic's subscription for webhooks; Service Bus delivers its own by
-        itself."""
+        """The embedded topic's subscription for webhooks; None on Service Bus, which triggers the
+        function itself."""
         topic = self.topic
         return topic.subscription(WEBHOOKS) if isinstance(topic, SqliteTopic) else None
 
     async def _subscribe_webhooks(self) -> None:
-        """On Azure the subscription is there. The embedded topic writes a message for each one
-        that there is, so its own begins with the first endpoint."""
+        """Make the embedded subscription (on Azure, Bicep makes it). It is made only with the first
+        endpoint, because the embedded topic writes a message for each subscription."""
         if isinstance(self.topic, SqliteTopic):
             await (await self.topic.subscribe(WEBHOOKS)).close()
 
@@ -281,14 +281,14 @@ class Application:
 
     @cached_property
     def service(self) -> Service:
-        """What the use cases of SCIM and of administration need."""
+        """What SCIM's and the administration's use cases need."""
         schemas = self.settings.schemas
         resource_types = load_resource_types(sorted(schemas.glob("*.json")) if schemas else ())
         return Service(self.store, self.relay.submit, self._now, resource_types, self._retention)
 
     @cached_property
     def authenticator(self) -> Authenticator:
-        """Who calls."""
+        """Finds out who calls."""
         return Authenticator(
             self.store,
             self._now,
@@ -299,12 +299,12 @@ class Application:
 
     @cached_property
     def counter(self) -> RequestCounter:
-        """How many requests each tenant sent."""
+        """Counts each tenant's requests."""
         return RequestCounter(self.store, self._now)
 
     async def write_copies(self) -> int:
-        """Copy every tenant's file to the container that the settings name, if they do; returns
-        how many were written. Raises what `ExportCopies.write` raises."""
+        """Copy every tenant's file to the container in the settings, if there is one; returns how
+        many were written. Raises what `ExportCopies.write` raises."""
         return await self._copies.write() if self.settings.export_url else 0
 
     @cached_property
@@ -348,7 +348,7 @@ class Application:
 
     @cached_property
     def feed(self) -> Feed:
-        """Every change of access, for those who follow."""
+        """The feed of all changes of access."""
         return Feed(self.store, self._now, self._retention)
 
     @cached_property
@@ -365,7 +365,7 @@ class Application:
 
     @cached_property
     def console(self) -> ASGIApp:
-        """The pages, and below /console/api their use cases for programs."""
+        """The console's pages, and below /console/api its JSON API."""
         return _Split(
             API_PATH,
             Lazy("console-api", lambda: self.console_api),
@@ -457,11 +457,11 @@ _TO_CLOSE = (
     "authenticator counter _container relay _poster sender webhook_queue webhook_subscription "
     "topic _sqlite _cosmos _credential".split()
 )
-"""The parts that hold something, in the order in which they can be released."""
+"""The parts that must be closed, in this order."""
 
 
 class Lazy:
-    """A surface that is built at its first request; while it cannot be, the reason answers."""
+    """A surface that is built at its first request; while that fails, the error is the answer."""
 
     def __init__(self, name: str, built: Callable[[], Surface]) -> None:
         self._name = name
@@ -470,14 +470,14 @@ class Lazy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             surface = self._built()
-        except Exception as error:  # noqa: BLE001 - what it needs did not answer
+        except Exception as error:  # noqa: BLE001 - any error becomes the answer
             surface = not_built(self._name, error)
         await surface(scope, receive, send)
 
 
 def not_built(name: str, error: Exception) -> Surface:
-    """What answers in place of a surface that could not be built: with the error, as that surface
-    shows it."""
+    """A surface in place of one that could not be built: it answers with the error, in the form of
+    that surface."""
 
     async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise error
@@ -521,13 +521,13 @@ class _Split:
 
 
 def _make_folder(path: Path) -> None:
-    """The folder of all state on a laptop, for nobody else on the machine to look into; one that
-    was there before is left as it is, and what is in it is readable to its owner alone."""
+    """Make the folder of all state on a laptop, closed to other users of the machine. An existing
+    folder keeps its mode; the files in it are readable only to their owner."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def failed(error: Exception) -> dict[str, ASGIApp]:
-    """What answers, by name, where `application` fails."""
+    """Surfaces by name that answer with the error, for when `application` fails."""
     return {
         "scim": not_built("scim", error),
         "access": not_built("access", error),
@@ -544,5 +544,5 @@ def application() -> Application:
     settings = Settings()
     traces.configure(settings.trace, settings.trace_share)
     built = Application(settings)
-    gc.freeze()  # what is imported stays; a look through it stops everything for 10 ms
+    gc.freeze()  # imported objects stay; a collection that visits them takes 10 ms
     return built

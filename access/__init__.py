@@ -1,1 +1,1 @@
-"""What the application asks: may this user do something, and what."""
+"""The access API for the application: what a user may do, and decisions about it."""

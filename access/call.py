@@ -1,4 +1,4 @@
-"""One request of the access API, as its operations get it."""
+"""One request of the access API, in the form that operations receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ DOCUMENT = f"{PATH}/openapi.json"
 
 @dataclass(frozen=True, slots=True)
 class Call[Q, B]:
-    """One request of a proven caller, read as the operation says."""
+    """One request of an authenticated caller, parsed as the operation defines."""
 
     tenant: Tenant | None
-    """None: of every tenant, which only the changes can be asked of."""
+    """None: all tenants, which only the feed of changes supports."""
     path: Mapping[str, str]
     query: Q
     body: B
@@ -26,7 +26,8 @@ class Call[Q, B]:
 
     @property
     def known_tenant(self) -> Tenant:
-        """The tenant; the routes let nobody without one to an operation that needs it."""
+        """The tenant. Raises ValueError without one, which the routes exclude for operations that
+        need it."""
         if self.tenant is None:
             raise ValueError("no tenant")
         return self.tenant

@@ -1,4 +1,4 @@
-"""What users may do at this moment, computed from their documents and records."""
+"""Users' current access, computed from their documents and records."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from reconciler.access import current_access
 from reconciler.facts import Current, known_access
 
 MOST_GRANTS = 50_000
-"""Grants of an answer to several users; a page of everybody ends there."""
+"""Grants in an answer about several users; a page of all users ends there."""
 STEPS_PER_USER = 60
 STEPS_PER_GRANT = 25
 
@@ -19,8 +19,7 @@ type Pair = tuple[StoredUser, Stored | None]
 
 
 async def current_of(tenant: Tenant, pairs: Sequence[Pair]) -> list[Current]:
-    """What the records say of users at this moment. One that cannot be read says nothing, as if it
-    were not there yet."""
+    """The current access of users. An unreadable record counts as missing."""
     size = stored_grants(pairs) * STEPS_PER_GRANT + len(pairs) * STEPS_PER_USER
 
     def compute() -> list[Current]:

@@ -1,7 +1,7 @@
 """Deciding whether a user may hold an entitlement (AuthZEN's access evaluation).
 
-A decision follows from the user and the access record at this moment, as every read of access
-does: a deactivation denies from the moment at which it was answered.
+Like every read of access, a decision uses the user's document and the access record of this moment:
+once a deactivation is answered, it denies.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ from web.problems import Problem, unreadable
 from web.trouble import Trouble, malformed, trouble_of
 
 SOURCES = 20
-"""Of a grant, in a decision."""
+"""Sources of a grant that a decision shows."""
 _NEEDED = {"subject": ("type", "id"), "action": ("name",), "resource": ("type", "id")}
 """Members that every question needs."""
 _ENDS_WITH: Mapping[Semantic, bool] = {"deny_on_first_deny": False, "permit_on_first_permit": True}
@@ -41,14 +41,14 @@ type Answered = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A user, and what the user holds by kind and key: for many questions about the same."""
+    """A user with the grants by entitlement, for many questions about the same user."""
 
     current: Current
     grants: Mapping[EntitlementKey, Grant]
 
     @classmethod
     def of(cls, current: Current) -> "Holder":
-        """Whoever was found."""
+        """From a user with current access."""
         return cls(current, {grant.entitlement: grant for grant in current.access.grants})
 
 
@@ -76,26 +76,26 @@ async def evaluations(call: Call[Any, Evaluations]) -> Answered:
 
 
 def decide(question: Evaluation, holder: Holder | None) -> Answered:
-    """The decision on a question about a user; None: whom nobody knows."""
+    """The decision on a question about a user; `holder` is None for an unknown user."""
     if question.subject.type != SUBJECT:
-        return _told("unknownSubjectType", f"Muster knows subjects of the type {SUBJECT} only.")
+        return _decision("unknownSubjectType", f"Muster knows subjects of the type {SUBJECT} only.")
     if question.action.name != ACTION:
-        return _told("unknownAction", f"Muster decides on the action {ACTION} only.")
+        return _decision("unknownAction", f"Muster decides on the action {ACTION} only.")
     if holder is None:
-        return _told("unknownSubject", "There is no such user in this organisation.")
+        return _decision("unknownSubject", "There is no such user in this organisation.")
     access = holder.current.access
     if access.reasons:
         texts = " ".join(REASON_TEXTS[reason].remedy for reason in access.reasons)
-        return _told("disabled", f"The user is disabled. {texts}", reasons=[*access.reasons])
+        return _decision("disabled", f"The user is disabled. {texts}", reasons=[*access.reasons])
     if not access.enabled:
-        return _told("pending", "The user's access is about to be computed. Ask again.")
+        return _decision("pending", "The user's access is about to be computed. Ask again.")
     grant = holder.grants.get(question.resource.entitlement)
     if grant is None:
-        return _told(
+        return _decision(
             "notHeld", "The user does not hold this entitlement, or the catalog does not have it."
         )
     text = _KEPT if grant.is_kept else "The user holds it, given by `sources`."
-    return _told("held", text, sources=_sources(grant))
+    return _decision("held", text, sources=_sources(grant))
 
 
 _KEPT = (
@@ -105,7 +105,8 @@ _KEPT = (
 
 
 async def holders(call: Call[Any, Any], questions: Iterable[Any]) -> dict[Any, Holder | Unreadable]:
-    """Those whom questions are about, by how each names them; who is not known is left out."""
+    """The users that questions are about, by the names in the questions; unknown users are left
+    out."""
     names = [each.subject.named for each in questions if each.subject.type == SUBJECT]
     tenant = call.known_tenant
     found = await call.reader.subjects.find(tenant, names)
@@ -130,9 +131,9 @@ async def _decided_alone(call: Call[Any, Any], question: Evaluation) -> Answered
 async def _decided(
     call: Call[Any, Any], questions: Sequence[Evaluation | Problem]
 ) -> list[Answered | Exception]:
-    """A decision on each question, or what is wrong with it or with what is stored."""
-    asked = [each for each in questions if isinstance(each, Evaluation)]
-    known = await holders(call, (each for each in asked if each.action.name == ACTION))
+    """A decision on each question, or the error in the question or in a stored document."""
+    valid = [each for each in questions if isinstance(each, Evaluation)]
+    known = await holders(call, (each for each in valid if each.action.name == ACTION))
     decided: list[Answered | Exception] = []
     for each in questions:
         if isinstance(each, Problem):
@@ -144,17 +145,17 @@ async def _decided(
 
 
 def _question(body: Evaluations, one: Mapping[str, Any]) -> Evaluation:
-    """One of several, with what it leaves out. A part that it has takes the place of the one that
-    stands beside as a whole; only members that every question needs come from beside, too. Raises
-    Problem."""
+    """One of several questions, completed with the defaults beside `evaluations`. A part of the
+    question replaces the default part as a whole, except that missing members which every question
+    needs are taken from the default. Raises Problem."""
     question: dict[str, Any] = {}
     for name in ("subject", "action", "resource", "context"):
-        beside, own = getattr(body, name), one.get(name)
-        if isinstance(beside, dict) and isinstance(own, dict):
-            missing = {each: beside[each] for each in _NEEDED.get(name, ()) if each in beside}
+        default, own = getattr(body, name), one.get(name)
+        if isinstance(default, dict) and isinstance(own, dict):
+            missing = {each: default[each] for each in _NEEDED.get(name, ()) if each in default}
             question[name] = {**missing, **own}
-        elif own is not None or beside is not None:
-            question[name] = beside if own is None else own
+        elif own is not None or default is not None:
+            question[name] = default if own is None else own
     try:
         return Evaluation.model_validate(question)
     except ValidationError as error:
@@ -169,33 +170,33 @@ def _question_or_problem(body: Evaluations, one: Mapping[str, Any]) -> Evaluatio
 
 
 def _shown(decided: Answered | Exception) -> Answered:
-    """A decision; a denial with what is wrong in place of one."""
+    """The decision; for an error, a denial that contains it."""
     if not isinstance(decided, Exception):
         return decided
     trouble: Trouble = trouble_of(decided)
     faults = decided.faults if isinstance(decided, Problem) else ()
-    said = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
-    error = {"status": trouble.status, "message": said or trouble.detail}
+    details = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+    error = {"status": trouble.status, "message": details or trouble.detail}
     return {"decision": False, "context": {"id": "error", "error": error}}
 
 
 def _ended(decided: Iterable[Answered], last: bool | None) -> list[Answered]:
-    """Up to the first decision that ends it; None: all."""
-    told = []
+    """The decisions up to the first that equals `last`; None: all."""
+    answered = []
     for each in decided:
-        told.append(each)
+        answered.append(each)
         if each["decision"] is last:
             break
-    return told
+    return answered
 
 
-def _told(ground: Ground, words: str, **more: Any) -> Answered:
+def _decision(ground: Ground, words: str, **more: Any) -> Answered:
     context = {"id": ground, "reason_admin": {"en": words, **more}}
     return {"decision": ground == "held", "context": context}
 
 
 def _sources(grant: Grant) -> list[dict[str, Any]]:
-    """What gives it, whatever the path; some, where many do."""
+    """The sources of a grant, without paths; SOURCES of them at most."""
     found: dict[tuple[str, str | None], dict[str, Any]] = {}
     for source in grant.sources:
         if len(found) == SOURCES:

@@ -1,7 +1,7 @@
 """Following every change of access: the feed, as the application reads it.
 
-A position of the API is the store's with the moment up to which it has read, so that a reader who
-was away for longer than changes are kept is told, instead of missing what expired.
+A position of the API is the store's position with the time up to which it has read. So a reader who
+was away for longer than changes are kept gets an error, instead of silently missing expired ones.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ from directory.ulids import made_at
 from reconciler.access import visible
 
 MOST_SECONDS = 30
-"""A reader may wait so long for a change."""
+"""The longest that a reader may wait for a change."""
 LOOK_SECONDS = 1.0
-"""Between two looks for whom waits; each costs one query."""
+"""Pause between two queries for a waiting reader."""
 WAITING = 8
-"""Readers who wait in one process, a quarter of the requests that an instance is given at once
+"""Readers who may wait in one process: a quarter of the requests that an instance gets at a time
 (`requestsPerInstance` in infra/main.bicep), so that others find room. More are answered at once."""
 WAITING_EACH = 2
-"""Those of one tenant, and those of all tenants together."""
+"""Waiting readers of one tenant; also those who follow all tenants."""
 CHUNK = 100
 """Changes that are read at once."""
 MOST_GRANTS = 50_000
-"""Entitlements in an answer; what comes behind them is left to the next one."""
+"""Entitlements in an answer; further changes are left to the next answer."""
 MARGIN = timedelta(days=1)
-"""So long before changes expire, a position that old counts as lost."""
+"""A position counts as too old this long before its changes expire."""
 _STEPS_PER_CHANGE = 100
-_POSITION = re.compile(r"(?P<at>\d{1,11})~(?P<place>.+)", re.ASCII)
+_POSITION = re.compile(r"(?P<at>\d{1,11})~(?P<position>.+)", re.ASCII)
 
 
 class TooOld(Exception):
@@ -60,11 +60,11 @@ class Feed:
         self._now = now
         self._kept = timedelta(seconds=retention) - MARGIN
         self._waiting: Counter[str] = Counter()
-        """By tenant; "" for those who follow all of them."""
+        """Waiting readers by tenant; "" for those who follow all tenants."""
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Answer those who wait, and let nobody wait any more: the process is about to end."""
+        """Answer all who wait, and let no further reader wait: the process is about to end."""
         self._stopping.set()
 
     async def position(self, tenant_id: str) -> str:
@@ -75,9 +75,9 @@ class Feed:
     async def read(
         self, tenant_id: str | None, after: str | None, limit: int, wait: float = 0.0
     ) -> Followed:
-        """Up to `limit` changes behind a position, of every tenant without one; where there is
-        none, whatever comes within `wait` seconds. No thread waits. Raises TooOld, BadPosition,
-        LostPosition, StoreError."""
+        """Up to `limit` changes behind the position `after`; without a tenant, those of all. Where
+        there are none yet, waits up to `wait` seconds, without blocking a thread. Raises TooOld,
+        BadPosition, LostPosition, StoreError."""
         clock = asyncio.get_running_loop().time
         until = clock() + wait
         page = await self._page(tenant_id, after, limit)
@@ -101,29 +101,30 @@ class Feed:
             return False
 
     def _has_room(self, whose: str) -> bool:
-        """Whether one more may wait."""
-        self._waiting += Counter()  # drops who is not there any more
+        """Whether one more reader may wait."""
+        self._waiting += Counter()  # drops the zeros
         return self._waiting[whose] < WAITING_EACH and self._waiting.total() < WAITING
 
     async def _page(self, tenant_id: str | None, after: str | None, limit: int) -> Followed:
-        reached, place = self._place(after)
-        told: list[dict[str, Any]] = []
+        reached, position = self._parsed(after)
+        changes: list[dict[str, Any]] = []
         looked_at, grants, more = 0, 0, True
         while more and looked_at < limit and grants < MOST_GRANTS:
-            asked = min(CHUNK, limit - looked_at)
-            page = await self._store.changes(tenant_id, place, asked)
-            looked_at, place, more = looked_at + asked, page.position, page.more
+            chunk = min(CHUNK, limit - looked_at)
+            page = await self._store.changes(tenant_id, position, chunk)
+            looked_at, position, more = looked_at + chunk, page.position, page.more
             items = page.items
             here = sum(_size(stored) for stored in items)
             grants += here
             size = here * 10 + len(items) * _STEPS_PER_CHANGE
-            told += await apart(tenant_id or "", size, partial(_told, items))
+            changes += await apart(tenant_id or "", size, partial(_shown, items))
             if items:
                 reached = made_at(str(member(items[-1], "changeId"))) or reached
-        return Followed(told, _written(reached if more else self._now(), place or ""), more)
+        return Followed(changes, _written(reached if more else self._now(), position or ""), more)
 
-    def _place(self, after: str | None) -> tuple[datetime, str | None]:
-        """When a position was reached, and the store's own. Raises BadPosition, TooOld."""
+    def _parsed(self, after: str | None) -> tuple[datetime, str | None]:
+        """The time that a position had reached, and the store's position. Raises BadPosition,
+        TooOld."""
         if after is None:
             return self._now(), None
         found = _POSITION.fullmatch(after)
@@ -132,22 +133,22 @@ class Feed:
         at = datetime.fromtimestamp(int(found["at"]), UTC)
         if self._now() - at > self._kept:
             raise TooOld
-        return at, found["place"]
+        return at, found["position"]
 
 
-def _told(items: Sequence[Stored]) -> list[dict[str, Any]]:
-    """Those that the application can see a difference in. Of what cannot be read it is told whose
+def _shown(items: Sequence[Stored]) -> list[dict[str, Any]]:
+    """The changes in which the application sees a difference. An unreadable change shows whose
     access changed, as far as that is known."""
-    told = []
+    shown = []
     for stored in items:
         try:
             change = AccessChange.from_document(stored.document)
         except Unreadable:
-            told.append(_unreadable(stored))
+            shown.append(_unreadable(stored))
             continue
         if visible(change.before, change.after):
-            told.append(_change(change))
-    return told
+            shown.append(_change(change))
+    return shown
 
 
 def _change(change: AccessChange) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _state(state: AccessState | None) -> dict[str, Any] | None:
 
 
 def _size(stored: Stored) -> int:
-    """About how many grants a change tells of, on both sides."""
+    """About how many grants both sides of a change have."""
     differences, sides = member(stored, "differences"), 0
     if isinstance(differences, dict):
         groups = differences.get("grants") or ()
@@ -204,5 +205,5 @@ def _size(stored: Stored) -> int:
     return sides
 
 
-def _written(at: datetime, place: str) -> str:
-    return f"{int(at.timestamp())}~{place}"
+def _written(at: datetime, position: str) -> str:
+    return f"{int(at.timestamp())}~{position}"

@@ -1,8 +1,8 @@
-"""The access API over HTTP: who may, what is read of a request, what is answered.
+"""The access API over HTTP: authentication, parsing of requests, answers.
 
-A token of a tenant speaks for that tenant. A credential of the deployment names one in the path,
-`/access/v1/tenants/{tenant}/…`; without one it may follow the changes of all of them. Both are of
-their own kind; a SCIM token is refused here.
+A token of a tenant stands for that tenant. With a credential of the deployment, the path names the
+tenant, `/access/v1/tenants/{tenant}/…`; without a tenant, it may follow the changes of all. Both
+kinds of credentials are for this API only; a SCIM token is refused here.
 """
 
 import hashlib
@@ -46,8 +46,8 @@ def access_application(
     seconds: float = REQUEST_SECONDS,
 ) -> Surface:
     """The ASGI application for `/access` and for the metadata of its decision points. `public_url`
-    (scheme and host) is what they are told to be; empty: the host that was addressed. `seconds` is
-    how long a request may take."""
+    (scheme and host) begins the URLs in the metadata; empty: the host that the client addressed.
+    `seconds` is how long a request may take."""
     api = _Api(reader, feed, authenticator, rate, public_url.rstrip("/"))
     return interface_surface(
         "access",
@@ -62,7 +62,7 @@ def access_application(
 
 
 def refuse(error: Exception) -> Response:
-    """Problem details (RFC 9457) for whatever was raised."""
+    """The response with problem details (RFC 9457) for an exception."""
     if isinstance(error, TooOld):
         error = Trouble(
             410,
@@ -88,10 +88,10 @@ class _Api:
         self._public_url = public_url
 
     async def metadata(self, request: Request) -> Response:
-        """AuthZEN's metadata of a decision point: for everybody, too."""
+        """AuthZEN's metadata of a decision point, without authentication."""
         addressed = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-        told = metadata(self._public_url or addressed, request.scope["path"])
-        return Response(orjson.dumps(told), media_type="application/json")
+        body = metadata(self._public_url or addressed, request.scope["path"])
+        return Response(orjson.dumps(body), media_type="application/json")
 
     async def serve(self, request: Request, operation: Operation) -> Response:
         """Answer a request."""
@@ -107,7 +107,8 @@ class _Api:
         return _answer(request, operation, await operation.handler(call))
 
     async def _tenant(self, request: Request, operation: Operation) -> Tenant | None:
-        """Whose access a proven caller asks for; None: everybody's. Raises Refused, Trouble."""
+        """The tenant that an authenticated caller asks about; None: all. Raises Refused,
+        Trouble."""
         header, named = request.headers.get("authorization"), request.path_params.get("tenant")
         if named is None:
             caller = await self._authenticator.reader(header)
@@ -128,7 +129,7 @@ class _Api:
 
 
 async def _body(request: Request, operation: Operation) -> BaseModel | None:
-    """Raises Problem, Trouble."""
+    """The parsed body, if the operation has one. Raises Problem, Trouble."""
     if operation.body is None:
         return None
     content = await read_content(request, operation, BODY_BYTES)
@@ -141,7 +142,7 @@ def _answer(request: Request, operation: Operation, answer: dict[str, Any]) -> R
     content = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
     if not operation.cached:
         return Response(content, media_type="application/json")
-    # A later position of the feed makes no other list: the one before leads to the same.
+    # A new position of the feed alone does not make another list: the old one serves as well.
     lasting = {name: value for name, value in answer.items() if name != "feedPosition"}
     compared = content if len(lasting) == len(answer) else orjson.dumps(lasting)
     etag = f'"{hashlib.sha256(compared).hexdigest()[:32]}"'

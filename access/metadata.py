@@ -1,5 +1,5 @@
-"""Where decisions are asked for, as AuthZEN's metadata has it: open to everybody, and the same
-whether or not there is an organisation of this name."""
+"""The endpoints for decisions, as AuthZEN's metadata: public, and the same whether or not there is
+an organisation of this name."""
 
 from access.call import OF_TENANT, PATH
 from trust.tokens import TENANT_ID_PATTERN
@@ -7,12 +7,12 @@ from web.trouble import Trouble
 
 WELL_KNOWN = "/.well-known/authzen-configuration"
 PATHS = (WELL_KNOWN, WELL_KNOWN + PATH, WELL_KNOWN + PATH + OF_TENANT)
-"""Of the decision point of a host, of its access API, and of one organisation."""
+"""The metadata of the decision point of a host, of its access API, and of one organisation."""
 
 
 def metadata(origin: str, path: str) -> dict[str, str]:
-    """Of the decision point that the path below WELL_KNOWN names; `origin` is scheme and host.
-    Raises Trouble."""
+    """The metadata of the decision point that the path below WELL_KNOWN names; `origin` is scheme
+    and host. Raises Trouble for an impossible name of an organisation."""
     below = path.removeprefix(WELL_KNOWN)
     tenant = below.removeprefix(f"{PATH}/tenants/")
     if tenant != below and not TENANT_ID_PATTERN.fullmatch(tenant):

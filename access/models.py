@@ -1,4 +1,4 @@
-"""What the access API is asked and what it answers, as its OpenAPI document has it."""
+"""The requests and answers of the access API, for its OpenAPI document."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from directory.reasons import Reason
 from web.operation import Answer, Body, Parameters
 
 PAGE = 100
-"""Users, or changes, of an answer that does not say how many."""
+"""Users, or changes, of an answer when the request has no `limit`."""
 _EXAMPLE = "2026-01-31T13:45:00Z"
 
 

@@ -1,4 +1,4 @@
-"""The operations of the access API: what the routes and the OpenAPI document are made of."""
+"""The operations of the access API, from which routes and OpenAPI document are made."""
 
 from dataclasses import replace
 from typing import Any
@@ -103,8 +103,8 @@ def _found(access: dict[str, Any] | None) -> dict[str, Any]:
     return access
 
 
-def _asked(path: str, handler: Handler, body: type[Body], answer: type[BaseModel]) -> Operation:
-    """An operation of AuthZEN, whose scenario has a 400 where the body is no JSON."""
+def _authzen(path: str, handler: Handler, body: type[Body], answer: type[BaseModel]) -> Operation:
+    """An operation of AuthZEN, whose test scenario wants a 400 where the body is no JSON."""
     return Operation("POST", path, handler, answer, body=body, other_media_type=400)
 
 
@@ -113,11 +113,11 @@ _OPERATIONS = (
     Operation("POST", "/users/query", query_users, Everybody, body=UsersBody),
     Operation("GET", "/users/{id}", user, UserAccess, cached=True),
     Operation("GET", "/changes", changes, ChangesAnswer, query=ChangesQuery, refusals=(410,)),
-    _asked("/evaluation", evaluation, Evaluation, Decision),
-    _asked("/evaluations", evaluations, Evaluations, EvaluationsAnswer),
-    _asked("/search/subject", search_subject, SubjectSearch, UsersFound),
-    _asked("/search/resource", search_resource, ResourceSearch, EntitlementsFound),
-    _asked("/search/action", search_action, ActionSearch, ActionsFound),
+    _authzen("/evaluation", evaluation, Evaluation, Decision),
+    _authzen("/evaluations", evaluations, Evaluations, EvaluationsAnswer),
+    _authzen("/search/subject", search_subject, SubjectSearch, UsersFound),
+    _authzen("/search/resource", search_resource, ResourceSearch, EntitlementsFound),
+    _authzen("/search/action", search_action, ActionSearch, ActionsFound),
 )
 OPERATIONS: tuple[Operation, ...] = (
     *_OPERATIONS,

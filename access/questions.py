@@ -1,8 +1,8 @@
-"""What is asked and answered by OpenID AuthZEN, Authorization API 1.0.
+"""The requests and answers of OpenID AuthZEN, Authorization API 1.0.
 https://openid.github.io/authzen/
 
 A subject of type `user` may `hold` an entitlement: a resource whose type is the entitlement's kind,
-and whose id is its key. Members that nobody knows are ignored, as the specification has it.
+and whose id is its key. Unknown members are ignored, as the specification asks.
 """
 
 from datetime import datetime
@@ -21,11 +21,11 @@ SUBJECT = "user"
 ACTION = "hold"
 """The only action."""
 MOST_EVALUATIONS = 100
-"""Of a request."""
+"""Evaluations in one request."""
 MOST_RESULTS = 1_000
-"""Of a page of a search."""
+"""Results in one page of a search."""
 RESULTS = 100
-"""Of a page that does not say how many."""
+"""Results in a page when the request has no `limit`."""
 
 type Text = Annotated[str, Field(max_length=2_000)]
 type Object = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Reading the effective access of users as it is at this moment."""
+"""Reading the current effective access of users."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,19 +33,20 @@ from reconciler.facts import Current, read_current
 from scim.protocol.schema import ResourceType
 
 MOST = 1_000
-"""Users of an answer."""
+"""Users in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which users of a page; None: whichever."""
+    """A filter on the users of a page; None: any value."""
 
     enabled: bool | None = None
     grant: EntitlementKey | None = None
     changed_since: datetime | None = None
 
     def fits(self, found: Current) -> bool:
-        """Whether the user is one of them. Whose record lags behind is about to change."""
+        """Whether the user passes the filter. A user whose record lags behind counts as
+        changed."""
         access, record = found.access, found.record
         if self.enabled is not None and access.enabled is not self.enabled:
             return False
@@ -59,7 +60,7 @@ class Wanted:
 
 
 class AccessReader:
-    """Answers "what may this user do?" for the application. The users' own documents are read with
+    """Answers "what may this user do?" for the application. Users' documents are read together with
     the records, so that a deactivation shows from the moment it was answered (product, section 5).
     """
 
@@ -68,8 +69,8 @@ class AccessReader:
         self.subjects = Subjects(store, user_type)
 
     async def of_user(self, tenant: Tenant, user: str) -> dict[str, Any] | None:
-        """The access of a user by SCIM id, as the access API shows it; None where there is no
-        such user. Raises Unreadable where the user or the record cannot be read."""
+        """The access of a user (SCIM id) in the form of the access API; None where there is no such
+        user. Raises Unreadable where the user or the record is unreadable."""
         if not is_resource_id(user):
             return None
         found = await read_current(self._store, tenant.tenant_id, user, tenant.policy)
@@ -91,9 +92,9 @@ class AccessReader:
     async def several(
         self, tenant: Tenant, users: Iterable[str]
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """The access of users by SCIM id, in this order, and the ids that no user has. Two round
-        trips for 1,000 users, and what the names of their entitlements take. One that cannot be
-        read is in neither. Raises Trouble for more than MOST_GRANTS."""
+        """The access of users by SCIM id, in this order, and the ids that no user has; an
+        unreadable user is in neither list. Takes two round trips for 1,000 users, and those for the
+        names of their entitlements. Raises Trouble for more than MOST_GRANTS."""
         wanted = list(dict.fromkeys(users))
         found: list[Current] = []
         present: set[str] = set()
@@ -115,19 +116,19 @@ class AccessReader:
     async def everybody(
         self, tenant: Tenant, after: str | None, limit: int, wanted: Wanted
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """The users of a page, as the access API shows them, and the place of the next page. It
-        takes what `page` takes, and what the names of their entitlements take. Raises
+        """The users of a page in the form of the access API, and the cursor of the next page. Costs
+        what `page` costs, and the round trips for the names of entitlements. Raises
         BadContinuation."""
-        found, place = await self.page(tenant, after, limit, wanted)
-        return await self._shown(tenant, found), place
+        found, cursor = await self.page(tenant, after, limit, wanted)
+        return await self._shown(tenant, found), cursor
 
     async def page(
         self, tenant: Tenant, after: str | None, limit: int, wanted: Wanted
     ) -> tuple[list[Current], str | None]:
-        """Those who are wanted among the `limit` users behind a place, in the order in which they
-        were made, and the place of the next page: one query, and a round trip for each CHUNK of
-        their records. A user or a record that cannot be read is in the log; the one is left out,
-        the other is pending. Raises BadContinuation."""
+        """The wanted ones of the `limit` users behind a cursor, in the order in which they were
+        created, and the cursor of the next page. Takes one query, and a round trip for each CHUNK
+        of records. Unreadable users are logged and left out; with an unreadable record a user is
+        pending. Raises BadContinuation."""
         if after is not None and not is_resource_id(after):
             raise BadContinuation
         behind = Compare(("id",), "gt", user_id(after)) if after else EVERYTHING
@@ -151,7 +152,7 @@ class AccessReader:
         return fitting, last.removeprefix(user_id(""))
 
     async def _shown(self, tenant: Tenant, found: Sequence[Current]) -> list[dict[str, Any]]:
-        """Users as the API shows them, with the names of their entitlements."""
+        """Users in the form of the API, with the names of their entitlements."""
         held = {grant.entitlement for one in found for grant in one.access.grants}
         ids = [entitlement_id(*one) for one in held]
         catalog = readable(await read_all(self._store, tenant.tenant_id, ids))

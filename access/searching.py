@@ -26,7 +26,7 @@ from directory.store import Unreadable
 from web.trouble import Trouble, malformed
 
 LOOKED_AT = 250
-"""Users that a page of a search looks at, at the least."""
+"""The least number of users that a page of a search looks at."""
 
 
 async def search_subject(call: Call[Any, SubjectSearch]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ async def search_action(call: Call[Any, ActionSearch]) -> dict[str, Any]:
 
 
 async def _holder(call: Call[Any, Any]) -> Holder | None:
-    """Whom a search is about. Raises Unreadable."""
+    """The user that a search is about; None for an unknown user. Raises Unreadable."""
     found = (await holders(call, [call.body])).get(call.body.subject.named)
     if isinstance(found, Unreadable):
         raise found
@@ -96,7 +96,8 @@ def _page(
 
 
 def _place(page: PageWanted | None, question: Sequence[Any]) -> str | None:
-    """Where the page before ended. Raises Trouble for another question's token."""
+    """Where the page before ended: the last user or key. Raises Trouble for the token of another
+    question."""
     if page is None or not page.token:
         return None
     mark, _, place = page.token.partition(".")
@@ -117,5 +118,6 @@ def _limit(page: PageWanted | None) -> int:
 
 
 def _mark(question: Sequence[Any]) -> str:
-    """What tells a question's tokens from another's. They open nothing, so nobody signs them."""
+    """Distinguishes the tokens of a question from those of others. They are not signed, because
+    they give access to nothing."""
     return hashlib.sha256(orjson.dumps(question)).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Finding the users that an application asks about, by whatever it knows of them."""
+"""Finding the users that an application asks about, by SCIM id, externalId or userName."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import batched
@@ -19,21 +19,21 @@ from web.trouble import Trouble
 type Unique = Literal["externalId", "userName"]
 type Identifier = Literal["id", "externalId", "userName"]
 UNIQUE: tuple[Unique, ...] = ("externalId", "userName")
-"""In the order in which a name is tried, once it is no SCIM id."""
+"""Attributes in the order in which a name is looked up, if it is no SCIM id."""
 CHUNK = 50
-"""Users that are read at once; with a mapping of the largest size they hold MOST_GRANTS."""
+"""Users that are read at once; with the largest mapping they hold MOST_GRANTS together."""
 
 
 class Named(NamedTuple):
-    """A user, as an application names one."""
+    """The name of a user in a request."""
 
     name: str
     identifier: Identifier | None = None
-    """What kind of name it is. None: whatever it is found as first, a SCIM id before UNIQUE."""
+    """The kind of the name. None: it is looked up as a SCIM id, then in the order of UNIQUE."""
 
 
 class Subjects:
-    """Finds users and what they may do at this moment."""
+    """Finds users with their current access."""
 
     def __init__(self, store: Store, user_type: ResourceType) -> None:
         self._store = store
@@ -42,9 +42,9 @@ class Subjects:
     async def find(
         self, tenant: Tenant, names: Iterable[Named]
     ) -> dict[Named, Current | Unreadable]:
-        """The users of these names; whom nobody knows is left out. One round trip for a CHUNK of
-        SCIM ids, of two point reads each, and one more for names that are none. Raises Trouble
-        where they hold more than MOST_GRANTS together."""
+        """The users with these names; unknown names are left out. Takes one round trip of two point
+        reads each for a CHUNK of SCIM ids, and one more for other names. Raises Trouble where the
+        users hold more than MOST_GRANTS together."""
         wanted = dict.fromkeys(names)
         ids = {
             one: one.name
@@ -59,7 +59,7 @@ class Subjects:
         return found | broken | await self._current(tenant, ids)
 
     async def owners(self, tenant_id: str, names: Sequence[Named]) -> dict[Named, str | Unreadable]:
-        """The SCIM ids of those who hold these values, in one round trip."""
+        """The SCIM ids of the users with these names, in one round trip."""
         keys = {one: self._keys(tenant_id, one) for one in names}
         stored = await read_all(
             self._store, tenant_id, [*dict.fromkeys(id for ids in keys.values() for id in ids)]
@@ -75,7 +75,7 @@ class Subjects:
         return found
 
     def _keys(self, tenant_id: str, named: Named) -> list[str]:
-        """Where the reservations of a value are looked for, in order."""
+        """Document ids of the reservations that a name may have, in the order of lookup."""
         attributes = [each for each in UNIQUE if named.identifier in (None, each)]
         return [
             Key.reserve(tenant_id, "User", attribute, str(form), "").document_id
@@ -104,7 +104,7 @@ class Subjects:
 
 
 def too_many_grants() -> Trouble:
-    """The answer where several users hold more than can be told at once."""
+    """The error for users who hold more than one answer may show."""
     return Trouble(
         413,
         f"These users hold more than {MOST_GRANTS:,} grants together, the most in one answer. Ask "

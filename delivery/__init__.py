@@ -1,1 +1,1 @@
-"""Webhooks: what happened, sent to the application's endpoints until they have it."""
+"""Webhooks: changes and notices, sent to the application's endpoints until they have them."""

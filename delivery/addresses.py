@@ -1,8 +1,8 @@
-"""Which addresses may be connected to.
+"""Which addresses webhooks may connect to.
 
-Whoever may create an endpoint must not reach what only the deployment itself reaches: its own
-machine and network, the platform's services, another customer's network. The check is made on the
-address that is connected to, at that moment, so that no name can lead elsewhere afterwards.
+A person who may create an endpoint must not reach what only the deployment can reach: its machine
+and network, the platform's services, another customer's network. The check is made on the address
+at the moment of connecting, so that no name can lead elsewhere after the check.
 """
 
 import socket
@@ -17,7 +17,7 @@ URL_CHARACTERS = 2048
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _REFUSED = (
-    ip_network("168.63.129.16/32"),  # Azure's platform, reachable from its machines alone
+    ip_network("168.63.129.16/32"),  # Azure's platform, reachable only from its machines
     ip_network("192.88.99.0/24"),  # relays of 6to4
 )
 
@@ -32,8 +32,8 @@ class AddressRefused(OSError):
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address is one of the public internet, and so is the IPv4 address that it
-    stands for, if any (IPv4-mapped, NAT64, 6to4)."""
+    """Whether an IP address is on the public internet, including the IPv4 address inside an IPv6
+    address (IPv4-mapped, NAT64, 6to4)."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -52,8 +52,8 @@ def is_public(text: str) -> bool:
 
 
 def socket_factory(private: bool) -> Callable[[AddressInfo], socket.socket]:
-    """Makes the socket for an address that is about to be connected to. Raises AddressRefused
-    where it is not public, unless `private` ones may be."""
+    """A function that makes the socket for an address to connect to. It raises AddressRefused for
+    an address that is not public, unless `private` allows it."""
 
     def make(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -65,8 +65,8 @@ def socket_factory(private: bool) -> Callable[[AddressInfo], socket.socket]:
 
 
 def fault_of(url: str, private: bool) -> str:
-    """What is wrong with an endpoint's URL; empty: nothing. What its name leads to shows when it is
-    connected to. `private`: any address and port, and http, may be."""
+    """The requirement that an endpoint's URL does not meet; empty: it is valid. The address behind
+    its name is checked when connecting. `private` allows any address and port, and http."""
     fault = "a URL such as https://app.example/webhooks"
     if len(url) > URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
         return fault

@@ -1,4 +1,4 @@
-"""What is done after an attempt, and the log of attempts."""
+"""The next step after an attempt to deliver, and the log of attempts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,11 +7,11 @@ from email.utils import parsedate_to_datetime
 from directory.documents import StoredModel
 
 PAUSES = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-"""Seconds before each attempt, as Standard Webhooks has them: three days in all."""
+"""Seconds before each attempt, as Standard Webhooks proposes: three days in all."""
 JITTER = 0.1
-"""A pause is longer by up to this share, so that what failed together does not come together."""
+"""A pause is longer by up to this share, so that messages that failed together are spread."""
 LONGEST_SECONDS = 86_400.0
-"""The most of a Retry-After that is heeded."""
+"""The longest Retry-After that is respected."""
 _GONE = 410
 _BUSY = (429, 503)
 LOGGED_DAYS = 30
@@ -19,13 +19,13 @@ LOGGED_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one attempt: a status, or the kind of the failure to get one."""
+    """The outcome of one attempt: a status, or the kind of failure without a status."""
 
     status: int = 0
     failure: str = ""
     """`address`, `connection`, `name`, `timeout`, `tls`, `url`."""
     retry_after: str = ""
-    """The header, as it came."""
+    """The header as received."""
     milliseconds: float = 0.0
 
     @property
@@ -35,20 +35,20 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """In a word."""
+        """The status or the kind of failure."""
         return str(self.status) if self.status else self.failure
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try once more, after so many seconds."""
+    """Try again after `pause` seconds."""
 
     pause: float
 
 
 @dataclass(frozen=True, slots=True)
 class Disable:
-    """Send this endpoint nothing more."""
+    """Disable the endpoint."""
 
     reason: str
 
@@ -67,12 +67,12 @@ def next_step(attempt: int, answer: Answer, now: datetime, chance: float) -> Aga
         )
     pause = PAUSES[attempt] + round(PAUSES[attempt] * JITTER * chance, 1)
     if answer.status in _BUSY:
-        pause = max(pause, min(_asked(answer.retry_after, now), LONGEST_SECONDS))
+        pause = max(pause, min(_seconds(answer.retry_after, now), LONGEST_SECONDS))
     return Again(pause)
 
 
-def _asked(retry_after: str, now: datetime) -> float:
-    """Seconds that a Retry-After asks for; 0 where it says nothing that can be read."""
+def _seconds(retry_after: str, now: datetime) -> float:
+    """Seconds that a Retry-After header asks for; 0 where it is missing or malformed."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -84,7 +84,7 @@ def _asked(retry_after: str, now: datetime) -> float:
 
 
 class Attempt(StoredModel):
-    """One attempt to deliver a message, in a partition of its endpoint's own."""
+    """One attempt to deliver a message, stored in the partition of its endpoint."""
 
     document_type = "WebhookAttempt"
 
@@ -96,12 +96,12 @@ class Attempt(StoredModel):
     kind: str
     tenant: str
     document: str
-    """Document id of what it tells."""
+    """Document id of the change or notice."""
     number: int
-    """1: the first."""
+    """From 1."""
     at: datetime
     outcome: str
-    """A status, or the kind of the failure to get one."""
+    """`Answer.text`."""
     milliseconds: float
     next_at: datetime | None = None
     ttl: int = LOGGED_DAYS * 86_400

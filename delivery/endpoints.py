@@ -1,4 +1,4 @@
-"""Where webhooks are sent: documents of the deployment."""
+"""The endpoints that webhooks are sent to: documents of the deployment."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from trust.signing import PARTITION
 
 ACCESS_CHANGED = "access.changed"
 TYPES = (ACCESS_CHANGED, *NOTICE_TYPES)
-"""What a message can be about."""
+"""The types of messages."""
 OVERLAP = timedelta(hours=24)
-"""So long a key goes on signing beside the one that took its place."""
+"""How long a replaced key still signs beside the new one."""
 REMEMBER_SECONDS = 2.0
 
 
 class EndpointKey(Model):
-    """A version of the key that signs. The secret is derived (`delivery.signing`), not stored."""
+    """A version of an endpoint's key. The secret is derived (`delivery.signing`), not stored."""
 
     version: int
     created: datetime
@@ -28,7 +28,7 @@ class EndpointKey(Model):
 
 
 class Endpoint(StoredModel):
-    """An address of the application that messages are posted to."""
+    """A URL of the application that messages are posted to."""
 
     document_type = "WebhookEndpoint"
 
@@ -36,9 +36,9 @@ class Endpoint(StoredModel):
     url: str
     label: str = ""
     types: tuple[str, ...] = ()
-    """What it is sent; empty: everything."""
+    """The types of messages that it gets; empty: all."""
     tenants: tuple[str, ...] = ()
-    """Whose; empty: everybody's."""
+    """The tenants whose messages it gets; empty: all."""
     keys: tuple[EndpointKey, ...]
     """The newest last."""
     state: Literal["enabled", "disabled"] = "enabled"
@@ -53,17 +53,17 @@ class Endpoint(StoredModel):
         return endpoint_document_id(self.endpoint_id)
 
     def wants(self, kind: str, tenant_id: str) -> bool:
-        """Whether it is sent messages of a type about a tenant; what is about the deployment
-        concerns every tenant."""
+        """Whether the endpoint gets messages of a type about a tenant; messages about the
+        deployment concern every tenant."""
         of_tenant = not self.tenants or tenant_id in (*self.tenants, PARTITION)
         return of_tenant and (not self.types or kind in self.types)
 
     def live_keys(self, now: datetime) -> tuple[EndpointKey, ...]:
-        """Those that sign, the newest first."""
+        """The keys that sign now, the newest first."""
         return tuple(key for key in reversed(self.keys) if key.ends is None or key.ends > now)
 
     def rotated(self, now: datetime, overlap: timedelta) -> "Endpoint":
-        """With a new key; those before end after `overlap` at the latest."""
+        """The endpoint with a new key; older keys end after `overlap` at the latest."""
         ends = now + overlap
         kept = [
             key.model_copy(update={"ends": min(key.ends or ends, ends)})
@@ -76,7 +76,7 @@ class Endpoint(StoredModel):
     def turned(
         self, state: Literal["enabled", "disabled"], reason: str, now: datetime
     ) -> "Endpoint":
-        """Enabled or disabled from now on."""
+        """The endpoint enabled or disabled."""
         return self.model_copy(update={"state": state, "reason": reason, "changed": now})
 
 
@@ -89,7 +89,7 @@ async def find_endpoint(store: Store, endpoint_id: str) -> tuple[Endpoint, Store
     """An endpoint as it is stored now; None where there is none. Raises StoreError."""
     try:
         stored = await store.read(PARTITION, endpoint_document_id(endpoint_id))
-    except (NotFound, ValueError):  # nothing can have such an id
+    except (NotFound, ValueError):  # ValueError: no document can have such an id
         return None
     return Endpoint.from_document(stored.document), stored
 
@@ -101,8 +101,8 @@ async def list_endpoints(store: Store) -> list[Endpoint]:
 
 
 class Endpoints:
-    """All endpoints, remembered for a few seconds, so that a change of access costs no read of
-    them. `clock` is a steady one."""
+    """All endpoints, cached for `remember` seconds, so that a change of access does not read them
+    each time. `clock` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -114,10 +114,10 @@ class Endpoints:
         self._remember = remember
         self._clock = clock
         self._known: tuple[float, list[Endpoint]] | None = None
-        """Until when it counts, and what was read."""
+        """When the cache expires, and its content."""
 
     async def wanting(self, kind: str, tenant_id: str) -> list[Endpoint]:
-        """The enabled ones that are sent such a message. Raises StoreError."""
+        """The enabled endpoints that get such a message. Raises StoreError."""
         if self._known is None or self._clock() >= self._known[0]:
             until = self._clock() + self._remember
             self._known = until, await list_endpoints(self._store)

@@ -1,4 +1,4 @@
-"""The messages of the queue `webhook-deliveries`: ids only. What an endpoint is sent is read from
+"""The messages of the queue `webhook-deliveries`: ids only. The body for an endpoint is read from
 the store at each attempt."""
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from queues.port import Message
 from reconciler.publishing import told_of
 
 BODY_BYTES = 20_000
-"""What Standard Webhooks advises to stay below. Longer changes come without the grants."""
+"""The largest body that Standard Webhooks recommends. Longer changes come without the grants."""
 EVERYBODY = "all"
 SENT_AT_ONCE = 100
 """Messages in one send to the queue."""
@@ -23,10 +23,11 @@ SENT_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Send what a document says to an endpoint, or, where none is named, find out to which ones.
+    """Send the content of a document to an endpoint, or, without `endpoint`, find all endpoints
+    that get it.
 
-    `attempt` is 1 at first. `turn` counts the messages that were put off without an attempt;
-    `run` is a ULID where a person asked for it to be sent again.
+    `attempt` counts from 1. `turn` counts how often the message was put off without an attempt;
+    `run` is a ULID where a person asked to send it again.
     """
 
     partition: str
@@ -37,8 +38,9 @@ class Delivery:
     run: str = ""
 
     def message(self, delay: float = 0.0) -> Message:
-        """For the queue, in so many seconds. Its id is the same however often it is made, so that
-        a death between sending it and completing the one before doubles nothing."""
+        """The message for the queue, after `delay` seconds. Its id is the same however often it is
+        made, so that nothing is doubled if the process dies after sending it and before completing
+        the message that led to it."""
         where = self.endpoint or EVERYBODY
         id = f"{self.document}:{where}:{self.attempt}.{self.turn}:{self.run}"
         body = {
@@ -70,26 +72,26 @@ class Delivery:
         return cls(partition, document, endpoint, attempt, turn, run)
 
     def to(self, endpoint: Endpoint) -> "Delivery":
-        """The same for one endpoint, from the first attempt."""
+        """The first attempt for one endpoint."""
         return replace(self, endpoint=endpoint.endpoint_id, attempt=1, turn=0)
 
     def next_attempt(self) -> "Delivery":
-        """The one after this."""
+        """The attempt after this one."""
         return replace(self, attempt=self.attempt + 1, turn=0)
 
     def next_turn(self) -> "Delivery":
-        """The same, later."""
+        """The same attempt, put off."""
         return replace(self, turn=self.turn + 1)
 
     @property
     def kind(self) -> str:
-        """The type where the document's id says it; empty for a notice."""
+        """The message type, if the document's id shows it; empty for a notice."""
         return ACCESS_CHANGED if self.document.startswith("change:") else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an endpoint is told."""
+    """The content for an endpoint: message id, type and body."""
 
     message_id: str
     kind: str
@@ -97,7 +99,7 @@ class Told:
 
 
 def told_by(document: Document) -> Told:
-    """What a stored AccessChange or Notice says. Raises Unreadable."""
+    """The content of a stored AccessChange or Notice. Raises Unreadable."""
     if document["type"] == Notice.document_type:
         notice = Notice.from_document(document)
         return Told(notice.notice_id, notice.kind, _body(notice.kind, notice.at, notice.details))
@@ -114,5 +116,5 @@ def _body(kind: str, at: datetime, data: dict[str, Any]) -> bytes:
 
 
 def of_notice(notice: Notice) -> Delivery:
-    """What sends a notice to whoever wants it."""
+    """The delivery of a notice to all endpoints that get it."""
     return Delivery(notice.tenant_id, notice_document_id(notice.notice_id))

@@ -1,5 +1,5 @@
-"""One POST to an address outside, with nothing left to that address: no redirects, no cookies, no
-proxy, no compression, a limit of time, and a connection to public addresses only."""
+"""One POST to an outside address that is not trusted: no redirects, no cookies, no proxy, no
+compression, a time limit, and connections to public addresses only."""
 
 import ssl
 import time
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 20.0
 ANSWER_BYTES = 16 * 1024
-"""What is read of an answer, so that its connection can be used again; nobody looks at it."""
+"""Bytes that are read of an answer so that its connection can be reused; they are ignored."""
 _KEEP_SECONDS = 15.0
 _CONNECTIONS = 100
 
 
 class Poster(Protocol):
-    """Sends a body to an URL."""
+    """Sends a body to a URL."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """What came of it; raises nothing that the other side could cause."""
+        """The outcome; raises nothing that the other side can cause."""
         ...
 
 
 class HttpPoster:
     """Sends by HTTP. With `private`, also to addresses that are not public, and without TLS.
-    `trusted` is whom to believe who a server is: without it, the system's authorities."""
+    `trusted` has the certificate authorities to trust; None: the system's."""
 
     def __init__(
         self,
@@ -43,21 +43,21 @@ class HttpPoster:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """See Poster. A failure is told by its kind alone: the text of an error may hold what the
-        other side sent."""
+        """See Poster. Only the kind of a failure is returned: the text of an error may hold what
+        the other side sent."""
         if fault_of(url, self._private):
             return Answer(failure="url")
         began = time.perf_counter()
         status, retry_after, failure = 0, "", ""
         try:
             status, retry_after = await self._answer(url, body, headers)
-        except Exception as error:  # noqa: BLE001 - whatever the other side does is an answer
+        except Exception as error:  # noqa: BLE001 - any failure of the other side is an outcome
             failure = _kind(error)
         took = round((time.perf_counter() - began) * 1000, 1)
         return Answer(status, failure, retry_after, took)
 
     async def close(self) -> None:
-        """Close what connections are kept."""
+        """Close all open connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -91,7 +91,7 @@ class HttpPoster:
 
 
 def _kind(error: Exception) -> str:
-    """What failed, in a word."""
+    """The kind of failure (`Answer.failure`)."""
     import aiohttp
 
     match error:

@@ -1,4 +1,4 @@
-"""How a message is signed: Standard Webhooks 1.0, the symmetric scheme `v1`
+"""Signing messages: Standard Webhooks 1.0, the symmetric scheme `v1`
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
 """
 
@@ -11,10 +11,10 @@ from delivery.endpoints import Endpoint
 from trust.signing import Keys
 
 PURPOSE = "webhook"
-"""Of the keys that secrets are derived from."""
+"""The purpose of the keys that secrets are derived from."""
 DOCUMENT = "webhook-secret"
-"""Where the secret behind them is kept. It is not the one of sessions and cursors, so that rolling
-that one makes no receiver refuse what it is sent."""
+"""Document id of the secret behind these keys. It is separate from the secret of sessions and
+cursors, so that receivers accept messages also after that one is replaced."""
 
 
 def secret_of(root: bytes, endpoint_id: str, version: int) -> bytes:
@@ -23,7 +23,7 @@ def secret_of(root: bytes, endpoint_id: str, version: int) -> bytes:
 
 
 def secrets_of(roots: Keys, endpoint: Endpoint, now: datetime) -> list[bytes]:
-    """Those that sign now: of every live key, the newest first."""
+    """The secrets of all keys that sign now, the newest first."""
     return [
         secret_of(root, endpoint.endpoint_id, key.version)
         for key in endpoint.live_keys(now)
@@ -32,12 +32,12 @@ def secrets_of(roots: Keys, endpoint: Endpoint, now: datetime) -> list[bytes]:
 
 
 def shown(secret: bytes) -> str:
-    """A secret as a receiver is given it."""
+    """A secret in the form that a receiver is given."""
     return f"whsec_{base64.b64encode(secret).decode()}"
 
 
 def headers(message_id: str, at: datetime, body: bytes, secrets: Iterable[bytes]) -> dict[str, str]:
-    """What one attempt is sent with: a signature with each of the secrets."""
+    """The headers of one attempt, with a signature by each secret."""
     seconds = str(int(at.timestamp()))
     signed = f"{message_id}.{seconds}.".encode() + body
     digests = [hmac.digest(secret, signed, "sha256") for secret in secrets]

@@ -1,30 +1,31 @@
-"""How many requests to one endpoint go on at once, so that a slow one takes no other's place."""
+"""A limit on concurrent requests to one endpoint, so that a slow endpoint does not block others."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 AT_ONCE = 8
-"""Of the 32 messages that an instance works on at a time (host.json)."""
+"""Requests to one endpoint, of the 32 messages that an instance handles at a time (host.json)."""
 WAIT_SECONDS = 1.0
+"""How long a message waits for a slot."""
 SLOW_SECONDS = 5.0
-"""Of an endpoint that took longer the last time, nobody waits for a place."""
+"""Messages do not wait for a slot of an endpoint whose last request took longer."""
 
 
 class Slots:
-    """The places at every endpoint, in this process."""
+    """The slots of every endpoint in this process."""
 
     def __init__(self, at_once: int = AT_ONCE, wait: float = WAIT_SECONDS) -> None:
         self._at_once = at_once
         self._wait = wait
-        self._places: dict[str, asyncio.Semaphore] = {}
+        self._by_endpoint: dict[str, asyncio.Semaphore] = {}
         self._slow: set[str] = set()
 
     @asynccontextmanager
     async def taken(self, endpoint_id: str) -> AsyncIterator[bool]:
-        """Whether a place was free, or was soon; it is given back at the end."""
-        places = self._places.setdefault(endpoint_id, asyncio.Semaphore(self._at_once))
-        if not await self._take(places, endpoint_id):
+        """Whether a slot was free, or became free soon; it is released at the end."""
+        slots = self._by_endpoint.setdefault(endpoint_id, asyncio.Semaphore(self._at_once))
+        if not await self._take(slots, endpoint_id):
             yield False
             return
         clock = asyncio.get_running_loop().time
@@ -32,16 +33,16 @@ class Slots:
         try:
             yield True
         finally:
-            places.release()
+            slots.release()
             took_long = clock() - began > SLOW_SECONDS
             (self._slow.add if took_long else self._slow.discard)(endpoint_id)
 
-    async def _take(self, places: asyncio.Semaphore, endpoint_id: str) -> bool:
-        if places.locked() and endpoint_id in self._slow:
+    async def _take(self, slots: asyncio.Semaphore, endpoint_id: str) -> bool:
+        if slots.locked() and endpoint_id in self._slow:
             return False
         try:
             async with asyncio.timeout(self._wait):
-                await places.acquire()
+                await slots.acquire()
         except TimeoutError:
             return False
         return True

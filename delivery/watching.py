@@ -1,5 +1,5 @@
-"""What the application is told of before anybody does something: that requests of a tenant are
-refused, and that a secret is about to end."""
+"""Notices about conditions rather than actions: requests of a tenant are refused, or a secret is
+about to expire."""
 
 import hashlib
 from collections import defaultdict
@@ -19,34 +19,34 @@ from trust.deployment import DeploymentCredential
 from trust.signing import PARTITION
 
 DAYS_BEFORE = (30, 7, 1)
-"""So many days before its end a secret is told of."""
+"""A notice is made this many days before a secret expires."""
 _HOUR = timedelta(hours=1)
 
 
 class Watch:
-    """Looks through the tenants and the credentials of the deployment. What is to be told has an id
-    that says what it is about, so that it is told once, however many look and how often."""
+    """Checks the tenants and the credentials of the deployment. A notice's id is derived from its
+    subject, so that it is stored once, however many processes check and how often."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
 
     async def look(self) -> int:
-        """Store a notice of all that is new, while there is an endpoint; returns how many. Raises
+        """Store a notice of every new condition, if there is an endpoint; returns how many. Raises
         StoreError."""
         if not await list_endpoints(self._store):
             return 0
         counts = await self._counts()
-        told = 0
+        added = 0
         async for stored in every(self._store, PARTITION, Query("DeploymentCredential")):
             credential = DeploymentCredential.from_document(stored.document)
             for notice in self._credential_ending(credential):
-                told += await self._tell(notice)
+                added += await self._add(notice)
         async for stored in every_tenant(self._store, Query("Tenant")):
             tenant = Tenant.from_document(stored.document)
             for notice in (*self._ending(tenant), *self._refusing(tenant, counts)):
-                told += await self._tell(notice)
-        return told
+                added += await self._add(notice)
+        return added
 
     def _ending(self, tenant: Tenant) -> Iterator[Notice]:
         whose = {"tenantId": tenant.tenant_id, "name": tenant.name}
@@ -87,16 +87,16 @@ class Watch:
     def _notice(
         self, partition: str, kind: NoticeType, about: str, details: dict[str, Any]
     ) -> Notice:
-        said = f"{kind}:{partition}:{about}".encode()
+        subject = f"{kind}:{partition}:{about}".encode()
         return Notice(
             tenant_id=partition,
-            notice_id=hashlib.sha256(said).hexdigest()[:32],
+            notice_id=hashlib.sha256(subject).hexdigest()[:32],
             kind=kind,
             at=self._now(),
             details=details,
         )
 
-    async def _tell(self, notice: Notice) -> bool:
+    async def _add(self, notice: Notice) -> bool:
         try:
             await self._store.batch(notice.tenant_id, [Create(notice.to_document())])
         except Conflict:

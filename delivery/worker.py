@@ -1,10 +1,10 @@
-"""From a change to the endpoints that are told of it.
+"""Delivering changes and notices to the application's endpoints.
 
 Every change is one message on the topic, and every notice a row that the timer finds. From either,
-one message is made for each endpoint, so that none waits for another. Each attempt reads the
-endpoint and what it is told, sends it, and only then lets go of its message: what comes next (the
-next attempt, or the endpoint disabled, with the notice of it) is stored before. So whatever dies
-when, an endpoint has every message in the end, maybe twice, or is disabled and says why.
+one message is made for each endpoint, so that no endpoint waits for another. Each attempt reads the
+endpoint and the content, sends it, and stores the next step (the next attempt, or the disabled
+endpoint with its notice) before its message is completed. So whenever a process dies, an endpoint
+gets every message in the end, perhaps twice, or is disabled with a reason.
 """
 
 import logging
@@ -43,11 +43,11 @@ from trust.rate import RateLimit
 from trust.signing import PARTITION, Keys
 
 LATER_SECONDS = 300.0
-"""So long a message waits once the store did not answer in all its deliveries."""
+"""How long a message is put off after the store did not answer in any of its deliveries."""
 FULL_SECONDS = 5.0
-"""So long, and up to twice as long, a message waits whose endpoint is busy with others."""
+"""How long a message whose endpoint is busy is put off, at least; up to twice as long."""
 LOGGED_PER_SECOND = 10.0
-"""Attempts of one endpoint that are logged at the most, by each process, in the long run."""
+"""Attempts of one endpoint that each process logs at most, on average."""
 NOTICES = 500
 """Notices that one run of the timer sends."""
 ATTEMPTS = 5
@@ -82,12 +82,13 @@ class Deliveries:
         self._logged = RateLimit(LOGGED_PER_SECOND)
 
     async def change_published(self, tenant_id: str, change_id: str, *, last: bool) -> None:
-        """A change of access came from the topic. See `handle`."""
+        """Handle a change of access from the topic. See `handle`."""
         await self.handle(Delivery(tenant_id, access_change_id(change_id)), last=last)
 
     async def handle(self, delivery: Delivery, *, last: bool) -> None:
-        """Do what one message says. Where the store does not answer, the message is to be given
-        back; at its `last` delivery, another one takes its place. Raises StoreError, QueueError."""
+        """Handle one message. Where the store does not answer, raises, so that the message is
+        delivered again; at its `last` delivery, sends a new message in its place. Raises
+        StoreError, QueueError."""
         current().tenant_id = delivery.partition
         try:
             await (self._deliver if delivery.endpoint else self._fan_out)(delivery)
@@ -125,29 +126,29 @@ class Deliveries:
 
     async def _deliver(self, delivery: Delivery) -> None:
         known = await find_endpoint(self._store, delivery.endpoint)
-        told = await self._found(delivery)
-        if known is None or told is None:
+        content = await self._found(delivery)
+        if known is None or content is None:
             current().outcome = "gone"
             return
         endpoint, _ = known
-        if endpoint.state == "disabled" and told.kind != "test":
+        if endpoint.state == "disabled" and content.kind != "test":
             current().outcome = "disabled"
             return
         async with self._slots.taken(endpoint.endpoint_id) as free:
-            answer = await self._post(endpoint, told) if free else None
+            answer = await self._post(endpoint, content) if free else None
         if answer is None:
             current().outcome = "busy"
             pause = FULL_SECONDS * (1 + self._chance())
             await self._send([delivery.next_turn().message(pause)])
             return
         current().outcome = answer.text
-        await self._follow_up(delivery, told, answer)
+        await self._follow_up(delivery, content, answer)
 
-    async def _follow_up(self, delivery: Delivery, told: Told, answer: Answer) -> None:
-        """What comes next is stored first; then the attempt is logged."""
+    async def _follow_up(self, delivery: Delivery, content: Told, answer: Answer) -> None:
+        """Store the next step first, then log the attempt."""
         next_at = None
         step = next_step(delivery.attempt, answer, self._now(), self._chance())
-        if told.kind == "test":  # is asked for, and looked at
+        if content.kind == "test":  # the person who sent it sees the outcome
             step = None
         match step:
             case Again(pause):
@@ -155,23 +156,23 @@ class Deliveries:
                 next_at = self._now() + timedelta(seconds=pause)
             case Disable(reason):
                 await self._disable(delivery.endpoint, reason)
-        await self._log(delivery, told, answer, next_at)
+        await self._log(delivery, content, answer, next_at)
 
-    async def _post(self, endpoint: Endpoint, told: Told) -> Answer:
+    async def _post(self, endpoint: Endpoint, content: Told) -> Answer:
         now = self._now()
         secrets = secrets_of(await self._roots(), endpoint, now)
-        signed = headers(told.message_id, now, told.body, secrets)
-        return await self._poster.post(endpoint.url, told.body, signed)
+        signed = headers(content.message_id, now, content.body, secrets)
+        return await self._poster.post(endpoint.url, content.body, signed)
 
     async def _found(self, delivery: Delivery) -> Told | None:
         try:
             stored = await self._store.read(delivery.partition, delivery.document)
-        except NotFound:  # it is not kept for ever
+        except NotFound:  # the change or notice has expired
             return None
         return told_by(stored.document)
 
     async def _disable(self, endpoint_id: str, reason: str) -> None:
-        """Together with the notice of it, which the timer sends to the other endpoints."""
+        """Disable an endpoint in one batch with a notice, which the timer sends to the others."""
 
         async def attempt() -> bool:
             known = await find_endpoint(self._store, endpoint_id)
@@ -203,17 +204,17 @@ class Deliveries:
             current().measures["webhooks_disabled"] = 1
 
     async def _log(
-        self, delivery: Delivery, told: Told, answer: Answer, next_at: datetime | None
+        self, delivery: Delivery, content: Told, answer: Answer, next_at: datetime | None
     ) -> None:
-        """Good to have: what could not be logged was done all the same."""
+        """Log an attempt; a failure to log is ignored, because the attempt was made."""
         if self._logged.take(delivery.endpoint):
             return
         attempt = Attempt(
             tenant_id=attempts_partition(delivery.endpoint),
             attempt_id=new_resource_id(),
             endpoint_id=delivery.endpoint,
-            message_id=told.message_id,
-            kind=told.kind,
+            message_id=content.message_id,
+            kind=content.kind,
             tenant=delivery.partition,
             document=delivery.document,
             number=delivery.attempt,

@@ -1,1 +1,1 @@
-"""What is stored: documents, the store port, and the stores behind it."""
+"""The stored directory: documents, the store port, and the stores behind it."""

@@ -1,4 +1,4 @@
-"""What is kept of a user's access: what holds, what changed when, what was given by hand."""
+"""A user's access as it is stored: effective access, its changes, and what was given by hand."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -25,17 +25,17 @@ def access_id(user: str) -> str:
 
 
 def manual_grants_id(user: str) -> str:
-    """Document id of what was given to a user by hand."""
+    """Document id of a user's ManualGrants."""
     return f"manual:{user}"
 
 
 def protection_id(held: EntitlementKey) -> str:
-    """Document id of what is known of who holds a protected entitlement."""
+    """Document id of the Protection of an entitlement."""
     return f"protection:{entitlement_id(*held)}"
 
 
 def gives(array: str, held: EntitlementKey) -> Condition:
-    """Whether a document's array of entitlements has this one."""
+    """A condition: this entitlement is in the document's `array` of entitlements."""
     both = All((Compare(("kind",), "eq", held.kind), Compare(("key",), "eq", held.key)))
     return AnyElement((array,), both)
 
@@ -51,8 +51,8 @@ def publication_id(ulid: str) -> str:
 
 
 type SourceType = Literal["group", "costCenter", "appRole", "manual", "kept"]
-"""What gives a grant: a mapped group, the user's cost center, a hand, or nothing any more: the
-entitlement is protected, and was kept for its last holder."""
+"""What gives a grant: a mapped group, the user's cost center, an app role, an administrator, or
+(`kept`) nothing any more: the entitlement is protected and stays with its last holder."""
 
 
 class GrantSource(Model):
@@ -65,9 +65,9 @@ class GrantSource(Model):
     path: tuple[str, ...] = ()
     """Group ids from the one that the user is a direct member of to the mapped one."""
     since: datetime | None = None
-    """Of what is kept: when it would have been lost."""
+    """For `kept`: when the grant would have been lost."""
     event_id: str | None = None
-    """Of what is kept: the event that would have taken it."""
+    """For `kept`: the event that would have taken the grant."""
 
 
 class Grant(Entitled):
@@ -77,7 +77,7 @@ class Grant(Entitled):
 
     @property
     def is_kept(self) -> bool:
-        """Whether the user would have lost it, were it not protected."""
+        """Whether the user holds it only because it is protected."""
         return any(source.type == "kept" for source in self.sources)
 
 
@@ -111,8 +111,8 @@ class AccessState(Model):
 
 
 class AccessChange(StoredModel):
-    """One change of a user's access, written in the same batch as the access record: the user's
-    history, and what the topic `access-changes` tells the application."""
+    """One change of a user's access, written in the same batch as the access record: an entry of
+    the user's history, and the content of a message on the topic `access-changes`."""
 
     document_type = "AccessChange"
 
@@ -152,7 +152,7 @@ class AccessChange(StoredModel):
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, stored: Any) -> Any:
-        """What is stored with both sides whole, as it used to be, is read as it is."""
+        """Earlier versions stored both sides whole; such a document is read as it is."""
         if not isinstance(stored, dict) or "differences" not in stored:
             return stored
         before, after = Differences.model_validate(stored["differences"]).sides()
@@ -160,26 +160,26 @@ class AccessChange(StoredModel):
 
 
 class Standing(Model):
-    """Access at one moment, but for the grants."""
+    """Access at one moment without the grants."""
 
     enabled: bool
     reasons: tuple[Reason, ...] = ()
 
 
 class GrantDifference(Model):
-    """Entitlements that the same sources gave before, and the same give since."""
+    """Entitlements with the same sources before the change, and the same sources after it."""
 
     held: dict[str, tuple[str, ...]]
     """Kind → keys."""
     before: tuple[GrantSource, ...] = ()
-    """None: they were gained."""
+    """Empty: the entitlements were gained."""
     after: tuple[GrantSource, ...] = ()
-    """None: they were lost."""
+    """Empty: the entitlements were lost."""
 
 
 class Differences(Model):
-    """Both sides of a change of access without saying anything twice: a mapping gives a thousand
-    entitlements to each of its members, all from the same source."""
+    """Both sides of a change of access without repetition: a mapping can give a thousand
+    entitlements to each member, all from the same source."""
 
     before: Standing | None = None
     after: Standing | None = None
@@ -187,7 +187,7 @@ class Differences(Model):
 
     @classmethod
     def between(cls, before: AccessState | None, after: AccessState | None) -> "Differences":
-        """What is to be stored of a change; grants are in order of kind and key, each once."""
+        """The stored form of a change; grants are in order of kind and key, each once."""
         old, new = _sources(before), _sources(after)
         groups: dict[tuple[tuple[GrantSource, ...], ...], dict[str, list[str]]] = {}
         for one in sorted(old.keys() | new.keys()):
@@ -236,8 +236,8 @@ def _state(standing: Standing | None, sources: _Sources) -> AccessState | None:
 
 
 class Publication(StoredModel):
-    """The outbox row of changes that are committed together; it is removed once the topic has
-    confirmed them."""
+    """The outbox row of changes that were committed together; removed once the topic has confirmed
+    them."""
 
     document_type = "Publication"
 
@@ -275,8 +275,8 @@ class KeptGrant(Entitled):
 
 
 class ManualGrants(StoredModel):
-    """What a user holds whatever the groups say. What was given by hand stays when Entra ID adopts
-    the user. All of it is withheld while the user is disabled."""
+    """What a user holds independently of groups. Manual grants stay when Entra ID adopts the user.
+    All of it is withheld while the user is disabled."""
 
     document_type = "ManualGrants"
 
@@ -291,27 +291,27 @@ class ManualGrants(StoredModel):
 
     @property
     def entitlements(self) -> tuple[EntitlementKey, ...]:
-        """What was given."""
+        """The entitlements given by hand."""
         return tuple(grant.entitlement for grant in self.grants)
 
 
 class Protection(StoredModel):
-    """What is known of who holds a protected entitlement. Each page of users that has a holder
-    writes it, in the same batch as their records and under its ETag, so that two pages never each
-    take one of the last two."""
+    """The count of a protected entitlement's holders. The reconciler writes it with each page of
+    users that has a holder, in the same batch as their records and under its ETag, so that two
+    pages never each take one of the last two."""
 
     document_type = "Protection"
 
     kind: str
     key: str
     holders: int
-    """How many records grant it."""
+    """How many access records grant it."""
     kept: str | None = None
     """The user (SCIM id) for whom it is kept: nobody else holds it."""
     protected_since: str
-    """As the tenant has it: `holders` counts while both say the same."""
+    """Copied from the tenant: `holders` is valid while both are equal."""
     recount_at: datetime | None = None
-    """When `holders` is to be counted once more; it is not relied on before."""
+    """When `holders` must be counted again; until then it is not relied on."""
 
     @property
     def document_id(self) -> str:

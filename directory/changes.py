@@ -7,7 +7,7 @@ from directory.store import Assign, Change, Document, Increment, Unset
 
 
 def apply_changes(document: Document, changes: Sequence[Change]) -> bool:
-    """Change the document in place, in order; False where a change does not fit it."""
+    """Apply the changes to the document in place, in order; False where one does not fit it."""
     return all(_apply(document, change) for change in changes)
 
 

@@ -1,9 +1,9 @@
-"""The bulkhead around single documents: what cannot be read stops only itself.
+"""The bulkhead around single documents: an unreadable document affects nothing but itself.
 
-Every document that comes out of a store passes here, once. One that is not what its type must be
-is told in the log, by its id and by the names of what is wrong; a query leaves it out, and a read
-by id answers it as Damaged: it exists, and only whoever asks for what it says gets Unreadable.
-Documents of types without a model pass as they are.
+Every document that is read from a store is checked here, once. If it does not fit the model of its
+type, the log gets its id and the names of the wrong fields. A query leaves it out; a read by id
+returns it as Damaged: it exists, and reading its content raises Unreadable. Documents of types
+without a model pass as they are.
 """
 
 import logging
@@ -32,51 +32,51 @@ from directory.store import (
 )
 
 RESOURCES: dict[str, type[StoredModel]] = {"User": UserDocument, "Group": GroupDocument}
-TOLD_AGAIN_SECONDS = 60.0
-"""How often the log tells of one document; a timer or a list may come to it every second."""
-TOLD = 1_000
-"""Documents that are remembered as told."""
+LOG_AGAIN_SECONDS = 60.0
+"""How often one document is logged; a timer or a list may read it every second."""
+LOGGED = 1_000
+"""Documents that are remembered as logged."""
 
 log = logging.getLogger("muster.store")
 
 
 class CheckedStore(Store):
-    """The store that it is given, with every document checked that is read from it. Why it did not
-    answer is told in the log: clients are told no more than that it did not."""
+    """Wraps a store and checks every document that is read from it. Why the store did not answer
+    goes to the log: clients only learn that it did not."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._told: dict[tuple[str, str], float] = {}
+        self._logged: dict[tuple[str, str], float] = {}
 
     async def read(self, tenant_id: str, document_id: str) -> Stored:
         """See Store."""
-        return self._checked(tenant_id, await _told(self._store.read(tenant_id, document_id)))
+        return self._checked(tenant_id, await _logged(self._store.read(tenant_id, document_id)))
 
     async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
         """See Store."""
-        found = await _told(self._store.read_many(tenant_id, ids))
+        found = await _logged(self._store.read_many(tenant_id, ids))
         return {id: self._checked(tenant_id, stored) for id, stored in found.items()}
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """See Store."""
-        return await _told(self._store.batch(tenant_id, operations))
+        return await _logged(self._store.batch(tenant_id, operations))
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """See Store; what cannot be read is left out, unless the query asks for it."""
-        return self._readable(tenant_id, query, await _told(self._store.query(tenant_id, query)))
+        """See Store; unreadable documents are left out, unless the query asks for them."""
+        return self._readable(tenant_id, query, await _logged(self._store.query(tenant_id, query)))
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
-        """See Store; what cannot be read counts."""
-        return await _told(self._store.count(tenant_id, type, where))
+        """See Store; unreadable documents count."""
+        return await _logged(self._store.count(tenant_id, type, where))
 
     async def query_every_tenant(self, query: Query) -> Page:
-        """See Store; what cannot be read is left out, unless the query asks for it."""
-        return self._readable(None, query, await _told(self._store.query_every_tenant(query)))
+        """See Store; unreadable documents are left out, unless the query asks for them."""
+        return self._readable(None, query, await _logged(self._store.query_every_tenant(query)))
 
     async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
-        """See Store. One that cannot be read is there all the same (Damaged): whoever follows the
-        feed must know that somebody's access changed."""
-        page = await _told(self._store.changes(tenant_id, after, limit))
+        """See Store. An unreadable change is included (Damaged): a reader of the feed must know
+        that somebody's access changed."""
+        page = await _logged(self._store.changes(tenant_id, after, limit))
         return replace(page, items=tuple(self._checked(tenant_id, one) for one in page.items))
 
     async def close(self) -> None:
@@ -94,23 +94,23 @@ class CheckedStore(Store):
         error = _fault(stored, query)
         if error is None:
             return stored
-        self._tell(tenant_id or str(member(stored, "tenantId")), error)
+        self._log(tenant_id or str(member(stored, "tenantId")), error)
         if isinstance(stored, Damaged):
             return stored
         return Damaged(stored.document, stored.etag, error)
 
-    def _tell(self, tenant_id: str, error: Unreadable) -> None:
+    def _log(self, tenant_id: str, error: Unreadable) -> None:
         now, key = time.monotonic(), (tenant_id, error.document_id)
-        if now - self._told.get(key, -TOLD_AGAIN_SECONDS) < TOLD_AGAIN_SECONDS:
+        if now - self._logged.get(key, -LOG_AGAIN_SECONDS) < LOG_AGAIN_SECONDS:
             return
-        if len(self._told) >= TOLD:
-            self._told.clear()
-        self._told[key] = now
+        if len(self._logged) >= LOGGED:
+            self._logged.clear()
+        self._logged[key] = now
         log.error("tenant %s: %s", tenant_id, error)
 
 
-async def _told[T](answer: Awaitable[T]) -> T:
-    """What the store answers. Raises what it raises."""
+async def _logged[T](answer: Awaitable[T]) -> T:
+    """What the store answers; its failure to answer is logged. Raises what the store raises."""
     try:
         return await answer
     except Unavailable as error:
@@ -119,7 +119,7 @@ async def _told[T](answer: Awaitable[T]) -> T:
 
 
 def _fault(stored: Stored, query: Query | None = None) -> Unreadable | None:
-    """What is wrong with a document, or with the fields of it that a query asked for."""
+    """The error in a document, or in the fields of it that a query reads; None: it is valid."""
     if isinstance(stored, Damaged):
         return stored.error
     document = stored.document
@@ -137,7 +137,7 @@ def _fault(stored: Stored, query: Query | None = None) -> Unreadable | None:
 
 @lru_cache(maxsize=256)
 def _model(type: str, fields: Collection[str] | None) -> type[BaseModel] | None:
-    """What a document of a type must be, or what these fields of it must be."""
+    """The model of a type's documents, or of these fields of them."""
     whole = RESOURCES.get(type) or MODELS.get(type)
     if whole is None or fields is None:
         return whole

@@ -13,11 +13,11 @@ _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text says nothing: it is empty, or holds only white space and characters that
-    show nothing, such as U+00A0 or U+200B (zero width space). That is no value."""
+    """Whether a text is empty, or holds only white space and invisible characters, such as U+00A0
+    or U+200B (zero width space). A blank text counts as no value."""
     if text.isascii():
         return not text.strip()
-    # What says something says so soon; and each character is looked at once in a long text.
+    # The first characters usually decide; in a long text each distinct character is checked once.
     return all(map(_shows_nothing, text[:64])) and all(map(_shows_nothing, set(text)))
 
 
@@ -26,8 +26,8 @@ def _shows_nothing(char: str) -> bool:
 
 
 def missing(resource: Mapping[str, Any]) -> list[Reason]:
-    """Why a canonical SCIM user lacks required attributes. Blank texts are in documents from
-    before they were refused."""
+    """Which required attributes a canonical SCIM user lacks. Blank texts count as missing: older
+    documents hold some, from before they were refused."""
     name = resource.get("name") or {}
     present: dict[Reason, bool] = {
         "userNameMissing": _says_something(resource.get("userName")),

@@ -2,9 +2,8 @@
 
 A condition is data. It can be evaluated on a document in memory (`matches`) and it can be
 compiled to SQL (`directory.sqlite.query`); both must agree on every condition and every document.
-Comparisons are binary (no case folding, no date arithmetic): whoever writes a document stores
-what is to be compared in its comparable form, which is what the `search` field of users and
-groups is for.
+Comparisons are binary (no case folding, no date arithmetic): values to compare are stored in their
+comparable form, which is the purpose of the `search` field of users and groups.
 """
 
 from collections.abc import Mapping
@@ -23,8 +22,8 @@ class Compare:
     """The scalar at `path` compared with `value`.
 
     A missing value, null, or a value of another JSON type (a number is never a string, a boolean
-    never a number) satisfies `ne` and nothing else. `co`, `sw`, `ew` are for strings; booleans
-    know `eq` and `ne` only.
+    never a number) satisfies only `ne`. `co`, `sw`, `ew` are for strings; booleans support only
+    `eq` and `ne`.
     """
 
     path: Path

@@ -1,8 +1,8 @@
 """The documents of the directory: their ids, and models for those that Muster itself defines.
 
 Users and groups are stored as SCIM resources (`resource`, canonical JSON) with their comparable
-form (`search`), see `scim.protocol.comparison`. Everything else is a model here. Ids that
-carry a client's value hold its digest: Cosmos DB refuses `/ \\ ? #` in an id.
+form (`search`), see `scim.protocol.comparison`. All other documents have a model here. An id that
+is made of a client's value holds the value's digest: Cosmos DB refuses `/ \\ ? #` in an id.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from directory.ulids import new_ulid
 
 type MemberType = Literal["User", "Group"]
 SHOWN_FAULTS = 3
-"""Places that are named of a document that cannot be read."""
+"""Wrong fields that are named of a document that cannot be read."""
 
 _KIND = re.compile(r"[^/\\?#\x00-\x1f\ud800-\udfff]{1,100}")
 _RESOURCE_ID = re.compile(r"[0-9a-z]{26}")
 
 
 def new_resource_id() -> str:
-    """A new SCIM id. Ids sort by time of creation, so that index paging never skips a resource
-    because another one was created meanwhile."""
+    """A new SCIM id. Ids sort by time of creation, so that index paging never skips a resource when
+    another is created meanwhile."""
     return new_ulid()
 
 
 def is_resource_id(text: str) -> bool:
-    """Whether this can be an id that Muster gave; anything else exists nowhere."""
+    """Whether Muster can have given this id; no resource has any other."""
     return _RESOURCE_ID.fullmatch(text) is not None
 
 
@@ -83,7 +83,7 @@ def mapping_id(group: str) -> str:
 
 
 def remembered_mapping_id(connection: str, external_id: str) -> str:
-    """Document id of what a deleted group gave, by what the group is known again by."""
+    """Document id of a RememberedMapping, from what identifies the group when it comes back."""
     return f"remembered:{_digest(connection)}:{_digest(external_id)}"
 
 
@@ -93,7 +93,7 @@ def event_id(ulid: str) -> str:
 
 
 def ulid_of(document_id: str) -> str:
-    """The event's ULID in its document id: there, even where the document cannot be read."""
+    """The event's ULID from its document id, for events that may be unreadable."""
     return document_id.removeprefix("event:")
 
 
@@ -103,13 +103,14 @@ def key_id(resource_type: str, attribute: str, value: str) -> str:
 
 
 def entitlement_id(kind: str, key: str) -> str:
-    """Document id of a catalog entry. A kind that cannot be in an id is no deployment's."""
+    """Document id of a catalog entry. A kind that an id cannot hold is digested: no deployment has
+    such a kind, but a client may ask for it."""
     named = kind if _KIND.fullmatch(kind) else _digest(kind)
     return f"entitlement:{named}:{_digest(key)}"
 
 
 def timestamp(at: datetime) -> str:
-    """An aware time as the documents of users and groups keep it: UTC, in milliseconds."""
+    """An aware time as users and groups are stored with it: UTC, in milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -127,11 +128,11 @@ class Model(BaseModel):
 
 
 MODELS: dict[str, "type[StoredModel]"] = {}
-"""Type of a document → what it must be."""
+"""Type of a document → its model."""
 
 
 class StoredModel(Model):
-    """A model that is a document of its own."""
+    """A model that is stored as a whole document."""
 
     document_type: ClassVar[str]
 
@@ -148,7 +149,7 @@ class StoredModel(Model):
         raise NotImplementedError
 
     def to_document(self) -> Document:
-        """As it is stored; members that are None are left out."""
+        """The stored form; members that are None are left out."""
         body = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return body | {"id": self.document_id, "type": self.document_type}
 
@@ -163,14 +164,14 @@ class StoredModel(Model):
 
 
 def unreadable(document_id: str, type: str, error: ValidationError) -> Unreadable:
-    """What to raise for a document that is not what its type must be: with the names of what is
-    wrong, never a value."""
-    places = [
+    """The error to raise for a document that does not fit its model: it names the wrong fields,
+    never a value."""
+    faults = [
         f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['type']}"
         for one in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-    more = f" and {len(places) - SHOWN_FAULTS} more" if len(places) > SHOWN_FAULTS else ""
-    return Unreadable(document_id, type, ", ".join(places[:SHOWN_FAULTS]) + more)
+    more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+    return Unreadable(document_id, type, ", ".join(faults[:SHOWN_FAULTS]) + more)
 
 
 class Key(StoredModel):
@@ -212,7 +213,7 @@ class Membership(StoredModel):
     member_type: MemberType
     since: datetime
     event_id: str
-    """The event that brought the member."""
+    """The event that added the member."""
 
     @property
     def document_id(self) -> str:
@@ -220,7 +221,7 @@ class Membership(StoredModel):
 
     @classmethod
     def brought_by(cls, event: "Event", member: MemberReference) -> "Membership":
-        """The one that a change of a group's members brings."""
+        """The membership that an event adds to its group."""
         return cls(
             tenant_id=event.tenant_id,
             group_id=event.resource_id,
@@ -238,12 +239,12 @@ ENTITLEMENT_KINDS = (
     "receptionAssignment",
     "serviceProviderMembership",
 )
-"""The kinds of entitlements that ship; a deployment can have others."""
+"""The kinds of entitlements that Muster brings; a deployment can have others."""
 
 
 class EntitlementKey(NamedTuple):
-    """Names a catalog entry; in order of kind and key. A tuple, since there are thousands of them
-    in one computation of access; as JSON, an object."""
+    """Names a catalog entry; sorts by kind and key. A tuple, because one computation of access has
+    thousands of them; an object in JSON."""
 
     kind: str
     key: str
@@ -264,14 +265,14 @@ def _as_object(key: Any) -> Any:
 
 
 class Entitled(Model):
-    """What is about one catalog entry."""
+    """Base of models that name one catalog entry."""
 
     kind: str
     key: str
 
     @property
     def entitlement(self) -> EntitlementKey:
-        """Which one."""
+        """The name of the catalog entry."""
         return EntitlementKey(self.kind, self.key)
 
 
@@ -300,7 +301,7 @@ class Mapping(StoredModel):
     changed_at: datetime
     event_id: str
     deleted_at: datetime | None = None
-    """Of a mapping that is given again: when the group was deleted that gave this before."""
+    """For a mapping that was restored with its group: when the group had been deleted."""
 
     @property
     def document_id(self) -> str:
@@ -312,8 +313,8 @@ REMEMBERED_SECONDS = 30 * 24 * 3600
 
 
 class RememberedMapping(StoredModel):
-    """What a deleted group gave. The same group gives it again when it comes back: the one with
-    this `external_id` that this connection provisions."""
+    """The mapping of a deleted group. It applies again when the group comes back: when the same
+    connection provisions a group with this `external_id`."""
 
     document_type = "RememberedMapping"
 
@@ -333,7 +334,7 @@ class RememberedMapping(StoredModel):
 
 
 SAVES_MAPPING = ("mapping", "import")
-"""Operations whose event brings a version of a mapping."""
+"""Operations whose event saves a version of a mapping."""
 
 
 class Actor(Model):
@@ -361,37 +362,37 @@ class MembershipChange(Model):
     def of(
         cls, added: Iterable[MemberReference], removed: Iterable[MemberReference] = ()
     ) -> "MembershipChange":
-        """One of which nothing is written."""
+        """A change of which nothing is written yet."""
         come, gone = ((one.document_id for one in some) for some in (added, removed))
         return cls(added=tuple(come), removed=tuple(gone))
 
     @property
     def size(self) -> int:
-        """How many members come and go."""
+        """How many members are added and removed."""
         return len(self.added) + len(self.removed)
 
     def members(self, start: int = 0, end: int | None = None) -> list[MemberReference]:
-        """Who comes and then who goes, in the order in which they are applied; all of them, or
-        those from `start` to before `end`."""
+        """The added members, then the removed ones, in the order in which they are applied; all,
+        or those from `start` to before `end`."""
         come, end = len(self.added), self.size if end is None else end
         gone = self.removed[max(start - come, 0) : max(end - come, 0)]
         return [MemberReference.of(id) for id in (*self.added[start:end], *gone)]
 
 
 class Progress(Model):
-    """How far a big event is, in users."""
+    """How far the reconciliation of a big event is, in users."""
 
     done: int
     total: int
     at: datetime | None = None
-    """When it got there."""
+    """When it got this far."""
     waits: bool = False
-    """Only groups inside groups are left, and a walk that several events share does them: it is
-    the one that walks, or waits for it."""
+    """Only nested groups are left. One walk over them serves several events: this event does the
+    walk, or waits for the event that does."""
 
 
 class MassLoss(Model):
-    """What an event took from so many that somebody must look."""
+    """An event took something from so many users that an administrator must look."""
 
     lost: int
     """Users who lost something."""
@@ -400,7 +401,7 @@ class MassLoss(Model):
 
 
 RETENTION = 400 * 24 * 3600
-"""How long (seconds) an event that is done is kept, unless a deployment says otherwise."""
+"""How long (seconds) an event that is done is kept; a deployment can set it."""
 
 AdministrativeOperation = Literal[
     "create",
@@ -435,12 +436,12 @@ AdministrativeOperation = Literal[
     "discard",
     "look",
 ]
-"""What is done by hand."""
+"""Operations of administrators and operators."""
 EventOperation = Literal[AdministrativeOperation, "replace", "repair"]
 EventResource = Literal["User", "Group", "Tenant"]
 EventScope = Literal["none", "user", "members", "group", "tenant"]
-"""Whose access a write may change: nobody's, the one user's, that of the members who come and go,
-everybody's in the group, everybody's in the tenant."""
+"""Whose access a write may change: nobody's, one user's, that of the members added and removed,
+that of all in the group, that of all in the tenant."""
 
 
 class Event(StoredModel):
@@ -457,31 +458,31 @@ class Event(StoredModel):
     resource_type: EventResource
     resource_id: str
     attributes: tuple[str, ...] = ()
-    """Names (never values) of the attributes that changed, or what else was worked on: a token by
-    its kind and id, a connection, a client's secret, an event that was replayed or whose dead
-    letter was discarded."""
+    """Names (never values) of the attributes that changed. For other operations, what they changed:
+    a token by its kind and id, a connection, a client's secret, an event that was replayed or whose
+    dead letter was discarded."""
     ignored: tuple[str, ...] = ()
-    """What the request carried and Muster did not take, by name."""
+    """Names of the attributes in the request that Muster ignored."""
     scope: EventScope
-    """Of the user or group `resource_id`, or of the members in `membership`."""
+    """About the user or group `resource_id`, or the members in `membership`."""
     membership: MembershipChange | None = None
     progress: Progress | None = None
-    """Of an event that takes more than one message."""
+    """For an event that takes more than one message."""
     resume: dict[str, Any] | None = None
-    """Where the timer goes on, if it began the event and ran out of time (a cursor)."""
+    """The cursor from which the timer continues, if it began the event and ran out of time."""
     reason: str | None = None
     """Why it failed."""
     lost: int = 0
-    """Users who lost something by it; not counted where few are concerned."""
+    """Users who lost something by it; not counted where it concerns few users."""
     lost_all: int = 0
-    """Those of them who hold nothing since."""
+    """Those of them who hold nothing any more."""
     mass_loss: MassLoss | None = None
-    """Where they are many, as the policy has it."""
+    """Set where so many lost something that the policy calls it a mass loss."""
     done_at: datetime | None = None
     ttl: int | None = Field(default=None)
     """Seconds until it expires; set only when it is done."""
     traceparent: str | None = None
-    """The trace of the request that made it, for whoever works on it."""
+    """The trace of the request that made the event; its reconciliation continues that trace."""
 
     @property
     def document_id(self) -> str:

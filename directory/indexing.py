@@ -1,7 +1,7 @@
 """Which paths are indexed: one source for SQLite's indexes and Cosmos DB's indexing policy.
 
-Indexed is what a hot path or a match asks for; everything else is right without an index, but
-reads the tenant's documents of that type.
+Hot paths and matches have an index. A query on any other path gives the right answer, but reads
+all documents of that type in the tenant.
 """
 
 from directory.condition import (
@@ -41,7 +41,7 @@ ELEMENT_INDEXES: dict[str, tuple[tuple[Path, Path], ...]] = {
 
 
 def scanned(type: str, condition: Condition) -> int:
-    """How many comparisons each document of the type is read for, because no index answers them.
+    """How many comparisons are made with every document of the type, because no index answers them.
     Where an index answers one operand of a conjunction, few documents are left for the others."""
     if _served(type, condition):
         return 0

@@ -1,8 +1,8 @@
 """The ledger: where a write is accepted, as one batch with its event.
 
 No write without its event in the same transaction, and no event without its write
-(docs/architecture.md, invariant 1): nothing else makes the event of an accepted write, and nothing
-else commits one. What loses a race against another write is tried again by `retrying`.
+(docs/architecture.md, invariant 1): only this module makes the event of an accepted write and
+commits it. `retrying` repeats a write that lost a race against another.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ IGNORED = 100
 ATTEMPTS = 12
 """How often a write is computed anew after a lost race."""
 PAUSE_SECONDS = 0.005
-"""At most, after the first lost race; doubles with each, six times."""
+"""The longest pause after the first lost race; doubles with each further one, six times."""
 RACES = (Conflict, NotFound, PreconditionFailed)
 """What a batch raises where another write came between reading and committing."""
 
@@ -42,7 +42,7 @@ class NotAccepted(Exception):
 
 
 def leave_to_timer(_tenant_id: str, _event_id: str) -> None:
-    """Submits nothing: the timer finds the event pending."""
+    """A `submit` that does nothing: the timer finds the pending event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Ledger:
         membership: MembershipChange | None = None,
         request_id: str | None = None,
     ) -> Event:
-        """The event of a write that is about to be committed. One that can change nobody's access
-        is done from the start."""
+        """The event of a write that is about to be committed. With the scope `none` it is done from
+        the start."""
         now = self.now()
         done = scope == "none"
         return Event(
@@ -98,9 +98,9 @@ class Ledger:
     async def commit(
         self, operations: Sequence[Operation], event: Event, *more: Event, submit: bool = True
     ) -> list[str | None]:
-        """Write everything and the events of it, all of one tenant, in one batch; then hand the
-        events to the relay, unless whoever commits sees to them (`submit`). Answers the new ETags
-        of `operations`. Raises what the store raises for a batch; then nothing is written."""
+        """Write the operations and their events, all of one tenant, in one batch; then hand the
+        events to the relay, unless the caller handles them (`submit`). Returns the new ETags of
+        `operations`. Raises what the store raises for a batch; then nothing is written."""
         events = (event, *more)
         batch = [*operations, *(Create(each.to_document()) for each in events)]
         etags = await self.store.batch(event.tenant_id, batch)
@@ -117,8 +117,8 @@ async def retrying[T](
     attempts: int = ATTEMPTS,
     pause: float = PAUSE_SECONDS,
 ) -> T:
-    """Run an attempt, which reads and writes, until it does not lose a race, at most `attempts`
-    times. `pause` is in seconds, at most, after the first one. Raises the last of `lost`."""
+    """Run an attempt, which reads and writes, until it loses no race, at most `attempts` times.
+    `pause` is the longest pause after the first, in seconds. Raises the last error in `lost`."""
     for tries in range(attempts - 1):
         try:
             return await attempt()

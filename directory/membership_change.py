@@ -1,9 +1,9 @@
 """Rolling forward a membership change that is larger than one batch.
 
 Its event is its intent: the event lists the members and how many of them are written, and the
-group names the event in `intent` until all are. Whoever finds an intent finishes it (the request
-that made it, a later writer to the group, the reconciler), so a crash between two batches loses
-nothing.
+group names the event in `intent` until all are written. Whoever finds an intent finishes it (the
+request that made it, a later writer to the group, the reconciler), so a crash between two batches
+loses nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,8 +37,8 @@ CHUNK = BATCH_OPERATIONS - 2
 
 
 def moved(at: str) -> tuple[Assign, ...]:
-    """What every change of its memberships changes of a group's document; `at` as
-    `documents.timestamp` has it. `search` keeps it in microseconds."""
+    """The changes of a group's document that every change of its memberships makes; `at` is in the
+    format of `documents.timestamp`. `search` has it in microseconds."""
     return (
         Assign(("modified",), at),
         Assign(("search", "meta", "lastModified"), f"{at.removesuffix('Z')}000Z"),
@@ -46,13 +46,13 @@ def moved(at: str) -> tuple[Assign, ...]:
 
 
 async def finish(store: Store, tenant_id: str, event: str, now: Callable[[], datetime]) -> None:
-    """Write what is left of an event's membership change; `event` is its ULID.
+    """Write the rest of an event's membership change; `event` is its ULID.
 
-    Each batch advances the event under its ETag, so of two finishers only one writes a chunk and
-    the other goes on from what it finds. Each batch also updates the group, which proves that the
-    group still exists: a change to a deleted group is dropped, and a deletion never misses edges
-    that were written after it. Safe to call again, when nothing is left, and for an event that
-    is gone. Raises StoreError.
+    Each batch advances the event under its ETag, so if two processes finish it, only one writes a
+    chunk and the other continues from there. Each batch also updates the group, which proves that
+    the group still exists: a change to a deleted group is dropped, and a deletion never misses
+    edges that were written after it. Safe to call again, when nothing is left, and for an event
+    that is gone. Raises StoreError.
     """
     while True:
         try:
@@ -92,7 +92,8 @@ async def _write(store: Store, stored: Stored, now: Callable[[], datetime]) -> N
 async def _edges(
     store: Store, event: Event, members: Sequence[MemberReference], added: int
 ) -> list[Operation]:
-    """What makes the edges of one chunk true; its first `added` members come, the others go."""
+    """The operations on the edges of one chunk; its first `added` members are added, the others
+    removed."""
     coming = [member.document_id for member in members[: max(added, 0)]]
     edge_ids = [membership_id(event.resource_id, member.id) for member in members]
     found = await store.read_many(event.tenant_id, [*edge_ids, *coming])

@@ -1,7 +1,6 @@
 """Nested groups as a whole: the groups above some members, the users below some memberships.
 
-Loops end because no group is visited twice; an edge of a group that does not exist counts for
-nothing.
+Loops end because no group is visited twice; edges of a group that does not exist are ignored.
 """
 
 import math
@@ -23,7 +22,7 @@ async def groups_above(
 ) -> dict[str, tuple[str, ...]]:
     """SCIM id → sorted ids of the existing groups that contain it directly, for the members and
     for every group above them. One level of nesting costs two round trips per 100 ids. Raises
-    TooManyFound where that are more than `most` memberships."""
+    TooManyFound where it takes more than `most` memberships."""
     above: dict[str, tuple[str, ...]] = {}
     existing: dict[str, bool] = {}
     level = list(dict.fromkeys(members))
@@ -42,8 +41,8 @@ async def groups_above(
 async def groups_named(
     store: Store, tenant_id: str, members: Sequence[str], most: float = math.inf
 ) -> dict[str, set[str]]:
-    """Member (SCIM id) → the groups that its edges name, those that are gone among them. Raises
-    TooManyFound where that are more than `most`."""
+    """Member (SCIM id) → the groups that its edges name, including deleted ones. Raises
+    TooManyFound where there are more than `most` edges."""
     groups: dict[str, set[str]] = {member: set() for member in members}
     for some in batched(members, MEMBERS_PER_QUERY, strict=False):
         query = Query(
@@ -62,8 +61,7 @@ async def users_below(
     store: Store, tenant_id: str, first: Condition, most: float = math.inf
 ) -> set[str]:
     """SCIM ids of the users in the groups of the memberships that satisfy `first`, directly or
-    through groups that are members. Raises TooManyFound where more than `most` memberships are read
-    for it."""
+    through nested groups. Raises TooManyFound where it takes more than `most` memberships."""
     users: set[str] = set()
     walked: set[str] = set()
     where: Condition | None = first
@@ -83,7 +81,7 @@ async def users_below(
 
 async def count_below(store: Store, tenant_id: str, group: str, enough: int) -> int:
     """How many memberships of users there are in a group (SCIM id) and in the groups inside it,
-    each walked once; more than `enough` are not counted to the end."""
+    each group once; counting stops above `enough`."""
     count = 0
     walked = {group}
     level = [group]

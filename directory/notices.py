@@ -1,4 +1,4 @@
-"""What webhooks tell beside changes of access."""
+"""Notices: the webhook messages that are not about a change of access."""
 
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -20,8 +20,8 @@ KEPT_SECONDS = 30 * 86_400
 
 
 class Notice(StoredModel):
-    """Something to be told. It is stored in the same batch as what it tells of, and is its own
-    outbox row: the timer sends what is `pending`."""
+    """A message about something that happened, stored in the same batch as what happened. It is
+    its own outbox row: the timer sends it while it is `pending`."""
 
     document_type = "Notice"
 
@@ -30,7 +30,7 @@ class Notice(StoredModel):
     kind: NoticeType
     at: datetime
     details: dict[str, Any]
-    """What the message says; no person's data."""
+    """The body of the message; no personal data."""
     state: Literal["pending", "sent"] = "pending"
     ttl: int = KEPT_SECONDS
 

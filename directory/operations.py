@@ -1,4 +1,4 @@
-"""What every store takes: operations are checked against Cosmos DB's rules before they are sent
+"""Operations, checked by every store against Cosmos DB's rules before they are sent
 (https://learn.microsoft.com/azure/cosmos-db/concepts-limits)."""
 
 import re
@@ -12,7 +12,7 @@ ID_BYTES = 1023
 UPDATE_CHANGES = 10
 
 _FORBIDDEN = re.compile(r"[/\\?#\x00-\x1f]|^\.\.?$")
-"""What Cosmos DB forbids, and what a URL does not carry to it."""
+"""What Cosmos DB forbids in an id, and what a URL cannot carry."""
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -27,8 +27,9 @@ def is_document_id(text: str) -> bool:
 
 
 def to_json(value: Any) -> bytes:
-    """UTF-8. Raises ValueError for what is not JSON: other types than dict, list, str, int (64
-    bits), float, bool and None, keys that are not strings, half surrogate pairs."""
+    """JSON in UTF-8. Raises ValueError for values that JSON cannot hold: types other than dict,
+    list, str, int (64 bits), float, bool and None, keys that are not strings, half surrogate
+    pairs."""
     try:
         return orjson.dumps(value, option=_OPTIONS)
     except orjson.JSONEncodeError as error:
@@ -36,7 +37,8 @@ def to_json(value: Any) -> bytes:
 
 
 def document_to_json(tenant_id: str, document: Document) -> bytes:
-    """Raises ValueError for what is no document of the tenant, TooLarge."""
+    """The document as JSON. Raises ValueError for an invalid document or one of another tenant,
+    TooLarge."""
     id, type, ttl = document.get("id"), document.get("type"), document.get("ttl")
     if not isinstance(id, str) or not is_document_id(id):
         raise ValueError(f"An id has 1 to {ID_BYTES} bytes and none of / \\ ? #, not {id!r}.")
@@ -53,8 +55,8 @@ def document_to_json(tenant_id: str, document: Document) -> bytes:
 
 
 def update_to_json(update: Update) -> bytes:
-    """The values that it assigns, one per change (null where it assigns none). Raises ValueError
-    for what can be no update of any document."""
+    """The values that the update assigns, one per change (null for a change that assigns none).
+    Raises ValueError for an update that no document can take."""
     if not 1 <= len(update.changes) <= UPDATE_CHANGES:
         raise ValueError(f"{update.id}: an update has 1 to {UPDATE_CHANGES} changes.")
     for change in update.changes:

@@ -24,14 +24,14 @@ def every_tenant(store: Store, query: Query) -> AsyncIterator[Stored]:
 
 
 class TooManyFound(Exception):
-    """There are more documents than whoever asks is willing to read."""
+    """There are more documents than the caller is willing to read."""
 
 
 async def memberships(
     store: Store, tenant_id: str, query: Query, most: float = math.inf
 ) -> list[StoredMembership]:
-    """The memberships of a query, all or none. Raises TooManyFound where there are more than
-    `most`, and reads no more of them than shows it."""
+    """All memberships of a query. Raises TooManyFound where there are more than `most`, and then
+    stops reading."""
     found: list[StoredMembership] = []
     async for stored in every(store, tenant_id, query):
         if len(found) >= most:
@@ -58,15 +58,15 @@ async def _pages(
 
 
 def readable(found: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Without what cannot be read: for lists, and for names beside something else."""
+    """Without unreadable documents: for lists, and where only names are looked up."""
     return {id: stored for id, stored in found.items() if not isinstance(stored, Damaged)}
 
 
 async def each_readable[T](
     ids: Sequence[str], work: Callable[[Sequence[str]], Awaitable[T]]
 ) -> tuple[list[T], dict[str, Unreadable]]:
-    """Some work on all of these, on halves of them where something cannot be read, down to one;
-    the answers, and those for whom there is none."""
+    """Do the work on all ids; where a document is unreadable, on each half, down to single ids.
+    Returns the answers, and the ids that have none with their error."""
     if not ids:
         return [], {}
     try:
@@ -91,6 +91,6 @@ async def read_all(store: Store, tenant_id: str, ids: Sequence[str]) -> dict[str
 async def reading_all(
     store: Store, tenant_id: str, ids: Sequence[str]
 ) -> AsyncIterator[dict[str, Stored]]:
-    """The same, a round trip at a time, for whoever keeps little of them."""
+    """The same, one round trip at a time, for a caller that keeps little of each document."""
     for start in range(0, len(ids), READ_MANY):
         yield await store.read_many(tenant_id, ids[start : start + READ_MANY])

@@ -28,7 +28,7 @@ class ReasonText:
 
 @dataclass(frozen=True, slots=True)
 class RequiredAttribute(ReasonText):
-    """The same of an attribute that every user needs, where it is missing."""
+    """What people read about a missing attribute that every user needs."""
 
     path: tuple[str, ...]
     """Canonical names, as `/Schemas` shows them."""

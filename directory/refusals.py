@@ -6,9 +6,9 @@ from datetime import datetime
 from directory.documents import StoredModel
 
 KEPT_SECONDS = 30 * 86_400
-"""How long one is kept after the last request that was refused like it."""
+"""How long a refusal is kept after the last request that it counts."""
 MOST = 500
-"""So many of one tenant are kept, the last ones."""
+"""How many of one tenant are kept: the latest."""
 
 
 class Refusal(StoredModel):
@@ -16,8 +16,8 @@ class Refusal(StoredModel):
     same answer.
 
     `operation` is the method and the path's pattern, such as `PATCH /Users/{id}`. `external_id`,
-    `user_name` and `display_name` are what the request called the user or group. `detail` is what
-    was answered: what was wrong, and what to do. `request_id` is that of the last one.
+    `user_name` and `display_name` are the names of the user or group in the request. `detail` is
+    the answer: what was wrong, and what to do. `request_id` is that of the last request.
     """
 
     document_type = "Refusal"
@@ -58,7 +58,7 @@ class Refusal(StoredModel):
         return {"/Users": "User", "/Groups": "Group"}.get("/" + path.split("/")[1], "")
 
     def with_more(self, others: "Refusal") -> "Refusal":
-        """This one and others like it, in one."""
+        """This refusal and others like it, merged."""
         first, last = sorted((self, others), key=lambda one: one.last_at)
         changed = {
             "count": self.count + others.count,

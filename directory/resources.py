@@ -1,9 +1,9 @@
-"""Stored users, groups and memberships: names for what they say, and what users and groups must be
-at the least for everything that reads one to work.
+"""Stored users, groups and memberships: named access to their fields, and models with the least
+that readers of users and groups rely on.
 
-The values of a resource are checked by SCIM's schema when they come; what a document must be is
-about those that something else damaged. A store checks it once (`directory.checked`), so the
-classes here copy nothing and check nothing again.
+SCIM's schema checks the values of a resource when they arrive. The models find documents that were
+damaged later. A store checks each document once (`directory.checked`), so the classes here copy
+nothing and check nothing again.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 @dataclass(frozen=True, slots=True)
 class StoredResource(Stored):
-    """A stored user or group, of that ETag."""
+    """A stored user or group."""
 
     @classmethod
     def of(cls, stored: Stored) -> Self:
@@ -41,13 +41,13 @@ class StoredResource(Stored):
 
     @property
     def tenant_id(self) -> str:
-        """Whose it is."""
+        """The tenant that it belongs to."""
         tenant_id: str = self.document["tenantId"]
         return tenant_id
 
     @property
     def external_id(self) -> str | None:
-        """What Entra ID knows it by."""
+        """The client's id for it; from Entra ID, usually the object id."""
         external_id: str | None = self.document["resource"].get("externalId")
         return external_id
 
@@ -59,7 +59,7 @@ class StoredResource(Stored):
 
     @property
     def source(self) -> Source:
-        """Where it came from."""
+        """Who made it: a SCIM client, or an administrator."""
         source: Source = self.document["source"]
         return source
 
@@ -88,7 +88,7 @@ class StoredUser(StoredResource):
 
     @property
     def active(self) -> bool:
-        """Whether Entra ID says that the account is enabled; it is where nothing is said."""
+        """Whether the account is enabled in Entra ID; true where `active` is missing."""
         active: bool = self.document["resource"].get("active") is not False
         return active
 
@@ -120,7 +120,7 @@ class StoredGroup(StoredResource):
 
     @property
     def intent(self) -> str | None:
-        """The event (ULID) whose change of members is not written whole yet."""
+        """The event (ULID) whose membership change is not completely written yet."""
         intent: str | None = self.document.get("intent")
         return intent
 
@@ -145,13 +145,13 @@ class StoredMembership(Stored):
 
     @property
     def member_id(self) -> str:
-        """SCIM id of who is in it."""
+        """SCIM id of the member."""
         member_id: str = self.document["memberId"]
         return member_id
 
     @property
     def member(self) -> MemberReference:
-        """Who is in it."""
+        """The member."""
         document = self.document
         return MemberReference(document["memberType"], document["memberId"])
 
@@ -202,7 +202,7 @@ class UserDocument(_ResourceDocument):
 
 class _GroupSearch(Model):
     meta: dict[str, Any]
-    """A membership that comes or goes writes in here."""
+    """Every change of the group's memberships writes to it."""
 
 
 class GroupDocument(_ResourceDocument):

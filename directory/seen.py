@@ -1,4 +1,4 @@
-"""What requests have shown of how a connection is set up."""
+"""How far a connection is set up, as its requests have shown."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -31,7 +31,7 @@ class Stored:
 
 
 class Damaged(Stored):
-    """A document that is there and cannot be read: whoever asks what it says gets Unreadable."""
+    """A document that exists but cannot be read: `document` raises Unreadable."""
 
     __slots__ = ("error", "raw")
 
@@ -41,7 +41,7 @@ class Damaged(Stored):
         object.__setattr__(self, "error", error)
 
     raw: Any
-    """What is stored, whatever it is."""
+    """The stored value, of any JSON type."""
     error: "Unreadable"
 
     @property
@@ -51,7 +51,7 @@ class Damaged(Stored):
 
 
 def member(stored: Stored, name: str) -> Any:
-    """A member of a document, even of one that cannot be read; None where there is none."""
+    """A member of a document, even of an unreadable one; None where it is missing."""
     document = stored.raw if isinstance(stored, Damaged) else stored.document
     return document.get(name) if isinstance(document, dict) else None
 
@@ -125,7 +125,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Require:
-    """Write nothing; NotFound where it is gone. What the batch writes stands on it."""
+    """Write nothing; NotFound where it is gone. For a batch that relies on the document."""
 
     id: str
 
@@ -153,7 +153,7 @@ class Query:
     Ordered by `order` and then by `id`. `fields` projects to these top-level keys (None: the
     whole document; `id` always comes along). Index paging uses `offset`; `continuation`, taken
     from the page before, resumes after it at a cost that does not grow with the page number.
-    With `damaged`, what cannot be read comes along (Damaged) instead of being left out.
+    With `damaged`, unreadable documents are included (Damaged) instead of being left out.
     """
 
     type: str
@@ -175,13 +175,13 @@ class Page:
 
 
 LATEST = "latest"
-"""In place of a position of the feed: no changes, only where the feed ends now."""
+"""Given in place of a position, it asks for no changes but for the end of the feed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes of access in order, and the position of the feed behind them. `more`: others can be
-    read at once."""
+    """Changes of access in order, and the feed's position behind them. `more`: further changes can
+    be read at once."""
 
     items: tuple[Stored, ...]
     position: str
@@ -193,7 +193,7 @@ class StoreError(Exception):
 
 
 class _OperationError(StoreError):
-    """One operation of a batch decided that none of it was written."""
+    """One operation of a batch failed, so nothing of the batch was written."""
 
     def __init__(self, document_id: str, index: int = 0) -> None:
         super().__init__(f"{type(self).__name__}: {document_id}")
@@ -218,8 +218,8 @@ class TooLarge(StoreError):
 
 
 class Unreadable(StoreError):
-    """A stored document is not what its type must be. `cause` names the places that are wrong,
-    never what is there, which may be a person's data."""
+    """A stored document does not fit its model. `cause` names the wrong fields, never their values,
+    which may be personal data."""
 
     def __init__(self, document_id: str, type: str, cause: str) -> None:
         super().__init__(f"The stored {type} {document_id} cannot be read ({cause})")
@@ -228,7 +228,7 @@ class Unreadable(StoreError):
 
 
 class Throttled(StoreError):
-    """The store asks for patience, after all retries of its own."""
+    """The store is over its capacity, even after its retries. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"Throttled: retry after {retry_after:g} s")
@@ -236,11 +236,11 @@ class Throttled(StoreError):
 
 
 class Unavailable(StoreError):
-    """The store did not answer, or answered with a fault of its own, after all retries."""
+    """The store did not answer, or answered that it failed, after all retries."""
 
 
 class BadContinuation(StoreError):
-    """A query's continuation was not written for this query."""
+    """The continuation was not made for this query."""
 
     def __init__(self) -> None:
         super().__init__("The continuation is not one of this query's.")
@@ -254,23 +254,23 @@ class BadPosition(StoreError):
 
 
 class LostPosition(StoreError):
-    """A position that the feed has not reached: the store was restored from a backup."""
+    """A position that the feed has not reached yet: the store was restored from a backup."""
 
     def __init__(self) -> None:
         super().__init__("The feed ends before this position.")
 
 
 class Store(Protocol):
-    """What every store does. All calls stay inside one tenant's partition, but for
-    `query_every_tenant`."""
+    """What every store does. All calls stay inside one tenant's partition, except
+    `query_every_tenant`, and `changes` without a tenant."""
 
     async def read(self, tenant_id: str, document_id: str) -> Stored:
         """Point read. Raises NotFound."""
         ...
 
     async def read_many(self, tenant_id: str, ids: Sequence[str]) -> dict[str, Stored]:
-        """Up to READ_MANY documents by id in one round trip; missing ones are left out. One that
-        cannot be read is there all the same (Damaged)."""
+        """Up to READ_MANY documents by id in one round trip; missing ones are left out, unreadable
+        ones are included (Damaged)."""
         ...
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
@@ -289,17 +289,17 @@ class Store(Protocol):
         ...
 
     async def query_every_tenant(self, query: Query) -> Page:
-        """One page over all tenants, for the relay and the operator; no client's request reaches
-        this. Each document carries its `tenantId`."""
+        """One page over all tenants, for the relay and the operator; no client's request causes
+        it. Each document carries its `tenantId`."""
         ...
 
     async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
         """The feed: up to `limit` changes of access (AccessChange) in the order in which they were
-        committed, behind a position of it, or from the oldest that is kept; of every tenant
-        without a tenant. Those of one user come in the order of their versions. A position never
-        moves past what might still be committed before it, so a reader may see a change twice, and
-        misses none. One that cannot be read is there all the same (Damaged). Raises BadPosition,
-        LostPosition."""
+        committed, behind the position `after`, or from the oldest that is kept; without a tenant,
+        those of all tenants. The changes of one user come in the order of their versions. A
+        position never moves past a change that might still be committed before it, so a reader may
+        see a change twice, but misses none. Unreadable changes are included (Damaged). Raises
+        BadPosition, LostPosition."""
         ...
 
     async def close(self) -> None:

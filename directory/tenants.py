@@ -14,11 +14,11 @@ COMPARABLE_FORM = 2
 TENANT_ID = "tenant"
 """Document id of the tenant in its own partition."""
 OWNER = EntitlementKey("role", "owner")
-"""The role that somebody must hold (administration/default_catalog.json)."""
+"""The role that always needs a holder (administration/default_catalog.json)."""
 MOST_PROTECTED = 5
-"""Entitlements that a tenant can protect: each is a document in the batches of its holders."""
+"""Entitlements that a tenant can protect: each adds a document to the batches of its holders."""
 ENTRA_CONNECTION = "entra"
-"""The connection that every tenant starts with, and the one that Entra ID's own tokens are."""
+"""The connection that every tenant starts with, and that Entra ID's own tokens authenticate."""
 
 
 class Token(Model):
@@ -87,8 +87,8 @@ class Connection(Model):
     name: str
     tokens: tuple[Token, ...] = ()
     program_token: Token | None = None
-    """That of the set-up program which was handed out last. It ends in an hour, so it is not among
-    those that a connection lives by."""
+    """The latest token of the set-up program. It expires within an hour, so it does not count among
+    the connection's `tokens`."""
     client: OAuthClient | None = None
 
 
@@ -97,7 +97,7 @@ FEWEST_LOST = 10
 
 
 class MassLossLimits(Model):
-    """When an event is a mass loss: when so many users, and such a share, lost something."""
+    """The number and the share of users who must lose something to make an event a mass loss."""
 
     users: int = Field(default=FEWEST_LOST, ge=FEWEST_LOST)
     percent: int = Field(default=20, ge=1, le=100)
@@ -105,7 +105,7 @@ class MassLossLimits(Model):
 
 
 class Policy(Model):
-    """What a tenant chose. The defaults are the product's."""
+    """The choices of a tenant, with the product's defaults."""
 
     strict: bool = False
     """Unknown attributes and unknown members are a 400 instead of being ignored."""
@@ -118,9 +118,9 @@ class Policy(Model):
     app_roles: bool = False
     """The attribute `roles` grants the catalog entries of kind `role` that it names."""
     protected: tuple[EntitlementKey, ...] = (OWNER,)
-    """Entitlements that their last enabled holder keeps, whatever is taken away."""
+    """Entitlements that stay with their last enabled holder, whatever is taken away."""
     mass_loss: MassLossLimits = MassLossLimits()
-    """Which events are marked and told of, since many lost something by them."""
+    """Which events are marked and notified, because many users lost something by them."""
 
 
 class EntraTrust(Model):
@@ -146,7 +146,7 @@ class Tenant(StoredModel):
     provisioning: Literal["disabled", "enabled"] = "disabled"
     policy: Policy = Policy()
     protected_since: str = ""
-    """The event that last changed what the policy protects; empty: none so far."""
+    """The event that last changed `policy.protected`; empty: no event so far."""
     comparable_form: int = COMPARABLE_FORM
     """The version of the comparable form that the tenant's users and groups are stored in; 1 where
     the document does not say."""
@@ -158,7 +158,7 @@ class Tenant(StoredModel):
     invitations: tuple[Token, ...] = ()
     """Links to the console's set-up pages, by the digests of their secrets."""
     session_epoch: int = 0
-    """How often all sessions at the console were ended; one counts while it names this number."""
+    """How often all console sessions were ended; a session is valid while it names this number."""
 
     @property
     def document_id(self) -> str:
@@ -196,7 +196,7 @@ class RequestCount(StoredModel):
     document_type = "RequestCount"
 
     hour: datetime
-    """When it begins."""
+    """When the hour begins."""
     process: str
     requests: int
     errors: int
@@ -211,8 +211,8 @@ class RequestCount(StoredModel):
 
 
 class DirectoryClaim(StoredModel):
-    """Whose an Entra ID directory is. It is the only document of its partition, so that a token's
-    `tid` finds the tenant with one read and no two tenants have one directory."""
+    """The tenant that an Entra ID directory belongs to. It is the only document of its partition,
+    so that a token's `tid` finds the tenant with one read and no two tenants share a directory."""
 
     document_type = "DirectoryClaim"
 

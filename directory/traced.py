@@ -1,4 +1,4 @@
-"""A store whose calls show in the trace, by name alone."""
+"""A store whose calls appear in the trace, by name only."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from telemetry.traces import span
 
 
 class TracedStore(Store):
-    """The store that it is given, with a span around each call."""
+    """Wraps a store, with a span around each call."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

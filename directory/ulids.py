@@ -17,7 +17,7 @@ TIME = 10
 
 
 def made_at(ulid: str) -> datetime | None:
-    """When it was made, aware; None where it is no ULID, or of a time beyond the year 9999."""
+    """When a ULID was made, aware; None where the text is no ULID, or the year is beyond 9999."""
     if not _ULID.fullmatch(ulid):
         return None
     milliseconds = 0
@@ -30,13 +30,13 @@ def made_at(ulid: str) -> datetime | None:
 
 
 def new_ulid(at: datetime | None = None) -> str:
-    """A new one, of this moment or of an aware time."""
+    """A new ULID of this moment, or of an aware time."""
     seconds = time.time() if at is None else at.timestamp()
     return _written(int(seconds * 1000), int.from_bytes(os.urandom(10)))
 
 
 def first_ulid(at: datetime) -> str:
-    """The smallest id of what was made at an aware time or later."""
+    """The smallest ULID of an aware time: a lower bound for all made then or later."""
     return _written(max(0, int(at.timestamp() * 1000)), 0)
 
 

@@ -1,1 +1,1 @@
-"""What runs and measures Muster on a laptop; no release holds it."""
+"""Runs and measures Muster on a laptop; not part of a release."""

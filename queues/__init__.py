@@ -1,1 +1,1 @@
-"""How an event reaches the reconciler: the queue port, its queues and the relay."""
+"""Carries events to the reconciler: the queue port, its queues and the relay."""

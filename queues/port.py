@@ -17,15 +17,15 @@ BODY_BYTES = 255 * 1024
 DIRECTORY_EVENTS = "directory-events"
 """The queue that carries events to the reconciler."""
 ACCESS_CHANGES = "access-changes"
-"""The topic that tells the application whose access changed."""
+"""The topic with changes of access, for the application."""
 WEBHOOKS = "webhooks"
-"""The topic's subscription from which webhooks are sent."""
+"""The subscription of the topic that webhooks are sent from."""
 WEBHOOK_DELIVERIES = "webhook-deliveries"
-"""The queue of what is to be sent to the application's endpoints."""
+"""The queue of deliveries to the application's endpoints."""
 
 REPLAY = ":replay:"
-"""Between the id of a message that is sent once more and a ULID: duplicate detection may still
-know the id alone."""
+"""Separates the original id from a new ULID in the id of a message that is sent once more:
+duplicate detection may still know the original id."""
 
 type Properties = Mapping[str, str | bool]
 NO_PROPERTIES: Properties = MappingProxyType({})
@@ -33,12 +33,12 @@ NO_PROPERTIES: Properties = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent: ids only, never a person's data.
+    """A message to send: ids only, never personal data.
 
     `id` is the duplicate-detection key (at most ID_CHARACTERS): a second message of the same id
     inside the detection window is dropped by the queue. `body` is UTF-8 JSON, at most BODY_BYTES.
     `delay` (seconds) schedules it for later. `properties` are for the filters of a topic's
-    subscriptions; with the body they have BODY_BYTES at most.
+    subscriptions; body and properties together have at most BODY_BYTES.
     """
 
     id: str
@@ -52,7 +52,7 @@ class QueueError(Exception):
 
 
 class MessageRefused(QueueError, ValueError):
-    """A message that Service Bus would not take however often it is sent."""
+    """A message that Service Bus would never take."""
 
 
 def check(message: Message) -> None:
@@ -79,7 +79,7 @@ class QueueSender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message in the dead-letter queue. `sequence_number` is its place there."""
+    """A message in the dead-letter queue; `sequence_number` is the one that it has there."""
 
     id: str
     body: bytes
@@ -93,11 +93,11 @@ class DeadLetter:
 
 
 class DeadLetterQueue(Protocol):
-    """The operator's side of a queue: what could not be delivered. One call at a time; every
+    """The operator's view of the messages that could not be delivered. One call at a time; every
     method raises QueueError."""
 
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        """Dead letters in the order of their sequence numbers, from behind `after`."""
+        """Dead letters with sequence numbers above `after`, in their order."""
         ...
 
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
@@ -106,6 +106,6 @@ class DeadLetterQueue(Protocol):
         ...
 
     async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
-        """Remove the dead letters in these places for good; returns those that it did. What
-        somebody else is holding stays."""
+        """Remove the dead letters with these sequence numbers for good; returns the numbers of
+        those removed. Dead letters that another receiver has locked stay."""
         ...

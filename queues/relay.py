@@ -1,12 +1,12 @@
 """The relay: hands committed events to the queue, and sends again what was never confirmed.
 
-An event is written in the same transaction as the change it tells of; the relay only says that it
-is there (transactional outbox). What it drops, or loses with its process, is still `pending` in
-the store, and the timer's `resend_pending` finds it. Sending an event twice is harmless: the
+An event is written in the same transaction as its change; the relay only announces it
+(transactional outbox). An event that the relay drops, or loses with its process, is still `pending`
+in the store, and the timer's `resend_pending` finds it. Sending an event twice is harmless: the
 queue drops the second message of an id, and reconciling is idempotent.
 
-The first event of a tenant leaves at once; those that come within GATHER_SECONDS after a message
-share the next one. What the timer sends, it sends one by one.
+The first event of a tenant is sent at once; events that come within GATHER_SECONDS after a message
+share the next one. The timer sends each event in its own message.
 """
 
 import asyncio
@@ -33,28 +33,28 @@ from telemetry.observation import current
 from telemetry.traces import span, traceparent
 
 BATCH_MESSAGES = 100
-"""Messages per send; bodies of ids only, so far below what a Service Bus batch may weigh."""
+"""Messages per send; their bodies hold only ids, far below the size of a Service Bus batch."""
 MESSAGE_EVENTS = 100
-"""Events that share a message."""
+"""The most events that share a message."""
 GATHER_SECONDS = 0.1
 """How long a tenant's events gather after its last message. At Entra ID's 25 requests a second
-that halves messages and executions, and more under more load."""
+this halves messages and executions, and saves more under more load."""
 RESEND_EVENTS = 1_000
-"""Pending events that one run of the timer looks at: what one round trip reads."""
+"""Pending events that one run of the timer reads, in one round trip."""
 RESEND_SECONDS = 120.0
-"""How long an event that the timer has sent is left alone. Duplicate detection lasts longer, so
-most of what is sent again before is dropped; but the message that it remembers may have been
-dead-lettered minutes ago, and then the event should not wait for much longer than it remembers."""
+"""How long the timer leaves an event alone after it sent it. Duplicate detection lasts longer and
+drops most of what is sent again in its time. But the message that it remembers may have been
+dead-lettered; then the event should be sent again soon after it is forgotten."""
 WAITING_SUBMISSIONS = 10_000
-"""How much waits in memory while the queue does not answer; more is left to the timer."""
+"""Submissions that wait in memory while the queue does not answer; more are left to the timer."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class EventMessage:
-    """What a message says: reconcile this event, from `cursor` on (None: from its start), and
-    `others` of the same tenant from their start."""
+    """The content of a message: reconcile this event from `cursor` on (None: from its start), and
+    the `others`, events of the same tenant, from their start."""
 
     tenant_id: str
     event_id: str
@@ -68,7 +68,7 @@ class EventMessage:
 
 
 def message_for(tenant_id: str, event_id: str, cursor: Mapping[str, Any] | None = None) -> Message:
-    """The message of an event. Its id depends on the event and on what the cursor says, so that
+    """The message of an event. Its id depends on the event and the content of the cursor, so that
     the queue recognises a repetition. Raises TypeError for a cursor that is not JSON."""
     body: dict[str, Any] = {"tenantId": tenant_id, "eventId": event_id}
     if cursor is None:
@@ -90,8 +90,8 @@ def message_for_all(tenant_id: str, event_ids: Sequence[str]) -> Message:
 
 
 def replay_message(tenant_id: str, event_id: str) -> Message:
-    """The message of an event that is sent once more, from its start; the queue takes it for a new
-    one."""
+    """A message that reconciles an event once more from its start; its new id passes duplicate
+    detection."""
     again = message_for(tenant_id, event_id)
     return Message(f"{again.id}{REPLAY}{new_ulid()}", again.body)
 
@@ -115,27 +115,26 @@ def parse(body: bytes) -> EventMessage:
 
 
 def pending_events(before: datetime, limit: int, fields: Sequence[str] = ()) -> Query:
-    """Asks for the events of every tenant that are pending and older than that moment (to the
-    second), in the order of their ids, which is that of time and names the event (`ulid_of`).
-    `fields` are wanted beside `tenantId`."""
+    """The query for every tenant's events that are pending and older than `before` (to the second),
+    in the order of their ids, which is the order of time. It reads the document id (`ulid_of` gives
+    the event's), `tenantId` and `fields`."""
     pending = Compare(("state",), "eq", "pending")
     older = Compare(("at",), "lt", second(before))
     return Query("Event", All((pending, older)), fields=("tenantId", *fields), limit=limit)
 
 
 def second(moment: datetime) -> str:
-    """What a stored time is compared with as text: whole seconds without the Z.
+    """A time as text for comparison with stored times: whole seconds without the Z.
 
-    Stored times are ISO 8601 in UTC, with a fraction of a second or without. So the first 19
-    characters decide, or else the stored time is of that very second and its longer text is not
-    less.
+    Stored times are ISO 8601 in UTC, with or without a fraction of a second. The first 19
+    characters decide; in the same second the stored text is longer, and so not less.
     """
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """What came of one tenant since its last message."""
+    """The events of one tenant that came since its last message."""
 
     until: asyncio.TimerHandle
     event_ids: list[str] = field(default_factory=list)
@@ -146,7 +145,7 @@ class _Gathered:
 class _Submission:
     messages: list[Message]
     sent: asyncio.Future[bool] | None = None
-    """For somebody who waits to hear whether they were."""
+    """Set for a caller that waits for the outcome."""
     traces: Sequence[str] = ()
 
     def settle(self, sent: bool) -> None:
@@ -155,12 +154,12 @@ class _Submission:
 
 
 class Relay:
-    """Sends events in batches, off the path of the request that made them.
+    """Sends events in batches, in the background of the requests that made them.
 
     One task uses the sender, whatever the number of callers: senders are not safe for concurrent
-    sends. It starts with the first submission, on the loop that is running then, sends whatever
-    gathered during the send before, and ends when nothing is left. Each send is tried `attempts`
-    times, `backoff` seconds apart, doubling. The sender is its maker's to close.
+    sends. It starts with the first submission, on the running loop, sends whatever gathered during
+    the send before, and ends when nothing is left. Each send is tried `attempts` times, `backoff`
+    seconds apart, doubling. The caller closes the sender.
     """
 
     def __init__(
@@ -179,13 +178,13 @@ class Relay:
         self._backoff = backoff
         self._waiting: deque[_Submission] = deque()
         self._gathered: dict[str, _Gathered] = {}
-        """By tenant, from a message of it on until GATHER_SECONDS bring nothing more."""
+        """Tenants that had a message within the last GATHER_SECONDS, and their events since."""
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._resent: dict[str, float] = {}
         """Message id → when the timer sent it."""
         self._resume: str | None = None
-        """Where the timer's next run goes on; None: at the oldest event."""
+        """The continuation for the timer's next run; None: the run starts at the oldest event."""
 
     def submit(self, tenant_id: str, event_id: str) -> None:
         """Send this event soon. Call it after the commit; it neither blocks nor raises."""
@@ -202,14 +201,13 @@ class Relay:
                 self._add(gathered, event_id)
                 if len(gathered.event_ids) == MESSAGE_EVENTS:
                     self._release(tenant_id, gathered)
-        except Exception as error:  # noqa: BLE001 - the change is committed, whatever it is
+        except Exception as error:  # noqa: BLE001 - the change is committed all the same
             _logger.error("event %s is left to the timer: %s", event_id, place(error))
 
     async def send(
         self, tenant_id: str, event_id: str, cursor: Mapping[str, Any] | None = None
     ) -> None:
-        """Send this event, or its next piece, and wait until the queue has it. Raises
-        QueueError."""
+        """Send this event, from `cursor` on, and wait until the queue has it. Raises QueueError."""
         if not await self._settled([message_for(tenant_id, event_id, cursor)]):
             raise QueueError(f"event {event_id} could not be sent")
 
@@ -220,27 +218,27 @@ class Relay:
 
     async def resend_pending(self, older_than_seconds: float) -> int:
         """Send pending events of every tenant that are older than this (to the second), oldest
-        first, but for those that were sent here within RESEND_SECONDS; returns how many. A run
-        looks at RESEND_EVENTS of them at most, and the next run goes on behind. Stops early where
-        the queue does not take them. Raises StoreError."""
+        first, except those that this process sent within RESEND_SECONDS; returns how many. A run
+        reads at most RESEND_EVENTS, and the next run continues behind them. Stops early where the
+        queue does not take them. Raises StoreError."""
         now = self._now()
         cutoff = datetime.fromtimestamp(now - older_than_seconds, UTC)
         query = pending_events(cutoff, RESEND_EVENTS, ("at",))
-        # A place that the store refuses is not asked for again: the run after begins anew.
+        # Cleared first: if the store refuses the continuation, the next run starts anew.
         resume, self._resume = self._resume, None
         page = await self._store.query_every_tenant(replace(query, continuation=resume))
         documents = [stored.document for stored in page.items]
         first = documents if resume is None else await self._oldest(query)
         ages = [now - datetime.fromisoformat(one["at"]).timestamp() for one in first[:1]]
         current().measures["oldest_pending_seconds"] = round(ages[0], 1) if ages else 0.0
-        # Sent later than now: somebody has set the clock back. A second message does no harm.
+        # A time in the future means that the clock was set back. A second message does no harm.
         self._resent = {id: at for id, at in self._resent.items() if 0 <= now - at < RESEND_SECONDS}
         messages = [message_for(one["tenantId"], ulid_of(one["id"])) for one in documents]
         due = [message for message in messages if message.id not in self._resent]
         sent = 0
         for some in batched(due, BATCH_MESSAGES, strict=False):
             if not await self._settled([*some]):
-                self._resume = resume  # the next run begins with the same ones
+                self._resume = resume  # the next run begins with the same events
                 return sent
             self._resent |= dict.fromkeys((message.id for message in some), now)
             sent += len(some)
@@ -252,7 +250,7 @@ class Relay:
         return [stored.document for stored in page.items]
 
     async def close(self, wait_seconds: float = 5.0) -> None:
-        """Send what is left, for at most about `wait_seconds`; what remains is the timer's."""
+        """Send what is left, for at most about `wait_seconds`; the rest is left to the timer."""
         self._release_all()
         for gathered in self._gathered.values():
             gathered.until.cancel()
@@ -266,7 +264,7 @@ class Relay:
             self._waiting.popleft().settle(sent=False)
 
     def _gather(self, tenant_id: str) -> _Gathered:
-        """From now on the tenant's events share a message."""
+        """Start to gather the tenant's events into one message."""
         loop = asyncio.get_running_loop()
         until = loop.call_later(GATHER_SECONDS, self._end_gathering, tenant_id)
         gathered = self._gathered[tenant_id] = _Gathered(until)
@@ -284,7 +282,7 @@ class Relay:
             gathered.traces.append(trace)
 
     def _release(self, tenant_id: str, gathered: _Gathered) -> None:
-        """Send what was gathered; what comes now gathers anew."""
+        """Send the gathered events, and gather anew."""
         message = message_for_all(tenant_id, gathered.event_ids)
         self._enqueue(_Submission([message], traces=gathered.traces))
         gathered.event_ids, gathered.traces = [], []
@@ -295,7 +293,7 @@ class Relay:
                 self._release(tenant_id, gathered)
 
     async def _settled(self, messages: list[Message]) -> bool:
-        """Whether these, and so everything that was submitted before them, were sent."""
+        """Send these messages behind everything submitted before; whether they were sent."""
         if self._closed:
             return False
         sent: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -306,7 +304,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         self._waiting.append(submission)
         if self._task is None or self._task.done():
-            # In a context of its own: the task outlives the request that happened to start it.
+            # An empty context: the task outlives the request that happened to start it.
             self._task = loop.create_task(self._send_all(), context=Context())
 
     async def _send_all(self) -> None:
@@ -316,7 +314,7 @@ class Relay:
             traces = [trace for submission in batch for trace in submission.traces]
             sent = False
             try:
-                # One send carries events of many requests: it is part of the first one's trace.
+                # A send carries events of many requests: it belongs to the trace of the first.
                 first, linked = (traces[0], traces[1:]) if traces else (None, ())
                 with span("relay send", "producer", parent=first, linked=linked):
                     sent = await self._send(messages)
@@ -343,7 +341,7 @@ class Relay:
                 await self._sender.send(messages)
             except QueueError as error:
                 problem = error
-            except Exception as error:  # noqa: BLE001 - the next messages are not to wait for it
+            except Exception as error:  # noqa: BLE001 - the next messages must still be sent
                 left = _left_to_the_timer(messages)
                 _logger.error("the sender failed; %s: %s", left, place(error))
                 return False

@@ -1,1 +1,1 @@
-"""What an event does: effective access from the directory, the mappings and the policy."""
+"""Applies events: computes effective access from the directory, the mappings and the policy."""

@@ -1,7 +1,7 @@
-"""Effective access: what a user may do, as a pure function of what is stored (product, section 5).
+"""Effective access: what a user may do, as a pure function of stored facts (product, section 5).
 
-The same function serves the reconciler, which stores its answer, and whoever wants to know what
-it would answer on other facts: `dataclasses.replace` a mapping or a membership in `Facts`.
+The reconciler stores the answer of `effective_access`. Previews call the same function with other
+facts: they `dataclasses.replace` a mapping or a membership in `Facts`.
 """
 
 from collections import deque
@@ -21,12 +21,12 @@ COST_CENTER = "costCenterMembership"
 ROLE = "role"
 """The kind of entitlement that the attribute `roles` can grant."""
 COUNTED_ROLES = 100
-"""So many values and display names of a user's `roles` count."""
+"""How many values and display names of a user's `roles` count at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What access follows from, beside the user's own document."""
+    """What access depends on beside the user's document."""
 
     groups_of: Mapping[str, Sequence[str]]
     """SCIM id of a user or group → ids of the existing groups that it is a direct member of."""
@@ -36,24 +36,24 @@ class Facts:
     cost_centers: frozenset[str]
     """Keys of the catalog's `costCenterMembership` entries, at least those that users name."""
     app_roles: Mapping[str, EntitlementKey] = field(default_factory=dict)
-    """A role's value or display name → the catalog's entry that it names, at least those that users
-    name."""
+    """Value or display name of a role → the catalog entry that it names; at least for the names in
+    users' `roles`."""
     manual: Mapping[str, Sequence[EntitlementKey | ManualGrant]] = field(default_factory=dict)
-    """User id → what was given by hand."""
+    """User id → the grants by hand."""
     kept: Mapping[str, Sequence[KeptGrant]] = field(default_factory=dict)
-    """User id → what is kept for the user, as the last holder of it; it counts while the policy
-    protects it."""
+    """User id → what is kept for the user as its last holder; a kept grant counts while the policy
+    protects the entitlement."""
 
     def steps_of(self, users: Collection[str]) -> int:
-        """About what it takes to compute the access of these users (SCIM ids) once and to store
-        it, as `directory.lanes` counts: their grants, and the walks through groups."""
+        """About how many steps (`directory.lanes`) it takes to compute the access of these users
+        (SCIM ids) once and to store it: their grants, and the walks through groups."""
         walks = sum(1 + len(self.groups_of.get(id, ())) for id in users)
         above = len(self.groups_of) - len(users)
         return STEPS_PER_GRANT * self.grants_of(users) + walks * above
 
     def grants_of(self, users: Collection[str]) -> int:
-        """About how many grants these users (SCIM ids) have together: every mapping of a group
-        that none of them is in directly counts for each of them."""
+        """About how many grants these users (SCIM ids) have together: the mapping of a group that
+        none of them is in directly counts for each of them."""
         sizes = {group: len(mapping.entitlements) for group, mapping in self.mappings.items()}
         direct = [group for id in users for group in self.groups_of.get(id, ())]
         above = sum(sizes[group] for group in sizes.keys() - {*direct})
@@ -70,20 +70,20 @@ class EffectiveAccess:
     reasons: tuple[Reason, ...] = ()
     grants: tuple[Grant, ...] = ()
     pending: bool = False
-    """The stored record is not there yet, or does not say yet what the user's document says."""
+    """The access record is missing, or does not reflect the user's document yet."""
 
 
 STEPS_PER_GRANT = 40
-"""What it takes to compute one grant, to compare and to write it, as `directory.lanes` counts."""
+"""Steps (`directory.lanes`) to compute, compare and write one grant."""
 
 
 def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
     """The access of a stored user; equal input gives an equal answer, order included.
 
-    Users made by hand (source `manual`) are left alone until Entra ID adopts them: enabled, and
-    groups and attributes give them nothing. What was given by hand counts for every user who is
-    enabled. What is kept for a user counts while nothing else gives it, and that the user is in no
-    group does not disable the user meanwhile: it would take what is kept.
+    Users made by hand (source `manual`) are enabled, and groups and attributes give them nothing
+    until Entra ID adopts them. Grants by hand count for every enabled user. A kept grant counts
+    while nothing else gives the entitlement. Meanwhile `noGroup` does not disable the user: that
+    would take the kept grant away.
     """
     access = _without_kept(user, facts)
     kept = facts.kept.get(user.id)
@@ -104,7 +104,7 @@ def effective_access(user: StoredUser, facts: Facts) -> EffectiveAccess:
 
 
 def _without_kept(user: StoredUser, facts: Facts) -> EffectiveAccess:
-    """The same, as if nothing were kept for the user."""
+    """The access of a user without kept grants."""
     if user.manual:
         return EffectiveAccess(enabled=True, grants=_granted(_by_hand(user, facts)))
     applicable = set(user_reasons(user, facts.policy))
@@ -116,7 +116,7 @@ def _without_kept(user: StoredUser, facts: Facts) -> EffectiveAccess:
 
 
 def entitlements(access: Access | AccessState | EffectiveAccess) -> frozenset[EntitlementKey]:
-    """What is granted."""
+    """The granted entitlements."""
     return frozenset(grant.entitlement for grant in access.grants)
 
 
@@ -131,12 +131,12 @@ def user_reasons(user: StoredUser, policy: Policy) -> tuple[Reason, ...]:
 
 
 def current_access(access: Access | None, user: StoredUser, policy: Policy) -> EffectiveAccess:
-    """What a read of a user's access says at this moment.
+    """A user's access as a read at this moment answers it.
 
-    The record may lag behind the user's document, so the document decides on what it knows: it
-    disables at once (deactivation is never eventual), while enabling waits for the record. A user
-    whose access was not computed yet is not enabled; `pending` tells it from a user who is
-    disabled for a reason.
+    The record may lag behind the user's document. So the document disables a user at once
+    (deactivation is never eventual), while enabling waits for the record. A user whose access was
+    not computed yet is not enabled; `pending` distinguishes this from a user who is disabled for a
+    reason.
     """
     applicable: set[Reason] = set(user_reasons(user, policy))
     if access is None:
@@ -154,13 +154,12 @@ def current_access(access: Access | None, user: StoredUser, policy: Policy) -> E
 
 
 def state_of(access: Access | EffectiveAccess) -> AccessState:
-    """A record, or what was computed, in the form in which both compare."""
+    """The state of a record or of computed access, which can be compared."""
     return AccessState(enabled=access.enabled, reasons=access.reasons, grants=access.grants)
 
 
 def visible(before: AccessState | None, after: AccessState | None) -> bool:
-    """Whether the application sees a difference: it does not where the same grants have other
-    sources."""
+    """Whether the application sees a difference; it does not see the sources of grants."""
     return _seen(before) != _seen(after)
 
 
@@ -171,25 +170,24 @@ def _seen(state: AccessState | None) -> object:
 
 
 def lacking(here: AccessState | None, there: AccessState | None) -> tuple[EntitlementKey, ...]:
-    """What is granted there and not here."""
+    """Entitlements that are granted in `there` and not in `here`."""
     present = {grant.entitlement for grant in here.grants} if here else set()
     granted = (grant.entitlement for grant in (there.grants if there else ()))
     return tuple(one for one in granted if one not in present)
 
 
 def cost_center(user: StoredUser, policy: Policy) -> str | None:
-    """The key that the attribute `costCenter` of a user names, where the policy lets it grant
-    anything."""
+    """The key in a user's attribute `costCenter`, where the policy lets the attribute grant."""
     return user.cost_center if policy.cost_center_from_attribute else None
 
 
 def app_roles(user: StoredUser, policy: Policy) -> tuple[str, ...]:
-    """What the attribute `roles` of a user names, where the policy lets it grant anything."""
+    """The names in a user's attribute `roles`, where the policy lets the attribute grant."""
     return user.app_roles[:COUNTED_ROLES] if policy.app_roles else ()
 
 
 def granted_by_attributes(policy: Policy) -> frozenset[str]:
-    """The kinds of which a user's attributes name catalog entries."""
+    """The kinds of entitlements that users' attributes can grant under the policy."""
     kinds = {COST_CENTER: policy.cost_center_from_attribute, ROLE: policy.app_roles}
     return frozenset(kind for kind, counts in kinds.items() if counts)
 
@@ -242,12 +240,12 @@ def _granted(sources: _Sources) -> tuple[Grant, ...]:
 
 
 type _Reached = dict[str, str | None]
-"""Group → the group inside it through which it was reached; None: where the walk began."""
+"""Group → the member group through which it was reached; None: the walk began here."""
 
 
 def _reached(group: str, groups_of: Mapping[str, Sequence[str]]) -> _Reached:
-    """Each group that a group is in, itself first, by the shortest path; by the smallest one among
-    several. All paths would be exponentially many where groups share ancestors."""
+    """The group itself and each group above it, by the shortest path; of several, by the smallest.
+    Where groups share ancestors, all paths together would be exponentially many."""
     reached: _Reached = {group: None}
     waiting = deque([group])
     while waiting:
@@ -260,7 +258,7 @@ def _reached(group: str, groups_of: Mapping[str, Sequence[str]]) -> _Reached:
 
 
 def _path(group: str, reached: _Reached) -> tuple[str, ...]:
-    """From where the walk began to this group, both included."""
+    """The groups from the start of the walk to this group, both included."""
     path = []
     at: str | None = group
     while at is not None:

@@ -1,5 +1,5 @@
-"""Nested groups downwards: the users that an event touches, page by page with a cursor, so that a
-group of any size is walked in pieces. Loops end because no group is visited twice.
+"""Walking nested groups downwards: the users that an event touches, page by page with a cursor, so
+that a group of any size is walked in pieces. Loops end because no group is visited twice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,15 @@ from directory.resources import StoredMembership
 from directory.store import Query, Store, Unreadable
 
 GROUPS_PER_MESSAGE = 7_000
-"""With the events of a shared walk: an id takes 29 bytes, and a message holds 255 KB."""
+"""Groups, and events of a shared walk, in one message: an id takes 29 bytes, and a message holds
+255 KB."""
 
 UNREADABLE = 10
-"""Documents that an event names as unreadable."""
+"""How many unreadable documents an event names at most."""
 
 
 class Reach(Protocol):
-    """Whose access may change, as an event says it (`directory.documents.Event`)."""
+    """Whose access may change, in the fields of `directory.documents.Event`."""
 
     @property
     def tenant_id(self) -> str: ...
@@ -37,51 +38,51 @@ class Reach(Protocol):
 
 
 class Cursor(Model):
-    """How far the work of an event is; what the next message carries. JSON object of ids."""
+    """How far the work on an event is; the next message carries it as a JSON object of ids."""
 
     position: int = 0
     """How many of the members that the event names are done."""
     groups: tuple[str, ...] = ()
-    """Groups to walk, in the order in which they were found; none is there twice."""
+    """Groups to walk, in the order in which they were found, without duplicates."""
     walked: int = 0
     """How many of them are walked; the next one is being walked."""
     after: str | None = None
     """Continuation inside that group, or among the users of the tenant."""
     exhausted: bool = False
-    """Everybody is recomputed."""
+    """All users are recomputed."""
     swept: int = 0
-    """How many edges that lead nowhere are removed since."""
+    """How many dangling edges were removed since then."""
     done: int = 0
-    """Users recomputed so far (one who is reached twice counts twice)."""
+    """Users recomputed so far (a user who is reached twice counts twice)."""
     total: int = 0
     """Users to recompute, as far as is known."""
     unreadable: tuple[str, ...] = ()
-    """Stored documents (their ids) that could not be read, and whose users were left as they are;
-    the first UNREADABLE of them."""
+    """Ids of the first UNREADABLE documents that could not be read; the records of the users who
+    depend on them were left unchanged."""
     turn: str | None = None
-    """Of an event that leaves its groups to a shared walk (`reconciler.shared_walk`): the event
-    whose walk ended before its turn may have come, or itself. With `groups`, it is the one that
-    walks."""
+    """Set for an event that leaves its groups to a shared walk (`reconciler.shared_walk`): the
+    event whose walk ended just before, or the event itself. With `groups`, the event does the
+    walk."""
     along: tuple[str, ...] = ()
-    """The other events (ULIDs) whose groups it walks."""
+    """The other events (ULIDs) whose groups this walk includes."""
 
     @property
     def leads(self) -> bool:
-        """Whether this is a shared walk on its way."""
+        """Whether this is a shared walk in progress."""
         return self.turn is not None and bool(self.groups)
 
     @property
     def too_large(self) -> bool:
-        """Whether no message holds it: it names thousands of nested groups."""
+        """Whether it is too large for a message: it names thousands of nested groups."""
         return len(self.groups) + len(self.along) > GROUPS_PER_MESSAGE
 
     def without(self, errors: Iterable[Unreadable]) -> "Cursor":
-        """Where some users were left out because of these."""
+        """The cursor with the documents of these errors added to `unreadable`."""
         ids = dict.fromkeys((*self.unreadable, *(error.document_id for error in errors)))
         return self.model_copy(update={"unreadable": tuple(ids)[:UNREADABLE]})
 
     def to_json(self) -> dict[str, Any]:
-        """What a message carries; `Cursor.model_validate` reads it back."""
+        """The form in a message; `Cursor.model_validate` reads it back."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
@@ -89,7 +90,7 @@ END: Mapping[str, Any] = {"exhausted": True}
 
 
 def first_cursor(event: Reach) -> Cursor:
-    """Where the work of an event begins."""
+    """The cursor at which the work on an event begins."""
     if event.scope == "group":
         return Cursor(groups=(event.resource_id,))
     if event.scope == "members":
@@ -98,12 +99,12 @@ def first_cursor(event: Reach) -> Cursor:
 
 
 def changed(event: Reach) -> MembershipChange:
-    """The members that came and went with an event."""
+    """The members that an event added and removed."""
     return event.membership or MembershipChange()
 
 
 def changed_groups(event: Reach) -> tuple[str, ...]:
-    """SCIM ids of the groups among them."""
+    """SCIM ids of the groups among the members that an event added and removed."""
     return tuple(dict.fromkeys(of_type("Group", changed(event).members())))
 
 
@@ -115,8 +116,8 @@ def of_type(type: MemberType, members: Iterable[MemberReference]) -> list[str]:
 async def touched(
     store: Store, event: Reach, cursor: Cursor, limit: int
 ) -> tuple[list[str], Cursor]:
-    """The next users (at most `limit`, none on some pages) whose access the event may change, and
-    the cursor after them. At most one query."""
+    """The next users (at most `limit`; a page may have none) whose access the event may change, and
+    the cursor after them. Takes at most one query."""
     match event.scope:
         case "none":
             users, change = [], END

@@ -1,4 +1,4 @@
-"""Reading what access follows from: the one place that knows which documents these are."""
+"""Reading the facts that access depends on: the only module that knows which documents they are."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,9 +33,9 @@ async def _read_facts(
     policy: Policy,
     groups: Sequence[str] = (),
 ) -> Facts:
-    """What the access of these users follows from, and of whoever else is in these groups:
-    one level of nested groups costs two round trips, everything else one, and one more where the
-    users' roles name catalog entries otherwise than by their keys."""
+    """The facts that the access of these users, and of other members of `groups`, depends on. One
+    level of nested groups costs two round trips, everything else one, and one more where users'
+    `roles` name catalog entries by display name."""
     ids = [user.id for user in users]
     groups_of = await groups_above(store, tenant_id, [*ids, *groups])
     mapped = set(groups).union(*groups_of.values())
@@ -70,7 +70,7 @@ async def _read_facts(
 async def _roles_called(
     store: Store, tenant_id: str, names: Iterable[str]
 ) -> dict[str, EntitlementKey]:
-    """The catalog's roles by these display names; none for a name that several have."""
+    """Display name → the catalog's role; a name that several roles have is left out."""
     found: dict[str, list[EntitlementKey]] = {}
     for some in batched(sorted(names), NAMES_PER_QUERY, strict=False):
         where = All((Compare(("kind",), "eq", ROLE), OneOf(("displayName",), some)))
@@ -82,15 +82,15 @@ async def _roles_called(
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of some users at a moment."""
+    """Some users and the facts that their access depends on, as read at one moment."""
 
     users: dict[str, StoredUser]
     """SCIM id → user; those who do not exist are left out."""
     facts: Facts
     also: dict[str, Stored]
-    """What was read along."""
+    """The other documents that were asked for, by id."""
     protected_since: str = ""
-    """As the tenant has it (`Tenant.protected_since`)."""
+    """`Tenant.protected_since`."""
 
 
 async def read_truth(
@@ -102,10 +102,9 @@ async def read_truth(
     groups: Sequence[str] = (),
     under: Callable[[Policy], Policy] = lambda policy: policy,
 ) -> Truth:
-    """What the access of these users (SCIM ids) follows from, everything at most as old as this
-    call. `also` are ids of documents to read in the first round trip, `groups` as `_read_facts` has
-    them. Facts are read that hold for the tenant's policy and for what `under` makes of it. Raises
-    Unreadable."""
+    """These users (SCIM ids) and the facts that their access depends on, all at most as old as this
+    call. `also` are ids of documents to read in the first round trip; the facts include the members
+    of `groups`. `under` gives the policy that decides which facts are read. Raises Unreadable."""
     found = await read_all(store, tenant_id, [TENANT_ID, *map(user_id, ids), *also])
     policy = Policy.model_validate(found[TENANT_ID].document.get("policy", {}))
     users = {id: StoredUser.of(found[user_id(id)]) for id in ids if user_id(id) in found}
@@ -119,7 +118,7 @@ async def read_truth(
 
 
 def known_access(record: Stored | None) -> Access | None:
-    """The record; None where there is none, or one that cannot be read."""
+    """The access record; None where it is missing or unreadable."""
     try:
         return Access.from_document(record.document) if record else None
     except Unreadable:
@@ -128,7 +127,7 @@ def known_access(record: Stored | None) -> Access | None:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """A user and what the user may do at this moment."""
+    """A user with the current access."""
 
     user: StoredUser
     record: Access | None
@@ -137,8 +136,8 @@ class Current:
 
 
 async def read_current(store: Store, tenant_id: str, user: str, policy: Policy) -> Current | None:
-    """The access of a user (SCIM id) as `current_access` has it, in one round trip; None where
-    there is no such user. Raises Unreadable."""
+    """A user (SCIM id) with the `current_access`, in one round trip; None where there is no such
+    user. Raises Unreadable."""
     found = await store.read_many(tenant_id, [user_id(user), access_id(user)])
     if user_id(user) not in found:
         return None

@@ -1,11 +1,10 @@
-"""Small work that is asked for at the same time, done together: recomputations of a few users, and
-the ends of events.
+"""Small pieces of work that are requested at the same time and done together: recomputations of a
+few users each, and the ends of events.
 
-Most events touch one user. Their access rests on the same kinds of documents, so a page of users
-costs little more than one: while one page of a tenant is being written, what is asked for meanwhile
-gathers and makes the next one. A request is only ever answered by a page whose reading began after
-it came, which is all that level-triggered work needs. Likewise events that end while others are
-marked done are marked with the next batch.
+Most events touch one user, and a page of users costs little more than one user. So requests that
+come while a page of the tenant is being written gather and make the next page. A request is only
+answered by a page that was read after the request came, which is all that level-triggered work
+needs. Likewise, events that end while a batch marks others done are marked by the next batch.
 """
 
 import asyncio
@@ -16,9 +15,9 @@ from dataclasses import dataclass
 from directory.store import Throttled, Unavailable
 
 type Causes = Mapping[str, str]
-"""Users (SCIM ids) to recompute → the event (its ULID) that asks for it."""
+"""Users (SCIM ids) to recompute → the event (ULID) that causes it."""
 type Work[T] = Callable[[str, Mapping[str, T]], Awaitable[None]]
-"""Does what is asked for in one tenant: what to do, by id."""
+"""Does the requested work of one tenant: id → what is to be done with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Gathering[T]:
         self._working: set[asyncio.Task[None]] = set()
 
     async def ask(self, tenant_id: str, asked: Mapping[str, T]) -> None:
-        """Have this done, and wait for it. Raises what that raises."""
+        """Have this done, and wait for it. Raises what `work` raises."""
         loop = asyncio.get_running_loop()
         request = _Request(asked, loop.create_future())
         if tenant_id in self._waiting:
@@ -63,19 +62,19 @@ class Gathering[T]:
                 await self._settle(tenant_id, requests, page)
         finally:
             del self._waiting[tenant_id]
-            for request in (*requests, *waiting):  # the work itself was cancelled: so are they
+            for request in (*requests, *waiting):  # where the work was cancelled, so are they
                 request.done.cancel()
 
     async def _settle(
         self, tenant_id: str, requests: list[_Request[T]], page: Mapping[str, T]
     ) -> None:
-        """Answer requests; where the page fails because of one of them, each alone."""
+        """Answer requests; where the page fails because of one, each by a page for itself."""
         failure: Exception | None = None
         try:
             await self._do(tenant_id, page)
         except (Throttled, Unavailable) as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+        except Exception as error:  # noqa: BLE001 - the caller of `ask` gets it
             if len(requests) > 1:
                 for request in requests:
                     await self._settle(tenant_id, [request], request.asked)

@@ -1,16 +1,15 @@
 """Keep at least one: a protected entitlement stays with its last enabled holder, whatever a
 directory or an administrator takes away.
 
-What is kept is stored beside what the user was given by hand, so that access stays a function of
-what is stored. Each page of users with a holder writes the entitlement's Protection under its ETag,
-even where nothing changes, as it writes their records: of two pages of which each would take one of
-the last two, the second finds one left; and somebody who holds it is never overlooked by a page
-that keeps it.
+Kept grants are stored beside the user's grants by hand, so that access stays a function of what is
+stored. Each page of users with a holder writes the entitlement's Protection under its ETag, even
+where nothing changes, in the batch of their records. So if two pages would each take one of the
+last two, the second finds one left; and a page that keeps the entitlement never overlooks a holder.
 
-Whoever loses it while few other records grant it is compared with what is true of those others. So
-it does not matter in which order the events of a loss are reconciled: while any of them holds it
-still, nobody keeps it; else the one of them all with the smallest id does (the user who was made
-first), unless something disables that user other than having no group.
+When a user loses the entitlement while few other records grant it, the access of those others is
+computed, too. So the order in which the events of a loss are reconciled does not matter: while any
+of these users still gets it, nobody keeps it; otherwise the one with the smallest id does (who was
+created first), among those whom nothing disables but having no group.
 """
 
 from collections.abc import Collection, Mapping, Sequence, Set
@@ -37,40 +36,41 @@ from reconciler.access import Facts, effective_access, entitlements, state_of, u
 from reconciler.facts import Truth, read_truth
 
 FEW = 20
-"""Where at most so many other records grant it, what is true of each of them is looked at."""
+"""The access of the other holders is computed where at most this many records grant it."""
 SETTLES = timedelta(minutes=10)
-"""How long pages that began before an entitlement was protected may go on: it is counted again
-after that, and the count is not relied on before."""
+"""How long pages that began before an entitlement was protected may go on. Its holders are counted
+again after that; until then the count is not relied on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a page of users is to one protected entitlement; SCIM ids."""
+    """How a page of users relates to one protected entitlement; SCIM ids."""
 
     users: frozenset[str]
     recorded: frozenset[str]
-    """Whose records grant it."""
+    """Users whose records grant it."""
     granted: frozenset[str]
-    """Whose records will."""
+    """Users whose records will grant it."""
     held: frozenset[str]
-    """To whom something gives it: it is not only kept for them."""
+    """Users who get it from a source other than `kept`."""
     losing: frozenset[str]
-    """To whom something gave it, and nothing does any more."""
+    """Users who got it from another source than `kept`, and do not get it any more."""
     able: frozenset[str]
-    """Those of them who could keep it."""
+    """Those of `losing` who could keep it."""
     kept: frozenset[str]
-    """For whom it is stored as kept."""
+    """Users for whom it is stored as kept."""
 
     @property
     def touched(self) -> bool:
-        """Whether the page is anything to it."""
+        """Whether the page concerns the entitlement."""
         return bool(self.recorded or self.granted or self.kept)
 
 
 async def kept_now(
     store: Store, tenant_id: str, protected: Sequence[EntitlementKey]
 ) -> dict[EntitlementKey, str]:
-    """What is kept, and for whom (SCIM id), in one round trip. Raises StoreError."""
+    """The entitlements that are kept now → the user (SCIM id), in one round trip. Raises
+    StoreError."""
     ids = [protection_id(one) for one in protected]
     found = readable(await store.read_many(tenant_id, ids)) if ids else {}
     known = [Protection.from_document(stored.document) for stored in found.values()]
@@ -78,11 +78,11 @@ async def kept_now(
 
 
 type States = Mapping[str, tuple[AccessState | None, AccessState | None]]
-"""SCIM id → access as the record has it, and as it must be; None: there is no record, no user."""
+"""SCIM id → access in the record (None: no record), and as it must be (None: no user)."""
 
 
 def shares_of(states: States, truth: Truth) -> dict[EntitlementKey, Share]:
-    """What a page is to each protected entitlement that it touches."""
+    """The share of a page for each protected entitlement that it concerns."""
     protected = truth.facts.policy.protected
     if not protected:
         return {}
@@ -93,7 +93,7 @@ def shares_of(states: States, truth: Truth) -> dict[EntitlementKey, Share]:
 
 
 type _Held = dict[EntitlementKey, bool]
-"""What is granted → whether it is only kept."""
+"""Granted entitlement → whether it is only kept."""
 
 
 def _held(state: AccessState | None) -> _Held:
@@ -126,26 +126,26 @@ def _share(
 
 
 def can_keep(user: str, truth: Truth) -> bool:
-    """Whether nothing disables a user (SCIM id) but having no group."""
+    """Whether nothing but `noGroup` disables a user (SCIM id)."""
     stored = truth.users.get(user)
     return stored is not None and not user_reasons(stored, truth.facts.policy)
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A Protection as a page finds it."""
+    """A Protection as a page reads it, or counts it."""
 
     protection: Protection
     etag: str | None
-    """None: there is none so far."""
+    """None: it is not stored yet."""
 
     @property
     def relied_on(self) -> bool:
-        """Whether the count is right."""
+        """Whether the count of holders can be relied on."""
         return self.protection.recount_at is None
 
     def after(self, share: Share, keeper: str | None) -> Operation:
-        """What a page writes."""
+        """The operation with which a page writes it."""
         old = self.protection
         holders = old.holders - len(share.recorded) + len(share.granted)
         new = old.model_copy(update={"holders": holders, "kept": keeper}).to_document()
@@ -154,7 +154,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Protections:
-    """Reads, in one tenant, who holds what is protected. Everything raises what the store does."""
+    """Reads who holds the protected entitlements of one tenant. Raises what the store raises."""
 
     store: Store
     tenant_id: str
@@ -162,8 +162,8 @@ class Protections:
     async def read(
         self, entitlements: Collection[EntitlementKey], since: str, now: datetime
     ) -> dict[EntitlementKey, Known]:
-        """What is known of these. Where that is nothing, cannot be read, or is from an earlier time
-        at which they were protected, it is counted."""
+        """The Protections of these entitlements. A Protection is counted anew where it is missing,
+        unreadable, due to be counted again, or from before `since`."""
         ids = [protection_id(one) for one in entitlements]
         found = await self.store.read_many(self.tenant_id, ids)
         known = {}
@@ -200,8 +200,8 @@ class Protections:
     async def keeper(
         self, one: EntitlementKey, known: Known, keeper: str | None, share: Share
     ) -> str | None:
-        """For whom (SCIM id) it is kept after a page, if it was for `keeper`; None: somebody holds
-        it, or nobody can."""
+        """The user (SCIM id) for whom it is kept after a page, when it was kept for `keeper`; None:
+        somebody gets it, or nobody can keep it."""
         if share.held:
             return None
         if keeper is not None:
@@ -215,8 +215,8 @@ class Protections:
         return None if others is None else min(share.able | others, default=None)
 
     async def _others(self, one: EntitlementKey, but: frozenset[str]) -> frozenset[str] | None:
-        """Who could keep it, of those whose records grant it; None where somebody holds it, or they
-        are many."""
+        """The users outside `but` whose records grant it and who could keep it; None where one of
+        them still gets it, or they are more than FEW."""
         where = All((gives("grants", one), Negated(OneOf(("userId",), tuple(sorted(but))))))
         query = Query("Access", where, limit=FEW + 1)
         page = await self.store.query(self.tenant_id, query)
@@ -245,8 +245,8 @@ def _anybody_holds(one: EntitlementKey, truth: Truth) -> bool:
 
 
 class Keepers:
-    """Who keeps what, as one attempt at a page of users finds it. What is kept for those of `fixed`
-    (SCIM ids) stays as it is stored."""
+    """Who keeps which entitlement, for one attempt at a page of users. Entitlements that involve
+    users in `fixed` (SCIM ids) keep their stored keeper."""
 
     def __init__(
         self, protections: Protections, since: str, now: datetime, fixed: Set[str]
@@ -259,7 +259,7 @@ class Keepers:
         self._keepers: dict[EntitlementKey, str | None] = {}
 
     async def decide(self, shares: Mapping[EntitlementKey, Share]) -> None:
-        """Say for whom each is kept after the page. Raises StoreError."""
+        """Decide for whom each entitlement is kept after the page. Raises StoreError."""
         new = [one for one in shares if one not in self._stored]
         for one, known in (await self._protections.read(new, self._since, self._now)).items():
             self._stored[one] = known
@@ -271,13 +271,14 @@ class Keepers:
 
     @property
     def concerned(self) -> set[str]:
-        """For whom something is kept that was not, or no longer."""
+        """Users for whom something is newly kept, or no longer kept."""
         stored = {one: known.protection.kept for one, known in self._stored.items()}
         changed = [one for one, keeper in self._keepers.items() if keeper != stored[one]]
         return {id for one in changed for id in (stored[one], self._keepers[one]) if id is not None}
 
     def kept(self, truth: Truth, causes: Mapping[str, str]) -> dict[str, tuple[KeptGrant, ...]]:
-        """What is kept for the users of the page: nothing that is not protected any more."""
+        """User → kept grants, for the users of the page; without entitlements that are no longer
+        protected."""
         protected = truth.facts.policy.protected
         kept: dict[str, tuple[KeptGrant, ...]] = {}
         for id, held in truth.facts.kept.items():
@@ -296,14 +297,14 @@ class Keepers:
         return kept
 
     def operations(self, shares: Mapping[EntitlementKey, Share]) -> list[Operation]:
-        """What stores it, in one batch with the records of the page."""
+        """The writes of the Protections, for the batch with the records of the page."""
         return [self._stored[one].after(share, self._keepers[one]) for one, share in shares.items()]
 
 
 def writes_of(
     tenant_id: str, before: Facts, kept: Mapping[str, Sequence[KeptGrant]]
 ) -> list[Operation]:
-    """What stores what is kept now, where that is not stored already."""
+    """The writes that store the kept grants, where they differ from the stored ones."""
     writes: list[Operation] = []
     for id in sorted(before.kept.keys() | kept.keys()):
         new = tuple(kept.get(id, ()))

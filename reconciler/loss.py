@@ -1,9 +1,9 @@
-"""Mass loss: an event after which many lost some of what they held is marked, and told of.
+"""Mass loss: an event by which many users lost something is marked, and the application notified.
 
-Each page of an event's users counts those who lose something on the event itself, in the same batch
-as their records; so each loss counts once, whoever dies or works twice. At the end of the event the
-policy says whether they are many. Events of FEW users are not counted: what they take is never a
-mass loss, and they share pages with others.
+Each page of an event's users adds those who lose something to counters on the event, in the same
+batch as their records; so each loss counts once, even if a process dies or work is repeated. At the
+end of the event the policy decides whether it is a mass loss. Events of FEW users are not counted:
+they are never a mass loss, and share pages with other events.
 """
 
 import logging
@@ -20,9 +20,9 @@ from directory.tenants import FEWEST_LOST, TENANT_ID, Tenant
 from reconciler.access import lacking
 
 FEW = FEWEST_LOST - 1
-"""Users of an event that takes too few for a mass loss."""
+"""The most users of an event that cannot be a mass loss."""
 PAGE = 1_000
-"""Users who hold something, read at once to count them."""
+"""Records per page when holders are counted."""
 
 log = logging.getLogger("muster.reconciler")
 
@@ -30,8 +30,8 @@ log = logging.getLogger("muster.reconciler")
 def counted(
     event: str, states: Iterable[tuple[AccessState | None, AccessState | None]]
 ) -> list[Operation]:
-    """What adds to an event (its ULID) those of a page who lose something; states are before and
-    after."""
+    """The update that adds the users of a page who lose something to the event's (ULID) counters;
+    each state is a pair of before and after."""
     lost = lost_all = 0
     for before, after in states:
         if before is not None and lacking(after, before):
@@ -46,10 +46,10 @@ def counted(
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What is written in one batch with the end of an event."""
+    """What a mass loss adds to the batch that ends its event."""
 
     changes: tuple[Change, ...] = ()
-    """Of the event."""
+    """Changes of the event."""
     notices: tuple[Operation, ...] = ()
 
 
@@ -57,8 +57,9 @@ NOTHING = Marked()
 
 
 async def marked(store: Store, event: Event) -> Marked:
-    """What marks an event that has come to its end, and tells of it, if it is a mass loss and that
-    is not done yet. Reads few times as many users as lost something, at most. Raises StoreError."""
+    """The mark and the notice of an event that is about to end, if it is a mass loss and is not
+    marked yet. The users that it reads are at most a few times those who lost something. Raises
+    StoreError."""
     stored = await store.read_many(event.tenant_id, [event.document_id, TENANT_ID])
     if event.document_id not in stored:
         return NOTHING
@@ -69,11 +70,11 @@ async def marked(store: Store, event: Event) -> Marked:
         return NOTHING
     most = counted.lost * 100 // limits.percent
     held = counted.lost_all + await _holding(store, event.tenant_id, most - counted.lost_all)
-    return _told(event, MassLoss(lost=counted.lost, of=held), tenant) if held <= most else NOTHING
+    return _mark(event, MassLoss(lost=counted.lost, of=held), tenant) if held <= most else NOTHING
 
 
 async def _holding(store: Store, tenant_id: str, most: int) -> int:
-    """How many users hold anything; some number above `most` where they are more."""
+    """How many users hold anything; any number above `most` where there are more."""
     query = Query("Access", AnyElement(("grants",), Present(("kind",))), fields=(), limit=PAGE)
     found = 0
     async for page in pages(store, tenant_id, query):
@@ -83,8 +84,8 @@ async def _holding(store: Store, tenant_id: str, most: int) -> int:
     return found
 
 
-def _told(event: Event, loss: MassLoss, tenant: Tenant) -> Marked:
-    """It is logged before it is stored: rather twice than never."""
+def _mark(event: Event, loss: MassLoss, tenant: Tenant) -> Marked:
+    """Logs the loss, too: before it is stored, because twice is better than never."""
     log.warning(
         "mass loss: %d of %d users who held something lost some of it",
         loss.lost,

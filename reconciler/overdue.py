@@ -1,8 +1,9 @@
-"""The second way to access: the timer itself reconciles what the queue has not brought in time.
+"""The second way to access: the timer itself reconciles events that the queue did not deliver in
+time.
 
-A scale controller that cannot read the queue, a queue that is away, a message that was lost or
+A scale controller that cannot read the queue, an unavailable queue, a message that was lost, or
 dead-lettered for a cause that has gone: each leaves an event pending. The queue is the fast way,
-this is the sure one. Both do the same idempotent work, even on one event at the same time.
+the timer the sure one. Both do the same idempotent work, even on one event at the same time.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from telemetry.logs import place
 from telemetry.observation import Observation, current
 
 RUN_SECONDS = 20.0
-"""A run begins nothing more after so long; the timer comes every 30 seconds."""
+"""A run starts no further work after this time; the timer runs every 30 seconds."""
 AT_ONCE = 16
 """Events that are worked on at the same time."""
 PAGE = 500
@@ -55,11 +56,11 @@ class _Waiting:
 class _Failures:
     count: int
     until: float
-    """The event is left alone until then (seconds of the clock)."""
+    """When the event is tried again (seconds of the clock)."""
 
 
 class Overdue:
-    """Does the work of events that are pending for longer than `after_seconds` (0: never).
+    """Reconciles events that have been pending for longer than `after_seconds` (0: never).
 
     After `attempts` failures here an event is marked `failed`, as it is after the last delivery of
     its message. `now` answers an aware UTC time; `clock` is a steady one, in seconds.
@@ -84,9 +85,9 @@ class Overdue:
         self._failures: dict[str, _Failures] = {}
 
     async def apply(self, seconds: float = RUN_SECONDS) -> int:
-        """Work for about so long, on the oldest events first and on tenants in turn; returns how
-        many events it completed. The next run goes on with what is left. One event that fails is
-        logged, and the others go on. Raises StoreError where the events cannot be listed."""
+        """Work for about `seconds`, on the oldest events first and on tenants in turn; returns how
+        many events were completed. The next run continues with what is left. An event that fails is
+        logged and does not stop others. Raises StoreError where events cannot be listed."""
         if not self._after:
             return 0
         end = self._clock() + seconds
@@ -113,7 +114,7 @@ class Overdue:
         return completed
 
     def _due(self, documents: Iterable[Document], cutoff: datetime) -> list[_Waiting]:
-        """What nobody has worked on since `cutoff`, and what has not just failed here."""
+        """Events that have not moved since `cutoff` and whose pause after a failure is over."""
         self._failures = {
             id: failures
             for id, failures in self._failures.items()
@@ -129,7 +130,7 @@ class Overdue:
         return due
 
     async def _share(self, one: _Waiting) -> Share:
-        """Do one share of an event, and note on the event where the next begins."""
+        """Do one share of an event, and store on the event where the next share begins."""
         count = self._failures[one.event_id].count if one.event_id in self._failures else 0
         last = count + 1 >= self._attempts
         try:
@@ -140,8 +141,8 @@ class Overdue:
                 if share.rest is not None:
                     await self._remember(one, share.rest)
         except (Throttled, Unavailable):
-            return Share()  # the store asks for patience; the next run comes soon enough
-        except Exception as error:  # noqa: BLE001 - one event holds up nobody else
+            return Share()  # the store is busy; the next run comes soon enough
+        except Exception as error:  # noqa: BLE001 - one event must not hold up others
             log.error("event %s could not be applied: %s", one.event_id, place(error))
             pause = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2**count)
             self._failures[one.event_id] = _Failures(count + 1, self._clock() + pause)
@@ -156,7 +157,7 @@ class Overdue:
 
 
 class _Turns:
-    """Events that wait, one tenant after the other; within a tenant in the order of arrival."""
+    """Waiting events, taken from tenants in turn; within a tenant in the order of arrival."""
 
     def __init__(self) -> None:
         self._by_tenant: dict[str, deque[_Waiting]] = {}
@@ -169,7 +170,7 @@ class _Turns:
             self._by_tenant.setdefault(one.tenant_id, deque()).append(one)
 
     def take(self, count: int) -> list[_Waiting]:
-        """The next ones, at most `count`; a tenant that was served goes to the end."""
+        """The next events, at most `count`; a tenant goes to the end after each of its events."""
         taken: list[_Waiting] = []
         while self._by_tenant and len(taken) < count:
             tenant_id = next(iter(self._by_tenant))

@@ -1,9 +1,9 @@
-"""Telling the application whose access changed: the topic `access-changes`.
+"""Sending changes of access to the application: the topic `access-changes`.
 
 A change is stored in the same batch as the access record, together with an outbox row; the row is
-removed once the topic has confirmed the change. What was not confirmed (the topic did not answer,
-the process died) is found by its row and sent again. So an application may hear of a change twice
-and out of order, but hears of every one (docs/application.md).
+removed once the topic has confirmed the change. A change that was not confirmed (the topic did not
+answer, the process died) is found by its row and sent again. So an application may receive a change
+twice and out of order, but receives every one (docs/application.md).
 """
 
 import logging
@@ -24,14 +24,14 @@ from queues.relay import second
 from reconciler.recomputation import Committed
 
 RESEND_ROWS = 500
-"""Outbox rows, of a page of users each at most, that one run of the timer sends."""
+"""Outbox rows that one run of the timer sends; each is for one page of users at most."""
 
 log = logging.getLogger("muster.publishing")
 
 
 def message_of(change: AccessChange) -> Message:
-    """What the application is told: ids, and access before and after; no person's data. The
-    message id is the same however often it is sent.
+    """The message about a change: ids, and access before and after; no personal data. Its id is the
+    same however often it is sent.
 
     Where the grants do not fit a message (BODY_BYTES), `before` and `after` come without them and
     `complete` is false: the access API has them.
@@ -45,7 +45,8 @@ def message_of(change: AccessChange) -> Message:
 
 
 def published(body: bytes) -> str:
-    """Whose change a message of the topic is. Raises ValueError for what is none."""
+    """The tenant of a message from the topic. Raises ValueError for a body that is no such
+    message."""
     content = orjson.loads(body)
     tenant_id = content.get("tenantId") if isinstance(content, dict) else None
     if not isinstance(tenant_id, str) or not tenant_id:
@@ -54,7 +55,7 @@ def published(body: bytes) -> str:
 
 
 def properties_of(change: AccessChange) -> dict[str, str | bool]:
-    """What a subscription of the topic can filter on (docs/application.md)."""
+    """The properties that a subscription of the topic can filter on (docs/application.md)."""
     before, after = _held(change.before), _held(change.after)
     properties: dict[str, str | bool] = {
         "tenant": change.tenant_id,
@@ -71,7 +72,7 @@ def _held(state: AccessState | None) -> set[tuple[str, str]]:
 
 
 def told_of(change: AccessChange, *, complete: bool = True) -> dict[str, Any]:
-    """A change as JSON; without the grants where it is not `complete`."""
+    """A change as JSON; without the grants unless `complete`."""
     return {
         "tenantId": change.tenant_id,
         "userId": change.user_id,
@@ -79,18 +80,18 @@ def told_of(change: AccessChange, *, complete: bool = True) -> dict[str, Any]:
         "at": change.at.isoformat().replace("+00:00", "Z"),
         "eventId": change.event_id,
         "complete": complete,
-        "before": _told(change.before, complete),
-        "after": _told(change.after, complete),
+        "before": _state_body(change.before, complete),
+        "after": _state_body(change.after, complete),
     }
 
 
-def _told(state: AccessState | None, complete: bool) -> dict[str, Any] | None:
+def _state_body(state: AccessState | None, complete: bool) -> dict[str, Any] | None:
     if state is None:
         return None
-    told: dict[str, Any] = {"enabled": state.enabled, "reasons": state.reasons}
+    body: dict[str, Any] = {"enabled": state.enabled, "reasons": state.reasons}
     if complete:
-        told["grants"] = [{"kind": grant.kind, "key": grant.key} for grant in state.grants]
-    return told
+        body["grants"] = [{"kind": grant.kind, "key": grant.key} for grant in state.grants]
+    return body
 
 
 async def leave_to_outbox(_committed: Sequence[Committed]) -> None:
@@ -106,8 +107,8 @@ class Publisher:
         self._now = now
 
     async def publish(self, committed: Sequence[Committed]) -> None:
-        """Send changes that were committed just now. Where the topic does not take them, they are
-        left to the timer: reconciling goes on. Raises StoreError."""
+        """Send changes that were just committed. Where the topic does not take them, they are left
+        to the timer, and reconciling goes on. Raises StoreError."""
         changes = [change for one in committed for change in one.changes]
         try:
             await self._send([one.publication for one in committed], changes)
@@ -115,9 +116,9 @@ class Publisher:
             log.warning("%d changes of access are left to the timer: %s", len(changes), error)
 
     async def resend_pending(self, older_than_seconds: float) -> int:
-        """Send what is older than this and was never confirmed, in every tenant, oldest first, at
-        most RESEND_ROWS outbox rows: they are removed, so that the next run goes on behind them.
-        Returns how many changes. Raises QueueError, StoreError."""
+        """Send the changes of every tenant that are older than this and were never confirmed,
+        oldest first, from at most RESEND_ROWS outbox rows. Sent rows are removed, so that the next
+        run continues with others. Returns how many changes. Raises QueueError, StoreError."""
         cutoff = self._now() - timedelta(seconds=older_than_seconds)
         older = Compare(("at",), "lt", second(cutoff))
         sent = 0
@@ -140,7 +141,7 @@ class Publisher:
         for some in batched(rows, BATCH_OPERATIONS, strict=False):
             try:
                 await self._store.batch(tenant_id, some)
-            except NotFound:  # the timer was there, too
+            except NotFound:  # another process sent some of them, too
                 for row in some:
                     with suppress(NotFound):
                         await self._store.batch(tenant_id, [row])

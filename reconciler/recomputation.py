@@ -1,8 +1,8 @@
-"""Users → their access records, computed from what is true now.
+"""Recomputing the access records of users from the current facts.
 
-The order is what makes it right without locks: the access record is read first and the truth
-after it, and the record is written under its ETag even when nothing changed. Whoever computed
-from an older truth then fails that ETag and computes again.
+The order makes it correct without locks: the access record is read first and the facts after it,
+and the record is written under its ETag even when nothing changed. A computation from older facts
+then fails on that ETag and is repeated.
 """
 
 import sys
@@ -48,25 +48,24 @@ from reconciler.keeping import Keepers, Protections, shares_of, writes_of
 from reconciler.sweeping import remove_edges
 
 PAGE = (BATCH_OPERATIONS - 3) // 2
-"""Users whose records are written in one batch, each with its change, and one outbox row; and what
-is known of a protected entitlement, and how many lost something by the event."""
+"""Users whose records are written in one batch: a record and a change for each, one outbox row, one
+Protection, and the event's counters of loss."""
 PAGE_STEPS = 400_000
-"""Steps (`directory.lanes`) that one batch may take to compute and to write: some 0.4 s. Users who
-hold so much together are written fewer at a time."""
+"""Steps (`directory.lanes`) that one batch may take to compute and to write, some 0.4 s; users with
+many grants are written fewer at a time."""
 PAGE_ATTEMPTS = 3
-"""How often a page is tried before its halves are tried on their own."""
+"""How often a page is tried before each of its halves is."""
 USER_ATTEMPTS = 12
 """How often a single user is tried: a mover's forty events may all meet on one record."""
 ROUNDS = 12
-"""How often a page is computed anew because of what is kept: each time some entitlement's keeper is
-another one."""
+"""How often a page is computed anew because the keeper of an entitlement changes."""
 BACKOFF = 0.01
-"""Seconds at most after the first attempt; doubles with each, six times."""
+"""The longest pause after the first attempt, in seconds; doubles with each, six times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Changes of access that are stored and that the application is to be told of."""
+    """Stored changes of access that are to be published to the application."""
 
     publication: Publication
     changes: tuple[AccessChange, ...]
@@ -74,19 +73,19 @@ class Committed:
 
 @dataclass(slots=True)
 class Recomputed:
-    """What became of some users: what there is to publish, what could not be read of those whose
-    records stay as they are, and about how many steps (`directory.lanes`) it took."""
+    """The outcome for some users: changes to publish, the errors of users whose records could not
+    be computed and stay unchanged, and about how many steps (`directory.lanes`) it took."""
 
     counted: str | None = None
-    """The event (its ULID) on which those who lose something are counted; None: on none."""
+    """The event (ULID) whose counters of loss are moved; None: losses are not counted."""
     committed: list[Committed] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     steps: int = 0
 
 
 class AccessRecords:
-    """The access records, kept up to what is true. `now` answers an aware UTC time; `retention`
-    is how long (seconds) a user's history is kept."""
+    """Keeps the access records up to date. `now` answers an aware UTC time; `retention` is how long
+    (seconds) a user's history is kept."""
 
     def __init__(self, store: Store, now: Callable[[], datetime], retention: int) -> None:
         self._store = store
@@ -94,14 +93,14 @@ class AccessRecords:
         self._retention = retention
 
     async def recompute(self, tenant_id: str, causes: Causes, done: Recomputed) -> None:
-        """Bring the records of these users (SCIM ids, each with the event that is the cause) up to
-        what is true now, and add to `done` what became of them.
+        """Bring the records of these users (SCIM ids, each with the event that causes it) up to
+        date, and add the outcome to `done`.
 
         A user who does not exist loses the record, the grants by hand and every edge. Each page of
-        users is one batch, done again where somebody else wrote one of its records meanwhile. What
-        cannot be read stops those users alone whose access follows from it.
-        Raises what the store raises, a lost race among it when there is no end to them; to call
-        again is safe, and what was committed before is found by its outbox row.
+        users is one batch, repeated where somebody else wrote one of its records meanwhile. An
+        unreadable document stops only the users whose access depends on it. Raises what the store
+        raises, including a lost race after too many attempts. A call can be repeated; changes that
+        were committed before are found by their outbox row.
         """
         for page in batched(causes, PAGE, strict=False):
             await self._settle(tenant_id, page, causes, done)
@@ -113,7 +112,7 @@ class AccessRecords:
         causes: Causes,
         done: Recomputed,
     ) -> None:
-        """Write a page; where it keeps failing, its halves on their own, down to one user."""
+        """Write a page; where it keeps failing, each of its halves, down to one user."""
 
         attempts = USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS
         try:
@@ -127,7 +126,7 @@ class AccessRecords:
             if len(users) == 1:
                 raise
         else:
-            if page is None:  # more than one step may take
+            if page is None:  # more steps than one page may take
                 for some in reading.pieces:
                     await self._settle(tenant_id, some, causes, done)
                 return
@@ -143,7 +142,7 @@ class AccessRecords:
     async def _attempt(
         self, tenant_id: str, users: tuple[str, ...], causes: Causes, counted: str | None
     ) -> "tuple[_Reading, _Page | None]":
-        """Write a page as it is now; None: it would take more steps than one page may."""
+        """Read, compute and write a page; None: it would take more steps than one page may."""
         reading = await self._read(tenant_id, users)
         if reading.steps > PAGE_STEPS and len(users) > 1:
             return reading, None
@@ -168,9 +167,9 @@ class AccessRecords:
         return await apart(reading.tenant_id, reading.steps, work)
 
     async def _keeping(self, page: "_Page") -> "_Page":
-        """The page so that it takes from nobody the last of what is protected: together with those
-        for whom it is kept from now on, or no longer. What is kept for somebody who cannot be read
-        stays so; the page says that there is such a one."""
+        """The page with kept grants, so that it takes no protected entitlement from its last
+        holder. It includes the users for whom something is newly kept, or no longer kept. For
+        unreadable users nothing changes, and the page lists the error."""
         fixed: set[str] = set()
         unreadable: list[Unreadable] = []
         while True:
@@ -182,15 +181,15 @@ class AccessRecords:
             tenant_id, ids = page.reading.tenant_id, page.reading.ids
             try:
                 reading = await self._read(tenant_id, (*ids, *sorted(missing)))
-            except Unreadable as error:  # it is theirs, and must not stop anybody else
+            except Unreadable as error:  # it concerns the added users, and must not stop others
                 unreadable.append(error)
                 fixed |= missing
                 reading = await self._read(tenant_id, ids)
             page = await self._computed(reading, causes)
 
     async def _kept(self, page: "_Page", fixed: Set[str]) -> "tuple[_Page, set[str]]":
-        """The page with what is kept from now on, and no longer; or those (SCIM ids) who must be in
-        it before that can be said. What is kept for those of `fixed` stays so."""
+        """The page with its kept grants; or the users (SCIM ids) who must be added to it before
+        these can be decided. For users in `fixed` nothing changes."""
         read = page.reading.truth
         protections = Protections(self._store, page.reading.tenant_id)
         keepers = Keepers(protections, read.protected_since, self._now(), fixed)
@@ -208,9 +207,9 @@ class AccessRecords:
         return page, set()
 
     async def _clear(self, reading: "_Reading", causes: Causes, done: Recomputed) -> None:
-        """What must follow the batch: nobody's edges and grants, and the record of a user who was
-        deleted while it was created (a deletion that found no record had no ETag to fail it
-        with)."""
+        """Clean up after the batch: remove edges and grants of users who are gone, and the record
+        of a user who was deleted while the record was created (the deletion found no record whose
+        ETag it could have moved)."""
         tenant_id = reading.tenant_id
         gone = [id for id in reading.ids if id not in reading.truth.users]
         if gone:
@@ -226,14 +225,14 @@ class AccessRecords:
 
     async def _remove_grants(self, tenant_id: str, users: Sequence[str]) -> None:
         while given := await self._store.read_many(tenant_id, [*map(manual_grants_id, users)]):
-            with suppress(NotFound):  # somebody else removed one of them: look again
+            with suppress(NotFound):  # somebody else removed one of them: read again
                 await self._store.batch(tenant_id, [Delete(id) for id in given])
                 return
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A page of users as they were read: `records` first, then everything else."""
+    """A page of users as read: `records` first, then everything else."""
 
     tenant_id: str
     ids: tuple[str, ...]
@@ -241,7 +240,7 @@ class _Reading:
     truth: Truth
 
     def where(self, kept: Mapping[str, tuple[KeptGrant, ...]]) -> "_Reading":
-        """The same, where other things are kept for these users."""
+        """The same with these kept grants."""
         facts = replace(self.truth.facts, kept=kept)
         return replace(self, truth=replace(self.truth, facts=facts))
 
@@ -253,16 +252,16 @@ class _Reading:
 
     @property
     def steps(self) -> int:
-        """About what it takes to compute and to write them, as `directory.lanes` counts: what is
-        granted already is read and compared."""
+        """About how many steps (`directory.lanes`) it takes to compute and write the page. Grants
+        in the records count, too: they are read and compared."""
         stored = (member(record, "grants") for record in self.records.values())
         grants = sum(len(grants) for grants in stored if isinstance(grants, list))
         return self.truth.facts.steps_of(self.truth.users) + grants * STEPS_PER_GRANT
 
 
 class _Page:
-    """What a page of users writes: records, changes, and the outbox row of what the application
-    is to be told. `shares` is what they are to each protected entitlement."""
+    """What a page of users writes: records, changes, and the outbox row of the changes that the
+    application sees. `shares` are its shares for protected entitlements."""
 
     def __init__(self, reading: _Reading, causes: Causes, now: datetime, retention: int) -> None:
         self.reading = reading
@@ -283,26 +282,26 @@ class _Page:
         changes: list[AccessChange] = []
         for id in reading.ids:
             changes += self._write(id, reading.records.get(access_id(id)))
-        told = tuple(change for change in changes if visible(change.before, change.after))
+        published = tuple(change for change in changes if visible(change.before, change.after))
         self.operations += [Create(change.to_document()) for change in changes]
-        if told:
+        if published:
             publication = Publication(
                 tenant_id=reading.tenant_id,
                 publication_id=new_ulid(self._now),
                 at=now,
-                changes=tuple(change.change_id for change in told),
+                changes=tuple(change.change_id for change in published),
             )
             self.operations.append(Create(publication.to_document()))
-            self.committed.append(Committed(publication, told))
+            self.committed.append(Committed(publication, published))
 
     @property
     def touches_protected(self) -> bool:
-        """Whether anything of it is about what is protected, or was until it was kept."""
+        """Whether the page concerns a protected entitlement, or has kept grants."""
         return bool(self.shares or self.reading.truth.facts.kept)
 
     def _write(self, id: str, record: Stored | None) -> Iterator[AccessChange]:
-        """Add what keeps the record of a user; yields the change, where there is one. A record
-        that cannot be read is written anew."""
+        """Add the write of a user's record; yields the change, where there is one. An unreadable
+        record is written anew."""
         old = self._old[id]
         before, after = self.states[id]
         version = _version(record) + 1
@@ -334,6 +333,6 @@ class _Page:
 
 
 def _version(record: Stored | None) -> int:
-    """Of a record, even of one that cannot be read; 0 where there is none."""
+    """The version of a record, even of an unreadable one; 0 where it is missing."""
     version = member(record, "version") if record else None
     return version if isinstance(version, int) else 0

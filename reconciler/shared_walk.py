@@ -1,15 +1,15 @@
-"""Walks through groups inside groups that several events share.
+"""Walks through nested groups that several events share.
 
 A bulk request that makes a circle of a thousand groups writes a thousand events, and each of them
 concerns everybody in the circle. Walked one by one, that is a million groups. So an event that
-finds more than GROUPS_ALONE groups notes on itself that it waits (`Progress.waits`). The oldest
-event of the tenant that waits walks for all that wait at that moment, each group once. Its reading
-begins after all of them came, which is all that level-triggered work needs. Whoever comes later
-waits for the next walk.
+finds more than GROUPS_ALONE groups marks itself as waiting (`Progress.waits`). The oldest waiting
+event of the tenant walks for all that wait at that moment, each group once. Its reading begins
+after all of them came, which is all that level-triggered work needs. Events that come later wait
+for the next walk.
 
-To wait is noted first, and whose turn it is asked afterwards; at the end of a walk its events wait
-no more first, and who is next is asked afterwards. So one of the two sees the other. Where a
-process dies all the same, the timer finds the events that wait pending, and works on the oldest.
+An event marks itself as waiting before it asks whose turn it is. At the end of a walk its events
+stop waiting before the next turn is decided. So one of the two always sees the other. Where a
+process dies, the timer finds the waiting events pending, and works on the oldest.
 """
 
 from contextlib import suppress
@@ -32,17 +32,17 @@ from reconciler.expansion import GROUPS_PER_MESSAGE, Cursor, changed, first_curs
 GROUPS_ALONE = 4
 """Groups that an event walks by itself, in its first message."""
 EVENTS = 1_000
-"""Events that share a walk."""
+"""The most other events that one walk includes."""
 STARTS = GROUPS_PER_MESSAGE // 2
-"""Groups at which a shared walk begins."""
+"""The most groups from which a shared walk starts."""
 PAGE = 100
 
 _WAITS = All((Compare(("state",), "eq", "pending"), Compare(("progress", "waits"), "eq", True)))
 
 
 def is_for_sharing(event: Event, cursor: Cursor) -> bool:
-    """Whether the rest of an event that has just begun is left to a shared walk: when nothing but
-    groups is left, and more than it walks by itself. What could not be read is its own."""
+    """Whether the rest of an event that has just begun is left to a shared walk: only groups are
+    left, more than GROUPS_ALONE, and nothing was unreadable, which the event itself must report."""
     return (
         event.scope in ("members", "group")
         and not cursor.exhausted
@@ -54,8 +54,8 @@ def is_for_sharing(event: Event, cursor: Cursor) -> bool:
 
 
 async def begun(store: Store, event: Event) -> Cursor | None:
-    """The cursor of the walk that this event does for all that wait; None where it is not its
-    turn."""
+    """The cursor of the walk that this event does for all waiting events; None where it is not this
+    event's turn."""
     tenant_id = event.tenant_id
     if await _oldest(store, tenant_id) != event.event_id:
         return None
@@ -79,9 +79,9 @@ async def begun(store: Store, event: Event) -> Cursor | None:
 
 
 async def ended(store: Store, event: Event, cursor: Cursor) -> list[tuple[str, Cursor]]:
-    """What is left to do when a walk has come to its end: each of its events ends by itself, the
-    one that walked last, and the next one that waits has its turn. Pairs of an event and a
-    cursor, in the order in which they must be sent."""
+    """The messages to send at the end of a walk, in this order, as pairs of an event and a cursor:
+    the next waiting event gets its turn, then each event of the walk ends, last the one that
+    walked."""
     events = (*cursor.along, event.event_id)
     for some in batched(events, BATCH_OPERATIONS, strict=False):
         await _wait_no_more(store, event.tenant_id, some)
@@ -91,14 +91,14 @@ async def ended(store: Store, event: Event, cursor: Cursor) -> list[tuple[str, C
 
 
 async def next_turn(store: Store, tenant_id: str, walked: str) -> list[tuple[str, Cursor]]:
-    """The event that waits for longest, which is to ask whether its turn has come after `walked`
-    (a ULID), as a pair with its cursor; none where none waits."""
+    """The event that has waited longest and its cursor, which makes it ask whether its turn has
+    come after `walked` (a ULID); empty where no event waits."""
     oldest = await _oldest(store, tenant_id)
     return [] if oldest is None else [(oldest, Cursor(turn=walked))]
 
 
 async def _wait_no_more(store: Store, tenant_id: str, events: tuple[str, ...]) -> None:
-    """Those that expired or were replayed meanwhile wait no more already."""
+    """Events that expired or were replayed meanwhile do not wait any more."""
     updates = [Update(event_id(id), (Assign(("progress", "waits"), False),)) for id in events]
     try:
         await store.batch(tenant_id, updates)

@@ -19,13 +19,13 @@ EVENT_FIELDS = (
     "membership",
     "progress",
 )
-"""What of an event the status depends on."""
+"""The fields of an event that the status depends on."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """The status, and while changes are applied how many of how many users are done; `total` is 0
-    while that is not known."""
+    """The status; while changes are applied, also how many users are done of how many; `total` is 0
+    while it is unknown."""
 
     status: Status
     done: int = 0
@@ -35,11 +35,11 @@ class GroupStatus:
 def group_status(
     group: StoredGroup, mapping: Mapping | None, events: Sequence[Document], members: int = 0
 ) -> GroupStatus:
-    """The status of a stored group of so many members.
+    """The status of a stored group with `members` members.
 
     `events` are the stored events about this group that are not done. A group of source `manual`
-    was imported and no request from Entra ID has touched it; the first one makes it `scim`. What
-    changes inside a group that is a member is shown on that group, not on the ones above it.
+    was imported, and no request from Entra ID has touched it; the first request makes it `scim`.
+    Changes inside a nested group are shown on that group, not on the groups above it.
     """
     if group.manual:
         return GroupStatus("Waiting for sync")
@@ -57,14 +57,14 @@ def group_status(
 
 
 def _is_open(event: Document, mapping: Mapping) -> bool:
-    """Whether it is still to be applied: a later save of the mapping does so for earlier ones."""
+    """Whether the event is still to be applied; a later save of the mapping replaces an earlier."""
     superseded = event["operation"] in SAVES_MAPPING and event["eventId"] != mapping.event_id
     return not (superseded or event["state"] == "done" or event["scope"] == "none")
 
 
 def _progress(event: Document, members: int) -> tuple[int, int]:
-    """What the reconciler noted on the event; before it began, the members that the event names,
-    or all of the group's, are what is known of its size."""
+    """Users done and in total, as the reconciler stored them on the event. Before it began, the
+    total is the number of members that the event names, or of all in the group."""
     if "progress" in event:
         return event["progress"]["done"], event["progress"]["total"]
     if event["scope"] == "group":

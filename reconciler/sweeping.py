@@ -1,8 +1,7 @@
-"""Removing memberships that lead nowhere: those of users and groups that were deleted.
+"""Removing dangling edges: memberships of users and groups that were deleted.
 
-They count for nothing from the moment of the deletion. What is left to do is to take the edges
-away, and to give every group that lost a member by it another version, as any other change of its
-members does.
+They are ignored from the moment of the deletion. What is left to do is to delete the edges, and to
+give every group that lost a member a new version, as any other change of its members does.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,11 +26,11 @@ from directory.store import (
 async def remove_edges(
     store: Store, tenant_id: str, where: Condition, at_most: int, now: Callable[[], datetime]
 ) -> int:
-    """Delete edges that satisfy a condition, batch by batch, and say how many; fewer than
-    `at_most` means that none is left.
+    """Delete edges that satisfy a condition, batch by batch; returns how many. Fewer than `at_most`
+    means that none are left.
 
-    Each batch moves the groups whose edges it deletes, so that whatever dies on the way leaves no
-    group that lost a member and says that it did not change.
+    Each batch also changes the version of the groups whose edges it deletes. So even if the process
+    dies, no group lost a member without a new version.
     """
     removed = 0
     while removed < at_most:
@@ -51,14 +50,14 @@ async def remove_edges(
 
 
 async def _movable(store: Store, tenant_id: str, groups: Iterable[str]) -> frozenset[str]:
-    """Those of the groups (SCIM ids) that still exist. One whose document is damaged has no
-    version to move, and must not keep the edges of others."""
+    """Those of the groups (SCIM ids) that still exist and are readable. An unreadable group has no
+    version to change, and must not prevent the deletion of edges."""
     found = readable(await read_all(store, tenant_id, [group_id(group) for group in groups]))
     return frozenset(resource_id_of(id) for id in found)
 
 
 def _batch(edges: Sequence[StoredMembership], groups: frozenset[str], at: str) -> list[Operation]:
-    """Deletes as many of the edges as fit one batch beside the groups that lose them."""
+    """Deletes of as many edges as fit one batch together with the updates of their groups."""
     operations: list[Operation] = []
     updated: set[str] = set()
     for edge in edges:

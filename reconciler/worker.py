@@ -1,8 +1,8 @@
-"""The reconciler: what an event does to access.
+"""The reconciler: applies events to access records.
 
 Level-triggered: an event only says whose access may have changed; the access itself is computed
-from what is true when the message is handled. So a message may come twice, late, or in any order,
-and a crash at any point means that a redelivery does the same again.
+from the facts at the time when the message is handled. So a message may come twice, late, or in any
+order, and after a crash at any point a redelivery does the same again.
 """
 
 import asyncio
@@ -56,10 +56,10 @@ from telemetry.traces import span
 PAGES_PER_MESSAGE = 10
 """Pages of users per message: what a tenant's big event does before others get their turn."""
 STEPS_PER_MESSAGE = 1_000_000
-"""After which a message takes no page more, though it has had fewer: some second of processor
-time, where users have hundreds of grants."""
+"""Steps after which a message takes no further page: about a second of processor time, which fewer
+pages use up where users have hundreds of grants."""
 GROUPS_PER_COUNT = 500
-"""Groups whose members are counted in one question."""
+"""Groups whose members are counted in one query."""
 ENDS_PER_BATCH = 90
 """Events that are marked done in one batch. On Cosmos DB one takes 1.2 ms of processor time,
 whatever it holds."""
@@ -67,21 +67,21 @@ EDGES_PER_MESSAGE = 5_000
 """Edges of a deleted group that one message removes."""
 
 type Submit = Callable[[str, str, dict[str, Any] | None], Awaitable[None]]
-"""Sends tenant id, event id and cursor as the next message, behind what is queued already."""
+"""Sends tenant id, event id and cursor as a message behind those already in the queue."""
 type Known = collections.abc.Mapping[str, Stored]
 """Events that were read along, by their document ids."""
 type Ends = collections.abc.Mapping[str, Event]
 """Events that end, by their ULIDs."""
 type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
-"""Tells the application of changes of access; what it cannot send, the timer sends."""
+"""Publishes changes of access to the application; the timer sends what it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What came of one message's share of an event. `completed`: the event is done now, and was
-    not before. `rest` is the cursor from which the work goes on; None: nothing is left, or another
-    event's work includes it. `others` are shares of the same tenant's events (their ULIDs and
-    cursors) that can be done now; the last one only once the others are sure to be done."""
+    """The outcome of one message's share of an event. `completed`: this share completed the event.
+    `rest` is the cursor from which the work continues; None: nothing is left, or another event's
+    work includes it. `others` are events of the same tenant (ULIDs and cursors) that can be worked
+    on now; the last one only after the others are safely submitted."""
 
     completed: bool = False
     rest: dict[str, Any] | None = None
@@ -113,8 +113,8 @@ class Reconciler:
         self._ends = Gathering(self._end_together, ENDS_PER_BATCH)
 
     async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
-        """Bring these users' access records up to what is true now (`AccessRecords`), and publish
-        what changed."""
+        """Bring these users' access records up to date (`AccessRecords`), and publish the
+        changes."""
         await self._recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
 
     async def handle(
@@ -126,9 +126,8 @@ class Reconciler:
         last_attempt: bool = False,
         known: Known | None = None,
     ) -> None:
-        """Do what one message of an event asks for, and send the next messages where the event
-        takes more. Raises what `work` raises, and QueueError: the message must be delivered
-        again."""
+        """Do one message's share of an event, and send the next messages where the event takes
+        more. Raises what `work` raises, and QueueError: the message must be delivered again."""
         share = await self.work(tenant_id, event, cursor, last_attempt=last_attempt, known=known)
         if share.rest is not None:
             await self._submit(tenant_id, event, share.rest)
@@ -138,11 +137,11 @@ class Reconciler:
             await self._submit(tenant_id, *last)
 
     async def handle_all(self, message: EventMessage, *, delivery: int, last: bool) -> None:
-        """Do what a message asks for, one of several events included; `delivery` counts from 1.
+        """Handle a message of one event or several; `delivery` counts from 1.
 
-        Several events are worked on together once. What is left of them when their message comes
-        again goes on in messages of its own: so each event has its own deliveries, and one that
-        fails keeps nobody back. Raises what `handle` raises."""
+        Several events are worked on together only at the first delivery. When their message comes
+        again, each event that is left gets its own message: so it has its own deliveries, and an
+        event that fails does not hold up others. Raises what `handle` raises."""
         tenant_id = message.tenant_id
         if not message.others:
             await self.handle(tenant_id, message.event_id, message.cursor, last_attempt=last)
@@ -169,7 +168,7 @@ class Reconciler:
         last_attempt: bool = False,
         known: Known | None = None,
     ) -> Share:
-        """Do the work of an event (its ULID), or the next share of it from `cursor` on.
+        """Do the next share of an event (ULID), from `cursor` on (None: from its start).
 
         An event that is done or gone costs one read; none where it is among `known`. Whatever this
         raises, the work must be done again. On the last attempt the event is marked `failed` with a
@@ -193,7 +192,7 @@ class Reconciler:
         at = None if cursor is None else Cursor.model_validate(cursor)
         stored = await self._open(tenant_id, ulid, known)
         if stored is None:
-            # Done while it walked for others, who must not wait for it.
+            # The event was done while it walked for others; they must not wait for it.
             leads = at is not None and at.leads
             return _share(
                 await shared_walk.next_turn(self._store, tenant_id, ulid) if leads else []
@@ -244,8 +243,8 @@ class Reconciler:
         return Share(rest=rest.to_json())
 
     async def _open(self, tenant_id: str, ulid: str, known: Known | None = None) -> Stored | None:
-        """The event, unless there is nothing left to do for it; one that cannot be read is not
-        done until it is marked failed."""
+        """The event, or None where it is done or gone; an unreadable event is open, so that it is
+        marked failed."""
         try:
             id = event_id(ulid)
             stored = known.get(id) if known else await self._store.read(tenant_id, id)
@@ -254,8 +253,8 @@ class Reconciler:
         return None if stored is None or member(stored, "state") == "done" else stored
 
     async def _finish_memberships(self, event: Event) -> None:
-        """Bring the edges up to what was accepted: this event's, and those of an event that the
-        group still waits for."""
+        """Finish writing accepted edges: those of this event, and those of the event that the
+        group's `intent` names."""
         if event.resource_type != "Group":
             return
         if event.membership and event.membership.applied < event.membership.size:
@@ -263,7 +262,7 @@ class Reconciler:
         try:
             group = await self._store.read(event.tenant_id, group_id(event.resource_id))
             intent = StoredGroup.of(group).intent
-        except (NotFound, Unreadable):  # of a group that cannot be read, only its members count
+        except (NotFound, Unreadable):  # an unreadable group has no intent, but its members count
             return
         if intent is not None and intent != event.event_id:
             await self._finish(event, intent)
@@ -272,7 +271,7 @@ class Reconciler:
         await membership_change.finish(self._store, event.tenant_id, unfinished, self._now)
 
     async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
-        """Raises Unreadable, when everybody else is done."""
+        """Recompute users, each with its cause. Raises Unreadable after all others are done."""
         done = Recomputed()
         await self._records.recompute(tenant_id, causes, done)
         if done.committed:
@@ -283,15 +282,15 @@ class Reconciler:
     async def _recompute_share(
         self, event: Event, cursor: Cursor, *, begins: bool = False
     ) -> Cursor:
-        """What one message does: some pages, or as many as it takes for a message to hold the
-        rest. An event that `begins` stops where a shared walk does the rest."""
+        """Do one message's share: PAGES_PER_MESSAGE pages, and more until the rest fits a message.
+        An event that `begins` stops where a shared walk does the rest."""
         cursor = await self._recompute_pages(event, cursor, begins)
         while cursor.too_large and not cursor.exhausted:
             cursor = await self._recompute_pages(event, cursor, begins)
         return cursor
 
     async def _recompute_pages(self, event: Event, cursor: Cursor, begins: bool) -> Cursor:
-        """The users of several groups share pages: a group may have few, or none."""
+        """Users of several groups share pages, because a group may have few users, or none."""
         users: dict[str, str] = {}
         done = Recomputed(counted=event.event_id)
         for _ in range(PAGES_PER_MESSAGE):
@@ -316,7 +315,7 @@ class Reconciler:
         return cursor.without(done.unreadable)
 
     async def _sweep(self, event: Event) -> int:
-        """Remove edges that lead nowhere, now that nobody is left to be found along them."""
+        """Remove dangling edges, after all users along them were recomputed; returns how many."""
         removed = 0
         for where in await self._dangling(event):
             at_most = EDGES_PER_MESSAGE - removed
@@ -332,8 +331,8 @@ class Reconciler:
         return [Compare(("memberId",), "eq", id) for id in groups if group_id(id) not in found]
 
     async def _superseded(self, event: Event) -> bool:
-        """Whether a later save of the same mapping has an event of its own, which does all that
-        is left to do for this one."""
+        """Whether a later save of the same mapping replaces this one: its event does all the
+        remaining work."""
         if event.operation not in SAVES_MAPPING:
             return False
         stored = await self._mapping(event)
@@ -346,8 +345,8 @@ class Reconciler:
             return None
 
     async def _remove_mapping(self, event: Event) -> None:
-        """Remove the mapping of a group that is gone: deleted by this event, or while it was
-        saved."""
+        """Remove the mapping of a group that is gone: deleted by this event, or while the mapping
+        was saved."""
         ends = event.operation == "delete" or event.operation in SAVES_MAPPING
         if event.resource_type != "Group" or not ends:
             return
@@ -371,7 +370,7 @@ class Reconciler:
         return cursor.model_copy(update={"total": total})
 
     async def _report(self, event: Event, cursor: Cursor) -> None:
-        """Show on the event how far it is."""
+        """Store on the event how far it is."""
         shown: dict[str, Any] = {
             "done": cursor.done,
             "total": cursor.total,
@@ -384,8 +383,8 @@ class Reconciler:
             await self._store.batch(event.tenant_id, [Update(event.document_id, (change,))])
 
     async def _end(self, event: Event, rest: Cursor) -> None:
-        """Everybody is done who can be: where something could not be read, the event failed, so
-        that it is listed and can be replayed once that is mended."""
+        """End an event whose users are done. Where a document was unreadable, the event is marked
+        failed, so that it is listed and can be replayed after the repair."""
         lost = await loss.marked(self._store, event) if rest.done > loss.FEW else loss.NOTHING
         if not rest.unreadable:
             await self._complete(event, lost)
@@ -412,7 +411,7 @@ class Reconciler:
             await self._complete_alone(event, loss.NOTHING)
 
     async def _complete_alone(self, event: Event, lost: Marked) -> None:
-        """Mark the event done, and with it the version of the mapping that it brought."""
+        """Mark the event done, and the version of the mapping that it saved as applied."""
         known = [event]
 
         async def attempt() -> None:
@@ -447,7 +446,7 @@ class Reconciler:
         return (Update(mapping.document_id, (version,), stored.etag),)
 
     async def _fail(self, tenant_id: str, ulid: str, error: Exception) -> None:
-        """Mark the event failed, unless another delivery of it got done."""
+        """Mark the event failed, unless another delivery has completed it."""
         reason = str(error) if isinstance(error, StoreError) else type(error).__name__
         await self._mark_failed(tenant_id, ulid, reason)
 
@@ -465,7 +464,7 @@ class Reconciler:
 
 
 async def _each(works: Iterable[Awaitable[None]]) -> None:
-    """Wait for all of them. Raises what the first raises that failed."""
+    """Wait for all of them, then raise the first error, if any."""
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

@@ -1,1 +1,1 @@
-"""What a SCIM client sees: RFC 7643 and RFC 7644, and Microsoft Entra ID's dialect."""
+"""The SCIM service provider: RFC 7643 and RFC 7644, and Microsoft Entra ID's dialect."""

@@ -1,18 +1,18 @@
-"""Bringing what is stored up to the present comparable form (`scim.protocol.scalars.fold`).
+"""Bringing stored documents up to the present comparable form (`scim.protocol.scalars.fold`).
 
-A store that an earlier version wrote holds `search` and reservations in the former form. They are
-found in it (`stored_forms`), and written anew in passes over the tenant's users and groups, which
-read everything and write only what differs. When a pass has seen all, the tenant's document says
-so (`Tenant.comparable_form`), and nobody looks again.
+A store that an earlier version wrote holds `search` and reservations in the former form. Filters
+still find them (`stored_forms`). Passes over the tenant's users and groups read everything and
+rewrite what differs. When a pass has seen all, the tenant's document says so
+(`Tenant.comparable_form`), and no further pass begins.
 
 - A document is written under its ETag, in one batch with its reservations. That moves the ETag,
   which clients see as `meta.version`; `meta.lastModified` stays, and there is no event, since the
   resource does not change.
-- A pass that dies is begun again; what it wrote stays right.
-- Before the tenant is done, a value can only be reserved after a whole pass: else two who are one
-  user in the present form could both be reserved, each in a form of its own.
+- A pass that dies is begun again; what it wrote stays valid.
+- Until the tenant is done, a value can only be reserved after a complete pass. Otherwise two values
+  that are equal in the present form could both be reserved, one in each form.
 - Where two resources were unique in the former form and are not in the present one, the second
-  stays as it is: found by its own spelling, and changed and deleted like any other.
+  stays as it is: it is found by its own spelling, and changed and deleted like any other.
 """
 
 import asyncio
@@ -48,23 +48,23 @@ from web.trouble import Trouble
 
 PAGE = 200
 PAGES_IN_A_REQUEST = 10
-"""How much a request that reserves a value reads, where the tenant is not done."""
+"""Pages that a request which reserves a value reads, where the tenant is not done."""
 PAGES_IN_A_RUN = 50
-"""How much a run of the timer reads."""
+"""Pages that a run of the timer reads per tenant."""
 RETRY_SECONDS = 10.0
 RUN_SECONDS = 20.0
-"""A run of the timer begins with no further tenant after so long."""
+"""A run of the timer begins with no further tenant after this time."""
 
 
 @dataclass(slots=True)
-class _Place:
-    """Where the pass over a tenant is."""
+class _Progress:
+    """How far the pass over a tenant is."""
 
     types: list[ResourceType]
-    """Those that are not seen whole; the first one is under way."""
+    """Resource types that are not finished; the pass is at the first."""
     continuation: str | None = None
     whole: bool = True
-    """Nothing was left because others kept writing it."""
+    """False: a document was left out because others kept writing it."""
 
 
 class ComparableForm:
@@ -74,7 +74,7 @@ class ComparableForm:
         self._store = store
         self._types = resource_types
         self._done: set[str] = set()
-        self._places: dict[str, _Place] = {}
+        self._passes: dict[str, _Progress] = {}
         self._all_done = False
         self._at_work: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -92,7 +92,8 @@ class ComparableForm:
             )
 
     async def run(self) -> int:
-        """Go on with every tenant that is not done; how many are left. For the timer."""
+        """Continue with every tenant that is not done; returns how many are left. For the
+        timer."""
         if self._all_done:
             return 0
         former = Negated(Compare(("comparableForm",), "eq", COMPARABLE_FORM))
@@ -110,7 +111,7 @@ class ComparableForm:
     async def _is_marked(self, tenant_id: str) -> bool:
         try:
             stored = await self._store.read(tenant_id, TENANT_ID)
-        except NotFound:  # nothing is stored of it
+        except NotFound:  # the tenant has no documents
             return True
         if stored.document.get("comparableForm", 1) < COMPARABLE_FORM:
             return False
@@ -118,35 +119,35 @@ class ComparableForm:
         return True
 
     async def _go_on(self, tenant_id: str, pages: int) -> bool:
-        """Whether the pass over the tenant is through after so many pages."""
+        """Continue the pass over the tenant for `pages` pages; whether the tenant is done."""
         async with self._at_work[tenant_id]:
             return tenant_id in self._done or await self._pass(tenant_id, pages)
 
     async def _pass(self, tenant_id: str, pages: int) -> bool:
-        place = self._places.setdefault(tenant_id, _Place([*self._types.values()]))
+        progress = self._passes.setdefault(tenant_id, _Progress([*self._types.values()]))
         for _ in range(pages):
-            if not place.types:
+            if not progress.types:
                 break
-            query = Query(place.types[0].name, limit=PAGE, continuation=place.continuation)
+            query = Query(progress.types[0].name, limit=PAGE, continuation=progress.continuation)
             page = await self._store.query(tenant_id, query)
             for stored in page.items:
-                if not await self._renew(tenant_id, place.types[0], stored):
-                    place.whole = False
-            place.continuation = page.continuation
+                if not await self._renew(tenant_id, progress.types[0], stored):
+                    progress.whole = False
+            progress.continuation = page.continuation
             if page.continuation is None:
-                del place.types[0]
-        if place.types:
+                del progress.types[0]
+        if progress.types:
             return False
-        del self._places[tenant_id]
-        if place.whole:
+        del self._passes[tenant_id]
+        if progress.whole:
             done = Update(TENANT_ID, (Assign(("comparableForm",), COMPARABLE_FORM),))
             await self._store.batch(tenant_id, [done])
             self._done.add(tenant_id)
-        return place.whole
+        return progress.whole
 
     async def _renew(self, tenant_id: str, type: ResourceType, stored: Stored) -> bool:
-        """Write a document in the present form; False where others kept writing it. One that
-        cannot be read or written stays as it is, and keeps nobody from the rest."""
+        """Write a document in the present form; False where others kept writing it. A document that
+        cannot be read or written stays as it is, and does not stop the pass."""
         missing: set[str] = set()
 
         async def attempt() -> None:
@@ -170,8 +171,8 @@ class ComparableForm:
     async def _write(
         self, tenant_id: str, type: ResourceType, stored: Stored, missing: Collection[str]
     ) -> None:
-        """Write a document in the present form where it is not, without giving up reservations
-        that are `missing`. Raises PreconditionFailed, NotFound."""
+        """Write a document in the present form if it is in the former one, without the deletes of
+        reservations that are `missing`. Raises PreconditionFailed, NotFound."""
         try:
             document = _renewed(type, stored.document)
             if document == stored.document:

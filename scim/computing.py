@@ -1,5 +1,5 @@
-"""What a request computes and says what it costs on its way: begun on the event loop, and where it
-turns out to be long, done in a thread."""
+"""Computations of a request that count their cost as they go: they begin on the event loop, and
+move to a thread where they turn out to be long."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,9 +10,9 @@ from scim.protocol.work import Work
 
 
 async def compute[T](tenant_id: str, work: Work, size: int, job: Callable[[Work], T]) -> T:
-    """What the job returns, which says what it costs on its way; raises what it raises. `size`
-    (bytes) is known before. It begins on the event loop, and where it turns out to be long begins
-    again in a thread."""
+    """What the job returns; raises what it raises. The job counts its cost in the Work that it
+    gets. It runs on the event loop where both `size` (bytes) and the cost turn out to be small, and
+    otherwise in a thread, from its beginning."""
     if size <= LIGHT:
         little = Work(min(LIGHT, work.left))
         try:

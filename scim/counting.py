@@ -1,10 +1,10 @@
-"""How many requests each tenant's connections send, how many of them get an error, which were
-refused and why, and what they show of how the connection is set up: for administrators, and in
-nobody's way.
+"""Statistics for administrators, taken without slowing requests: how many requests each tenant's
+connections send, how many get an error, which were refused and why, and which steps of its set-up a
+connection has shown.
 
-Each process counts for itself, in memory, and keeps a document per tenant and hour up to date,
-off the path of the requests, together with a document for each kind of refusal and one for each
-connection. What it counted last goes with it where it dies.
+Each process counts for itself, in memory, and in the background keeps a document per tenant and
+hour up to date, one for each kind of refusal and one for each connection. If the process dies, the
+last few seconds of its counts are lost.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from scim.refusing import Asked, refusals_of
 from scim.seeing import Step, steps_of
 
 EVERY_SECONDS = 10.0
-"""A tenant's count is written at most once in so many seconds, by each process."""
+"""The least time between two writes of a tenant's count by one process."""
 KEPT_SECONDS = 25 * 3600
 KINDS = 50
-"""Refusals that are told apart in that time; what else is refused then counts as one more kind."""
+"""Kinds of refusals that are distinguished between two writes; others count as one more kind."""
 SEEN_AGAIN = timedelta(minutes=10)
-"""After so long a step that is seen again is written again."""
+"""How often a step that is seen again and again is written."""
 REMEMBERED = 10_000
 """Steps that a process remembers."""
 _ERROR = 400
@@ -46,7 +46,7 @@ _MORE = {
     "scim_type": None,
     "detail": "More requests were refused with this status than are told apart.",
 }
-"""Of a refusal that is not told apart."""
+"""Fields of the kind for refusals that are not distinguished."""
 
 log = logging.getLogger("muster.scim")
 
@@ -61,16 +61,16 @@ class _Count:
     due: float = 0.0
     """When it may be written again, by the event loop's clock."""
     waiting: bool = False
-    """Whether it is going to be written."""
+    """Whether a write is scheduled."""
     refused: dict[str, Refusal] = field(default_factory=dict)
-    """By document id, what was refused since it was written."""
+    """By document id, refusals since the last write."""
     seen: dict[str, dict[str, datetime]] = field(default_factory=dict)
-    """By connection, the steps of its set-up that were seen since it was written."""
+    """By connection, the steps of its set-up that were seen since the last write."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while what is stored is read and written anew."""
+    """Held while stored documents are read, added to and written."""
 
     def refuse(self, refusal: Refusal) -> None:
-        """One more."""
+        """Count a refusal."""
         if refusal.document_id not in self.refused and len(self.refused) >= KINDS:
             refusal = refusal.model_copy(update=_MORE)
         known = self.refused.get(refusal.document_id)
@@ -78,7 +78,7 @@ class _Count:
 
 
 class RequestCounter:
-    """Counts the requests of every tenant. `now` is the clock whose hours count."""
+    """Counts the requests of every tenant, by the hours of the clock `now`."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -90,7 +90,7 @@ class RequestCounter:
         self._closing = asyncio.Event()
 
     def saw(self, asked: Asked, answer: Answer) -> None:
-        """A request got this answer."""
+        """Count a request and its answer."""
         now = self._now()
         tenant_id = asked.caller.tenant.tenant_id
         count = self._counts.get(tenant_id)
@@ -119,7 +119,7 @@ class RequestCounter:
         count.seen.setdefault(connection_id, {})[step] = now
 
     async def close(self) -> None:
-        """Write what was counted."""
+        """Write the last counts."""
         self._closing.set()
         await self._notes.settle()
 
@@ -128,7 +128,7 @@ class RequestCounter:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), count.due - clock())
         count.due = clock() + EVERY_SECONDS
-        count.waiting = False  # what is counted from here on is written later
+        count.waiting = False  # requests from here on schedule the next write
         counted = RequestCount(
             tenant_id=count.tenant_id,
             hour=count.hour,
@@ -154,8 +154,8 @@ class RequestCounter:
         refused: dict[str, Refusal],
         seen: dict[str, dict[str, datetime]],
     ) -> bool:
-        """Store the count, and all else added to what is stored of it; whether that was done. Of
-        two processes that do so at once, one counts."""
+        """Store the count, and add refusals and steps to their stored documents; whether that
+        succeeded. Where two processes do so at the same time, the additions of one are lost."""
         tenant_id = counted.tenant_id
         fresh = [Seen(tenant_id=tenant_id, connection_id=id, steps=seen[id]) for id in seen]
         ids = [*refused, *(each.document_id for each in fresh)]
@@ -180,7 +180,7 @@ class RequestCounter:
         return True
 
     async def _forget_the_oldest(self, tenant_id: str) -> None:
-        """All beyond the last MOST. The next one that is new makes up for what fails here."""
+        """Delete refusals beyond the last MOST. If that fails, the next new refusal does it."""
         with suppress(StoreError):
             query = Query(
                 "Refusal",

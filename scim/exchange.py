@@ -1,4 +1,4 @@
-"""A SCIM request as the use cases see it, and their answer: no HTTP library in sight."""
+"""A SCIM request as the use cases see it, and their answer, independent of any HTTP library."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,18 +10,18 @@ from scim.protocol.work import Work
 from trust.caller import Caller
 
 BASES = ("/scim/v2", "/scim")
-"""The paths below which SCIM is served; the same API under each."""
+"""The base paths of SCIM; the API is the same under each."""
 BODY_BYTES = 4 * 1024 * 1024
-"""The largest body that is read."""
+"""The size of the largest body that is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request of a proven caller.
+    """One request of an authenticated caller.
 
     `base_url` is the SCIM base that the client used, without a trailing slash. `parameters` are
-    the query's, the last of equal names. `body` is parsed JSON, None where there is none, and
-    `size` how many bytes it had. `work` is what the request may cost.
+    those of the query; of equal names, the last. `body` is parsed JSON, None without a body, and
+    `size` its size in bytes. `work` counts what the request may cost.
     """
 
     caller: Caller
@@ -34,7 +34,7 @@ class Request:
     size: int = 0
     work: Work = field(default_factory=Work, compare=False)
     renew: Callable[[], Awaitable[Caller | None]] | None = None
-    """The caller with the tenant as it is by now; None where that is the same."""
+    """Reads the tenant again; returns the caller with it, or None where nothing changed."""
 
     @property
     def tenant(self) -> Tenant:
@@ -42,7 +42,7 @@ class Request:
         return self.caller.tenant
 
     def require_provisioning(self) -> None:
-        """Raises Forbidden while the tenant has not enabled provisioning; reads need none."""
+        """Raises Forbidden while the tenant has not enabled provisioning. Only writes need it."""
         if self.tenant.provisioning != "enabled":
             raise Forbidden(
                 "Provisioning is not enabled for this organisation in Muster, so nothing was "
@@ -62,9 +62,9 @@ class Answer:
 
 
 async def renewed(request: Request, refusal: ScimError) -> Request | None:
-    """The request to serve once more before it is refused (400, 403), because the tenant is not
-    any more what it was remembered to be: somebody enabled provisioning or changed the policy. A
-    request that is refused has written nothing."""
+    """The request to try again before it is refused (400, 403), where the cached tenant was out of
+    date: somebody enabled provisioning or changed the policy. A refused request has written
+    nothing, so it can be tried again. None where the refusal stands."""
     if refusal.status not in (400, 403) or request.renew is None:
         return None
     caller = await request.renew()
@@ -72,7 +72,7 @@ async def renewed(request: Request, refusal: ScimError) -> Request | None:
 
 
 async def served(request: Request, use_case: Callable[[Request], Awaitable[Answer]]) -> Answer:
-    """What a use case answers; it is refused nothing because of what is remembered of the tenant.
+    """The answer of a use case; no request is refused because of an outdated tenant in the cache.
     Raises what the use case raises."""
     try:
         return await use_case(request)

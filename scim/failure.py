@@ -1,4 +1,4 @@
-"""Whatever a use case raises, as the SCIM error that the client gets."""
+"""Turns any exception of a use case into the SCIM error that the client gets."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,12 @@ from scim.protocol.errors import ScimError, error_body
 from web.trouble import Kind, Trouble, trouble_of
 
 SCIM_TYPES: Mapping[Kind, str] = {"syntax": "invalidSyntax", "cursor": "invalidCursor"}
-"""What RFC 7644 section 3.12 and RFC 9865 section 2.1 call it."""
+"""Kind of trouble → `scimType` of RFC 7644 section 3.12 and RFC 9865 section 2.1."""
 
 
 def failed(error: Exception, request_id: str = "") -> Answer:
-    """The SCIM error for anything raised; `request_id` is that of a part of the request."""
+    """The SCIM error for any exception; `request_id` identifies the request, or the bulk operation
+    in it."""
     if isinstance(error, ScimError):
         return Answer(error.status, error.body(), error.headers)
     found = trouble_of(error, request_id)
@@ -21,8 +22,8 @@ def failed(error: Exception, request_id: str = "") -> Answer:
 
 
 def unfinished(error: Throttled | Unavailable) -> Trouble:
-    """The answer where a change too large for one batch is committed, and the store failed while
-    it was carried out."""
+    """The answer where a change too large for one batch was committed, and the store failed before
+    all of it was written."""
     found = trouble_of(error)
     return Trouble(
         found.status,

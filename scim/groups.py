@@ -1,8 +1,8 @@
 """/Groups: the use cases (RFC 7644 sections 3.3 to 3.6).
 
-A group document holds no members. A membership is an edge of its own, so that adding one costs
-the same in a group of ten and in a group of 100,000; only a request that asks for the members, or
-replaces all of them, reads them.
+A group document holds no members. A membership is a separate document (an edge), so that adding one
+costs the same in a group of ten and in a group of 100,000. Only a request that asks for the
+members, or replaces all of them, reads them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,12 +62,12 @@ from scim.selection import Selection
 from scim.writing import LostRace
 
 MAPPING = "mapping"
-"""Among the attributes of the event of a group that gives again what it gave."""
+"""Added to the event's attributes where a group that came back gets its former mapping again."""
 BATCH_EDGES = 90
-"""More changed memberships than this do not go in one batch beside the group, the event and the
-usual reservations (100 operations); more reservations take the place of memberships."""
+"""The most changed memberships that fit one batch (100 operations) beside the group, the event and
+the usual reservations; further reservations reduce it."""
 _USUAL_RESERVATIONS = 2
-"""One that comes, one that goes: a group has one of externalId and displayName reserved."""
+"""One is created and one deleted: a group reserves either its externalId or its displayName."""
 
 
 class Groups(Resources):
@@ -103,8 +103,8 @@ class Groups(Resources):
         return await self.answer_written(request, 201, stored, projection)
 
     async def replace(self, request: Request, resource_id: str) -> Answer:
-        """Replace a group (RFC 7644 section 3.5.1): what the body leaves out, members included,
-        is cleared. Answers the group."""
+        """Replace a group (RFC 7644 section 3.5.1): attributes that the body leaves out, including
+        members, are cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
         normal, members = await self._normal(request)
@@ -171,7 +171,7 @@ class Groups(Resources):
             likely = None if changed.changed else supposed(steps)
             if likely is not None:
                 proofs = [Require(member.document_id) for member in likely.changed]
-                with suppress(LostRace):  # somebody is no user, or a member already, or none
+                with suppress(LostRace):  # a supposition was wrong: look the members up
                     return await commit(stored, changed, likely, proofs)
             found = await delta(
                 self.service.store, stored.tenant_id, resource_id, steps, request.work
@@ -197,7 +197,7 @@ class Groups(Resources):
         return await self.change(request, resource_id, edit, write)
 
     async def current(self, request: Request, resource_id: str) -> StoredResource:
-        """The group, after any large membership change that an earlier request left unfinished."""
+        """The group, after finishing any large membership change that an earlier request left."""
         stored = await self.read(request, resource_id)
         while unfinished := StoredGroup.of(stored).intent:
             await membership_change.finish(
@@ -209,7 +209,8 @@ class Groups(Resources):
     async def removed_with(
         self, request: Request, stored: StoredResource, /
     ) -> Sequence[Operation]:
-        """The group's mapping, which is remembered for the case that the group comes back."""
+        """Operations that remove the group's mapping, and remember it in case the group comes
+        back."""
         owner = stored.connection_id or request.caller.connection_id
         return await remember(self.service.store, StoredGroup.of(stored), owner, self.service.now())
 
@@ -222,7 +223,8 @@ class Groups(Resources):
         ignored: Sequence[str],
         changes: Delta,
     ) -> Event:
-        """The event of a write to a group, which refuses what the tenant's policy refuses."""
+        """The event of a write to a group. Raises InvalidValue for unknown members and attributes
+        where the tenant's policy is strict."""
         if changes.unknown and request.tenant.policy.strict:
             raise InvalidValue(
                 f"members: no user or group has the id {changes.unknown[0][:100]}"
@@ -251,12 +253,12 @@ class Groups(Resources):
         changes: Delta,
         also: Sequence[Operation] = (),
     ) -> StoredResource:
-        """Commit the group, its memberships and the event, and `also` what goes with them;
-        answers the group as it is then.
+        """Commit the group, its memberships, the event and the operations in `also`; returns the
+        group as stored then.
 
-        A change too big for one batch commits the event with the list of members first, and the
-        group names it as its `intent`; then it is carried out before the answer. Should the
-        process die on the way, or the store fail, the reconciler or the next writer finishes it.
+        A change too big for one batch first commits the event with the list of members, and the
+        group names it as its `intent`; the memberships are written after that, before the answer.
+        If the process dies or the store fails, the reconciler or the next writer finishes it.
         """
         tenant_id = request.tenant.tenant_id
         before = stored.document if stored else {}
@@ -327,8 +329,8 @@ class Groups(Resources):
 
 
 def _provisioned(document: Document, connection_id: str) -> Document:
-    """A stored group that this connection writes to: one that was imported or made by hand is
-    provisioned from now on, and belongs to the first connection that does."""
+    """A stored group that this connection writes to. An imported or manual group counts as
+    provisioned from now on, and belongs to the first connection that provisions it."""
     owner = document.get("connectionId") or connection_id
     return {**document, "source": "scim", "connectionId": owner}
 
@@ -336,8 +338,8 @@ def _provisioned(document: Document, connection_id: str) -> Document:
 def _write_of(
     stored: StoredResource | None, document: Document, event: Event, *, conditional: bool
 ) -> Operation:
-    """How the group's document is written. A change of memberships alone moves its version
-    without a condition, so that parallel ones do not fight; that fails where the group is gone."""
+    """The write of the group's document. A change of memberships alone updates its version without
+    a condition, so that parallel changes do not conflict; it fails where the group is gone."""
     if stored is None:
         return Create(document)
     if set(event.attributes) != {"members"}:
@@ -355,7 +357,7 @@ def _write_of(
 
 
 def _applied(event: Event, changes: Delta) -> Event:
-    """The event of a write that carries all of its memberships with it."""
+    """The event of a write that has all of its memberships in the same batch."""
     if event.membership is None:
         return event
     whole = event.membership.model_copy(update={"applied": changes.size})
@@ -373,11 +375,11 @@ def _edges(event: Event, changes: Delta) -> list[Operation]:
 def _members(
     base_url: str, members: Sequence[MemberReference], names: Mapping[str, str | None]
 ) -> LookedUp:
-    """The members of a group as RFC 7643 section 4.2 shows them; a membership whose user or group
-    is gone, so that `names` lacks it, is none.
+    """The members of a group in the form of RFC 7643 section 4.2, without memberships whose user or
+    group is gone (`names` lacks it).
 
-    Who is a member is part of the group's version. What the members are called is not, and who is
-    gone is not until the reconciler has taken the membership away.
+    The group's version covers its memberships, but not the members' names, nor a deletion of a
+    member before the reconciler has removed the membership.
     """
     ids = [member.document_id for member in members]
     shown = [

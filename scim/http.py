@@ -44,7 +44,7 @@ _IN_SEVERAL = "Split the request; members can be added to a group in several PAT
 _BASE = "muster.base"
 """The key in a scope for the base that the client used."""
 _ANYBODY = ""
-"""In place of a tenant, where none is known."""
+"""Stands for the tenant of requests without a token."""
 
 type Parameters = Mapping[str, str]
 """A path's parameters by name."""
@@ -53,14 +53,14 @@ type UseCase = Callable[[Request, Parameters], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """What anybody may ask, without a token: `answer` gets the base URL and the parameters, and
-    knows no tenant."""
+    """An endpoint that needs no token: `answer` gets the base URL and the parameters, and no
+    tenant."""
 
     answer: Callable[[str, Mapping[str, str]], Answer]
 
 
 type Routes = Mapping[str, Mapping[str, UseCase | Public]]
-"""What answers which method, by path."""
+"""Path → method → what answers it."""
 
 
 def scim_application(
@@ -73,8 +73,8 @@ def scim_application(
 ) -> Surface:
     """The ASGI application for `/scim` and `/scim/v2`, which are the same API.
 
-    `public_url` (scheme and host) is what resources' locations begin with; empty: the host that
-    the client addressed. `seconds` is how long a request may take.
+    `public_url` (scheme and host) begins the locations of resources; empty: the host that the
+    client addressed. `seconds` is how long a request may take.
     """
     served = _Served(authenticator, rate, counter, public_url.rstrip("/"))
     routes = _routes(service)
@@ -89,7 +89,7 @@ def _below_the_bases(routes: Routes, served: "_Served") -> ASGIApp:
     )
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        """Clients join a Tenant URL that ends in a slash with `/Users`: one too many is no harm."""
+        """Accepts double slashes: clients append `/Users` to a Tenant URL that ends in a slash."""
         path = scope["path"]
         base = next((b for b in BASES if path == b or path.startswith(b + "/")), "")
         rest = "/" + path[len(base) :].strip("/")
@@ -100,7 +100,7 @@ def _below_the_bases(routes: Routes, served: "_Served") -> ASGIApp:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """How a use case answers HTTP."""
+    """Lets use cases answer HTTP requests."""
 
     authenticator: Authenticator
     rate: RateLimit
@@ -108,7 +108,7 @@ class _Served:
     public_url: str
 
     def by(self, methods: Mapping[str, UseCase | Public]) -> Endpoint:
-        """What answers at one path."""
+        """The endpoint of one path."""
 
         async def endpoint(http: HttpRequest) -> Response:
             use_case = methods["GET" if http.method == "HEAD" else http.method]
@@ -147,7 +147,7 @@ class _Served:
                 renew=lambda: self.authenticator.renewed(caller, header, "scim"),
             )
             answer = await served(request, lambda one: use_case(one, http.path_params))
-        except Exception as error:  # noqa: BLE001 - what is refused is counted and noted
+        except Exception as error:  # noqa: BLE001 - errors are counted, too
             answer = failed(error)
         asked = Asked(
             caller,
@@ -161,7 +161,7 @@ class _Served:
         return answer
 
     def _public(self, http: HttpRequest, endpoint: Public) -> Response:
-        """Strangers have one share of requests together. Raises Trouble, ScimError."""
+        """Callers without a token share one rate limit. Raises Trouble, ScimError."""
         if seconds := self.rate.take(_ANYBODY):
             raise too_many_requests(seconds)
         return _response(endpoint.answer(self._base_url(http), _parameters(http)))
@@ -214,7 +214,7 @@ def _resource_routes(
 
 
 def _in_body(request: Request) -> Request:
-    """A query that came as a body (RFC 7644 section 3.4.3), as if it had come in the URL."""
+    """The request with the query in its body (RFC 7644 section 3.4.3) moved to the parameters."""
     return replace(request, parameters=search_parameters(request.body))
 
 
@@ -238,8 +238,8 @@ def _parameters(http: HttpRequest) -> dict[str, str]:
 
 
 async def _content(http: HttpRequest) -> bytes:
-    """The body as it was sent, without the byte order mark that may be before it (RFC 8259
-    section 8.1). Raises Trouble, UnsupportedEncoding, InvalidSyntax where there is none."""
+    """The body without a byte order mark (RFC 8259 section 8.1). Raises Trouble,
+    UnsupportedEncoding, and InvalidSyntax where there is no body."""
     encoding = http.headers.get("content-encoding", "").strip()
     if encoding.lower() not in ("", "identity"):
         raise UnsupportedEncoding(
@@ -257,7 +257,7 @@ async def _content(http: HttpRequest) -> bytes:
 
 
 async def _body(tenant_id: str, content: bytes, most: int) -> Any:
-    """The body as JSON, of so many values at most. Raises InvalidSyntax, Trouble."""
+    """The body as JSON, with at most `most` values. Raises InvalidSyntax, Trouble."""
     return await apart(tenant_id, len(content), lambda: _parsed(content, most))
 
 
@@ -280,7 +280,7 @@ def _parsed(body: bytes, most: int) -> Any:
 
 
 def refuse(error: Exception) -> Response:
-    """The SCIM error for whatever was raised."""
+    """The response with the SCIM error for an exception."""
     return _response(failed(error))
 
 

@@ -1,4 +1,4 @@
-"""What a request about members changes: from steps to the memberships that come and go."""
+"""From the steps of a request about members to the memberships to add and remove."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,19 +33,19 @@ NAMED_LIMIT = 5_000
 CHANGED_LIMIT = 10_000
 """The most memberships that it may change: each is written, some 0.1 ms."""
 SUPPOSED_LIMIT = 20
-"""The most members whose memberships are changed without looking them up first: a batch that
-proves them wrong was for nothing."""
+"""The most members whose memberships are changed without looking them up first: a batch that fails
+on a wrong supposition is wasted."""
 SHOWN_LIMIT = 20_000
-"""The most memberships in one answer, in all of its resources."""
+"""The most memberships in one answer, over all of its resources."""
 FILTERED_LIMIT = 100_000
-"""The most memberships that are read for the conditions of one filter on users: all of a large
-group."""
+"""The most memberships that are read for the conditions of one filter on users: enough for all of a
+large group."""
 MEMBERS_FILTERED_LIMIT = 20_000
 """The same for a filter on groups, where every member is looked up."""
 
 
 def too_many_shown(attribute: Literal["members", "groups"]) -> TooMany:
-    """The answer would hold more than SHOWN_LIMIT memberships."""
+    """The error for an answer with more than SHOWN_LIMIT memberships."""
     return TooMany(
         f"The answer would hold more than {SHOWN_LIMIT:,} memberships. Leave them out with"
         f" excludedAttributes={attribute}, or ask for fewer resources at once with a smaller count."
@@ -53,7 +53,7 @@ def too_many_shown(attribute: Literal["members", "groups"]) -> TooMany:
 
 
 def too_many_filtered(most: int) -> TooMany:
-    """A filter would have more than so many memberships read."""
+    """The error for a filter that takes more than `most` memberships to answer."""
     return TooMany(
         f"The filter's conditions on memberships are true of more than {most:,} of them."
         " Compare members.value or groups.value with eq, one in each request."
@@ -62,7 +62,7 @@ def too_many_filtered(most: int) -> TooMany:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Memberships that come and go, and the ids that no resource of the tenant has."""
+    """Memberships to add and remove, and named ids that no resource of the tenant has."""
 
     added: tuple[MemberReference, ...] = ()
     removed: tuple[MemberReference, ...] = ()
@@ -75,14 +75,14 @@ class Delta:
 
     @property
     def changed(self) -> tuple[MemberReference, ...]:
-        """Whose memberships change."""
+        """The members whose memberships change."""
         return self.added + self.removed
 
 
 def supposed(steps: Sequence[MemberStep]) -> Delta | None:
-    """What the steps change if all whom they name are users, those who are added no members yet and
-    those who are removed members: nearly always so. None where the steps name nobody, or too many
-    for that to be likely, or where they speak of all members."""
+    """What the steps change if, as nearly always, all named members are users, those to add are not
+    members yet, and those to remove are. None where the steps name no members, or so many that this
+    is unlikely, or where they concern all members."""
     added: list[str] = []
     removed: list[str] = []
     for step in steps:
@@ -107,12 +107,12 @@ def supposed(steps: Sequence[MemberStep]) -> Delta | None:
 async def delta(
     store: Store, tenant_id: str, group: str, steps: Sequence[MemberStep], work: Work
 ) -> Delta:
-    """What the steps, in order, change in a group; `work` is what they may cost.
+    """What the steps, in order, change in a group; `work` counts what they may cost.
 
-    Reads the memberships and members that the steps name, in one round trip; all memberships of
-    the group only where a step speaks of all of them. Raises PayloadTooLarge, before anything is
-    read where the steps name too many, and before anything is compared where that is too much, and
-    InvalidValue for a replacement by nobody known.
+    Reads the memberships and members that the steps name, in one round trip; all memberships of the
+    group only where a step concerns all of them. Raises PayloadTooLarge where the steps name too
+    many members (before anything is read) or need too many comparisons (before any is made), and
+    InvalidValue for a replacement by unknown members only.
     """
     named = list(dict.fromkeys(_named(steps)))
     _check_size(len(named), NAMED_LIMIT, "names", "members")
@@ -150,8 +150,8 @@ def _changes(
 
 
 def _check_replacements(steps: Sequence[MemberStep], types: Mapping[str, MemberType]) -> None:
-    """Raises InvalidValue where all members would go because none of the new ones is known: that
-    was meant for other ids."""
+    """Raises InvalidValue for a replacement in which no new member is known: it would remove all
+    members, and probably has the wrong kind of ids."""
     for step in steps:
         if isinstance(step, ReplaceMembers) and step.ids and types.keys().isdisjoint(step.ids):
             raise InvalidValue(
@@ -178,7 +178,7 @@ def _named(steps: Sequence[MemberStep]) -> Iterable[str]:
 async def _look_up(
     store: Store, tenant_id: str, group: str, named: Sequence[str]
 ) -> tuple[dict[str, MemberType], dict[str, MemberType]]:
-    """The types of the named ids that exist, and of those that are members now."""
+    """The types of the named ids that exist, and the types of those that are members now."""
     ids = [m for m in named if is_resource_id(m)]
     wanted = [f(m) for m in ids for f in (user_id, group_id)]
     found = await read_all(store, tenant_id, wanted + [membership_id(group, m) for m in ids])
@@ -207,7 +207,7 @@ def _play(
     types: Mapping[str, MemberType],
     work: Work,
 ) -> dict[str, None]:
-    """The members after the steps, in order of arrival; the values of the dict mean nothing."""
+    """The members after the steps, in the order in which they were added, as keys."""
     for step in steps:
         match step:
             case AddMembers(ids):
@@ -228,5 +228,5 @@ def _play(
 
 
 def _comparable(member: str, types: Mapping[str, MemberType]) -> dict[str, str]:
-    """A member as conditions on `members` see it."""
+    """A member in comparable form, for conditions on `members`."""
     return {"value": member, "type": types[member].casefold() if member in types else ""}

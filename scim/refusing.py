@@ -1,4 +1,4 @@
-"""Which requests were refused, whom they were about, and why: what administrators see of them."""
+"""From refused requests to the refusals that administrators see: about whom, and why."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from scim.exchange import Answer
 from trust.caller import Caller
 
 TEXT = 250
-"""Characters that are kept of what a request calls a user or group."""
+"""Characters that are kept of each name of a user or group in a request."""
 DETAIL = 1_000
-"""Characters that are kept of what was answered."""
+"""Characters that are kept of an answer's detail."""
 _ABSENT = 404
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request of a proven caller, as far as it could be read.
+    """A request of an authenticated caller, as far as it could be read.
 
-    `operation` is the method and the path's pattern, such as `PATCH /Users/{id}`; `resource_id`
-    the id in the path; `body` parsed JSON, None where there is none; `filter` that of the query.
+    `operation` is the method and the path's pattern, such as `PATCH /Users/{id}`; `resource_id` is
+    the id in the path; `body` is parsed JSON, None without a body; `filter` is the query's.
     """
 
     caller: Caller
@@ -33,8 +33,8 @@ class Asked:
 
 
 def refusals_of(asked: Asked, answer: Answer, at: datetime) -> Iterator[Refusal]:
-    """What of a request was refused: all of it, nothing, or operations of a bulk request. To ask
-    for what does not exist is no mistake, and not refused."""
+    """The refusals in an answer: of the whole request, of operations in a bulk request, or none. A
+    404 for a read does not count: to look for a missing resource is no mistake."""
     if answer.status >= 400:
         if not (answer.status == _ABSENT and asked.operation.startswith(("GET ", "HEAD "))):
             yield _refusal(asked, answer.status, answer.body or {}, at)
@@ -44,7 +44,7 @@ def refusals_of(asked: Asked, answer: Answer, at: datetime) -> Iterator[Refusal]
         for position, result in enumerate(results):
             if int(result["status"]) < 400:
                 continue
-            # After an operation that ended the request, no place says which one was sent.
+            # Where the request ended early, positions do not match: which was sent is unknown.
             one = sent[position] if len(sent) == len(results) else None
             part = _operation_of(asked, result, one)
             yield _refusal(part, int(result["status"]), result.get("response") or {}, at)
@@ -72,7 +72,7 @@ def _refusal(asked: Asked, status: int, error: Mapping[str, Any], at: datetime) 
 
 
 def _operation_of(bulk: Asked, result: Mapping[str, Any], sent: Any) -> Asked:
-    """An operation of a bulk request, as if it had come alone."""
+    """An operation of a bulk request in the form of a single request."""
     path = _text(member(sent, "path")) or ""
     _, endpoint, id = [*path.split("/", 2), "", ""][:3]
     pattern = f"/{endpoint}" if endpoint in ("Users", "Groups") else "/Bulk"
@@ -87,7 +87,8 @@ def _operation_of(bulk: Asked, result: Mapping[str, Any], sent: Any) -> Asked:
 
 
 def member(body: Any, name: str) -> Any:
-    """A member of an object by its name in lower case (RFC 7643 section 2.1: in any case)."""
+    """A member of an object, by its name in lower case; the object may write it in any case (RFC
+    7643 section 2.1)."""
     if not isinstance(body, Mapping):
         return None
     return next((value for key, value in body.items() if key.casefold() == name), None)

@@ -1,9 +1,9 @@
-"""A mapping outlives its group: what a deleted group gave is kept for 30 days, and given again
-when the same group comes back, as unassign and assign in Entra ID does.
+"""The mapping of a deleted group is kept for 30 days, and applies again when the same group comes
+back, for instance because it was unassigned and assigned again in Entra ID.
 
-The same group is the one with the same externalId that the same connection provisions. Both ways
-are part of the batch that deletes or creates the group. So a group that comes back at once gives
-what it gave, whatever the reconciler has done by then, and gives it once.
+It is the same group if the same connection provisions it with the same externalId. Keeping and
+restoring are part of the batch that deletes or creates the group. So a group that comes back at
+once has its mapping, whatever the reconciler has done by then, and only one group gets it.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from directory.store import Conflict, Create, Delete, Operation, Store, Upsert
 async def remember(
     store: Store, group: StoredGroup, connection_id: str, now: datetime
 ) -> Sequence[Operation]:
-    """What to write beside the deletion of a stored group: its mapping goes, and what it gave is
-    kept where the group can be known again. Costs one read."""
+    """Operations for the batch that deletes a stored group: they delete its mapping, and remember
+    it where the group could be recognised again. Costs one read."""
     id = mapping_id(group.id)
     found = await store.read_many(group.tenant_id, [id])
     if id not in found:
@@ -52,12 +52,12 @@ async def remember(
 
 
 async def give_again(store: Store, group: StoredGroup, event: Event) -> Sequence[Operation]:
-    """What to write beside the creation of a group: the mapping that its like gave; nothing where
-    none is remembered. What the catalog does not hold any more is not given.
+    """Operations for the batch that creates a group: they restore its remembered mapping, if there
+    is one, without entitlements that the catalog no longer holds.
 
-    Raises Conflict while the externalId is reserved: were its owner deleted between this read and
-    the creation, what it gave would be missed. Costs one read for a group with an externalId, and
-    one more where it is remembered.
+    Raises Conflict while the externalId is reserved: if its owner were deleted between this read
+    and the creation, the owner's mapping would be missed. Costs one read for a group with an
+    externalId, and one more where its mapping is remembered.
     """
     tenant_id, external_id = group.tenant_id, group.external_id
     if external_id is None or group.connection_id is None:
@@ -79,7 +79,7 @@ async def give_again(store: Store, group: StoredGroup, event: Event) -> Sequence
         tenant_id=tenant_id,
         group_id=group.id,
         version=remembered.version + 1,
-        # Nobody has been in the group before this event, which reaches everybody who is now.
+        # The group is new, so this event reaches all of its members.
         applied_version=remembered.version + 1,
         entitlements=tuple(one for one, entry in entries.items() if entry in known),
         changed_at=event.at,

@@ -1,4 +1,4 @@
-"""Reservations: what makes a value unique in a tenant, such as a userName or an externalId.
+"""Reservations, which make a value unique in a tenant, such as a userName or an externalId.
 
 A reservation is a document whose id is derived from the value, written in the same batch as the
 resource: the second writer of a value conflicts, and the owner is found with one read.
@@ -16,12 +16,13 @@ from scim.protocol.scalars import Scalar
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
 
 MOST_UNIQUE_VALUES = 40
-"""Of one resource: if all of them change at once, giving up the old ones and reserving the new ones
-fits one batch (100 operations) with the resource and the event."""
+"""Unique values of one resource: even if all of them change at once, the old and the new
+reservations fit one batch (100 operations) with the resource and the event."""
 
 
 class UniqueValue(NamedTuple):
-    """A value that nobody else in the tenant may have; equal where it is the same reservation."""
+    """A value that only one resource in the tenant may have; equal if the reservation is the
+    same."""
 
     attribute: str
     """As clients write it: `userName`, `urn:…:User:badge`, `emails.value`."""
@@ -32,12 +33,11 @@ class UniqueValue(NamedTuple):
 def unique_values(
     resource_type: ResourceType, resource: Mapping[str, Any]
 ) -> dict[UniqueValue, Scalar]:
-    """Everything that must be unique, with each value as it was sent.
+    """The values that must be unique → each value as it was sent.
 
-    These are the values of the attributes that the schemas say are unique on the server, every
-    one of a multi-valued attribute; `externalId` among them. A group without an externalId can
-    only be matched by its displayName, which is unique among such groups; with an externalId, two
-    groups of one name are fine.
+    These are all values of the attributes that are unique on the server by their schema, including
+    `externalId`. A group without an externalId can only be matched by its displayName, which is
+    therefore unique among such groups; groups with an externalId may share a name.
     """
     return {
         UniqueValue(name, str(comparable(attribute, value))): value
@@ -49,8 +49,8 @@ def unique_values(
 def reserved_values(
     resource_type: ResourceType, document: Mapping[str, Any]
 ) -> dict[UniqueValue, None]:
-    """What of a stored user or group is reserved: its unique values as they stand in its `search`,
-    in whichever version of the comparable form that was written. `{}`: nothing."""
+    """The reserved values of a stored user or group: its unique values in its `search`, in the
+    version of the comparable form that it was written in. Empty for `{}`."""
     if not document:
         return {}
     return {
@@ -63,8 +63,8 @@ def reserved_values(
 def unchanged_unique(
     resource_type: ResourceType, old: Mapping[str, Any], resource: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Of the `search` of the document `old`, what holds unique values that `resource` has as they
-    are."""
+    """The top-level members of the `search` of the document `old` that hold unique values and do
+    not change in `resource`."""
     heads = {keys[0] for _, keys, _ in _places(resource_type, old["resource"])}
     return {
         head: old["search"][head]
@@ -89,7 +89,7 @@ def _places(resource_type: ResourceType, resource: Mapping[str, Any]) -> tuple[_
 
 @cache
 def _unique(resource_type: ResourceType) -> tuple[_Place, ...]:
-    """Where the attributes are that clients write and the schemas say are unique."""
+    """The attributes that clients can write and that are unique by their schema."""
 
     def below(attributes: Mapping[str, Attribute], keys: tuple[str, ...]) -> Iterator[_Place]:
         for attribute in attributes.values():
@@ -131,8 +131,8 @@ async def reserve(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
 ) -> list[Operation]:
-    """What to write so that exactly the unique values of the document `new` are reserved, when
-    those of the document `old` were (`{}`: none). Raises InvalidValue where one is added to
+    """The operations after which exactly the unique values of the document `new` are reserved, when
+    those of the document `old` were (`{}`: none). Raises InvalidValue where a value is added beyond
     MOST_UNIQUE_VALUES."""
     before, after = reserved_values(resource_type, old), reserved_values(resource_type, new)
     given_up = [unique for unique in before if unique not in after]
@@ -150,8 +150,8 @@ async def reserve(
 
 
 async def _held(store: Store, keys: Sequence[Key]) -> list[Key]:
-    """Those of a resource's reservations that there are. What an extension holds may be older than
-    the rule that it must be unique: then it is not reserved, or is for somebody else."""
+    """Those of a resource's reservations that exist. Values in an extension may be older than the
+    rule that they are unique: then they are not reserved, or reserved for another resource."""
     doubtful = [key.document_id for key in keys if ":" in key.attribute]
     if not doubtful:
         return list(keys)
@@ -165,7 +165,7 @@ async def _held(store: Store, keys: Sequence[Key]) -> list[Key]:
 
 
 async def taken(store: Store, tenant_id: str, document_id: str) -> Uniqueness | None:
-    """The error for a reservation that stood in the way; None where it is gone by now."""
+    """The error for a conflict with this reservation; None where it is gone by now."""
     try:
         key = Key.from_document((await store.read(tenant_id, document_id)).document)
     except NotFound:

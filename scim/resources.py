@@ -1,5 +1,5 @@
-"""What the use cases of users and groups share: reading, finding, deleting, and what a write needs
-to know of its request."""
+"""What the use cases of users and groups share: reading, searching, deleting, and the checks and
+events of writes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +29,7 @@ from web.cursor import Cursor
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A resource as a request sees it, and the entity tag that stands for exactly this."""
+    """A resource in the form that a request asks for, and the entity tag of this form."""
 
     body: dict[str, Any]
     tag: str
@@ -37,25 +37,26 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class LookedUp:
-    """What was found about a resource in other documents: the elements to show, and `beyond`,
-    which says what of those that are shown the version of the resource itself does not cover."""
+    """An attribute of a resource that is stored in other documents: the elements to show, and
+    `beyond`, which returns the part of the shown elements that the resource's version does not
+    cover."""
 
     shown: list[dict[str, Any]]
     beyond: Callable[[list[dict[str, Any]]], Sequence[Any]]
 
 
 type Edit = Callable[[dict[str, Any], Work], Changed]
-"""What a request makes of a stored resource, counting what it costs."""
+"""Computes a changed resource from the stored one, counting the cost."""
 type Write = Callable[[StoredResource, Changed], Awaitable[StoredResource]]
-"""Commits what a request makes of a stored resource; answers what is stored then."""
+"""Commits the changed resource; returns it as stored then."""
 
 
 class Resources(Writing, ABC):
-    """The use cases of one resource type that do not depend on which it is."""
+    """The use cases that are the same for every resource type."""
 
     scope_of_delete: Literal["user", "group"]
     looked_up: str
-    """The attribute that answers show and that the stored resource does not hold."""
+    """The attribute that answers show and that is stored in other documents."""
 
     def __init__(self, service: Service, resource_type: ResourceType) -> None:
         super().__init__(service, resource_type)
@@ -63,7 +64,7 @@ class Resources(Writing, ABC):
         self._walks = Walks(service.store, resource_type.name)
 
     def base(self, request: Request) -> Document:
-        """What the document of a new resource says beside it."""
+        """The fields of a new document beside the resource itself."""
         return {
             "tenantId": request.tenant.tenant_id,
             "source": "scim",
@@ -77,8 +78,8 @@ class Resources(Writing, ABC):
     async def present(
         self, request: Request, items: Sequence[StoredResource], projection: Projection
     ) -> list[Presented]:
-        """The resources as this request shall see them. Raises TooMany where their memberships
-        are more than one answer holds."""
+        """The resources in the form that this request asks for. Raises TooMany where they have more
+        memberships than one answer may hold."""
         bodies = [self._rendered(request, stored, projection) for stored in items]
         if not bodies or not projection.wants(self.looked_up):
             pairs = zip(bodies, items, strict=True)
@@ -106,7 +107,7 @@ class Resources(Writing, ABC):
         self, request: Request, stored: StoredResource, projection: Projection
     ) -> Presented:
         """A resource after its write, without its memberships where they are too many to show: the
-        write is done and cannot be refused any more."""
+        write is done, so the request cannot be refused any more."""
         try:
             (shown,) = await self.present(request, [stored], projection)
         except TooMany:
@@ -124,13 +125,13 @@ class Resources(Writing, ABC):
     async def look_up(
         self, request: Request, items: Sequence[StoredResource]
     ) -> Sequence[LookedUp]:
-        """The attribute `looked_up` of each of these resources. Raises TooMany where that is more
-        than one answer holds."""
+        """The attribute `looked_up` of each of these resources. Raises TooMany where it has more
+        elements than one answer may hold."""
 
     @abstractmethod
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
-        """The selection's condition with everything about memberships looked up. Raises TooMany
-        where these are too many."""
+        """The selection's condition, with conditions on memberships looked up. Raises TooMany where
+        there are too many memberships."""
 
     async def read(self, request: Request, resource_id: str) -> StoredResource:
         """The stored resource. Raises ResourceNotFound."""
@@ -152,8 +153,7 @@ class Resources(Writing, ABC):
         )
 
     async def get(self, request: Request, resource_id: str) -> Answer:
-        """One resource (RFC 7644 section 3.4.1); 304 where If-None-Match names what it would be
-        answered with."""
+        """One resource (RFC 7644 section 3.4.1); 304 where If-None-Match names the answer's tag."""
         projection = self.projection(request)
         stored = await self.read(request, resource_id)
         (shown,) = await self.present(request, [stored], projection)
@@ -162,7 +162,7 @@ class Resources(Writing, ABC):
         return self.answer(request, 200, resource_id, shown)
 
     async def search(self, request: Request) -> Answer:
-        """The resources that a filter selects, a page of them (RFC 7644 section 3.4.2)."""
+        """A page of the resources that a filter selects (RFC 7644 section 3.4.2)."""
         projection = self.projection(request)
         selection = Selection.parse(self.type, request.parameters)
         tenant_id = request.tenant.tenant_id
@@ -186,13 +186,13 @@ class Resources(Writing, ABC):
         selection: Selection,
         projection: Projection,
     ) -> Answer:
-        """A page by cursor (RFC 9865): its cost does not grow with its number."""
+        """A page by cursor (RFC 9865), at a cost that does not grow with the page number."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
-        asked = f"{tenant_id} {self.type.name} {selection.question}"
+        purpose = f"{tenant_id} {self.type.name} {selection.question}"
         keys = await self._keys.keys("cursors")
         query = replace(selection.query(self.type.name, condition), offset=0)
         if selection.cursor:
-            at = Cursor.read(selection.cursor, asked, keys)
+            at = Cursor.read(selection.cursor, purpose, keys)
             query, total = replace(query, continuation=at.continuation), at.total
         else:
             total = await store.count(tenant_id, self.type.name, condition)
@@ -203,12 +203,12 @@ class Resources(Writing, ABC):
         shown = await self.present(request, items, projection)
         body = list_response([one.body for one in shown], total, None)
         if page.continuation is not None:
-            body["nextCursor"] = Cursor(page.continuation, total).write(asked, keys)
+            body["nextCursor"] = Cursor(page.continuation, total).write(purpose, keys)
         return Answer(200, body)
 
     async def delete(self, request: Request, resource_id: str) -> Answer:
-        """Remove the resource (RFC 7644 section 3.6). Its memberships count for nothing from then
-        on; the reconciler takes them away and applies what that means for access."""
+        """Remove the resource (RFC 7644 section 3.6). Its memberships are ignored from then on; the
+        reconciler removes them and brings access up to date."""
         request.require_provisioning()
 
         async def attempt() -> Answer:
@@ -224,8 +224,8 @@ class Resources(Writing, ABC):
     async def change(
         self, request: Request, resource_id: str, edit: Edit, write: Write
     ) -> StoredResource:
-        """Carry out a PUT or PATCH: the stored resource as `edit` makes it, committed by `write`,
-        computed again where somebody else wrote meanwhile; answers what is stored then. Raises what
+        """Do a PUT or PATCH: `edit` computes the changed resource and `write` commits it, both
+        again where somebody else wrote meanwhile. Returns the resource as stored then. Raises what
         they raise, ResourceNotFound, Forbidden and PreconditionUnmet."""
 
         async def attempt() -> StoredResource:
@@ -243,7 +243,7 @@ class Resources(Writing, ABC):
         return await self.retrying(attempt)
 
     async def current(self, request: Request, resource_id: str) -> StoredResource:
-        """What a change begins from. Raises ResourceNotFound."""
+        """The stored resource that a change starts from. Raises ResourceNotFound."""
         return await self.read(request, resource_id)
 
     @abstractmethod
@@ -254,7 +254,7 @@ class Resources(Writing, ABC):
     async def removed_with(
         self, request: Request, stored: StoredResource, /
     ) -> Sequence[Operation]:
-        """What is written beside the removal of a resource."""
+        """Further operations for the batch that removes a resource."""
 
     def check_version(self, request: Request, stored: StoredResource) -> None:
         """Raises PreconditionUnmet where If-Match names another version (RFC 7644 section 3.14)."""
@@ -275,7 +275,7 @@ class Resources(Writing, ABC):
     def _rendered(
         self, request: Request, stored: StoredResource, projection: Projection
     ) -> dict[str, Any]:
-        """The resource itself, projected, without anything that is kept elsewhere."""
+        """The projected resource, without attributes that are stored in other documents."""
         location = self.location(request, stored.id)
         return projection.apply(render(self.type, stored.document, stored.etag, location))
 
@@ -322,8 +322,8 @@ class Resources(Writing, ABC):
         )
 
     def _unique_match(self, condition: Condition) -> list[tuple[str, str]]:
-        """Attribute and value, where the condition asks for a reserved value, or for the readings
-        and forms that one text may have; else nothing."""
+        """Attributes and values, where the condition asks for a reserved value, perhaps in several
+        readings or comparable forms; otherwise nothing."""
         match condition:
             case Compare(("search", name), "eq", str(value)) if name in ("userName", "externalId"):
                 return [(name, value)]
@@ -370,7 +370,7 @@ class Resources(Writing, ABC):
             total = await store.count(tenant_id, self.type.name, condition)
         if page.continuation and (begin or selection.start_index == 1):
             end = Cursor(page.continuation, total)
-            # What cannot be read is left out: clients go on by what they asked for, or what came.
+            # Unreadable resources are left out, so clients may count on by either number.
             following = {selection.start_index + size for size in (query.limit, len(items))}
             await self._walks.ended(request, selection.question, following, end)
         return total, items

@@ -1,7 +1,7 @@
 """Queries on the server's root: users and groups together (RFC 7644 sections 3.4.2.1 and 3.4.3).
 
-A resource type that lacks an attribute is taken to have no value there, in filters and in
-sorting. Without `sortBy`, users come first, then groups.
+In filters and sorting, an attribute that a resource type lacks counts as one without a value.
+Without `sortBy`, users come first, then groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from scim.resources import Resources
 from scim.selection import Selection
 
 REACH = 10_000
-"""Sorted over several resource types, results beyond this one are not looked for."""
+"""Results that can be read when several resource types are sorted together."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The results of one resource type: how to read them from the first one, and how many."""
+    """The results of one resource type: the query that reads them from the first, and how many."""
 
     resources: Resources
     projection: Projection
@@ -34,13 +34,13 @@ class _Part:
 
 
 class Root:
-    """What a client can ask of all resource types at once."""
+    """Searches over all resource types at once."""
 
     def __init__(self, resources: Sequence[Resources]) -> None:
         self._resources = resources
 
     async def search(self, request: Request) -> Answer:
-        """The resources that a filter selects, a page of them (RFC 7644 section 3.4.2)."""
+        """A page of the resources that a filter selects (RFC 7644 section 3.4.2)."""
         projections = [each.projection(request) for each in self._resources]
         selections = self._selections(request.parameters)
         parts = [
@@ -58,8 +58,8 @@ class Root:
         return Answer(200, list_response(resources, total, selection.start_index))
 
     def _selections(self, parameters: Mapping[str, str]) -> list[Selection]:
-        """One for each resource type; a type that cannot be sorted by `sortBy` is not sorted.
-        Raises InvalidFilter, and InvalidValue where no type can be sorted so, too."""
+        """A selection for each resource type; a type that cannot be sorted by `sortBy` is not
+        sorted. Raises InvalidFilter, and InvalidValue, also where no type can be sorted so."""
         if "cursor" in parameters:
             raise InvalidValue(
                 "Several resource types together are paged by startIndex and count, not by "
@@ -91,8 +91,8 @@ async def _part(
 
 
 def _stretches(parts: Sequence[_Part]) -> list[list[_Part]]:
-    """The parts in order of the results, those that are merged in one stretch. What has no value
-    to sort by comes last, or first when descending (RFC 7644 section 3.4.2.3)."""
+    """The parts in the order of the results; parts that are merged form one stretch. Types without
+    a value to sort by come last, or first when descending (RFC 7644 section 3.4.2.3)."""
     merged = [part for part in parts if part.query.order]
     stretches = [[part] for part in parts if not part.query.order]
     if not merged:
@@ -103,7 +103,7 @@ def _stretches(parts: Sequence[_Part]) -> list[list[_Part]]:
 async def _read(
     tenant_id: str, parts: Sequence[_Part], offset: int, count: int
 ) -> Sequence[StoredResource]:
-    """So many results of a stretch, after the first `offset`. Raises TooMany."""
+    """`count` results of a stretch, after the first `offset`. Raises TooMany."""
     if not count or offset >= sum(part.total for part in parts):
         return ()
     if len(parts) == 1:
@@ -121,8 +121,8 @@ async def _read(
 async def _read_merged(
     tenant_id: str, parts: Sequence[_Part], offset: int, count: int
 ) -> list[StoredResource]:
-    """As `_read`, of several sorted parts; equal results in order of the parts. Goes through all
-    results before, and keeps no more of them than their ranks."""
+    """Like `_read`, for several sorted parts; equal results are in order of the parts. Reads all
+    results before the page, too, but keeps only their ranks."""
     store = parts[0].resources.service.store
     ranked: list[tuple[_Rank, str]] = []
     for part in parts:
@@ -140,7 +140,7 @@ type _Rank = tuple[bool, bool, Any]
 
 
 def _rank(document: Document, path: Path) -> _Rank:
-    """What a store sorts by: no value after any value, texts after numbers."""
+    """A sort key in the order of a store: no value after any value, texts after numbers."""
     value: Any = document
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
@@ -150,7 +150,7 @@ def _rank(document: Document, path: Path) -> _Rank:
 async def _present(
     request: Request, parts: Sequence[_Part], page: Sequence[StoredResource]
 ) -> list[dict[str, Any]]:
-    """The resources of a page as this request shall see them."""
+    """The resources of a page in the form that this request asks for."""
     shown: dict[str, dict[str, Any]] = {}
     for part in parts:
         items = [stored for stored in page if stored.document["type"] == part.resources.type.name]

@@ -1,4 +1,4 @@
-"""What a request shows of how Entra ID is set up: test connection, matching, what it writes."""
+"""The steps of setting up Entra ID that a request shows: test connection, matching, writes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ _TRUE = ("true", "True")
 
 
 def steps_of(asked: Asked, answer: Answer) -> Iterator[Step]:
-    """The steps that a request shows which was not refused."""
+    """The steps that a request shows; none for a refused one."""
     if answer.status >= 400:
         return
     match asked.operation:
@@ -77,7 +77,7 @@ def _state(value: Any) -> Step:
 
 
 def _changes(body: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The operations on an attribute, with what each writes: by its path, or in an object."""
+    """Verb and value of each operation on an attribute, named by the path or in an object."""
     operations = member(body, "operations")
     for one in operations if isinstance(operations, list) else ():
         verb, path, value = (member(one, key) for key in ("op", "path", "value"))

@@ -21,11 +21,11 @@ PAGE_LIMIT = 200
 """The most resources in one answer; /ServiceProviderConfig announces it."""
 
 MOST_SCANNED = 10
-"""The most comparisons of a filter for which every resource of the tenant has to be read, and the
-most conditions on memberships."""
+"""The most comparisons of a filter that no index answers, so that every resource of the tenant must
+be read; conditions on memberships count, too."""
 
 PARAMETER_CHARACTERS = 8192
-"""As long as a parameter in a URL can be; one in a body must not be longer."""
+"""The length that a parameter can have in a URL, and the limit for one in a body."""
 
 SEARCH_REQUEST = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 _SEARCH_PARAMETERS: Mapping[str, str] = {
@@ -41,8 +41,8 @@ _SEARCH_PARAMETERS: Mapping[str, str] = {
 
 
 def search_parameters(body: Any) -> dict[str, str]:
-    """The parameters in the body of a `.search` (RFC 7644 section 3.4.3), as if they had come in
-    the URL. Raises InvalidSyntax; a parameter left out would widen what is found."""
+    """The parameters in the body of a `.search` (RFC 7644 section 3.4.3), in the form of the URL's.
+    Raises InvalidSyntax for a wrong parameter: ignoring it would widen the search."""
     if not isinstance(body, dict):
         raise InvalidSyntax("The body of a search must be a JSON object.")
     check_message(body.get("schemas"), SEARCH_REQUEST)
@@ -63,8 +63,8 @@ def search_parameters(body: Any) -> dict[str, str]:
 
 
 def check_lengths(parameters: dict[str, str]) -> dict[str, str]:
-    """The parameters. Raises InvalidValue for one that is too long to be meant; what a filter may
-    be is said where it is parsed."""
+    """The parameters. Raises InvalidValue for one that is too long; `filter` has its own limit in
+    the parser."""
     for name, value in parameters.items():
         if len(value) > PARAMETER_CHARACTERS and name != "filter":
             raise InvalidValue(
@@ -80,10 +80,10 @@ def _are_strings(values: list[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A parsed query. `start_index` counts from 1; `filter` may still ask about memberships.
+    """A parsed query. `start_index` counts from 1; `filter` may still contain `Related`.
 
     `cursor` is None where the client pages by index, and empty where it asks for the first page
-    (RFC 9865). `question` is what a cursor belongs to: filter and sorting as they were sent.
+    (RFC 9865). `question` is the query that a cursor is valid for: filter and sorting as sent.
     """
 
     filter: BoundFilter
@@ -101,8 +101,8 @@ class Selection:
         *,
         unknown: Unknown = "refuse",
     ) -> "Selection":
-        """From query parameters; `unknown` is what a filter on an attribute that the type lacks
-        does. Raises InvalidFilter, InvalidValue."""
+        """From query parameters; `unknown` is how to treat filters on attributes that the type
+        lacks. Raises InvalidFilter, InvalidValue."""
         text = parameters.get("filter")
         bound: BoundFilter = EVERYTHING
         if text is not None:
@@ -122,7 +122,7 @@ class Selection:
         )
 
     def query(self, document_type: str, condition: Condition) -> Query:
-        """The page as the store is asked for it."""
+        """The store's query for the page."""
         return Query(
             document_type,
             condition,

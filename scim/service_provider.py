@@ -21,13 +21,13 @@ OFFER = discovery.Offer(
 
 
 class ServiceProvider:
-    """What the service says about itself; a filter on it is refused, as the RFC wants."""
+    """Service discovery; a filter on it is refused, as RFC 7644 section 4 asks."""
 
     def __init__(self, resource_types: Mapping[str, ResourceType]) -> None:
         self._resource_types = resource_types
 
     def configuration(self, base_url: str, parameters: Mapping[str, str]) -> Answer:
-        """/ServiceProviderConfig, which is the same for everybody."""
+        """/ServiceProviderConfig, the same for every tenant."""
         return _answer(parameters, discovery.service_provider_config(OFFER, base_url))
 
     async def all_resource_types(self, request: Request, _: Mapping[str, str]) -> Answer:
@@ -54,7 +54,7 @@ class ServiceProvider:
 
 
 def _required(request: Request) -> list[tuple[str, ...]]:
-    """What this tenant requires of a user beyond the schema."""
+    """The user attributes that this tenant requires beyond the schema."""
     if request.tenant.policy.accept_incomplete_users:
         return []
     return [required.path for required in REQUIRED.values()]

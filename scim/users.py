@@ -56,7 +56,8 @@ class Users(Resources):
         return await self.answer_written(request, 201, stored, projection)
 
     async def replace(self, request: Request, resource_id: str) -> Answer:
-        """Replace a user (RFC 7644 section 3.5.1): what the body leaves out is cleared."""
+        """Replace a user (RFC 7644 section 3.5.1): attributes that the body leaves out are
+        cleared."""
         request.require_provisioning()
         normal = await self._normal(request)
         return await self._change(
@@ -93,7 +94,7 @@ class Users(Resources):
     async def removed_with(
         self, _request: Request, _stored: StoredResource, /
     ) -> Sequence[Operation]:
-        """Nothing."""
+        """No further operations."""
         return ()
 
     async def _change(
@@ -114,7 +115,7 @@ class Users(Resources):
         stored: StoredResource,
         changed: Changed,
     ) -> StoredResource:
-        """Commit a changed user; one that did not change leaves only the log entry."""
+        """Commit a changed user; where nothing changed, only the event, which is the log entry."""
         self.refuse_ignored(request, changed.ignored)
         event = self.event(
             request,
@@ -135,7 +136,7 @@ class Users(Resources):
     async def look_up(
         self, request: Request, items: Sequence[StoredResource]
     ) -> Sequence[LookedUp]:
-        """The groups that the users are in, of which a user's own version knows nothing."""
+        """The groups that the users are in; a user's version does not cover them."""
         ids = [stored.id for stored in items]
         groups = await self._groups_of(request, ids)
         return [LookedUp(groups[id], lambda shown: shown) for id in ids]
@@ -143,8 +144,8 @@ class Users(Resources):
     async def _groups_of(
         self, request: Request, user_ids: Sequence[str]
     ) -> dict[str, list[dict[str, Any]]]:
-        """User id → the groups that the user is in, directly or through other groups, as RFC 7643
-        section 4.1.2 shows them."""
+        """User id → the groups that the user is in, directly or through other groups, in the form
+        of RFC 7643 section 4.1.2."""
         store, tenant_id = self.service.store, request.tenant.tenant_id
         try:
             above = await groups_above(store, tenant_id, user_ids, SHOWN_LIMIT)
@@ -175,7 +176,7 @@ class Users(Resources):
         }
 
     async def related(self, tenant_id: str, selection: Selection) -> Condition:
-        """Conditions on `groups` become the ids of the users that have such a membership."""
+        """Conditions on `groups` become conditions on the ids of users with such a membership."""
         answers: dict[Related, Condition] = {}
         questions = related(selection.filter)
         for question in questions:
@@ -188,7 +189,8 @@ class Users(Resources):
         return resolve(selection.filter, answers)
 
     def _require_complete(self, request: Request, resource: dict[str, Any]) -> None:
-        """Refuse a new user who could be granted nothing, unless the tenant accepts them."""
+        """Raises InvalidValue for a new user without the required attributes, unless the tenant
+        accepts incomplete users."""
         lacking = missing(resource)
         if lacking and not request.tenant.policy.accept_incomplete_users:
             raise InvalidValue(
@@ -203,7 +205,7 @@ class Users(Resources):
 
 
 def _reached(user: str, above: Mapping[str, Sequence[str]]) -> list[str]:
-    """Every group over a user, the direct ones first; a loop is walked once."""
+    """Every group above a user, the direct ones first; a loop is walked once."""
     reached = dict.fromkeys(above[user])
     waiting = list(reached)
     for group in waiting:

@@ -1,11 +1,10 @@
-"""Walks by index: where the next page of a query begins.
+"""Paging by index: where the next page of a query begins.
 
-A page by index (RFC 7644 section 3.4.2.4) would go through all results before it, and be wrong by
-as many as were deleted since the page before. So a page leaves behind where it ended, as a place
-in the order and not a number, and the request for just the next page goes on from there: each page
-costs the same, and nobody who stays is missed. Who walks is known by connection and question. Two
-who ask the same by one connection at the same time share what is kept, and are then no worse off
-than by counting.
+A page by index (RFC 7644 section 3.4.2.4) would read all results before it, and skip as many as
+were deleted since the page before. So each page stores the continuation at its end, and the request
+for the next page continues there: each page costs the same, and no remaining resource is missed.
+The end of a page is found by connection and query. Two clients that send the same query over one
+connection at the same time share it; at worst, that is like counting.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ log = logging.getLogger("muster.scim")
 
 
 class PageEnd(StoredModel):
-    """Where the page before a start index ended, and how many results there were at first."""
+    """The continuation before a start index, and the number of results at the first page."""
 
     document_type = "PageEnd"
 
@@ -44,7 +43,7 @@ def page_end_id(walk_id: str) -> str:
 
 
 class Walks:
-    """Keeps the ends of pages of one resource type."""
+    """Stores the ends of pages of one resource type."""
 
     def __init__(self, store: Store, resource_type: str) -> None:
         self._store = store
@@ -52,8 +51,8 @@ class Walks:
         self._notes = Notes(store, log, "the end of a page was not kept")
 
     async def begin_of(self, request: Request, question: str, start_index: int) -> Cursor | None:
-        """Where the page at this index begins, if the page before it was answered a moment ago.
-        Raises StoreError."""
+        """Where the page at this index begins, if the page before it was answered within
+        KEPT_SECONDS. Raises StoreError."""
         if start_index == 1:
             return None
         document_id = page_end_id(self._id(request, question, start_index))
@@ -67,7 +66,7 @@ class Walks:
     async def ended(
         self, request: Request, question: str, following: Iterable[int], at: Cursor
     ) -> None:
-        """Keep where a page ended, for the start indexes that may follow it. Without that the next
+        """Store the end of a page for the start indexes that may follow it. If that fails, the next
         page is counted from the first result."""
         ends = [
             PageEnd(

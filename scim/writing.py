@@ -1,8 +1,8 @@
-"""Writing a user or group: one batch of resource, reservations and event, whoever writes it.
+"""Writing users and groups, for SCIM and for administrators.
 
-A write is one transactional batch: resource, reservations, memberships and event. Where a race
-was lost (somebody else wrote in between) it is read and computed again, a bounded number of
-times; nothing is ever half written.
+A write is one transactional batch: resource, reservations, memberships and event. After a lost race
+(somebody else wrote in between) the resource is read and computed again, a bounded number of times;
+nothing is ever half written.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,8 +33,7 @@ from scim.reservations import reserve, taken, unchanged_unique
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the use cases need from outside; `submit`, `now` and `retention` as the ledger has
-    them."""
+    """What the use cases need from outside; `submit`, `now` and `retention` are the ledger's."""
 
     store: Store
     submit: Callable[[str, str], None]
@@ -55,7 +54,7 @@ class LostRace(Exception):
 
 
 class Writing:
-    """How resources of one type are written."""
+    """Writes resources of one type."""
 
     def __init__(self, service: Service, resource_type: ResourceType) -> None:
         self.service = service
@@ -68,8 +67,8 @@ class Writing:
     async def insert(
         self, base: Document, resource: dict[str, Any], event: Event
     ) -> StoredResource:
-        """Commit a new resource; `base` is what its document says beside it. Raises InvalidValue,
-        and what `commit` raises."""
+        """Commit a new resource; `base` has the document's other fields. Raises InvalidValue, and
+        what `commit` raises."""
         document = self.document(base, resource, self.stamp())
         reservations = await self.reservations({}, document)
         etags = await self.commit([Create(document), *reservations], event)
@@ -88,7 +87,7 @@ class Writing:
     async def remove(
         self, stored: StoredResource, event: Event, also: Sequence[Operation] = ()
     ) -> None:
-        """Remove a resource and its reservations, and do `also` what goes with it. Raises what
+        """Remove a resource and its reservations, with the operations in `also`. Raises what
         `commit` raises."""
         operations = [
             Delete(stored.document["id"], stored.etag),
@@ -98,21 +97,21 @@ class Writing:
         await self.commit(operations, event)
 
     async def reservations(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Operation]:
-        """What reserves exactly the unique values of the document `new` where those of `old` were
-        reserved; `{}` is one that does not exist. Raises InvalidValue."""
+        """The operations that reserve exactly the unique values of the document `new` where those
+        of `old` were reserved; `{}` stands for no document. Raises InvalidValue."""
         return await reserve(self.service.store, self.type, old, new)
 
     def stamp(self) -> str:
-        """Now, as documents keep it."""
+        """The current time in the format of documents."""
         return timestamp(self.service.now())
 
     def document(
         self, old: Mapping[str, Any], resource: dict[str, Any], modified: str
     ) -> dict[str, Any]:
-        """The stored form of a resource; `old` keeps what the resource does not say.
+        """The document of a resource; its other fields are taken from `old`.
 
-        A unique value that does not change stays reserved in the form that it was: only a change
-        of it may be refused because somebody else has it.
+        A unique value that does not change stays reserved in its present form: only a change of it
+        may be refused because another resource has the value.
         """
         created = old.get("created", modified)
         search = searchable(self.type, resource, created, modified)
@@ -131,9 +130,8 @@ class Writing:
     async def commit(self, operations: Sequence[Operation], event: Event) -> list[str | None]:
         """Write everything and the event in one batch, then hand the event to the relay.
 
-        Raises LostRace where it is worth computing again, Uniqueness where a reserved value is
-        taken, ResourceNotFound where the resource is gone, TemporarilyUnavailable where a value
-        cannot be reserved yet.
+        Raises LostRace where another write came first, Uniqueness where a value is taken, Trouble
+        (503) where a value cannot be reserved yet (`ComparableForm.require`).
         """
         tenant_id = event.tenant_id
         if any(isinstance(o, Create) and o.document["type"] == "Key" for o in operations):
@@ -146,7 +144,7 @@ class Writing:
             raise LostRace from lost
 
     async def in_the_way(self, tenant_id: str, conflict: Conflict) -> Uniqueness | LostRace:
-        """What to raise for a document that exists already."""
+        """The error to raise for a document that exists already."""
         if conflict.document_id.startswith("key:"):
             error = await taken(self.service.store, tenant_id, conflict.document_id)
             if error:
@@ -154,8 +152,8 @@ class Writing:
         return LostRace()
 
     async def retrying[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run an attempt until it does not lose a race. Raises PreconditionUnmet where it keeps
-        losing them."""
+        """Run an attempt until it loses no race. Raises PreconditionUnmet after too many lost
+        races."""
         try:
             return await retrying(attempt, (LostRace,))
         except LostRace:

@@ -1,1 +1,1 @@
-"""What Muster says about its own work: log records and traces, without a person's data."""
+"""Log records and traces of Muster's work, without personal data."""

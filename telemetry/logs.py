@@ -1,8 +1,7 @@
-"""How log records are written: as JSON lines on Azure, readable on a laptop.
+"""Formatting log records: as JSON lines on Azure, as readable lines on a laptop.
 
-The text of an exception may hold a person's data (a value that could not be read, a document's
-content), so no formatter here writes it: an exception is shown by its type and the places that it
-passed.
+The text of an exception may hold personal data (a value that could not be read, a document's
+content), so no formatter here writes it: an exception is shown by its type and its stack frames.
 """
 
 import copy
@@ -29,28 +28,28 @@ _FIELDS = (
     "webhooks_disabled",
     "mass_losses",
 )
-"""What `telemetry.observation` adds to a record."""
+"""The fields that `telemetry.observation` adds to a record."""
 _FRAMES = 12
 
 
 def place(error: BaseException) -> str:
-    """Where an exception came from, innermost first, without its text."""
+    """The type and the stack frames of an exception, innermost first, without its text."""
     frames = traceback.extract_tb(error.__traceback__)
-    places = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames[-_FRAMES:]))
-    return f"{type(error).__name__} in {places}"
+    shown = " < ".join(f"{f.name} ({f.filename}:{f.lineno})" for f in reversed(frames[-_FRAMES:]))
+    return f"{type(error).__name__} in {shown}"
 
 
 def chosen_format() -> Format:
-    """MUSTER_LOG_FORMAT (`json` or `text`); where it says nothing, JSON on Azure."""
+    """MUSTER_LOG_FORMAT (`json` or `text`); where it is not set, JSON on Azure."""
     on_azure = "WEBSITE_SITE_NAME" in os.environ
-    asked = os.environ.get("MUSTER_LOG_FORMAT") or ("json" if on_azure else "text")
-    return "json" if asked.lower() == "json" else "text"
+    chosen = os.environ.get("MUSTER_LOG_FORMAT") or ("json" if on_azure else "text")
+    return "json" if chosen.lower() == "json" else "text"
 
 
 def configure() -> None:
-    """Have every handler of the root logger write in the chosen format. The Functions worker
-    brings handlers of its own; they hand what they format to the host."""
-    # What no line here shows is not looked up for each record (thread, process, task).
+    """Have every handler of the root logger write in the chosen format. This includes the handlers
+    of the Functions worker, which send their lines to the host."""
+    # No format shows thread, process or task, so they need not be looked up for each record.
     logging.logThreads = logging.logProcesses = False
     logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # type: ignore[attr-defined] # typeshed does not know it
@@ -67,21 +66,21 @@ class Readable(logging.Formatter):
     """One line for a person at a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        """The line, with what was observed at its end."""
-        told = record.__dict__
-        fields = [f" {name}={told[name]}" for name in _FIELDS[1:] if name in told]
+        """The line, with the fields of the observation at its end."""
+        known = record.__dict__
+        fields = [f" {name}={known[name]}" for name in _FIELDS[1:] if name in known]
         clock, level = _clock(int(record.created)), record.levelname
         return f"{clock}  {level:<7}  {record.name:<18}  {record.message}{''.join(fields)}"
 
     def format(self, record: logging.LogRecord) -> str:
-        """An exception as its place."""
+        """The record, with an exception shown by `place`."""
         if not record.exc_info and not record.stack_info:
             record.message = record.getMessage()
             return self.formatMessage(record)
-        return super().format(_untold(record))
+        return super().format(_without_text(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
-        """The place alone."""
+        """Only the type and the stack frames."""
         return place(ei[1])
 
 
@@ -92,11 +91,11 @@ def _clock(seconds: int) -> str:
 
 def json_lines() -> logging.Formatter:
     """One JSON object per line, with the fields of the record's `extra`."""
-    from pythonjsonlogger.orjson import OrjsonFormatter  # on a laptop nobody needs it
+    from pythonjsonlogger.orjson import OrjsonFormatter  # not needed on a laptop
 
     class Json(OrjsonFormatter):
         def format(self, record: logging.LogRecord) -> str:
-            return super().format(_untold(record))
+            return super().format(_without_text(record))
 
         def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
             return place(ei[1])
@@ -108,8 +107,8 @@ def json_lines() -> logging.Formatter:
     )
 
 
-def _untold(record: logging.LogRecord) -> logging.LogRecord:
-    """The record without the text that another formatter made of its exception."""
+def _without_text(record: logging.LogRecord) -> logging.LogRecord:
+    """The record without the exception's text that another formatter may have cached in it."""
     if record.exc_text is None:
         return record
     record = copy.copy(record)
@@ -118,8 +117,8 @@ def _untold(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _first_line(record: logging.LogRecord) -> bool:
-    """Of what asyncio says about a task that failed unheard: below its first line it shows the
-    task, exception's text and all."""
+    """Cut a message of asyncio to its first line: about a task whose exception was never retrieved,
+    the further lines show the exception's text."""
     if isinstance(record.msg, str):
         record.msg = record.msg.partition("\n")[0]
     return True

@@ -1,8 +1,8 @@
-"""What is learnt about one piece of work (a request, a message, a timer's run) while it goes on,
-and the one log record that says it at the end.
+"""Facts about one piece of work (a request, a message, a timer's run), collected while it runs and
+written as one log record at its end.
 
-Whoever learns something puts it on `current()`: the tenant once it is proven, what the store
-charged. Tasks that a piece of work starts share its observation.
+Code that learns a fact sets it on `current()`: the tenant once it is authenticated, the charge of
+the store. Tasks that a piece of work starts share its observation.
 """
 
 import logging
@@ -14,11 +14,10 @@ from typing import Self
 
 @dataclass(slots=True)
 class Observation:
-    """One piece of work, observed as a context manager: what it was is logged at its end,
-    whatever the end is.
+    """One piece of work, as a context manager that logs it at its end, also after an exception.
 
-    `operation` is what is done, without a client's values: a method and a route, or a trigger's
-    name. Empty texts are not known (yet).
+    `operation` names the work without a client's values: a method and a route, or a trigger's name.
+    Empty texts are not known (yet).
     """
 
     log: logging.Logger
@@ -29,31 +28,31 @@ class Observation:
     network: str = ""
     """Where a request came from, see `telemetry.network`."""
     outcome: str = ""
-    """A status code, or what came of a message."""
+    """A status code, or the outcome of a message."""
     request_units: float = 0.0
-    """What Cosmos DB charged; SQLite charges nothing."""
+    """Request units that Cosmos DB charged; 0 for SQLite."""
     measures: dict[str, float] = field(default_factory=dict)
-    """Figures of this work alone; alerts ask for them by name."""
+    """Figures about this work; alerts query them by name."""
     started: float = field(default_factory=time.perf_counter)
     _token: "Token[Observation | None] | None" = None
 
     def fields(self) -> dict[str, str | float]:
-        """For a log record or a span; what is not known is left out."""
-        told: dict[str, str | float] = {"operation": self.operation}
+        """The fields of the log record or span; unknown ones are left out."""
+        fields: dict[str, str | float] = {"operation": self.operation}
         if self.outcome:
-            told["outcome"] = self.outcome
-        told["milliseconds"] = round((time.perf_counter() - self.started) * 1000, 1)
+            fields["outcome"] = self.outcome
+        fields["milliseconds"] = round((time.perf_counter() - self.started) * 1000, 1)
         if self.tenant_id:
-            told["tenant"] = self.tenant_id
+            fields["tenant"] = self.tenant_id
         if self.request_id:
-            told["request"] = self.request_id
+            fields["request"] = self.request_id
         if self.event_id:
-            told["event"] = self.event_id
+            fields["event"] = self.event_id
         if self.network:
-            told["network"] = self.network
+            fields["network"] = self.network
         if self.request_units:
-            told["requestUnits"] = round(self.request_units, 2)
-        return told | self.measures
+            fields["requestUnits"] = round(self.request_units, 2)
+        return fields | self.measures
 
     def __enter__(self) -> Self:
         self._token = _current.set(self)
@@ -65,7 +64,7 @@ class Observation:
         if error is not None:
             self.outcome = type(error).__name__
         if self.log.isEnabledFor(logging.INFO):
-            # Made by hand: `log.info` would look for the caller, and who that is, is known.
+            # Built directly, because `log.info` would search the stack for the caller.
             record = logging.LogRecord(
                 self.log.name, logging.INFO, "", 0, self.operation, None, None
             )
@@ -78,10 +77,10 @@ _nothing = logging.getLogger("muster.nothing")
 
 
 def current() -> Observation:
-    """The observation of the work at hand; one that nobody looks at where there is none."""
+    """The observation of the current work; outside of any, one that is never logged."""
     return _current.get() or Observation(_nothing, "")
 
 
 def charge(_what: str, request_units: float) -> None:
-    """Count what the store charged for a call."""
+    """Add the request units of a call to the current observation."""
     current().request_units += request_units

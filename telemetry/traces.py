@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry: the request, its calls of the store, the send of its event, and what
-reconciling that event did, as one trace.
+"""Traces by OpenTelemetry: the request, its store calls, the sending of its event, and the
+reconciliation of that event, as one trace.
 
-Names, ids and counts only: a span has no value that a client sent, and no exception's text.
-Where nobody asked for traces, OpenTelemetry is not even imported and a span costs a comparison.
+Spans hold names, ids and counts only: no value that a client sent, and no exception's text. Where
+traces are off, OpenTelemetry is not even imported, and a span costs a comparison.
 """
 
 import os
@@ -25,10 +25,10 @@ _provider: "TracerProvider | None" = None
 _tracer: "Tracer | None" = None
 
 
-def configure(asked: str = "", share: float = 1.0) -> None:
-    """Send spans to Application Insights where its connection string is set, and to standard
-    error where `console` is asked for. `share` of the traces are kept, each of them whole."""
-    if asked == "console":
+def configure(output: str = "", share: float = 1.0) -> None:
+    """Send spans to standard error if `output` is `console`, and otherwise to Application Insights
+    if its connection string is set. `share` of the traces are kept, each of them whole."""
+    if output == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
         exporter = ConsoleSpanExporter(out=sys.stderr, formatter=_line)
@@ -37,14 +37,14 @@ def configure(asked: str = "", share: float = 1.0) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace import set_tracer_provider
 
-        set_tracer_provider(start(BatchSpanProcessor(_deferred()), share))  # the exporter asks it
+        set_tracer_provider(start(BatchSpanProcessor(_deferred()), share))  # the exporter needs it
 
 
 def start(processor: "SpanProcessor", share: float = 1.0) -> "TracerProvider":
     """Hand every finished span to `processor` from now on.
 
-    Whether a trace is kept depends on its id alone: the Functions host marks its own spans as not
-    sampled, and request and reconciliation must decide alike.
+    Whether a trace is kept depends only on its id: the Functions host marks its own spans as not
+    sampled, and the decision must be the same for a request and its reconciliation.
     """
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -61,7 +61,7 @@ def start(processor: "SpanProcessor", share: float = 1.0) -> "TracerProvider":
 
 
 def stop() -> None:
-    """Send what is left; no span is made any more."""
+    """Send the remaining spans; none are made afterwards."""
     global _provider, _tracer
     provider, _provider, _tracer = _provider, None, None
     if provider is not None:
@@ -81,23 +81,24 @@ def span(
     linked: Sequence[str] = (),
     **values: str | int,
 ) -> "AbstractContextManager[Span | None]":
-    """A span around what is done inside. `parent` and `linked` are what `traceparent` answered
-    elsewhere; without `parent` it belongs to the span at hand."""
+    """A span as a context manager. `parent` and `linked` are results of `traceparent` elsewhere;
+    without `parent`, the current span is the parent."""
     if _tracer is None:
         return _NO_SPAN
     return _recorded(_tracer, name, kind, parent, linked, values)
 
 
 def traceparent() -> str | None:
-    """The span at hand, for whoever continues its trace (https://www.w3.org/TR/trace-context/)."""
+    """The current span, for work elsewhere that continues its trace
+    (https://www.w3.org/TR/trace-context/)."""
     if _tracer is None:
         return None
     from opentelemetry.trace import get_current_span
 
-    at_hand = get_current_span().get_span_context()
-    if not at_hand.is_valid:
+    current = get_current_span().get_span_context()
+    if not current.is_valid:
         return None
-    return f"00-{at_hand.trace_id:032x}-{at_hand.span_id:016x}-{at_hand.trace_flags:02x}"
+    return f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def _recorded(
         SpanKind[kind.upper()],
         {f"muster.{key}": value for key, value in values.items()},
         [Link(get_current_span(_context(one)).get_span_context()) for one in linked],
-        record_exception=False,  # its text may hold a person's data
+        record_exception=False,  # its text may hold personal data
         set_status_on_exception=False,
     ) as made:
         try:
@@ -137,15 +138,15 @@ def _line(made: "ReadableSpan") -> str:
     """One line for a person at a terminal."""
     seconds = ((made.end_time or 0) - (made.start_time or 0)) / 1e9
     context, parent = made.context, made.parent
-    place = f"{context.trace_id:032x}/{context.span_id:016x}" if context else "-"
+    ids = f"{context.trace_id:032x}/{context.span_id:016x}" if context else "-"
     above = f" in {parent.span_id:016x}" if parent else ""
     values = " ".join(f"{key}={value!r}" for key, value in (made.attributes or {}).items())
-    return f"span {place}{above}  {made.name}  {seconds * 1000:.1f} ms  {values}\n"
+    return f"span {ids}{above}  {made.name}  {seconds * 1000:.1f} ms  {values}\n"
 
 
 def _deferred() -> "SpanExporter":
-    """Application Insights' exporter, imported by the thread that first has spans to send: that
-    takes more than a second, and no request should wait for it."""
+    """The exporter for Application Insights, imported by the thread that first sends spans: the
+    import takes more than a second, and no request should wait for it."""
     from opentelemetry.sdk.trace.export import SpanExporter
 
     class Deferred(SpanExporter):
@@ -164,7 +165,8 @@ def _deferred() -> "SpanExporter":
 
 
 def _application_insights() -> "SpanExporter":
-    """With the managed identity where APPLICATIONINSIGHTS_AUTHENTICATION_STRING says so."""
+    """The exporter; with the managed identity if APPLICATIONINSIGHTS_AUTHENTICATION_STRING says
+    so."""
     from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter
 
     return AzureMonitorTraceExporter(disable_offline_storage=True)

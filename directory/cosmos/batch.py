@@ -43,8 +43,8 @@ _WITHOUT_ETAG = ("delete", "read")
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One operation that was checked. `content` is the document, or the changes; it belongs to
-    the step: a caller may alter its own later."""
+    """One operation that was checked. `content` is the document, or the changes: a copy, since the
+    caller may alter the original later."""
 
     kind: str
     id: str
@@ -62,8 +62,8 @@ class Batch:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it cannot be executed twice, as it creates something or an ETag guards it, or
-        does the same when it is."""
+        """Whether it is safe to send twice: a second execution is refused, because something is
+        created or an ETag guards it, or it changes nothing more."""
         return any(step.kind == "create" or step.etag is not None for step in self.steps) or all(
             step.kind in ("upsert", "read")
             or (step.kind == "patch" and _only_assigns(step.content))
@@ -71,8 +71,8 @@ class Batch:
         )
 
     def is_shown_by(self, found: Mapping[str, Stored]) -> bool:
-        """Whether what is stored is what the batch leaves behind, whoever wrote it. False where
-        that cannot be told, as of an increment."""
+        """Whether the stored documents are as the batch leaves them, whoever wrote them. False
+        where that cannot be known, as after an increment."""
         last = {step.id: step for step in self.steps if step.kind != "read"}
         return all(_shows(step, found.get(id)) for id, step in last.items())
 
@@ -92,8 +92,8 @@ class Batch:
                     steps.append(_whole(operation, orjson.loads(body)))
                 case Update(id, changes, etag):
                     body = update_to_json(operation)
-                    own = tuple(map(_with_value, changes, orjson.loads(body)))
-                    steps.append(_Step("patch", id, own, etag))
+                    copies = tuple(map(_with_value, changes, orjson.loads(body)))
+                    steps.append(_Step("patch", id, copies, etag))
                 case Delete(id, etag):
                     body = b""
                     steps.append(_Step("delete", id, None, etag))
@@ -108,8 +108,8 @@ class Batch:
         return cls(tuple(steps), proof)
 
     def requests(self) -> list[Request]:
-        """For one attempt: the SDK takes the conditions out of what it is given, and a second
-        attempt with the same objects would be unconditional."""
+        """The requests for one attempt: the SDK removes the conditions from its arguments, so a
+        second attempt with the same objects would be unconditional."""
         return [(step.kind, _arguments(step), _condition(step.etag)) for step in self.steps]
 
     def etags(self, results: Sequence[Mapping[str, Any]]) -> list[str | None]:
@@ -123,8 +123,8 @@ class Batch:
     def etags_of_found(self, found: Mapping[str, Stored]) -> list[str | None]:
         """The same for a batch that was written but never answered, from what is stored now.
 
-        A document that is as the batch wrote it has the ETag of that version. Of anything else it
-        is not known whose version it is; UNKNOWN_ETAG makes whoever relies on it read again.
+        A document that is as the batch wrote it gets the ETag of that version. For any other it is
+        not known who wrote the version; UNKNOWN_ETAG makes a caller that relies on it read again.
         """
         etags: list[str | None] = []
         for step in self.steps:
@@ -136,8 +136,8 @@ class Batch:
         return etags
 
     def failure(self, index: int, status: int) -> StoreError | ValueError | None:
-        """What it means that an operation was answered with this status and all others with 424;
-        None: nothing that the batch is to blame for."""
+        """The error to raise when the operation at `index` was answered with `status` and all
+        others with 424; None: the batch is not to blame."""
         step = self.steps[index]
         match status:
             case 404:
@@ -187,8 +187,7 @@ def _with_value(change: Change, value: Any) -> Change:
 
 
 def unquoted(etag: str) -> str:
-    """The service's ETags are quoted, as in HTTP's headers; the port's are opaque text that goes
-    inside quotes of its own."""
+    """The service's ETags are quoted, as in HTTP headers; the store port's are without quotes."""
     return etag.strip('"')
 
 

@@ -14,14 +14,14 @@ from directory.cosmos.indexing import PARTITION_KEY, indexing_policy
 from directory.store import Unavailable
 
 WAIT_SECONDS = 2.0
-"""Before an account that does not answer is asked again."""
+"""Pause before an account that does not answer is tried again."""
 
 
 async def create_container(
     endpoint: str, key: str, database: str, container: str, patience_seconds: float = 120
 ) -> None:
-    """Make what is not there yet; what is there stays as it is. An account that does not answer
-    is waited for: the emulator takes a while to start. Raises Unavailable."""
+    """Make the database and the container where they are missing. An account that does not answer
+    is tried for `patience_seconds`: the emulator takes a while to start. Raises Unavailable."""
     give_up = time.monotonic() + patience_seconds
     while True:
         try:

@@ -1,13 +1,13 @@
 """The feed on Cosmos DB: changes in the order of `_ts`, the second in which the service wrote them.
 
-`_ts` is no position by itself: many changes share a second, and one may become readable a little
-after another with a later `_ts`. So a position has two parts. Up to `settled` everything is final:
-it is older than OVERLAP_SECONDS by the service's own clock, and was answered. What is younger is
-answered, too, and a position remembers each by its id (`seen`) until it is settled. How much it can
-remember is bounded; a crowd of changes beyond that waits until it is settled.
+`_ts` alone is no position: many changes share a second, and one may become readable a little after
+another with a later `_ts`. So a position has two parts. Up to `settled` everything is final: it is
+older than OVERLAP_SECONDS by the service's clock, and was answered. Younger changes are answered,
+too, and the position remembers the id of each (`seen`) until it is settled. It remembers at most
+SEEN of them; further changes wait until they are settled.
 
-Within a second changes are in the order of the versions of the access records that they led to, so
-that those of one user are in order, whatever the clocks of those who made their ids.
+Within a second, changes are in the order of the versions of the access records that they led to, so
+that the changes of one user are in order, whatever the clocks of the processes that made their ids.
 """
 
 # ruff: noqa: S608 - composes SQL of constants, quoted keys and parameters
@@ -24,14 +24,14 @@ from directory.cosmos.query import DOCUMENT, CosmosCompiler, Select, member
 from directory.store import LATEST, BadPosition, Changes, LostPosition, Stored
 
 OVERLAP_SECONDS = 10
-"""So much older than the newest answer of the service is what is final: more than the 5 seconds
-that it lets a request run, the second that `_ts` is rounded to, and what its clocks may differ."""
+"""A change is final once it is this much older than the service's newest answer: more than the 5
+seconds that a request may run, the second that `_ts` is rounded to, and the drift of its clocks."""
 SEEN = 128
 """Changes that a position remembers, 26 characters each."""
 KEYS = 5_000
-"""Places that are read of all tenants to find the first ones among them."""
+"""Places that one query over all tenants reads at most, to find the first ones among them."""
 _AHEAD_SECONDS = 3600
-"""A position that is further ahead of the service's clock is of a store that was restored."""
+"""A position further ahead of the service's clock means that the store was restored."""
 _TYPE = AccessChange.document_type
 _PREFIX = access_change_id("")
 _POSITION = re.compile(
@@ -53,14 +53,14 @@ START = Place(0, 0, "")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a reader is."""
+    """How far a reader has read."""
 
     settled: Place = START
     seen: frozenset[str] = frozenset()
     """Ids of documents behind `settled` that were answered."""
 
     def write(self) -> str:
-        """As text that is fit for a URL."""
+        """As URL-safe text."""
         ts, version, id = self.settled
         seen = "".join(sorted(each.removeprefix(_PREFIX) for each in self.seen))
         return f"{ts}.{version}.{id.removeprefix(_PREFIX)}.{seen}"
@@ -80,15 +80,15 @@ class Position:
         return cls(settled, frozenset(_PREFIX + "".join(each) for each in seen))
 
     def is_ahead_of(self, now: int) -> bool:
-        """Whether the service's clock says that nobody can be there."""
+        """Whether no reader can have got there by the service's clock."""
         return self.settled.ts > now + _AHEAD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Places behind a position, in order: all of them up to the last one, and all there are before
-    the second `until` (None: all there are). Places from the index `doubtful` on may lack one
-    before them, while it is not settled: they were not read in the same moment as the others."""
+    """Places behind a position, in order: all up to the last one, and all before the second `until`
+    (None: all there are). From the index `doubtful` on, an unsettled place may be missing, because
+    these were not read at the same moment as the others."""
 
     places: Sequence[Place]
     until: int | None
@@ -97,7 +97,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a reader is answered."""
+    """The answer to a reader."""
 
     places: tuple[Place, ...]
     position: Position
@@ -105,7 +105,7 @@ class Taken:
 
 
 def take(position: Position, found: Found, now: int, limit: int) -> Taken:
-    """The next `limit` of what was found at a moment of the service's clock."""
+    """The next `limit` of the found places; `now` is the service's clock, in seconds."""
     final = now - OVERLAP_SECONDS
     taken: list[Place] = []
     settled, seen = position.settled, set(position.seen)
@@ -127,7 +127,7 @@ def take(position: Position, found: Found, now: int, limit: int) -> Taken:
             settled = place
             seen.discard(place.id)
     else:
-        # What is final and was not found does not exist.
+        # All final changes were found, so everything up to `final` is settled.
         end = final + 1 if found.until is None else min(final + 1, found.until)
         settled = max(settled, Place(end, 0, ""))
         if found.until is None:
@@ -139,8 +139,8 @@ def take(position: Position, found: Found, now: int, limit: int) -> Taken:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The rows of a query; `first` of them came with the first answer that had any, at the moment
-    `at` of the service's clock, in seconds. `whole`: there are no others."""
+    """The rows of a query. The first answer that had rows held `first` of them; `at` is when it was
+    given, by the service's clock in seconds. `whole`: there are no other rows."""
 
     rows: Sequence[Mapping[str, Any]]
     first: int
@@ -148,11 +148,11 @@ class Answered:
     whole: bool = True
 
 
-class Asked(Protocol):
-    """What the feed needs of the store."""
+class FeedQueries(Protocol):
+    """What the feed needs from the store."""
 
     async def answered(self, select: Select, tenant_id: str | None, most: int) -> Answered:
-        """At most so many rows of a query, in one tenant's partition or in every one."""
+        """At most `most` rows of a query, in one tenant's partition or (None) in all of them."""
         ...
 
     async def items(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
@@ -165,7 +165,7 @@ class Asked(Protocol):
 
 
 async def read_changes(
-    store: Asked, tenant_id: str | None, after: str | None, limit: int
+    store: FeedQueries, tenant_id: str | None, after: str | None, limit: int
 ) -> Changes:
     """See Store. Raises BadPosition, LostPosition, what the store raises."""
     if after == LATEST:
@@ -185,9 +185,9 @@ async def read_changes(
 _NEVER = Position(Place(10**11, 0, ""))
 
 
-async def _of_every_tenant(store: Asked, position: Position, limit: int) -> Changes:
-    """No order over partitions is to be had without reading all there is, so a span of seconds is
-    looked for that does not hold too much: the sample that is read shows where to cut."""
+async def _of_every_tenant(store: FeedQueries, position: Position, limit: int) -> Changes:
+    """Sorting over all partitions would read everything, so this looks for a span of seconds that
+    holds at most KEYS places, or one second: the rows that were read show where to cut."""
     since, until = position.settled.ts, None
     while True:
         most = KEYS if until is None or until > since + 1 else 10**9
@@ -200,7 +200,7 @@ async def _of_every_tenant(store: Asked, position: Position, limit: int) -> Chan
     beyond = sorted(
         (row for row in answered.rows if place_of(row) > position.settled), key=place_of
     )
-    # Of more than one answer, none is of the same moment as another.
+    # Two answers are never of the same moment, so with more than one every place is doubtful.
     first = len(beyond) if answered.first == len(answered.rows) else 0
     taken = _taken(position, Answered(beyond, first, answered.at), until, limit)
     keys = [(place.id, tenants[place.id]) for place in taken.places]
@@ -213,14 +213,14 @@ def _taken(position: Position, answered: Answered, until: int | None, limit: int
     if answered.at is not None and position.is_ahead_of(answered.at):
         raise LostPosition
     places = [place_of(row) for row in answered.rows]
-    # Where an answer does not tell the time, the newest of what it found does.
+    # Where the answer has no time, the newest place that it found stands in for it.
     newest = max((place.ts for place in places), default=0)
     now = answered.at if answered.at is not None else newest
     return take(position, Found(places, until, answered.first), now, limit)
 
 
 def select_changes(position: Position, limit: int) -> Select:
-    """So many changes of one tenant behind what is settled, in order."""
+    """Up to `limit` changes of one tenant behind the settled place, in order."""
     compiler = CosmosCompiler(_TYPE)
     ts, version, id = map(compiler.bind, position.settled)
     return compiler.select(
@@ -233,7 +233,7 @@ def select_changes(position: Position, limit: int) -> Select:
 
 
 def select_places(since: int, until: int | None) -> Select:
-    """Where the changes of all tenants are, unordered, in seconds from `since` to `until`."""
+    """The places of all tenants' changes, unordered, in seconds from `since` to before `until`."""
     compiler = CosmosCompiler(_TYPE)
     selected = f'c["type"] = {compiler.bind(_TYPE)} AND c["_ts"] >= {compiler.bind(since)}'
     if until is not None:

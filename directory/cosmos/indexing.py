@@ -1,8 +1,8 @@
 """The indexing policy of the container `directory`: one source for Bicep and for the tests.
 
-Cosmos DB charges each write for every path that it indexes, so only these are. A filter on any
-other path is right and reads the tenant's documents of that type; an ORDER BY on one is refused
-by the service, which is why `directory.cosmos.store` sorts by such paths itself.
+Cosmos DB charges each write for every indexed path, so only these are indexed. A filter on any
+other path gives the right answer, but reads the tenant's documents of that type; an ORDER BY on one
+is refused by the service, which is why `directory.cosmos.store` sorts by such paths itself.
 """
 
 import json
@@ -14,11 +14,11 @@ from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
 
 PARTITION_KEY = ("tenantId",)
 PAGE_ORDER: tuple[Path, ...] = (("type",), ("id",))
-"""What a page is ordered by: ORDER BY on two paths needs a composite index of both, which also
-answers `type = … AND id > …`."""
+"""The order of a page: ORDER BY on two paths needs a composite index of both, which also answers
+`type = … AND id > …`."""
 
 FEED_ORDER: tuple[Path, ...] = (("type",), ("_ts",), ("version",), ("id",))
-"""What the feed is ordered by (`directory.cosmos.feed`)."""
+"""The order of the feed (`directory.cosmos.feed`)."""
 
 
 def indexing_policy() -> dict[str, Any]:

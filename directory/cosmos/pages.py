@@ -1,10 +1,10 @@
 """Pages of a Cosmos DB query: continuations, and the orders that no index serves.
 
-A page ordered by `id` alone is the service's work. Any other order is made here, from the sort
+The service sorts a page ordered by `id` alone. This module makes any other order, from the sort
 keys of everything that the query selects: the service would need a composite index per order (and
-charge every write for it), and puts documents without a value where the port does not. Muster's
-continuations name the last document's place in the order, so they outlive splits of partitions
-and the process that gave them.
+charge every write for it), and sorts documents without a value differently from the store port.
+Muster's continuations name the last document's place in the order, so they stay valid when
+partitions split and in other processes.
 """
 
 import base64
@@ -19,8 +19,8 @@ from directory.cosmos.query import sort_key
 from directory.store import BadContinuation, Order, Query
 
 type Place = tuple[tuple[Any, ...], str, str]
-"""Where a document is in a query's order: the values that it has at the sort paths (None where
-there is no scalar), its id, its tenant."""
+"""Where a document is in a query's order: its values at the sort paths (None where there is no
+scalar), its id, its tenant."""
 
 
 def place(query: Query, row: Mapping[str, Any]) -> Place:
@@ -30,7 +30,7 @@ def place(query: Query, row: Mapping[str, Any]) -> Place:
 
 
 def in_order(query: Query, places: Iterable[Place]) -> list[Place]:
-    """The places of the page and one more, behind the query's continuation. Raises
+    """The places of the page behind the query's continuation, and one more. Raises
     BadContinuation."""
     after = resume(query)
     found = list(places) if after is None else [p for p in places if p != after]
@@ -62,7 +62,7 @@ def resume(query: Query) -> Place | None:
 
 
 def _sorted(order: Sequence[Order], places: list[Place]) -> list[Place]:
-    """Sorting is stable, so the first key comes last."""
+    """Sorting is stable, so the first key is sorted by last."""
     places = sorted(places, key=lambda place: place[1:])
     for n, by in reversed([*enumerate(order)]):
         places.sort(key=lambda place, n=n: _rank(place[0][n]), reverse=by.descending)  # type: ignore[misc]

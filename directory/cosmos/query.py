@@ -1,9 +1,9 @@
 """Conditions and pages in the SQL of Azure Cosmos DB for NoSQL
 (https://learn.microsoft.com/azure/cosmos-db/nosql/query).
 
-That SQL has a third truth value, undefined: what a comparison with a missing value, or with one
-of another type, comes to. It selects as little as false does, but its negation selects nothing
-either. So a leaf stands as it is, for the index to answer, and is made false before it is negated.
+That SQL has a third truth value, undefined: the result of comparing with a missing value or a value
+of another type. Like false it selects nothing, but its negation selects nothing either. So a leaf
+is left as it is, for the index to answer, and undefined is made false before a negation.
 """
 
 # ruff: noqa: S608 - composes SQL of constants, quoted keys and parameters
@@ -37,8 +37,8 @@ class Select:
 
 
 def select_page(query: Query, after: str | None) -> Select:
-    """One page of a tenant in the order of `id` or against it (NEWEST_FIRST), and one document
-    more; behind the id `after`. Raises ValueError for a condition that makes no sense."""
+    """One page of a tenant and one document more, behind the id `after`; ascending by `id`, or
+    descending (NEWEST_FIRST). Raises ValueError for a condition that makes no sense."""
     compiler = CosmosCompiler(query.type)
     selected = compiler.selected(query.where)
     beyond, direction = ("<", " DESC") if query.order == NEWEST_FIRST else (">", "")
@@ -92,7 +92,7 @@ class CosmosCompiler(Compiler[str]):
         return f'c["type"] = {self.bind(self._type)} AND {self.compile(where, DOCUMENT)}'
 
     def select(self, sql: str) -> Select:
-        """The statement with what was bound."""
+        """The statement with the bound parameters."""
         values = enumerate(self.parameters)
         return Select(sql, [{"name": f"@p{n}", "value": value} for n, value in values])
 
@@ -146,7 +146,7 @@ class CosmosCompiler(Compiler[str]):
 
     def _compare_text(self, actual: str, operator: Operator, value: str) -> str:
         half_pair = _SURROGATE.search(value)
-        if half_pair:  # no document holds one: what is beyond it begins with the next character
+        if half_pair:  # no document holds one: compare with the first character behind them
             if operator not in ("gt", "ge", "lt", "le"):
                 return self.never
             value = value[: half_pair.start()] + "\ue000"
@@ -162,7 +162,7 @@ def member(source: str, path: Path) -> str:
 
 
 def is_text(value: str) -> bool:
-    """Whether a document can hold it: not with half of a surrogate pair."""
+    """Whether a document can hold it: it has no half of a surrogate pair."""
     return _SURROGATE.search(value) is None
 
 

@@ -6,7 +6,8 @@ consistency and a single write region.
 
 The SDK sends a request again when the connection broke, whether or not the service had executed
 it: fine for reads, but it doubles writes. So its retries are off, except for 429 (nothing was
-executed), and this module repeats reads, and batches that may be (`Batch.repeatable`).
+executed). This module repeats reads, and those batches that are safe to repeat
+(`Batch.repeatable`).
 """
 
 import asyncio
@@ -57,8 +58,8 @@ from directory.store import (
 )
 
 type Meter = Callable[[str, float], None]
-"""Told of each answer of the service: what was asked (`read`, `read_many`, `batch`, `query`) and
-the request units that it cost."""
+"""Called with each answer of the service: the operation (`read`, `read_many`, `batch`, `query`) and
+its cost in request units."""
 type _Hook = Callable[[Mapping[str, Any], Any], None]
 
 CONNECT_SECONDS = 3
@@ -132,13 +133,13 @@ class CosmosStore:
         return {id: stored for (id, _), stored in found.items()}
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
-        """All or nothing; see the port. Raises Throttled, and Unavailable where it is not known to
-        be written.
+        """All or nothing; see the port. Raises Throttled, and Unavailable where the batch is not
+        known to be written.
 
-        After a lost answer the event in the batch tells whether it was written; without one, it
-        counts as written where what is stored is just what it leaves behind. It is then answered as
-        if nothing had been lost; but documents that others changed since, and partial updates, get
-        the ETag `directory.cosmos.batch.UNKNOWN_ETAG`.
+        After a lost answer the event in the batch shows whether the batch was written; without an
+        event, it counts as written where the stored documents are exactly as it leaves them. The
+        answer is then the same as if nothing had been lost, except that documents which others
+        changed since, and partial updates, get the ETag `directory.cosmos.batch.UNKNOWN_ETAG`.
         """
         batch = Batch.of(tenant_id, operations)
         if not batch.steps:
@@ -167,9 +168,9 @@ class CosmosStore:
         return batch.etags_of_found(found)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
-        """One page. Raises BadContinuation, ValueError, Throttled, Unavailable. One
-        query in the order of `id`, or against it; for any other order, one that reads the sort
-        keys of everything selected, and one for the page."""
+        """One page. Takes one query in the order of `id`, ascending or descending; in any other
+        order one for the sort keys of everything selected, and one for the page. Raises
+        BadContinuation, ValueError, Throttled, Unavailable."""
         if query.order not in ((), NEWEST_FIRST):
             return await self._sorted_page(tenant_id, query)
         _check(query)
@@ -182,14 +183,14 @@ class CosmosStore:
         return Page(items, continuation(query, ((last,) * len(query.order), last, tenant_id)))
 
     async def query_every_tenant(self, query: Query) -> Page:
-        """One page over all tenants, ordered by `order`, `id` and tenant. Raises as `query`. Reads
-        the sort keys of everything selected: for what is few, such as overdue events."""
+        """One page over all tenants, ordered by `order`, `id` and tenant. Reads the sort keys of
+        everything selected, so it is for small sets, such as overdue events. Raises as `query`."""
         return await self._sorted_page(None, query)
 
     async def changes(self, tenant_id: str | None, after: str | None, limit: int) -> Changes:
-        """See Store. One query; over all tenants one for their places, or more where there are
+        """See Store. Takes one query; over all tenants one for the places, or more where there are
         many, and one for the changes themselves."""
-        return await read_changes(_Asked(self), tenant_id, after, limit)
+        return await read_changes(_FeedQueries(self), tenant_id, after, limit)
 
     async def count(self, tenant_id: str, type: str, where: Condition = EVERYTHING) -> int:
         """How many documents satisfy the condition. Raises ValueError, Throttled, Unavailable."""
@@ -234,18 +235,18 @@ class CosmosStore:
 
     async def _read_items(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
         """Documents by (id, tenant); missing ones are left out."""
-        asked = [key for key in dict.fromkeys(keys) if is_document_id(key[0])]
-        if not asked:
+        valid = [key for key in dict.fromkeys(keys) if is_document_id(key[0])]
+        if not valid:
             return {}
 
         async def attempt(container: ContainerProxy) -> list[Document]:
-            return list(await container.read_items(asked, response_hook=self._hook("read_many")))
+            return list(await container.read_items(valid, response_hook=self._hook("read_many")))
 
         documents = await self._repeat(attempt)
         return {(d["id"], d["tenantId"]): _stored(d) for d in documents}
 
     async def _execute(self, tenant_id: str, batch: Batch) -> list[str | None]:
-        """One attempt. Raises _Unanswered, or what the batch is refused with."""
+        """One attempt. Raises _Unanswered, or the service's refusal of the batch."""
         try:
             async with self._translated():
                 container = await self._connected()
@@ -271,7 +272,7 @@ class CosmosStore:
     async def _repeat[Answer](
         self, attempt: Callable[[ContainerProxy], Awaitable[Answer]]
     ) -> Answer:
-        """A request that may be executed more than once."""
+        """Make a request that is safe to execute more than once."""
         for pause in (*PAUSES, None):
             try:
                 async with self._translated():
@@ -289,7 +290,7 @@ class CosmosStore:
                     try:
                         async with self._translated():
                             self._container = await self._connect()
-                    except _Unanswered as fault:  # what the connection was for was not sent
+                    except _Unanswered as fault:  # the request itself was not sent
                         raise _Unanswered(str(fault), perhaps_executed=False) from fault
         return self._container
 
@@ -329,8 +330,8 @@ class CosmosStore:
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
-        """The SDK's errors as the port's, _Unanswered where the request can be tried again; those
-        of operations in a batch pass."""
+        """Raise the SDK's errors as the port's, and as _Unanswered where the request can be tried
+        again; errors of operations in a batch pass as they are."""
         try:
             yield
         except CosmosBatchOperationError:
@@ -344,8 +345,8 @@ class CosmosStore:
             raise _Unanswered(f"{self._endpoint}: {error}", not _is_unsent(error)) from error
 
 
-class _Asked:
-    """What `directory.cosmos.feed` asks of the store."""
+class _FeedQueries:
+    """`directory.cosmos.feed.FeedQueries` on this store."""
 
     def __init__(self, store: CosmosStore) -> None:
         self._store = store
@@ -362,7 +363,7 @@ class _Asked:
                 charge(headers, answer)
                 counts.append(len(answer["Documents"]))
                 if at is None and (date := headers.get("date")):
-                    # The query may be as much older as the answer took.
+                    # The query may have run at any time since it was sent: the earliest counts.
                     moment = parsedate_to_datetime(date).timestamp()
                     at = math.floor(moment - (time.monotonic() - begun))
 
@@ -394,7 +395,7 @@ class _Asked:
 
 
 class _Unanswered(Exception):
-    """No answer that says what became of the request."""
+    """No answer shows what became of the request."""
 
     def __init__(self, message: str, perhaps_executed: bool) -> None:
         super().__init__(message)
@@ -418,8 +419,8 @@ def _translation(status: int, details: Mapping[str, Any], where: str) -> Excepti
 
 
 def _is_unsent(error: AzureError) -> bool:
-    """No connection was made. aiohttp's transport raises ServiceRequestError for connections that
-    broke later, too."""
+    """Whether no connection was made. aiohttp's transport raises ServiceRequestError also for
+    connections that broke later."""
     return isinstance(error, ServiceRequestTimeoutError) or (
         isinstance(error, ServiceRequestError)
         and isinstance(error.inner_exception, ClientConnectorError)

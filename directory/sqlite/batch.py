@@ -33,15 +33,15 @@ from directory.store import (
 )
 
 _COLUMNS = ("type", "body", "expires", "etag", *SCALAR_COLUMNS, "elements")
-_PLACES = ", ".join(f"?{number + 3}" for number in range(len(_COLUMNS)))
+_PLACEHOLDERS = ", ".join(f"?{number + 3}" for number in range(len(_COLUMNS)))
 _UPSERT = f"""
-INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACES})
+INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACEHOLDERS})
 ON CONFLICT (tenant, id) DO UPDATE
 SET {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}
 """
 _CREATE = f"{_UPSERT} WHERE documents.expires <= ?{len(_COLUMNS) + 3}"
 _REPLACE = f"""
-UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACES})
+UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACEHOLDERS})
 WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
     AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
 """
@@ -71,7 +71,7 @@ class Row:
 
     @classmethod
     def of(cls, tenant_id: str, document: Document) -> "Row":
-        """Raises ValueError for what is no document of the tenant, TooLarge."""
+        """Raises ValueError for an invalid document or one of another tenant, TooLarge."""
         body = stored_body(document_to_json(tenant_id, document))
         ttl = document.get("ttl")
         lifetime = math.inf if ttl is None or ttl == -1 else float(ttl)
@@ -79,7 +79,7 @@ class Row:
         return cls(stored_text(tenant_id), id, type, body, lifetime, index_columns(document))
 
     def columns(self, now: float, etag: str) -> tuple[str | float | bytes | None, ...]:
-        """Parameters of `_UPSERT`, with which those of `_CREATE` and `_REPLACE` begin."""
+        """Parameters of `_UPSERT`; those of `_CREATE` and `_REPLACE` begin with the same."""
         expires = now + self.ttl
         body = self.body.decode()
         return self.tenant, self.id, self.type, body, expires, etag, *self.indexed
@@ -87,14 +87,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Operations that were checked; each with its row where it brings a whole document."""
+    """Operations that were checked; each with its row where it writes a whole document."""
 
     tenant_id: str
     steps: tuple[tuple[Operation, Row | None], ...]
 
     @classmethod
     def of(cls, tenant_id: str, operations: Sequence[Operation]) -> "Batch":
-        """Raises ValueError, TooLarge. Holds on to nothing that the caller may change later."""
+        """Copies everything that the caller may change later. Raises ValueError, TooLarge."""
         if len(operations) > BATCH_OPERATIONS:
             raise TooLarge(
                 f"A batch of {len(operations)} operations; at most {BATCH_OPERATIONS} are taken."
@@ -143,8 +143,8 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
                 if not connection.execute(_DELETE, key).rowcount:
                     raise _reason(connection, batch.tenant_id, id, index, now)
             case Require(id):
-                place = (stored_text(batch.tenant_id), stored_text(id), now)
-                if connection.execute(_EXISTS, place).fetchone() is None:
+                required = (stored_text(batch.tenant_id), stored_text(id), now)
+                if connection.execute(_EXISTS, required).fetchone() is None:
                     raise NotFound(id, index)
         etags.append(None if isinstance(operation, Delete | Require) else etag)
     return etags

@@ -1,7 +1,7 @@
 """The feed on SQLite: a table that numbers the changes of access as they are written.
 
-SQLite has one writer at a time, so the order of the numbers is the order of the commits; and
-AUTOINCREMENT gives no number twice, even where the last ones expired.
+SQLite has one writer at a time, so the order of the numbers is the order of the commits.
+AUTOINCREMENT never reuses a number, even after the last changes expired.
 """
 
 # ruff: noqa: S608 - composes SQL of constants
@@ -36,7 +36,7 @@ BEGIN DELETE FROM feed WHERE document = old.number; END
 """,
 )
 
-# One statement, so that the end of the feed and what is before it are of one moment.
+# One statement, so that the changes and the end of the feed are read at the same moment.
 _SELECT = """
 SELECT ended.at, page.position, page.id, page.etag, page.body
 FROM (SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0) AS at) ended
@@ -51,7 +51,7 @@ ORDER BY page.position
 
 
 def select_changes(tenant_id: str | None, after: str | None, limit: int, now: float) -> Select:
-    """The statement that reads so many changes, one more, and where the feed ends; over all
+    """The statement that reads `limit` changes and one more, and the end of the feed; over all
     tenants without `tenant_id`. Raises BadPosition."""
     rows = 0 if after == LATEST else limit + 1
     parameters: list[Any] = [_number(after), now, rows]
@@ -63,7 +63,7 @@ def select_changes(tenant_id: str | None, after: str | None, limit: int, now: fl
 
 
 def to_changes(after: str | None, limit: int, rows: Sequence[Row]) -> Changes:
-    """What the rows of `select_changes` make. Raises LostPosition."""
+    """The answer from the rows of `select_changes`. Raises LostPosition."""
     ended = rows[0][0]
     if _number(after) > ended:
         raise LostPosition

@@ -1,8 +1,8 @@
-"""What the indexes of the SQLite store hold, taken from documents when they are written.
+"""The indexed values of the SQLite store, taken from documents when they are written.
 
-Each document has its indexed scalars in columns of their own, and its indexed elements in another
-one, from where triggers copy them to the table `elements`. An index on an expression over the JSON
-would be shorter to write, and would parse the document several times at every write.
+The row of a document has a column for each indexed scalar, and one for the indexed elements, from
+which triggers copy them to the table `elements`. An index on an expression over the JSON would be
+shorter to write, but would parse the document several times at every write.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from directory.store import Document
 SCALAR_COLUMNS = ("indexed1", "indexed2", "indexed3", "indexed4")
 """Columns of `documents`; what they hold depends on the document's type."""
 MISSING = b""
-"""What a scalar that is not there is stored as, and compares as: after every text and number."""
+"""Stored in place of a missing scalar; sorts after every text and number."""
 
 type IndexColumns = tuple[str | float | bytes | None, ...]
 """SCALAR_COLUMNS, then `elements`."""
@@ -30,12 +30,12 @@ def scalar_columns(type: str) -> dict[Path, str]:
 
 
 def element_label(type: str, array: Path, inner: Path) -> str:
-    """What `elements.path` holds for an index on elements."""
+    """The value of `elements.path` for an index on elements."""
     return ".".join((type, *array, *inner))
 
 
 def index_columns(document: Document) -> IndexColumns:
-    """The values of a document (with its own text, not as it is stored)."""
+    """The indexed values of a document, which is given with its original text."""
     type = document["type"]
     paths = SCALAR_INDEXES.get(type, ())
     scalars = [_scalar(_value(document, path)) for path in paths]

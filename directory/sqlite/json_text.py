@@ -2,9 +2,9 @@
 
 SQLite before 3.45 takes U+0000 in a JSON string for its end, so that `admin` would match
 `admin\\u0000x`. The control characters U+0000 to U+0005, which text in practice never holds, are
-therefore stored as two characters each: one of U+0001 and U+0002, then one of U+0003 to U+0005.
-No first character is ever a second one, and the pairs sort as what they stand for; so a text that
-equals, contains, begins with, ends with or precedes another one still does when both are stored.
+therefore stored as two characters each: U+0001 or U+0002, then one of U+0003 to U+0005. No first
+character is also a second one, and the pairs sort as the characters that they stand for; so a text
+that equals, contains, begins with, ends with or precedes another still does when both are stored.
 """
 
 import re
@@ -49,7 +49,7 @@ def stored_body(body: bytes) -> bytes:
 
 
 def load(body: str) -> Any:
-    """What was stored."""
+    """The document in a stored body, with its original text."""
     value = orjson.loads(body)
     return _rewritten(value, original_text) if _ESCAPED in body else value
 

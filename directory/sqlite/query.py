@@ -1,9 +1,9 @@
 """Conditions compiled to SQL: `directory.condition` for a database.
 
-`Compiler` walks a condition; a dialect says how its database reads the leaves, and negates them,
-so that NOT means what it says and the SQL agrees with `directory.condition.matches` on every
-document. SQLite's leaves are true or false and never NULL (Cosmos DB's: `directory.cosmos.query`);
-values, and keys that are not plain names, are parameters.
+`Compiler` walks a condition; a dialect says how its database evaluates and negates the leaves, so
+that the SQL agrees with `directory.condition.matches` on every document. SQLite's leaves are true
+or false and never NULL (Cosmos DB's: `directory.cosmos.query`); values, and keys that are not plain
+names, are parameters.
 """
 
 # ruff: noqa: S608 - composes SQL of constants, plain names and placeholders
@@ -72,7 +72,7 @@ class Compiler[Source](ABC):
         return f"(NOT {leaf})"
 
     def _compile(self, condition: Condition, source: Source, *, negated: bool) -> str:
-        """Negations sink to the leaves (De Morgan), which saves a level of nesting each."""
+        """Negations are moved to the leaves (De Morgan), which saves a level of nesting each."""
         match condition:
             case Negated(inner):
                 return self._compile(inner, source, negated=not negated)
@@ -136,8 +136,8 @@ MISSING = "x''"
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """SQL of a JSON value in SQLite: its type, itself, and itself where it is an object (NULL
-    where not); and the paths that are columns of their own, which hold strings."""
+    """SQL of a JSON value in SQLite: its type, its value, and its value where it is an object (NULL
+    otherwise); and the paths that have a column, which holds a string."""
 
     type: str
     value: str
@@ -164,8 +164,8 @@ DOCUMENT = Json(
 class SqliteCompiler(Compiler[Json]):
     """SQLite's dialect, for documents of one type in the tables of `directory.sqlite.schema`.
 
-    It compares strings through `scalar`, which is a column with an index where
-    `directory.indexing` says so, and asks the table `elements` first where that does.
+    It compares strings through `scalar`, which is an indexed column where `directory.indexing` says
+    so. For indexed elements it asks the table `elements` first.
     """
 
     always = "1"
@@ -183,8 +183,8 @@ class SqliteCompiler(Compiler[Json]):
         return f"?{len(self.parameters)}"
 
     def scope(self) -> str:
-        """SQL that is true for documents of the type, in the tenant where there is one. A type
-        that has indexes is a literal, as SQLite wants it to use them."""
+        """SQL that is true for documents of the type, in the tenant where there is one. A type with
+        indexes is written as a literal, because SQLite uses the indexes only then."""
         plain = self._type in SCALAR_INDEXES or self._type in ELEMENT_INDEXES
         type = f"'{self._type}'" if plain else self.bind(self._type or "")
         conditions = [f"documents.type = {type}"]
@@ -240,7 +240,7 @@ class SqliteCompiler(Compiler[Json]):
         return f"iif({type} = 'array', {value}, NULL)"
 
     def _narrowing(self, path: Path, condition: Condition) -> Iterator[str]:
-        """What follows from the condition on an element and is answered by `elements`."""
+        """Conditions that follow from the one on an element and that `elements` answers."""
         indexed = dict.fromkeys(
             inner for array, inner in ELEMENT_INDEXES.get(self._type or "", ()) if array == path
         )
@@ -300,7 +300,7 @@ class SqliteCompiler(Compiler[Json]):
 
 
 def _number(value: float) -> float:
-    """What SQLite can be given: an integer outside 64 bits becomes the nearest double."""
+    """A number that SQLite takes: an integer outside 64 bits becomes the nearest double."""
     if isinstance(value, float) or -(2**63) <= value < 2**63:
         return value
     try:

@@ -1,6 +1,6 @@
 """The tables of the SQLite store, with the indexes that `directory.indexing` names.
 
-Other tables may live in the same file (the queue's do); PRAGMA user_version is this store's.
+The file may hold other tables (the queue's, for one); PRAGMA user_version belongs to this store.
 """
 
 # ruff: noqa: S608 - composes SQL of constants, plain names and placeholders
@@ -18,9 +18,9 @@ SCHEMA_VERSION = 3
 BUSY_SECONDS = 10.0
 """How long a connection waits for another one's write before it gives up."""
 
-# A document that never expires has an infinite `expires`: a plain comparison tells who is alive.
-# The last columns are `directory.sqlite.indexing.index_columns`, and `indexing` says of which paths
-# they are. The table `elements` repeats the column; triggers keep it, whoever writes.
+# A document that never expires has an infinite `expires`, so that one comparison finds what has not
+# expired. The last columns hold `directory.sqlite.indexing.index_columns`, and the table `indexing`
+# the paths that they are taken from. Triggers copy the column `elements` to the table `elements`.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY,
@@ -71,10 +71,10 @@ _FILL = (
     " WHERE number = ?"
 )
 
-# What the planner is told instead of letting ANALYZE measure: many tenants, many documents of a
-# type, few with one value. Without figures it reads a whole type, in the order of `id`, rather
-# than look up a list of values; were most of a tenant said to be of one type, it would walk the
-# whole tenant for the newest of it. Rows, then rows per value of the first 1, 2, ... columns.
+# The planner's statistics, written instead of measured by ANALYZE: many tenants, many documents of
+# a type, few with one value. Without figures the planner reads a whole type in the order of `id`
+# rather than look up a list of values; if they said that most of a tenant is of one type, it would
+# walk the whole tenant for the newest. Rows, then rows per value of the first 1, 2, ... columns.
 _STATISTICS = (
     ("documents", "sqlite_autoindex_documents_1", "1000000 100000 1"),
     ("documents", "documents_type", "1000000 100000 10000 1 1"),
@@ -90,7 +90,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     NewerFile where a newer version of Muster wrote it."""
     path.touch(mode=0o600)
     with suppress(PermissionError):  # the file of another user, shared on purpose
-        path.chmod(0o600)  # what SQLite writes beside it (-wal, -shm) gets the same mode
+        path.chmod(0o600)  # SQLite gives the files beside it (-wal, -shm) the same mode
     try:
         return _opened(path)
     except sqlite3.DatabaseError as error:
@@ -153,7 +153,7 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")
-        # Savepoints then keep little buffers in memory; otherwise each begins with one of 64 KB,
+        # Savepoints then keep small buffers in memory. Otherwise each starts with one of 64 KB,
         # which malloc takes from the system and gives back, at several times the cost of the write.
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
@@ -192,17 +192,17 @@ def _create_feed(connection: sqlite3.Connection) -> None:
 
 
 def _keep_statistics(connection: sqlite3.Connection) -> None:
-    """Have the planner told what `_STATISTICS` say now."""
-    told = set(connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1"))
+    """Bring the planner's statistics up to date with `_STATISTICS`."""
+    present = set(connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1"))
     for row in _STATISTICS:
-        if row not in told:
+        if row not in present:
             connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (row[1],))
             connection.execute("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", row)
 
 
 def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
-    """Have the columns of a type's documents hold what `directory.indexing` names now, each with
-    an index."""
+    """Bring the indexed columns of a type's documents, and their indexes, up to date with
+    `directory.indexing`."""
     paths = repr((SCALAR_INDEXES.get(type), ELEMENT_INDEXES.get(type)))
     kept = connection.execute("SELECT paths FROM indexing WHERE type = ?", (type,)).fetchone()
     if kept == (paths,):

@@ -1,4 +1,4 @@
-"""Queries as SELECT statements, with pages that resume where the one before ended."""
+"""Queries as SELECT statements; each page resumes where the page before it ended."""
 
 # ruff: noqa: S608 - composes SQL of constants, plain names and placeholders
 
@@ -122,7 +122,7 @@ def _bind(compiler: SqliteCompiler, value: Any) -> str:
 
 
 def whole(id: str, etag: str, body: str) -> Stored:
-    """A document as a row holds it; Damaged where that is no JSON object of this id."""
+    """The document in a row; Damaged where the body is no JSON object with this id."""
     try:
         document = load(body)
     except ValueError:

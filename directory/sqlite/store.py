@@ -1,9 +1,9 @@
 """The SQLite store: the store port on one machine, in one file.
 
 Several processes may share the file. Reads run on the event loop, where a point read costs less
-than a change of threads; one that turns out to be long is done again in a thread. Writes queue
-up, are executed together in one transaction, each in a savepoint of its own, and wait for the
-disk in a thread; a write is answered when it is on the disk.
+than a change of threads; a read that turns out to be long is repeated in a thread. Writes queue up
+and are executed together in one transaction, each in its own savepoint; a thread waits for the
+disk. A write is answered when it is on the disk.
 """
 
 import asyncio
@@ -46,13 +46,13 @@ TURN_SECONDS = 0.01
 READ_THREADS = 4
 """For long reads; one tenant has one of them at a time."""
 GROUP_OPERATIONS = 128
-"""A transaction takes no further write once it has so many operations."""
+"""A transaction takes no further write once it has this many operations."""
 PURGE_SECONDS = 60.0
 LOOK_SECONDS = 0.0005
-"""How often a write that has to wait for another process' looks again."""
+"""Pause between two attempts of a write that waits for another process's write."""
 
 _INSTRUCTIONS = 1000
-"""Of SQLite's virtual machine, between two looks at the clock."""
+"""Instructions of SQLite's virtual machine between two looks at the clock."""
 _READ = "SELECT id, etag, body FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 _READ_MANY = """
 SELECT id, etag, body FROM documents
@@ -65,14 +65,14 @@ type _Outcome[T] = tuple[T, None] | tuple[None, Exception]
 
 @dataclass(frozen=True, slots=True)
 class _Write[T]:
-    """What waits for its turn in a transaction of about so many operations."""
+    """A write that waits for its turn in a transaction, with about how many operations it has."""
 
     job: _Job[T]
     operations: int
     answer: asyncio.Future[T]
 
     def settle(self, outcome: _Outcome[T]) -> None:
-        """Tell whoever waits; where nobody does any more, what is written is written."""
+        """Give the outcome to the caller; after a cancelled call the write stands all the same."""
         if self.answer.cancelled():
             return
         match outcome:
@@ -85,7 +85,7 @@ class _Write[T]:
 class SqliteStore:
     """`directory.store.Store` in the SQLite file `path`, which is created where it is missing.
 
-    `now` is the clock of expiry, in seconds since 1970. Use it on one event loop. Raises
+    `now` is the clock for expiry, in seconds since 1970. Use the store on one event loop. Raises
     UnusableFile where the file is damaged, or a newer version of Muster wrote it.
     """
 
@@ -128,14 +128,15 @@ class SqliteStore:
         )
 
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
-        """All or nothing; see the port. Raises Unavailable where it is not known to be written."""
+        """All or nothing; see the port. Raises Unavailable where the batch is not known to be
+        written."""
         batch = Batch.of(tenant_id, operations)
         return await self._written(partial(self._execute, batch), len(batch.steps))
 
     async def beside[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Write to tables of somebody else in the same file: all that `job` does or, where it
-        raises, nothing of it. Such writes share transactions with batches instead of waiting for
-        them. Raises what the job raises, Unavailable where SQLite reports an error."""
+        """Write to other tables of the same file (the queue's): all that `job` does or, where it
+        raises, nothing. Such writes share transactions with batches instead of waiting for them.
+        Raises what the job raises, Unavailable where SQLite reports an error."""
         return await self._written(job, 1)
 
     async def query(self, tenant_id: str, query: Query) -> Page:
@@ -200,8 +201,8 @@ class SqliteStore:
         return await self._reads.run(tenant_id, lambda: shape(self._long_rows(select)))
 
     async def _turn(self) -> None:
-        """Let others have the event loop, where reads have kept it for TURN_SECONDS: a read that is
-        answered at once does not, however many of them somebody asks for."""
+        """Give up the event loop once reads have kept it for TURN_SECONDS: a read that is answered
+        at once never does, and a caller may make any number of them."""
         now = time.perf_counter()
         if self._turn_began is None:
             self._turn_began = now
@@ -226,12 +227,12 @@ class SqliteStore:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: sqlite3.Error) -> Unavailable:
-        """With SQLite's name for what is wrong (https://www.sqlite.org/rescode.html)."""
+        """The error with SQLite's name for it (https://www.sqlite.org/rescode.html)."""
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return Unavailable(f"{self._path}: {error} ({name})")
 
     async def _write(self) -> None:
-        """Write what waits, one transaction after the other, until nothing does."""
+        """Write what waits, one transaction after the other, until nothing waits."""
         commit = partial(self._writer.execute, "COMMIT")
         loop = asyncio.get_running_loop()
         while self._waiting:
@@ -259,7 +260,7 @@ class SqliteStore:
             await loop.run_in_executor(self._write_thread, self._begin_patiently)
 
     def _begin_patiently(self) -> None:
-        """SQLite would wait, too, but sleeps for up to 100 ms between two looks."""
+        """Waits instead of SQLite, which sleeps for up to 100 ms between two attempts."""
         give_up = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -272,7 +273,7 @@ class SqliteStore:
                 return
 
     def _execute_waiting(self, group: list[tuple[_Write[Any], _Outcome[Any]]]) -> None:
-        """Execute some of those that wait, and append how each went."""
+        """Execute some of the waiting writes, and append each with its outcome."""
         operations = 0
         while self._waiting and operations < GROUP_OPERATIONS:
             write = self._waiting[0]
@@ -285,7 +286,8 @@ class SqliteStore:
             purge(self._writer, now)
 
     def _attempt[T](self, job: _Job[T]) -> _Outcome[T]:
-        """What it returns, or the error of this write alone; one of the database is raised."""
+        """What the job returns, or its error, which concerns this write alone. Raises the
+        database's errors, which concern the whole transaction."""
         self._writer.execute("SAVEPOINT write")
         try:
             outcome: _Outcome[T] = job(self._writer), None

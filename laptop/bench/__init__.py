@@ -1,1 +1,1 @@
-"""What Muster costs: its pure core against other libraries, and the whole of it as a server."""
+"""Measures Muster: its pure core against other libraries, and the whole as a server."""

@@ -36,11 +36,11 @@ FAN_OUT_USERS = 100_000
 FEED = 100_000
 """Changes."""
 CONSOLE = (10_000, 500, 100)
-"""Users, groups, and how often each page is asked for."""
+"""Users, groups, and how often each page is requested."""
 WALKS = (1_000, 10_000, 100_000)
 """Users."""
 RATE = 25.0
-"""Requests per second that Entra ID asks for, of one tenant."""
+"""Requests per second of one tenant that Entra ID wants a server to take."""
 END_TO_END_SECONDS = 10.0
 CONCURRENCY_SECONDS = 6.0
 
@@ -88,7 +88,7 @@ class _Bench:
         self._show("concurrency", [tables.concurrency_table(measured)])
 
     def cosmos(self) -> None:
-        """What is asked of Cosmos DB."""
+        """The requests to Cosmos DB."""
         self._show("Cosmos DB", [tables.cosmos_table(_run(cosmos.measure(self._errors.print)))])
 
     def console(self) -> None:
@@ -141,7 +141,7 @@ def main(
     keep: Annotated[bool, typer.Option("--save", help=f"Write {DOCUMENT.name}, too.")] = False,
 ) -> None:
     """Measure Muster, by default in less than ten minutes on two cores."""
-    os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # what is asked is how many there can be
+    os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # the rate limit must not limit what is measured
     bench = _Bench(quick, keep)
     parts = {
         "core": bench.core,
@@ -164,13 +164,13 @@ def main(
 
 
 def _run[T](measuring: Coroutine[Any, Any, T]) -> T:
-    # uvloop, as in the server: the client must not be what is slow.
+    # uvloop, as in the server: the client must not be the slow part.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measuring)
 
 
 def _draw(measured: comparison.Measurements, path: Path) -> None:
-    """The comparison as a PNG."""
+    """Draw the comparison as a PNG."""
     rates = {
         server: [
             measured.median(server, operation, comparison.per_second) or 0.0

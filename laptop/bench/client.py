@@ -1,7 +1,7 @@
 """A load generator for one HTTP server on loopback: keep-alive connections in a closed loop.
 
-It does as little as can be done per answer, because it runs beside what it measures: the status
-line and Content-Length are all it reads of a head.
+It does as little as possible per answer, because it runs beside the server that it measures: of an
+answer's head it reads only the status line and Content-Length.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/scim+json"
 
 
 class UnexpectedAnswer(Exception):
-    """The server answered what the measured request should not get; the text quotes it."""
+    """The server did not answer the measured request as it should; the text quotes the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one stretch of load showed: seconds per request, and of the server's processor time
-    (None where the system does not tell)."""
+    """The result of one stretch of load: seconds per request, seconds in all, and seconds of the
+    server's processor time (None where the system does not show it)."""
 
     latencies: tuple[float, ...]
     seconds: float
@@ -58,7 +58,7 @@ def percentile(figures: Sequence[float], share: float) -> float:
 
 class Client:
     """One connection to `base` (`http://host:port/path`) that sends a bearer token. Open it for one
-    stretch of load: servers close what was idle for seconds."""
+    stretch of load: servers close connections that were idle for seconds."""
 
     def __init__(self, base: str, token: str) -> None:
         parts = urlsplit(base)
@@ -116,8 +116,8 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 async def drive(
     clients: Sequence[Client], calls: Sequence[Iterator[Call]], seconds: float, pid: int
 ) -> Sample:
-    """Load for so long: each client sends the next of its calls as soon as it has its answer.
-    `pid` is the server's process. Raises an ExceptionGroup of what `Client.send` raises."""
+    """Make load for `seconds`: each client sends its next call as soon as it has its answer. `pid`
+    is the server's process. Raises an ExceptionGroup of what `Client.send` raises."""
     latencies: list[float] = []
 
     async def work(client: Client, mine: Iterator[Call], until: float) -> None:

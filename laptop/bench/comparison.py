@@ -1,9 +1,9 @@
 """Muster and scim2-server side by side: one operation at a time, the same client, in turns.
 
-A round measures every operation on both; a figure is the median over the rounds, and a ratio is
-the median of each round's own ratio, so that what else the machine does weighs on both sides
-alike. After each stretch of Muster's the reconciler finishes what the requests caused before the
-next begins; its processor time counts as part of the operation in `whole_cpu`.
+A round measures every operation on both. A figure is the median over the rounds, and a ratio is the
+median of the rounds' ratios, so that other load on the machine affects both sides alike. After each
+stretch on Muster, the reconciler finishes the work that the requests caused before the next stretch
+begins; `whole_cpu` includes its processor time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ class Plan:
     seconds: float
     users: int
     groups: tuple[int, ...]
-    """Members."""
+    """Numbers of members."""
 
 
 DEFAULT = Plan(rounds=3, seconds=1.0, users=10_000, groups=(10, 10_000, 100_000))
@@ -61,8 +61,8 @@ type Figure = Callable[[Stretch], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """The stretches by server and operation, one per round; what a reader must know of each
-    server; each server's memory (bytes) at the end."""
+    """The stretches by server and operation, one per round; notes for readers about each server;
+    each server's memory (bytes) at the end."""
 
     plan: Plan
     stretches: dict[str, dict[str, list[Stretch]]]
@@ -71,15 +71,15 @@ class Measurements:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """In the order in which they are shown."""
+        """The operations, in the order in which they are shown."""
         return tuple(self.stretches[muster.NAME])
 
     def median(self, server: str, operation: str, figure: Figure) -> float | None:
-        """Over the rounds; None where the system does not tell."""
+        """The median over the rounds; None where the system does not show the figure."""
         return _median([figure(stretch) for stretch in self.stretches[server][operation]])
 
     def ratio(self, of: tuple[str, str], to: tuple[str, str], figure: Figure) -> float | None:
-        """How many times `to` (server, operation) something is, round by round."""
+        """The median over the rounds of `of` as a multiple of `to`, each a server and operation."""
         ours, theirs = (self.stretches[server][operation] for server, operation in (of, to))
         figures = [(figure(one), figure(other)) for one, other in zip(ours, theirs, strict=True)]
         return _median([a / b if a is not None and b else None for a, b in figures])
@@ -130,7 +130,7 @@ async def _rounds(
             await _stretch(each, operation, loads[each.name, operation], plan.seconds / 4)
     for number in range(plan.rounds):
         progress(f"round {number + 1} of {plan.rounds}")
-        # Neighbours change places, so that neither always follows the other.
+        # The order alternates, so that no operation always follows the same other one.
         for operation in operations if number % 2 else reversed(operations):
             for each in contenders if number % 2 else reversed(contenders):
                 stretch = await _stretch(each, operation, loads[each.name, operation], plan.seconds)

@@ -1,7 +1,7 @@
 """How many requests at once one instance should take: the plan's `requestsPerInstance`.
 
-Half of the requests read a user, half change one. Meanwhile a probe asks for what costs nearly
-nothing: how long its answers take is how long the worker's event loop keeps others waiting.
+Half of the requests read a user, half change one. Meanwhile a probe sends requests that cost nearly
+nothing: the time of their answers is how long the worker's event loop keeps others waiting.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ TENANT = "tenant"
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """What so many requests at once came to; `waits` are the probe's answers in seconds, `memory`
-    is in bytes."""
+    """The result with `at_once` concurrent requests; `waits` are the probe's answer times in
+    seconds, `memory` is in bytes."""
 
     at_once: int
     sample: Sample
@@ -38,7 +38,7 @@ class Concurrency:
 
 
 async def measure(seconds: float, progress: Callable[[str], None]) -> list[Concurrency]:
-    """For each of AT_ONCE, so many seconds. Raises StartFailed, UnexpectedAnswer in an
+    """Measure each number in AT_ONCE for `seconds`. Raises StartFailed, UnexpectedAnswer in an
     ExceptionGroup, TimeoutError."""
     async with running() as server:
         await seed.add_tenant(server.store, TENANT)

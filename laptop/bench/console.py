@@ -22,7 +22,7 @@ TENANT = "wide"
 BASE = "http://127.0.0.1:7071"
 GIVEN = EntitlementKey(kind="role", key="addInUser")
 PER_GROUP = 20
-"""Members of every group but the one that everybody is in."""
+"""Members of every group except the one that contains everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PageTimes:
 
     @property
     def worst(self) -> float:
-        """p99; of fewer than a hundred requests the slowest."""
+        """p99; with fewer than a hundred requests, the slowest."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
 
@@ -47,8 +47,8 @@ class PageTimes:
 async def measure(
     users: int, groups: int, rounds: int, progress: Callable[[str], None]
 ) -> list[PageTimes]:
-    """Every page that reads, in this process and without a network. Raises StartFailed,
-    TimeoutError, and RuntimeError where a page cannot be shown."""
+    """Measure every page that only reads, in this process and without a network. Raises
+    StartFailed, TimeoutError, and RuntimeError where a page cannot be shown."""
     progress(f"console: loading {users:,} users and {groups:,} groups")
     async with running() as server:
         await seed.add_tenant(server.store, TENANT)
@@ -65,14 +65,14 @@ async def measure(
             await application.relay.drain()
             await server.settle([TENANT])
             gc.collect()
-            gc.freeze()  # as a server does; besides, what was loaded here is not a server's
+            gc.freeze()  # as a server does; also, a server would not hold what was loaded here
             progress("console: asking for each page")
             link = await one_time_link(application.store, TENANT, BASE, wiring.utc_now())
             paths = await _paths(application.store, everybody, ids[users // 2])
             transport = httpx.ASGITransport(app=application.console)
             async with httpx.AsyncClient(transport=transport, base_url=BASE) as browser:
-                asked = dict(parse_qsl(urlsplit(link).query))
-                await browser.post("/console/sign-in/once", data=asked)
+                form = dict(parse_qsl(urlsplit(link).query))
+                await browser.post("/console/sign-in/once", data=form)
                 return [
                     PageTimes(name, await _times(browser, path, rounds))
                     for name, path in paths.items()
@@ -82,7 +82,7 @@ async def measure(
 
 
 async def _paths(store: Store, group: str, user: str) -> dict[str, str]:
-    events = Query("Event", order=NEWEST_FIRST, limit=1)  # everybody was given something by it
+    events = Query("Event", order=NEWEST_FIRST, limit=1)  # the event that gave everybody a grant
     event = (await store.query(TENANT, events)).items[0].document["eventId"]
     entitlement = f"{GIVEN.kind}:{GIVEN.key}"
     return {

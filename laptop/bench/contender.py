@@ -1,4 +1,4 @@
-"""A server that is measured, whichever it is."""
+"""A server that is measured."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from laptop.bench.operations import Case
 
 
 async def _at_once() -> None:
-    """Nothing is left to do after an answer."""
+    """For a server that has nothing left to do after an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A running server: its process, the operations by name, and what a reader must know of it.
-    `settle` waits until all is done that the requests caused."""
+    """A running server: its process, the operations by name, and a note for readers. `settle` waits
+    until all work that the requests caused is done."""
 
     name: str
     pid: int

@@ -1,8 +1,8 @@
-"""What Muster asks of Azure Cosmos DB: round trips, bytes, request units and the SDK's processor
-time for each operation, on the real SDK against a façade of the wire protocol.
+"""Muster's use of Azure Cosmos DB: round trips, bytes, request units and the SDK's processor time
+for each operation, with the real SDK against a façade of the wire protocol.
 
-The façade says nothing about the service's latency. Request units are estimated from documented
-prices (`bench.cosmos_facade`), not measured; only a live account tells.
+The façade shows nothing about the service's latency. Request units are estimated from documented
+prices (`bench.cosmos_facade`), not measured; that takes a live account.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ REPEATS = 20
 
 @dataclass(frozen=True, slots=True)
 class CosmosCost:
-    """One request on average: requests to Cosmos DB by kind, bytes of their bodies both ways,
-    estimated request units, and seconds of this process' time on Cosmos DB and on SQLite."""
+    """Averages for one request: requests to Cosmos DB by kind, bytes of their bodies both ways,
+    estimated request units, and seconds of this process's time on Cosmos DB and on SQLite."""
 
     operation: str
     kinds: dict[str, float]
@@ -50,7 +50,7 @@ class CosmosCost:
 
 
 async def measure(progress: Callable[[str], None]) -> list[CosmosCost]:
-    """Every operation REPEATS times, one after the other."""
+    """Measure every operation REPEATS times, one after the other."""
     progress("Cosmos DB's wire protocol")
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
         async with running_facade() as endpoint, aiohttp.ClientSession() as session:
@@ -118,7 +118,7 @@ type _Side = tuple[wiring.Application, Case, Iterator[Call]]
 async def _cost(
     session: aiohttp.ClientSession, endpoint: str, cosmos: _Side, sqlite: _Side
 ) -> CosmosCost:
-    await _run(cosmos)  # everything is warm, and its own metadata read
+    await _run(cosmos)  # warms up, and has the SDK read its metadata
     await facade_counts(session, endpoint)
     cpu = await _run(cosmos)
     counts = [
@@ -145,12 +145,12 @@ async def _cost(
 async def facade_counts(session: aiohttp.ClientSession, endpoint: str) -> list[dict[str, Any]]:
     """What it was asked since it was asked for this last."""
     async with session.get(endpoint.rstrip("/") + COUNTS) as answer:
-        told: list[dict[str, Any]] = await answer.json()
-        return told
+        counts: list[dict[str, Any]] = await answer.json()
+        return counts
 
 
 async def _run(side: _Side) -> float:
-    """REPEATS requests; seconds of this process' processor time for each."""
+    """Send REPEATS requests; returns seconds of this process's processor time per request."""
     application, case, calls = side
     started = time.process_time()
     for _ in range(REPEATS):
@@ -159,7 +159,7 @@ async def _run(side: _Side) -> float:
 
 
 async def _send(application: wiring.Application, directory: Directory, call: Call) -> None:
-    """One request to the SCIM application, without a server. Raises RuntimeError."""
+    """Send one request to the SCIM application, without a server. Raises RuntimeError."""
     path, _, query = f"/scim{call.path}".partition("?")
     scope = {
         "type": "http",

@@ -1,6 +1,6 @@
-"""Azure Cosmos DB's wire protocol in a process of its own (the tests' façade), which counts what
-passes: `python -m laptop.bench.cosmos_facade` prints where it listens and serves until its input
-ends. `GET /bench/counts` tells the requests since it was asked last, and forgets them.
+"""Azure Cosmos DB's wire protocol (the tests' façade) in a separate process, which counts requests:
+`python -m laptop.bench.cosmos_facade` prints its address and serves until its input ends. `GET
+/bench/counts` answers the requests since it was last called, and forgets them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tests.emulators.cosmos_container import Container
 
 COUNTS = "/bench/counts"
 STRONG = 2
-"""Reads cost twice under Strong consistency."""
+"""Reads cost twice as much under Strong consistency."""
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,14 +26,14 @@ class CountingFacade(Facade):
     """Also keeps kind, bytes and estimated request units of each request."""
 
     def application(self) -> web.Application:
-        """As a web application."""
+        """The façade as a web application."""
         counts: list[dict[str, Any]] = []
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path == COUNTS:
-                told, counts[:] = counts[:], []
-                return web.json_response(told)
+                answered, counts[:] = counts[:], []
+                return web.json_response(answered)
             response = await handler(request)
             body = await request.read()
             answer = response.body if isinstance(response, web.Response) else b""
@@ -48,10 +48,10 @@ class CountingFacade(Facade):
 
 
 def _priced(request: web.Request, body: bytes, answer: bytes) -> tuple[str, float]:
-    """What the request is, and about what Cosmos DB charges for it by its documentation
-    (https://learn.microsoft.com/azure/cosmos-db/request-units): a point read 1 RU and a write 5 RU
-    for the first KB and each further one; a replace or a patch twice a create; a query 2.3 RU and
-    what its documents would cost to read."""
+    """The kind of a request, and about what Cosmos DB charges for it by its documentation
+    (https://learn.microsoft.com/azure/cosmos-db/request-units): for each KB, a point read costs 1
+    RU and a write 5 RU; a replace or a patch costs twice a create; a query costs 2.3 RU and a price
+    for each KB of its documents."""
     if request.headers.get("x-ms-cosmos-is-batch-request", "").lower() == "true":
         return "batch", sum(map(_of_operation, json.loads(body)))
     if "query" in request.headers.get("content-type", ""):

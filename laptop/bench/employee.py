@@ -1,5 +1,5 @@
-"""The yardstick of `bench.micro`: a user as one would declare it by hand for pydantic, knowing
-exactly what comes; no schemas, no extensions to choose from, no Entra ID."""
+"""The yardstick of `bench.micro`: a user declared by hand for pydantic, for exactly the input that
+comes; no schemas, no choice of extensions, no dialect of Entra ID."""
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -47,7 +47,7 @@ class Enterprise(_Model):
 
 
 class Employee(_Model):
-    """What `bench.payloads.user` makes."""
+    """The body that `bench.payloads.user` makes."""
 
     schemas: list[str]
     external_id: str | None = None

@@ -1,8 +1,8 @@
 """From a SCIM answer to the access record, with many tenants at once.
 
-Each tenant has one connection, as Entra ID's provisioning service has, and a schedule of so many
-requests a second; every request changes one user's `active`. Some are followed: from the moment
-their answer is there, the store is looked at until the user's access record says the same.
+Each tenant has one connection, like Entra ID's provisioning service, and a schedule with a fixed
+rate; every request changes one user's `active`. Some are followed: after their answer, the store is
+polled until the user's access record shows the change.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from laptop.bench.process import cpu_seconds
 
 TENANTS = 40
 USERS = 400
-"""Per tenant; all are in one group, or they were disabled already. More than there are requests of
-a tenant: a record may skip what was true between two changes of the same user."""
+"""Users of each tenant, all in one group, so that they are enabled. More than a tenant's requests:
+a record may skip the state between two changes of the same user."""
 FOLLOW_EVERY = 50
 LOOK_SECONDS = 0.002
 PATIENCE_SECONDS = 120.0
@@ -32,9 +32,10 @@ PATIENCE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """`offered` and `answered` requests per second, all tenants together; latencies in seconds:
-    of the answers, from when they were due, and from there to the access record; how long
-    everything took to be reconciled after the last answer; the server's share of one core."""
+    """`offered` and `answered` requests per second, all tenants together; `answers`: seconds from
+    when requests were due to their answers; `records`: seconds from answers to access records;
+    `rest`: seconds until everything was reconciled after the last answer; `cores`: the server's
+    processor time in cores."""
 
     offered: float
     answered: float
@@ -44,14 +45,14 @@ class EndToEnd:
     cores: float | None
 
     def percentile(self, share: float) -> tuple[float, float]:
-        """Of the answers and of the records."""
+        """The percentile of the answers and that of the records, in seconds."""
         return percentile(self.answers, share), percentile(self.records, share)
 
 
 async def measure(
     rates: tuple[float, ...], seconds: float, progress: Callable[[str], None]
 ) -> list[EndToEnd]:
-    """For each rate (requests per second of one tenant), and last for the largest rate that the
+    """Measure each rate (requests per second of one tenant), and last the largest rate that the
     machine can be expected to carry. Raises StartFailed, UnexpectedAnswer in an ExceptionGroup,
     TimeoutError."""
     progress(f"end to end: loading {TENANTS} tenants of {USERS} users")
@@ -85,7 +86,7 @@ class _Run:
         self._seconds = seconds
 
     async def at(self, rate: float) -> EndToEnd:
-        """Requests at this rate of each tenant, then wait for the reconciler."""
+        """Send requests at this rate for each tenant, then wait for the reconciler."""
         answers: list[float] = []
         records: list[float] = []
         cpu, started = cpu_seconds(self._server.pid), time.perf_counter()
@@ -99,7 +100,7 @@ class _Run:
                         if (wait := due - time.perf_counter()) > 0:
                             await asyncio.sleep(wait)
                         elif -wait > self._seconds:
-                            return  # it will not catch up
+                            return  # too late to catch up
                         user, active, call = next(self._loads[tenant])
                         await client.send(call)
                         answers.append(time.perf_counter() - due)
@@ -124,7 +125,7 @@ class _Run:
 
 
 def _changes(directory: Directory) -> Iterator[tuple[str, bool, Call]]:
-    """User, what `active` becomes, and the request, user after user."""
+    """For user after user: the SCIM id, the new value of `active`, and the request."""
     bodies = {
         active: orjson.dumps(
             payloads.patch({"op": "Replace", "path": "active", "value": str(active)})
@@ -137,7 +138,7 @@ def _changes(directory: Directory) -> Iterator[tuple[str, bool, Call]]:
 
 
 async def _follow(store: Store, tenant: str, user: str, active: bool, records: list[float]) -> None:
-    """Until the access record says what the answered request made true."""
+    """Measure the time until the access record shows what the request changed."""
     answered = time.perf_counter()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await _is(store, tenant, user, active):  # noqa: ASYNC110

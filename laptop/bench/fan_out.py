@@ -1,5 +1,5 @@
-"""One mapping on one very large group: how fast it reaches everybody, and what the server holds in
-memory meanwhile. Then one member more, which must touch nobody else."""
+"""One mapping on one very large group: how fast it reaches all members, and how much memory the
+server takes meanwhile. Then one more member, whose addition must touch no other user."""
 
 import asyncio
 import os
@@ -24,9 +24,9 @@ PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """`seconds` and `cpu` (None where the system does not tell) until the last of `users` has the
-    grant, counted from when the mapping was saved; `peak` in bytes; `touched` are the access
-    records that one new member wrote."""
+    """`seconds` and processor seconds (`cpu`, None where the system does not show them) from saving
+    the mapping until the last of `users` has the grant; `peak` memory in bytes; `touched`: access
+    records written for one new member."""
 
     users: int
     seconds: float
@@ -36,7 +36,8 @@ class FanOut:
 
 
 async def measure(users: int, progress: Callable[[str], None]) -> FanOut:
-    """Raises StartFailed, TimeoutError, and RuntimeError where the mapping cannot be saved."""
+    """Measure a group of `users`. Raises StartFailed, TimeoutError, and RuntimeError where the
+    mapping cannot be saved."""
     progress(f"fan-out: loading a group of {users:,}")
     async with running() as server:
         store = server.store
@@ -63,7 +64,7 @@ async def measure(users: int, progress: Callable[[str], None]) -> FanOut:
 
 
 async def _save_mapping(server: Server) -> None:
-    """With the operator's command, as another process."""
+    """Save the mapping with the operator's command, in another process."""
     mapping = {"displayName": GROUP, "entitlements": [{"kind": "role", "key": "addInUser"}]}
     file = server.folder / "mappings.json"
     await asyncio.to_thread(file.write_bytes, orjson.dumps({"mappings": [mapping]}))
@@ -93,6 +94,6 @@ async def _touched_by_one(server: Server, group: str, user: str) -> int:
 
 
 async def _versions(store: Store) -> int:
-    """How often access records were written."""
+    """How often access records were written in all: the sum of their versions."""
     query = Query("Access", fields=("version",), limit=PAGE)
     return sum([record.document["version"] async for record in every(store, TENANT, query)])

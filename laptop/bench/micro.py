@@ -1,5 +1,5 @@
-"""What the pure core costs: no server, no store, and every figure a ratio to a yardstick that is
-measured in the same rounds."""
+"""The cost of the pure core, without server and store; every figure is a ratio to a yardstick that
+is measured in the same rounds."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ type Job = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one call costs: seconds, and as a multiple of the yardstick (medians over rounds)."""
+    """The cost of one call: seconds, and a multiple of the yardstick (medians over rounds)."""
 
     operation: str
     implementation: str
@@ -35,7 +35,7 @@ class Cost:
 
 
 def measure(rounds: int) -> list[Cost]:
-    """Every contender in turn, `rounds` times; the first one is the yardstick."""
+    """Measure every contender in turn, `rounds` times; the first one is the yardstick."""
     contenders = _contenders()
     calls = [_calls_per_slice(job) for _, _, job in contenders]
     taken: list[list[float]] = [[] for _ in contenders]
@@ -86,7 +86,7 @@ def _muster_patch(body: bytes, change: bytes) -> Job:
 
 
 def _peer_patch(body: bytes, change: bytes) -> Job:
-    """It changes the user in place, so every call has to start from a copy."""
+    """scim2-models changes the user in place, so every call has to start from a copy."""
     user = _peer_user(body)
 
     def job() -> object:
@@ -105,7 +105,7 @@ def _muster_filter() -> Job:
 
 
 def _calls_per_slice(job: Job) -> int:
-    """How many calls fill a slice; as a side effect everything is warm."""
+    """How many calls fill a slice; this warms up the job, too."""
     number = 1
     while (seconds := _seconds_per_call(job, number)) * number < SLICE_SECONDS:
         number *= 2
@@ -120,5 +120,5 @@ def _seconds_per_call(job: Job, number: int) -> float:
 
 
 def _median_ratio(some: list[float], others: list[float]) -> float:
-    """Round by round, so that what else the machine was doing cancels out."""
+    """The median of the rounds' ratios, so that other load on the machine cancels out."""
     return median(one / other for one, other in zip(some, others, strict=True))

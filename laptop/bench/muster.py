@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SETTLE_SECONDS = 300.0
 POLL_SECONDS = 0.02
 SPARE_USERS = 16
-"""Users of a tenant who are in no group, to be added to one."""
+"""Users of a tenant who are in no group, for adding them to one."""
 
 
 class StartFailed(Exception):
@@ -35,22 +35,21 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its process, its Tenant URL, the folder of its state, and what use
-    cases need."""
+    """A running server: its process, its Tenant URL, the folder of its state, and a Service."""
 
     pid: int
     url: str
     folder: Path
     service: Service
-    """On its state, as another process sees it."""
+    """Works in this process on the server's state."""
 
     @property
     def store(self) -> Store:
-        """What it stores."""
+        """The server's store, opened by this process."""
         return self.service.store
 
     async def directory(self, tenant_id: str, users: tuple[str, ...] = ()) -> Directory:
-        """A tenant with a token of its own; it was seeded with these users (SCIM ids)."""
+        """A tenant that was seeded with these users (SCIM ids), with a new token."""
         token = await Tokens(self.service, tenant_id).create("scim")
         return Directory(self.url, token, users)
 
@@ -79,7 +78,8 @@ async def running() -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def serving(users: int, groups: tuple[int, ...]) -> AsyncIterator[Contender]:
-    """A server with so many users and groups of so many members. Raises StartFailed."""
+    """A server with `users` users, and a group for each number of members in `groups`. Raises
+    StartFailed."""
     async with running() as server:
         tenants = ("people", "growing", "groups")
         for tenant in tenants:

@@ -1,4 +1,4 @@
-"""The SCIM requests that are measured, for any server: what Entra ID asks for all day."""
+"""The SCIM requests that are measured, for any server: those that Entra ID sends all day."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from laptop.bench.client import Call
 PAGE = 100
 BULK = 100
 FIRST_NEW = 1_000_000
-"""The first employee who is in no directory before a run."""
+"""The number of the first employee who is in no directory before a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Case:
     directory: Directory
     calls: Callable[[int, int], Iterator[Call]]
     workers: int | None = None
-    """At most so many at the same time, where one request takes seconds."""
+    """A limit on concurrent requests, for operations that take seconds."""
 
 
 def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
-    """Users: only POST and Bulk add any, and they do to `growing`."""
+    """The operations on users; only POST and Bulk add users, and they add them to `growing`."""
     return [
         Case("POST user", growing, _create),
         Case("GET user by id", fixed, lambda *share: _get(fixed, *share)),
@@ -53,8 +53,8 @@ def user_cases(fixed: Directory, growing: Directory) -> list[Case]:
 
 
 def member_case(members: int, directory: Directory, group: str, workers: int | None = None) -> Case:
-    """Add one member to a group of so many and remove it again, the users from the end of the
-    directory, who are no members otherwise."""
+    """Add one member to a group of `members` and remove it again. The users are taken from the end
+    of the directory, who are in no group."""
     return Case(
         f"PATCH member, group of {members:,}",
         directory,

@@ -1,4 +1,4 @@
-"""What Entra ID sends for one made-up employee (its default attribute mapping, filled in)."""
+"""The requests of Entra ID for invented employees (its default attribute mapping, filled in)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,5 @@
 """scim2-server (https://pypi.org/project/scim2-server/), the fastest SCIM server in Python beside
-Muster, in an environment of its own that is made where it is missing."""
+Muster, in a separate environment that is made where it is missing."""
 
 import asyncio
 import hashlib
@@ -24,14 +24,14 @@ ROOT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).with_name("peer-requirements.txt")
 START_SECONDS = 30.0
 LOAD_SECONDS = 60.0
-"""How long loading may take, to stay bounded; the run says how many users there are then."""
+"""How long loading may take; the result says how many users were loaded."""
 LOADERS = 4
 SLOW_GROUP = 50_000
 """A group with more members is changed by one client at a time: each change takes seconds."""
 
 
 def environment() -> Path:
-    """The Python of the environment, which is made first where it is missing."""
+    """The Python of the environment, which is first made where it is missing."""
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
     folder = ROOT / ".bench" / f"environment-{digest}"
     python, ready = folder / "bin" / "python", folder / ".ready"
@@ -44,15 +44,15 @@ def environment() -> Path:
 
 
 def draw(content: bytes, path: Path) -> None:
-    """A picture of results (`bench.plot`), drawn there."""
+    """Draw a picture of results in that environment (`bench.plot`)."""
     program = Path(__file__).with_name("plot.py")
     subprocess.run([environment(), program, path.resolve()], input=content, check=True)
 
 
 @asynccontextmanager
 async def serving(users: int, groups: tuple[int, ...]) -> AsyncIterator[Contender]:
-    """A server with so many users, or as many as could be loaded in LOAD_SECONDS, and groups of
-    so many members. Raises TimeoutError, UnexpectedAnswer."""
+    """A server with `users` users, or as many as could be loaded in LOAD_SECONDS, and a group for
+    each number of members in `groups`. Raises TimeoutError, UnexpectedAnswer."""
     python = await asyncio.to_thread(environment)
     port = _free_port()
     process = await asyncio.create_subprocess_exec(
@@ -92,7 +92,7 @@ async def _answers(port: int) -> None:
 
 
 async def _load(url: str, users: int) -> tuple[str, ...]:
-    """The ids of employees 0, 1, … as far as time allowed."""
+    """Create employees 0, 1, … as far as time allows; returns their ids."""
     ids: dict[int, str] = {}
     numbers = iter(range(users))
     until = time.monotonic() + LOAD_SECONDS
@@ -113,7 +113,7 @@ async def _load(url: str, users: int) -> tuple[str, ...]:
 
 
 async def _group(directory: Directory, members: int) -> Case:
-    """A group whose members need not exist: this server does not look."""
+    """A group whose members need not exist: this server does not check."""
     value = [{"value": f"member-{number}"} for number in range(members)]
     body = {"schemas": [f"{payloads.CORE}:Group"], "displayName": f"{members}", "members": value}
     async with Client(directory.url, directory.token) as client:

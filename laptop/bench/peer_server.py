@@ -1,8 +1,8 @@
 """scim2-server as it is measured: its ASGI application on its in-memory storage, both as its
-documentation has them, behind uvicorn in one process. It runs in `bench.peer`'s environment.
+documentation shows, behind uvicorn in one process. It runs in `bench.peer`'s environment.
 
 (Its command `scim2-server` serves the same with Python's reference server, which closes every
-connection after one answer; that would measure connections.)
+connection after one answer; that would measure the opening of connections.)
 """
 
 import sys

@@ -20,8 +20,8 @@ def main(path: str) -> None:
     figure, axes = plt.subplots(figsize=(8, 0.55 * len(operations) + 1.2), dpi=110)
     height = 0.8 / len(servers)
     for index, (name, rates) in enumerate(servers.items()):
-        places = [number + index * height for number in range(len(operations))]
-        drawn = axes.barh(places, rates, height * 0.92, label=name)
+        positions = [number + index * height for number in range(len(operations))]
+        drawn = axes.barh(positions, rates, height * 0.92, label=name)
         axes.bar_label(drawn, [f"{rate:,.4g}" for rate in rates], padding=3, fontsize=8)
     axes.set_yticks([number + 0.4 - height / 2 for number in range(len(operations))], operations)
     axes.invert_yaxis()

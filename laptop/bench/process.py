@@ -1,4 +1,4 @@
-"""A server's process: how much processor time and memory it has used."""
+"""Processor time and memory that a server's process has used."""
 
 import os
 import re
@@ -11,19 +11,20 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """User and system time so far, of all its threads and of the processes that it started; None
-    where the system has no /proc."""
+    """User and system time so far of a process and of the processes that it started; None where the
+    system has no /proc."""
     return _sum(pid, lambda each: _ticks(_after_name(each)) / _TICKS)
 
 
 def memory_bytes(pid: int) -> int | None:
-    """What it and the processes that it started hold in memory now (resident set, what they share
-    counted for each); None where the system has no /proc."""
+    """Memory that a process and the processes that it started hold now (resident sets, with shared
+    memory counted for each); None where the system has no /proc."""
     return _sum(pid, lambda each: int(_after_name(each)[21]) * _PAGE)
 
 
 def peak_memory_bytes(pid: int) -> int | None:
-    """The most that it and those ever held (`VmHWM` of /proc/<pid>/status); None as above."""
+    """The sum of the most that each of these ever held (`VmHWM` of /proc/<pid>/status); None as in
+    `memory_bytes`."""
     return _sum(pid, _peak)
 
 
@@ -35,10 +36,10 @@ def _sum[N: (int, float)](pid: int, figure: Callable[[int], N]) -> N | None:
 
 
 def started_by(pid: int) -> list[int]:
-    """The processes that it started and that are still there."""
+    """The running processes that a process started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError):  # it has ended meanwhile
+        with suppress(OSError, IndexError):  # the process ended meanwhile
             each = int(stat.parent.name)
             found += [each] if int(_after_name(each)[1]) == pid else []
     return found

@@ -39,7 +39,7 @@ class Table:
         console.print(table)
 
     def markdown(self) -> str:
-        """The same for a document."""
+        """The table in Markdown."""
         lines = [f"**{self.title}**", "", _row(self.columns)]
         lines.append("|---|" + "---:|" * (len(self.columns) - 1))
         lines += [_row(row) for row in self.rows]
@@ -51,7 +51,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def machine() -> str:
-    """One line on what the run was made on."""
+    """One line about the machine of the run."""
     cpu = re.search(r"model name\s*: (.+)", _text("/proc/cpuinfo"))
     memory = re.search(r"MemTotal:\s*(\d+) kB", _text("/proc/meminfo"))
     parts = [
@@ -66,14 +66,14 @@ def machine() -> str:
 
 
 def save(name: str, blocks: Sequence[Table | str], document: Path) -> None:
-    """Put the results into the document, in the place of the last run of that name. Raises
-    ValueError where it has no such place."""
+    """Replace the results of the last run of that name in the document, between its marks. Raises
+    ValueError where the document has no such marks."""
     text = document.read_text()
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     parts = [each if isinstance(each, str) else each.markdown() for each in blocks]
     results = f"{day}: {machine()}.\n\n" + "\n".join(parts)
-    place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    changed, found = place.subn(lambda marks: marks[1] + results + marks[2], text)
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    changed, found = marked.subn(lambda marks: marks[1] + results + marks[2], text)
     if not found:
         raise ValueError(f"{document} has no place for {name}.")
     document.write_text(changed)

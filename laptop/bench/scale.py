@@ -1,6 +1,6 @@
-"""How Muster grows: from 1,000 users to 100,000, with ten groups to a thousand and twenty
-memberships to a user, in one tenant of one SQLite file. What is there is put straight into the
-store (`bench.seed`); what is measured goes through the server."""
+"""How Muster scales: from 1,000 users to 100,000, with ten groups per thousand users and twenty
+memberships per user, in one tenant of one SQLite file. The directory is written directly to the
+store (`bench.seed`); the measured requests go through the server."""
 
 import random
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from laptop.bench.process import memory_bytes
 
 SIZES = (1_000, 10_000, 100_000)
 MEMBERSHIPS = 20
-"""Of each user."""
+"""Memberships per user."""
 USERS_PER_GROUP = 100
 CONCURRENCY = 8
 SECONDS = 3.0
@@ -23,8 +23,8 @@ TENANT = "scale"
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A size: users, groups, memberships, bytes on disk when loaded, bytes of the server's memory
-    before the load and after, and what each operation showed."""
+    """The result for one size: users, groups, memberships, bytes on disk, bytes of the server's
+    memory before and after the load, and a sample of each operation."""
 
     users: int
     groups: int
@@ -35,7 +35,7 @@ class Scale:
 
 
 async def measure(progress: Callable[[str], None]) -> list[Scale]:
-    """Each size in a server of its own. Raises StartFailed, UnexpectedAnswer in an
+    """Measure each size with a new server. Raises StartFailed, UnexpectedAnswer in an
     ExceptionGroup, TimeoutError."""
     return [await _size(users, progress) for users in SIZES]
 

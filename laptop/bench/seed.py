@@ -1,6 +1,5 @@
-"""Users, groups and memberships put straight into the store, as requests would have left them but
-without their events, or with a log of events that are done: they are there before the server is,
-and there is nothing to reconcile."""
+"""Writes users, groups and memberships directly to the store, as requests would have left them, but
+without events or with done ones: so there is nothing to reconcile."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -40,18 +39,18 @@ from scim.protocol.validation import normalise
 from scim.reservations import reservations
 
 TOGETHER = 64
-"""Batches under way at the same time."""
+"""Batches that are written at the same time."""
 
 
 async def add_tenant(store: Store, tenant_id: str) -> None:
-    """A tenant that may provision, with the default catalog."""
+    """Add a tenant with provisioning enabled and the default catalog."""
     await create_tenant(store, tenant_id, tenant_id, "eu", catalog=default_catalog())
     enabled = Update(TENANT_ID, (Assign(("provisioning",), "enabled"),))
     await store.batch(tenant_id, [enabled])
 
 
 async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]:
-    """Employees 0, 1, …; their SCIM ids."""
+    """Add employees 0, 1, …; returns their SCIM ids."""
     user_type = load_resource_types()["User"]
     ids = tuple(new_resource_id() for _ in range(users))
 
@@ -67,7 +66,7 @@ async def add_users(store: Store, tenant_id: str, users: int) -> tuple[str, ...]
 
 
 async def add_group(store: Store, tenant_id: str, name: str, members: Iterable[str]) -> str:
-    """A group with these users (SCIM ids); its SCIM id."""
+    """Add a group with these users (SCIM ids); returns its SCIM id."""
     group_type = load_resource_types()["Group"]
     id = new_resource_id()
     schemas = [f"{payloads.CORE}:Group"]
@@ -92,8 +91,8 @@ async def add_group(store: Store, tenant_id: str, name: str, members: Iterable[s
 
 
 async def add_log(store: Store, tenant_id: str, users: Iterable[str], group: str) -> None:
-    """What the log of the last day says where these users (SCIM ids) were created in the course of
-    it, and then joined the group in one request."""
+    """Add a log: these users (SCIM ids) were created over the last day, and then joined the group
+    in one request."""
     ids = tuple(users)
     now = wiring.utc_now()
     joined = MembershipChange(added=tuple(map(user_id, ids)), applied=len(ids))
@@ -120,7 +119,7 @@ def _event(
     id: str,
     membership: MembershipChange | None = None,
 ) -> Event:
-    """One that is done."""
+    """A done event."""
     return Event(
         tenant_id=tenant_id,
         event_id=first_ulid(at)[:TIME] + new_resource_id()[TIME:],
@@ -140,7 +139,7 @@ def _event(
 
 
 async def write(store: Store, tenant_id: str, operations: Iterable[Operation]) -> None:
-    """In as many batches as it takes."""
+    """Write operations in as many batches as needed."""
     batches = batched(operations, BATCH_OPERATIONS, strict=False)
     for some in batched(batches, TOGETHER, strict=False):
         await asyncio.gather(*(store.batch(tenant_id, batch) for batch in some))

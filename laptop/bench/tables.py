@@ -201,7 +201,7 @@ def end_to_end_table(runs: Sequence[EndToEnd]) -> Table:
 
 
 def cosmos_table(costs: Sequence[CosmosCost]) -> Table:
-    """What is asked of Cosmos DB."""
+    """The requests to Cosmos DB."""
     return Table(
         "Cosmos DB: one request on the real SDK and a façade of the wire protocol",
         (

@@ -3,7 +3,7 @@
     HOST, PORT     where to listen (127.0.0.1, 7071)
     MUSTER_DATA    the folder that holds all state (.muster)
 
-Ctrl+C stops it in order: requests and messages in hand are finished; a second one stops it at once.
+Ctrl+C stops it in order: current requests and messages are finished. A second one stops it at once.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ log = logging.getLogger("devhost")
 
 
 async def serve(listener: socket.socket, stop: asyncio.Event, *, apart: bool) -> None:
-    """Run every function of the app until `stop` is set; those that no request triggers in a
-    process beside this one, or (not `apart`) in this. Raises IndexingFailed."""
+    """Run every function of the app until `stop` is set. With `apart`, functions that no request
+    triggers run in a second process. Raises IndexingFailed."""
     host = HostFile.read(APP_FOLDER / "host.json")
     app = await FunctionApp.load(APP_FOLDER)
     body_bytes = int(os.environ.get(LIMIT_SETTING) or BODY_BYTES)

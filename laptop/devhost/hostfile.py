@@ -1,4 +1,4 @@
-"""host.json, as far as the laptop's host follows it."""
+"""The settings in host.json that the laptop's host uses."""
 
 import json
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from typing import Self
 
 @dataclass(frozen=True)
 class HostFile:
-    """The settings of the triggers; the defaults are the Functions host's own
+    """The settings of the triggers, with the defaults of the Functions host
     (https://learn.microsoft.com/azure/azure-functions/functions-host-json)."""
 
     route_prefix: str = "api"
     max_concurrent_calls: int = 16
     max_auto_lock_renewal: float = 300.0
-    """Seconds for which a running invocation keeps its message locked."""
+    """How long (seconds) a running invocation keeps its message locked."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises OSError, and ValueError for what is not JSON or not a time span."""
+        """Raises OSError, and ValueError for invalid JSON or an invalid time span."""
         extensions = json.loads(path.read_bytes()).get("extensions", {})
         service_bus = extensions.get("serviceBus", {})
         return cls(

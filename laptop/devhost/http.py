@@ -1,9 +1,8 @@
 """The HTTP side of the Functions host, as an ASGI app.
 
-What a request looks like when it reaches a function, and what becomes of the function's response,
-follows the host's source (https://github.com/Azure/azure-functions-host: ToRpcHttp,
-AppServiceHeaderFixupMiddleware, RawScriptResult), its oddities included: they are what the app
-meets in production.
+The form of a request to a function, and the treatment of the function's response, follow the host's
+source (https://github.com/Azure/azure-functions-host: ToRpcHttp, AppServiceHeaderFixupMiddleware,
+RawScriptResult), including its oddities: the app meets them in production.
 """
 
 import asyncio
@@ -24,10 +23,10 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
-"""Where the host is told how many bytes a body may have."""
+"""The setting for the largest body in bytes."""
 BODY_BYTES = 5 * 1024 * 1024
-"""Unless it is told; Azure's host takes 100 MB then. Somewhat more than Muster takes, so that what
-is a little too large reaches Muster, which says so."""
+"""The default of that setting here; Azure's host takes 100 MB. It is somewhat more than Muster
+takes, so that a body which is a little too large reaches Muster, and gets its error."""
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 class HttpTriggers:
     """Serves the HTTP functions of an app. Routes are tried in the alphabetical order of the
-    functions' names; what none of them takes is a 404, another method included."""
+    functions' names; a request that matches none, also because of its method, gets a 404."""
 
     def __init__(self, app: FunctionApp, route_prefix: str, body_bytes: int = BODY_BYTES) -> None:
         self._app = app
@@ -45,7 +44,7 @@ class HttpTriggers:
         self._routes = tuple(_Route.of(function, route_prefix) for function in functions)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One HTTP request of an ASGI server that runs without lifespan and WebSockets."""
+        """Serve one HTTP request of an ASGI server without lifespan and WebSockets."""
         for route in self._routes:
             params = route.match(scope["method"], scope["path"])
             if params is not None:
@@ -65,7 +64,7 @@ class HttpTriggers:
             except TimeoutError:
                 return await _send(send, 408, _CLOSE)
             if body is None:
-                return None  # nobody waits for an answer
+                return None  # the client is gone
             request.body = TypedData(bytes=body)
         return await self._answer(route.function, request, send)
 
@@ -108,8 +107,8 @@ _PARAMETER = re.compile(r"\{(?P<catch_all>\*?)(?P<name>\w+)(?P<optional>\??)\}")
 
 
 def _pattern(template: str, function: str) -> re.Pattern[str]:
-    """An ASP.NET route template of literals, `{name}`, `{name?}` and `{*name}`. Raises
-    IndexingFailed for one with constraints or defaults."""
+    """The pattern of an ASP.NET route template of literals, `{name}`, `{name?}` and `{*name}`.
+    Raises IndexingFailed for a template with constraints or defaults."""
     pattern = ""
     for segment in template.strip("/").split("/"):
         parameter = _PARAMETER.fullmatch(segment)
@@ -128,14 +127,14 @@ _PUBLIC_HOST = ("disguised-host", "x-forwarded-host", "host")
 
 
 def _request(scope: Message, params: dict[str, str]) -> tuple[RpcHttp, int]:
-    """The request as the function will see it, still without body, and the body's length: 0
-    where there is no Content-Length, because then the host does not read it. Raises ValueError
-    for a request that Kestrel refuses."""
+    """The request in the form for the function, still without its body, and the body's length. The
+    length is 0 without a Content-Length, because then the host does not read the body. Raises
+    ValueError for a request that Kestrel refuses."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("ascii"), raw_value.decode()
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    # Whoever stands in front, Azure's front end or a tunnel, says what the client addressed.
+    # A proxy in front, Azure's front end or a tunnel, passes on the host that the client addressed.
     host = next((headers[name] for name in _PUBLIC_HOST if headers.get(name)), "")
     if not host:
         raise ValueError("no host")
@@ -154,7 +153,8 @@ def _request(scope: Message, params: dict[str, str]) -> tuple[RpcHttp, int]:
 
 
 def _parameters(query: str) -> dict[str, str]:
-    """Repeated names are joined with commas, empty values dropped."""
+    """The query's parameters; values of repeated names are joined with commas, empty ones
+    dropped."""
     parameters: dict[str, str] = {}
     for name, value in parse_qsl(query):
         parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
@@ -162,7 +162,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None where the client went away."""
+    """The whole body; None where the client disconnected."""
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -191,7 +191,7 @@ _SAME_SITE = {SameSite.Lax: "lax", SameSite.Strict: "strict", SameSite.ExplicitN
 
 
 def _set_cookie(cookie: RpcHttpCookie) -> str:
-    """As ASP.NET Core writes it: the value is percent-encoded."""
+    """The header in the form of ASP.NET Core, with the value percent-encoded."""
     parts = [f"{cookie.name}={quote(cookie.value, safe='')}"]
     if cookie.expires:
         moment = datetime.fromtimestamp(cookie.expires.value.seconds, UTC)

@@ -2,7 +2,7 @@
 
 On Azure these are protobuf classes generated from FunctionRpc.proto
 (https://github.com/Azure/azure-functions-language-worker-protobuf), which the worker hands to the
-runtime. In one process, plain classes with the same names and fields will do: the runtime is given
+runtime. In one process, plain classes with the same names and fields are enough: the runtime gets
 this module as its `protos`.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 
 class TypedData:
-    """A value in the one field that says what it is: `TypedData(bytes=b"…")`."""
+    """A value in the field named for its type: `TypedData(bytes=b"…")`."""
 
     http: Any
     bytes: Any
@@ -35,7 +35,7 @@ class Timestamp:
 
 @dataclass(slots=True)
 class Nullable:
-    """A value that could have been absent."""
+    """An optional value that is present."""
 
     value: Any
 
@@ -44,7 +44,7 @@ NullableString = NullableBool = NullableDouble = NullableTimestamp = Nullable
 
 
 class SameSite:
-    """The values of a cookie's SameSite; 0, named `None` and set below, is an absent one."""
+    """The values of a cookie's SameSite; 0, named `None` and set below, means that it is absent."""
 
     Lax = 1
     Strict = 2
@@ -56,7 +56,7 @@ setattr(SameSite, "None", 0)
 
 @dataclass(slots=True)
 class RpcHttpCookie:
-    """A Set-Cookie header, taken apart."""
+    """The parts of a Set-Cookie header."""
 
     SameSite: ClassVar[type[SameSite]] = SameSite
 
@@ -73,7 +73,7 @@ class RpcHttpCookie:
 
 @dataclass(slots=True)
 class RpcHttp:
-    """A request on its way in, a response on its way out."""
+    """A request to a function, or its response."""
 
     method: str = ""
     url: str = ""
@@ -100,7 +100,7 @@ class ParameterBinding:
 
 @dataclass(slots=True)
 class RpcException:
-    """What ended an invocation."""
+    """The exception that ended an invocation."""
 
     message: str
     stack_trace: str = ""
@@ -108,7 +108,7 @@ class RpcException:
 
 @dataclass(slots=True)
 class StatusResult:
-    """How a request to the runtime ended."""
+    """The outcome of a request to the runtime."""
 
     Failure: ClassVar[int] = 0
     Success: ClassVar[int] = 1
@@ -119,7 +119,7 @@ class StatusResult:
 
 @dataclass(slots=True)
 class BindingInfo:
-    """What the runtime checks a function's parameter against."""
+    """A binding, which the runtime compares with a function's parameter."""
 
     out: ClassVar[int] = 1
     inout: ClassVar[int] = 2
@@ -132,7 +132,7 @@ class BindingInfo:
 
 @dataclass(slots=True)
 class InvocationResponse:
-    """What came of an invocation."""
+    """The result of an invocation."""
 
     invocation_id: str
     result: StatusResult
@@ -145,7 +145,7 @@ class WorkerInitResponse(SimpleNamespace):
 
 
 class WorkerMetadata(SimpleNamespace):
-    """Which runtime this is."""
+    """The name and version of the runtime."""
 
 
 class FunctionMetadataResponse(SimpleNamespace):

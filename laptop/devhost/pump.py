@@ -15,14 +15,14 @@ from queues.port import QueueError
 from queues.sqlite.queue import LockLost, ReceivedMessage, SqliteQueue
 
 WAIT_SECONDS = 0.5
-"""How long one receive waits; also how long it may take to notice that it is time to stop."""
+"""How long one receive waits; it may take as long to notice `stop`."""
 
 log = logging.getLogger(__name__)
 
 
 class QueuePump:
-    """Feeds one queue-triggered function, so many messages at a time, and each locked for so
-    long, as host.json says."""
+    """Feeds one queue-triggered function; host.json says how many messages at a time, and how long
+    each stays locked."""
 
     def __init__(
         self, app: FunctionApp, function: Function, queue: SqliteQueue, host: HostFile
@@ -34,7 +34,7 @@ class QueuePump:
         self._lock_renewal = host.max_auto_lock_renewal
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; what is being worked on then is finished first."""
+        """Run until `stop` is set; running invocations are finished first."""
         running: set[asyncio.Task[None]] = set()
         while not stop.is_set():
             if len(running) == self._concurrency:
@@ -84,7 +84,7 @@ class QueuePump:
             )
 
     async def _keep_locked(self, message: ReceivedMessage) -> None:
-        """From now, half-way through the first lock, until the end of the renewal."""
+        """Renew the lock, from half-way through the first lock until the longest renewal."""
         rest = self._lock_renewal - _half_of_rest(message.locked_until)
         try:
             async with asyncio.timeout(rest):
@@ -96,5 +96,5 @@ class QueuePump:
 
 
 def _half_of_rest(until: datetime) -> float:
-    """Seconds."""
+    """Half of the time until then, in seconds."""
     return (until - datetime.now(UTC)).total_seconds() / 2

@@ -1,9 +1,9 @@
 """The Functions Python runtime, driven in this process.
 
 `azure_functions_runtime` is what Azure itself runs on Python 3.13: it imports function_app.py,
-indexes its functions and invokes them. The host's part of that conversation is played here, so
-that a laptop and the tests index, bind and invoke with the code that production uses. The runtime
-keeps its registry in globals: one app per process.
+indexes its functions and invokes them. This module takes the host's part, so that a laptop and the
+tests index, bind and invoke with the code that production uses. The runtime keeps its registry in
+globals, so a process can have one app.
 """
 
 import json
@@ -22,11 +22,11 @@ from laptop.devhost.protobuf import ParameterBinding, RpcException, RpcHttp, Typ
 
 
 class IndexingFailed(Exception):
-    """The functions could not be found. The message is for the person who wrote them."""
+    """The functions could not be indexed. The message is for the developer."""
 
 
 class InvocationFailed(Exception):
-    """A function raised; `stack_trace` is the function's own."""
+    """A function raised an exception; `stack_trace` is the function's."""
 
     def __init__(self, function: str, exception: RpcException) -> None:
         super().__init__(f"{function} failed: {exception.message}")
@@ -35,8 +35,8 @@ class InvocationFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An indexed function. `trigger` is its trigger binding as the host would read it (camelCase
-    keys: `type`, `name`, `route`, `queueName`, `schedule` …)."""
+    """An indexed function. `trigger` is its trigger binding in the host's form (camelCase keys:
+    `type`, `name`, `route`, `queueName`, `schedule` …)."""
 
     id: str
     name: str
@@ -76,8 +76,8 @@ class FunctionApp:
         return tuple(each for each in self.functions if each.trigger["type"] == trigger_type)
 
     async def invoke_http(self, function: Function, request: RpcHttp) -> RpcHttp:
-        """Answer a request. Raises InvocationFailed, for a plain string too, which the host would
-        serve as text: no function of ours returns one."""
+        """Answer a request. Raises InvocationFailed, also for a result that is a plain string,
+        which the host would serve as text: no function of Muster returns one."""
         value = await _invoke(function, TypedData(http=request), {})
         if value is None or value.WhichOneof("data") != "http":
             raise InvocationFailed(function.name, RpcException("It returned no HttpResponse."))
@@ -132,8 +132,8 @@ def _function(metadata: Any) -> Function:
 
 
 def _append_to_path(directory: Path) -> None:
-    """The app folder comes last on the module path, as it does on Azure, so that a module of ours
-    that an installed package shadows is shadowed on the laptop too."""
+    """Put the app folder last on the module path, as Azure does, so that an installed package which
+    shadows a module of Muster does so on the laptop, too."""
     ours = directory.resolve()
     sys.path[:] = [each for each in sys.path if Path(each).resolve() != ours]
     sys.path.append(str(ours))

@@ -14,15 +14,15 @@ from laptop.devhost.http import Message, Receive, Send
 type Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 HEAD_SECONDS = 30.0
-"""How long the head of a request may take to arrive: from its first byte on, or from the beginning
-of the connection."""
+"""How long the head of a request may take to arrive, from its first byte or from the beginning of
+the connection."""
 GRACE_SECONDS = 10
-"""How long requests in hand may take when the server stops."""
+"""How long current requests may take when the server stops."""
 
 
 class Server(uvicorn.Server):
-    """Serves until `should_exit` is set. Signals are left to the process, which has more to stop
-    than this."""
+    """Serves until `should_exit` is set. The process handles signals, because it has more to stop
+    than this server."""
 
     def __init__(self, application: Application) -> None:
         super().__init__(
@@ -42,14 +42,14 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
 class _Gathering:
-    """A transport that sends what is written in one turn of the event loop at once. uvicorn writes
-    head and body of an answer one by one; each packet would wake the client, and that costs a
-    point read a fifth of its time."""
+    """A transport that gathers all writes in one turn of the event loop and sends them together.
+    uvicorn writes head and body of an answer separately; each packet would wake the client, which
+    costs a point read a fifth of its time."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -74,11 +74,11 @@ class _Gathering:
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's, which waits for the rest of a head as long as the client likes; this one gives
-    up. `cycle` is the request at hand, or else the one before."""
+    """uvicorn's protocol with a time limit for the head of a request. `cycle` is the current
+    request, or else the one before."""
 
     _late: asyncio.TimerHandle | None = None
-    """Ends the connection whose head does not come."""
+    """Closes the connection if the head does not arrive in time."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(_Gathering(transport))
@@ -108,7 +108,7 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 @contextlib.asynccontextmanager
 async def served(application: Application) -> AsyncIterator[str]:
-    """An application beside this process's own work, on a free port of this machine: its URL."""
+    """Serve an application in this process, on a free port of this machine; yields its URL."""
     server = Server(application)
     with listen("127.0.0.1", 0) as listener:
         serving = asyncio.create_task(server.serve([listener]))
@@ -130,7 +130,7 @@ def listen(host: str, port: int) -> socket.socket:
     """The socket to serve; port 0 takes a free one. Raises OSError and OverflowError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
-    # Connections inherit it; asyncio sees no TCP in a socket made like this, and would leave
-    # answers of two writes to Nagle's algorithm: 40 ms each.
+    # Connections inherit the option. asyncio does not set it for a socket made like this, and
+    # Nagle's algorithm would delay answers of two writes by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -13,8 +13,8 @@ _EVERY = re.compile(r"(?:\*/(?P<seconds>[1-9]\d?)|0 \*/(?P<minutes>[1-9]\d?))(?:
 
 
 class Timer:
-    """Runs one timer-triggered function: once at the start, because what is left over from a
-    crash should not wait, and then on its schedule."""
+    """Runs one timer-triggered function: once at the start, because work left over from a crash
+    should not wait, and then on its schedule."""
 
     def __init__(self, app: FunctionApp, function: Function) -> None:
         self._app = app
@@ -22,7 +22,7 @@ class Timer:
         self._period = period(function)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; a run that has begun is finished first."""
+        """Run until `stop` is set; a run that has begun is finished first."""
         while not stop.is_set():
             try:
                 await self._app.invoke_timer(self._function)

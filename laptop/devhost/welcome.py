@@ -1,4 +1,4 @@
-"""What `make run` says when everything runs."""
+"""The text that `make run` prints when everything runs."""
 
 import sys
 
@@ -43,8 +43,7 @@ _TEXT = """
 
 
 async def welcome(application: Application, url: str) -> None:
-    """Prepare the demo tenant and tell the person at the terminal what to do with it (`url`:
-    scheme, host and port)."""
+    """Prepare the demo tenant and print what to do with it (`url`: scheme, host and port)."""
     settings = application.settings
     demo = await prepare_demo(application.service, settings.data, settings.region)
     sys.stdout.write(

@@ -1,9 +1,9 @@
-"""`python -m laptop.devhost.worker`: the process that works on messages and runs timers, beside the
-one that answers requests, as on Azure each scales on instances of its own.
+"""`python -m laptop.devhost.worker`: the worker process, which handles messages and runs timers,
+beside the process that answers requests. On Azure, too, they run on separate instances.
 
-The other process starts it, and speaks to its standard input: LOOK after it has sent a message,
-STOP when it is time to end in order. Where that input ends without STOP, the other process has
-died, and this one does at once.
+The other process starts the worker, and writes to its standard input: LOOK after it has sent a
+message, STOP to end in order. If the input ends without STOP, the other process has died, and the
+worker ends at once.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def work(app: FunctionApp, application: wiring.Application, stop: asyncio.
     pumps = [
         QueuePump(app, function, queue, host)
         for function in app.triggered_by("serviceBusTrigger")
-        if (queue := embedded_queue(application, function))  # Service Bus delivers by itself
+        if (queue := embedded_queue(application, function))  # a Service Bus queue needs no pump
     ]
     async with asyncio.TaskGroup() as tasks:
         for pump in pumps:
@@ -53,7 +53,7 @@ async def work(app: FunctionApp, application: wiring.Application, stop: asyncio.
 
 
 def embedded_queue(application: wiring.Application, function: Function) -> SqliteQueue | None:
-    """Where a function's messages come from; None where that is Service Bus."""
+    """The embedded queue of a function's messages; None where they come from Service Bus."""
     name = function.trigger.get("queueName", "")
     queue = {
         DIRECTORY_EVENTS: application.sender,
@@ -66,8 +66,8 @@ def embedded_queue(application: wiring.Application, function: Function) -> Sqlit
 async def work_apart(
     application: wiring.Application, ready: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    """Have a process do it, until `stop` is set; `ready` is set when it works. One that ends is
-    followed by another."""
+    """Run a worker process until `stop` is set; `ready` is set when it works. A process that ends
+    is replaced by a new one."""
     while not stop.is_set():
         async with _worker(application) as process:
             ready.set()
@@ -82,7 +82,7 @@ async def work_apart(
 
 @asynccontextmanager
 async def _worker(application: wiring.Application) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process, from when it is ready or has ended; ended in order."""
+    """A worker process that is ready, or has ended; it is stopped in order at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -91,27 +91,27 @@ async def _worker(application: wiring.Application) -> AsyncIterator[asyncio.subp
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    told = cast("asyncio.StreamWriter", process.stdin)
-    said = cast("asyncio.StreamReader", process.stdout)
+    stdin = cast("asyncio.StreamWriter", process.stdin)
+    stdout = cast("asyncio.StreamReader", process.stdout)
 
     def look() -> None:
-        if not told.is_closing() and not told.transport.get_write_buffer_size():
-            told.write(LOOK)
+        if not stdin.is_closing() and not stdin.transport.get_write_buffer_size():
+            stdin.write(LOOK)
 
     try:
-        await said.readline()
+        await stdout.readline()
         if isinstance(application.sender, SqliteQueue):
             application.sender.tell(look)
         yield process
     finally:
-        if not told.is_closing():
-            told.write(STOP)
-            told.close()
+        if not stdin.is_closing():
+            stdin.write(STOP)
+            stdin.close()
         await process.wait()
 
 
 def log_to_terminal() -> None:
-    """Log to standard error; `telemetry.logs` says how."""
+    """Log to standard error in the format of `telemetry.logs`."""
     logging.basicConfig(level=logging.INFO)
     logs.configure()
 
@@ -131,10 +131,10 @@ async def _run() -> None:
 
 
 def _listen(application: wiring.Application, stop: asyncio.Event) -> None:
-    said = os.read(sys.stdin.fileno(), 4096)
-    if STOP in said:
+    signals = os.read(sys.stdin.fileno(), 4096)
+    if STOP in signals:
         stop.set()
-    if not said:
+    if not signals:
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         if not stop.is_set():
             os._exit(1)
@@ -144,7 +144,7 @@ def _listen(application: wiring.Application, stop: asyncio.Event) -> None:
 
 def main() -> None:
     """The command."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the other process's to understand
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process handles Ctrl+C
     log_to_terminal()
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         runner.run(_run())

@@ -1,5 +1,5 @@
-"""A Microsoft Graph and a sign-in service in a box: what console/setup/muster_entra.py speaks to.
+"""A simulated Microsoft Graph and sign-in service, for console/setup/muster_entra.py.
 
-Strict: what is not known is refused. Where Microsoft's documentation leaves a doubt, `Doubts` says
-which answer is given. The provisioning job provisions with exactly the schema that was put.
+It is strict: unknown requests are refused. Where Microsoft's documentation leaves a doubt, `Doubts`
+chooses the answer. The provisioning job uses exactly the schema that was put.
 """

@@ -39,7 +39,7 @@ class Account:
 
     @property
     def source(self) -> dict[str, Any]:
-        """As schemas of provisioning name its attributes."""
+        """The attributes by their names in provisioning schemas."""
         names = (self.given_name, self.surname)
         return {
             "objectId": self.id,
@@ -82,8 +82,8 @@ class Group:
 
 @dataclass
 class Principal:
-    """An Enterprise Application. Graph's servers learn of it one after another: it is found by its
-    id from `usable` on, in lists from `listed` on."""
+    """An Enterprise Application. Like Graph's replicated servers, this Graph finds it by id only
+    from the time `usable` on, and lists it only from `listed` on."""
 
     id: str
     application: str
@@ -107,7 +107,7 @@ class Principal:
 
 
 class Directory:
-    """Everything of one customer."""
+    """The directory of one customer."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
@@ -116,7 +116,7 @@ class Directory:
 
     @classmethod
     def of(cls, organisation: Organisation) -> "Directory":
-        """That of a simulated organisation."""
+        """The directory of a simulated organisation."""
         directory = cls()
         for one in organisation.people.values():
             directory.accounts[one.object_id] = Account(
@@ -133,7 +133,7 @@ class Directory:
         return directory
 
     def account(self, name: str, *, mail: bool = True) -> Account:
-        """A new person; without a mail, a room."""
+        """A new account: a person, or without mail a room."""
         address = f"{name}@example.com"
         made = Account(str(uuid.uuid4()), address, address if mail else None, name.title(), "Ek")
         self.accounts[made.id] = made
@@ -146,7 +146,7 @@ class Directory:
         return made
 
     def below(self, group: str, seen: set[str] | None = None) -> Iterator[str]:
-        """Members, and members of members, each once."""
+        """Ids of direct and nested members, each once."""
         seen = seen if seen is not None else {group}
         for member in self.groups[group].members:
             if member not in seen:
@@ -156,12 +156,12 @@ class Directory:
                     yield from self.below(member, seen)
 
     def assigned_groups(self, principal: Principal) -> list[Group]:
-        """Those that are provisioned: security groups."""
+        """The assigned groups that are provisioned: security groups."""
         ids = [one["principalId"] for one in principal.assignments]
         return [self.groups[id] for id in ids if id in self.groups and self.groups[id].security]
 
     def assigned_accounts(self, principal: Principal) -> dict[str, Account]:
-        """Direct members of assigned groups, and who is assigned alone."""
+        """Accounts that are assigned, and direct members of assigned groups."""
         ids = {one["principalId"] for one in principal.assignments}
         for group in self.assigned_groups(principal):
             ids |= set(group.members)

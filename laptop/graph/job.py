@@ -1,6 +1,6 @@
-"""The provisioning job of an Enterprise Application: what it was given, and what it does with it.
+"""The provisioning job of an Enterprise Application: its credentials, its schema and its cycles.
 
-It sends what `laptop.simulation.provisioning` sends, mapped by the schema that was put.
+It sends requests by `laptop.simulation.provisioning`, mapped by the schema that was put.
 """
 
 import copy
@@ -23,8 +23,8 @@ type Outcome = tuple[str, str]
 
 @dataclass
 class Credentials:
-    """What a job connects with, by the keys of Graph. `own`: the token that Entra ID signs where
-    the secret token is blank."""
+    """The credentials of a job, by Graph's keys. `own` is the token that Entra ID signs, which is
+    used where the secret token is blank."""
 
     values: dict[str, str] = field(default_factory=dict)
     own: str = ""
@@ -32,7 +32,8 @@ class Credentials:
     async def provisioning(
         self, mappings: Mappings, transport: httpx.AsyncBaseTransport | None
     ) -> Provisioning:
-        """A connection. Raises ProvisioningError where there is no token to be had."""
+        """A connection with these credentials. Raises ProvisioningError where the token endpoint
+        gives no token."""
         values = self.values
         url = values.get("BaseAddress") or values.get("baseAddress") or ""
         token = values.get("SecretToken") or self.own
@@ -54,7 +55,7 @@ class Credentials:
 
 
 class Job:
-    """One job. It keeps what it linked while its schema and its credentials change."""
+    """One job. It keeps its links when its schema or its credentials change."""
 
     def __init__(self, id: str, template: str, directory: Directory, principal: Principal) -> None:
         self.id = id
@@ -68,11 +69,11 @@ class Job:
         self._entra: Provisioning | None = None
         self._made_of = ""
         self._sent: dict[str, set[str]] = {}
-        """Members of each group that were sent."""
+        """Group → members that were sent."""
 
     @property
     def entra(self) -> Provisioning:
-        """The connection that it used last, with what it linked."""
+        """The last connection, with its links."""
         if self._entra is None:
             raise ProvisioningError("The job has not run.")
         return self._entra
@@ -80,7 +81,7 @@ class Job:
     async def connect(
         self, credentials: Credentials, transport: httpx.AsyncBaseTransport | None
     ) -> Provisioning:
-        """The connection as schema and credentials are now."""
+        """The connection for the present schema and credentials."""
         made_of = json.dumps([credentials.values, self.schema])
         if self._entra is not None and made_of == self._made_of:
             return self._entra
@@ -97,14 +98,14 @@ class Job:
             await self._entra.close()
 
     def restart(self) -> None:
-        """Forget everything that was linked: all is matched anew, all members are sent again."""
+        """Forget all links: everything is matched anew, and all members are sent again."""
         if self._entra is not None:
             self._entra.forget_all()
         self._sent.clear()
 
     async def cycle(self, entra: Provisioning) -> None:
-        """What changed since the last one: people, groups, members. Who fails is in the log, and
-        tried again in the next one; a refused connection puts the job into quarantine."""
+        """Send the changes since the last cycle: people, groups, members. Failures go to the log
+        and are tried again in the next cycle; a refused connection puts the job into quarantine."""
         try:
             await entra.test_connection()
         except (ProvisioningError, httpx.HTTPError) as error:
@@ -131,8 +132,8 @@ class Job:
     async def _send_account(
         self, entra: Provisioning, account: Account, *, assigned: bool
     ) -> Outcome:
-        """One person: matched and sent, or changed, or made inactive. Who is out of scope and was
-        never sent is not."""
+        """Match and create one person, or update, or deactivate. A person who is out of scope and
+        was never sent is skipped."""
         mapping = entra.mappings.user
         source = self._source(entra, account, assigned=assigned)
         linked = account.id in entra.links
@@ -165,13 +166,13 @@ class Job:
             self.log.append(entry(self.id, id, str(error)))
 
     async def account_on_demand(self, entra: Provisioning, id: str) -> Outcome:
-        """Provision one person: matched anew, and compared with what is there."""
+        """Provision one person: match anew, and compare with the target."""
         assigned = id in self._directory.assigned_accounts(self._principal)
         account = self._directory.accounts[id]
         source = self._source(entra, account, assigned=assigned)
         if not assigned:
             return "Skipped", "NotEffectivelyEntitled"
-        # Nobody is made who is out of scope; who is there already becomes inactive.
+        # A person who is out of scope is not created, but deactivated if created before.
         if source["IsSoftDeleted"] == "True" and id not in entra.links:
             return "Skipped", "NotInScope"
         written = await entra.provision(entra.mappings.user, source)
@@ -180,8 +181,8 @@ class Job:
     async def group_on_demand(
         self, entra: Provisioning, id: str, members: Sequence[str], *, removes: bool
     ) -> Outcome:
-        """Provision one group with some of its members. `removes`: whether those who are none any
-        more are taken out."""
+        """Provision one group with some members. `removes`: whether those who are not members any
+        more are removed."""
         group = self._directory.groups[id]
         if group not in self._directory.assigned_groups(self._principal):
             return "Skipped", "NotEffectivelyEntitled"
@@ -197,7 +198,7 @@ class Job:
         return ("Success", "") if written or there or gone else ("Skipped", "RedundantExport")
 
     def shown(self, running: str) -> dict[str, Any]:
-        """As Graph shows it; `running` is what the status of a job that runs is called."""
+        """As Graph shows it; `running` is the status code of a running job."""
         code = {"Active": running, "Paused": "NotRun"}[self.state]
         return {
             "id": self.id,
@@ -211,7 +212,7 @@ class Job:
 
 
 def template_schema(id: str) -> dict[str, Any]:
-    """The schema that Entra ID begins with."""
+    """The schema that a new job has in Entra ID."""
     schema: dict[str, Any] = json.loads(TEMPLATE.read_text())
     return copy.deepcopy(schema) | {"id": id}
 

@@ -1,8 +1,8 @@
 """`manage.py simulate --graph`: the whole set-up of a customer, played against a Muster.
 
-The set-up program runs as a customer's administrator runs it, against a Graph in this process: the
-set-up, the first cycle, differences made by hand, the audit that finds them, the repair that mends
-them; then everybody's access is looked at.
+The set-up program runs as a customer's administrator runs it, against a Graph in this process:
+set-up, first cycle, differences made by hand, an audit that finds them, a repair that removes them.
+Then everybody's access is checked.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from laptop.simulation.report import report
 from wiring import Application
 
 SPEED = 20.0
-"""How much faster than Microsoft's the clock of this Graph runs, and the program waits."""
+"""How much faster than in reality the clock of this Graph runs, and the program waits."""
 TOKEN_LIFE = timedelta(hours=1)
 
 program = load()
@@ -43,10 +43,10 @@ program = load()
 
 @dataclass(frozen=True, slots=True)
 class GraphScript:
-    """Where it plays, and how large the organisation is."""
+    """The Muster to play against, and the size of the organisation."""
 
     url: str
-    """Of Muster, without a path."""
+    """Muster's URL without a path."""
     access_token: str
     users: int
     groups: int
@@ -54,7 +54,7 @@ class GraphScript:
 
 
 class Administrator(Terminal):
-    """Somebody at a terminal, for whom time flies."""
+    """The program's terminal, with shortened pauses."""
 
     def __init__(self, console: Console, environment: dict[str, str]) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ class Administrator(Terminal):
 async def play_graph(
     script: GraphScript, console: Console, application: Application, tenant: str
 ) -> dict[str, Any]:
-    """Play it, by a connection that no other organisation has. Raises AdministrationError where
-    a command of the program does not end as it must."""
+    """Play the script, with a connection for this organisation only. Raises AdministrationError
+    where a command of the program ends with the wrong code."""
     seed = random.getrandbits(32) if script.seed is None else script.seed
     organisation = Organisation(script.users, script.groups, seed)
     connection = f"graph-{organisation.tag}"
@@ -90,8 +90,8 @@ async def play_graph(
             async def run(expected: int, command: str, *options: str) -> None:
                 console.print(f"\n[bold]muster_entra.py {command}[/]")
                 name = f"--name=Muster ({organisation.tag})"
-                places = [f"--tenant-url={script.url}/scim", f"--graph-url={graph.base}"]
-                arguments = [command, name, *places, f"--sign-in-url={graph.base}", *options]
+                urls = [f"--tenant-url={script.url}/scim", f"--graph-url={graph.base}"]
+                arguments = [command, name, *urls, f"--sign-in-url={graph.base}", *options]
                 code = await asyncio.to_thread(program.main, arguments, administrator)
                 if code != expected:
                     raise AdministrationError(f"{command} ended with {code}, not {expected}.")
@@ -142,7 +142,8 @@ async def _play(
 async def drift(
     scim: str, token: str, links: dict[str, str], organisation: Organisation
 ) -> Sequence[str]:
-    """What somebody changes in Muster, past Entra ID: a member out, one in, somebody inactive."""
+    """Make changes in Muster that Entra ID does not know: a member removed, a member added, a user
+    deactivated."""
     team = max(organisation.teams, key=lambda one: len(one.members))
     inside = sorted(team.members)
     outside = sorted(organisation.people.keys() - team.members)

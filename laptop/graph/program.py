@@ -1,5 +1,5 @@
-"""The set-up program. It is a file that the console hands out, and no module of the project: it is
-read from where it lies."""
+"""Loads the set-up program, which is a file that the console hands out and not a module of the
+project."""
 
 import importlib.util
 import sys
@@ -23,4 +23,4 @@ def load(program: Path = PROGRAM) -> ModuleType:
 
 
 class Terminal(load().Terminal):  # type: ignore[misc]
-    """The program's own, for others to build on."""
+    """The program's terminal, as a base class."""

@@ -1,7 +1,7 @@
-"""Microsoft Graph, as far as a set-up of provisioning needs it: requests and answers.
+"""The part of Microsoft Graph that a set-up of provisioning needs: requests and answers.
 
 Paths, bodies and errors are those of https://learn.microsoft.com/graph/api/resources/
-synchronization-overview. A path, a parameter or a key that is not known is refused.
+synchronization-overview. Unknown paths, parameters and keys are refused.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from laptop.simulation.provisioning import ProvisioningError
 
 ZEROS = "00000000-0000-0000-0000-000000000000"
 ON_DEMAND, WINDOW_SECONDS = 5, 10.0
-"""So many provisionings on demand in so many seconds."""
+"""How many provisionings on demand are allowed in how many seconds."""
 SECRET_KEYS = {"BaseAddress", "SecretToken", "SyncNotificationSettings", "SyncAll"}
 OAUTH_KEYS = set(
     "authenticationType baseAddress oauth2ClientId oauth2ClientSecret oauth2TokenExchangeUri "
@@ -43,49 +43,49 @@ type Handler = Callable[[Request], Awaitable[Found]]
 
 @dataclass(frozen=True)
 class Doubts:
-    """What Microsoft's documentation leaves open, as this Graph has it."""
+    """The choices of this Graph where Microsoft's documentation leaves a doubt."""
 
     template: str = "scim"
     blank_is_left_out: bool = True
-    """A blank secret token is left out; otherwise it is sent empty."""
+    """Whether a blank secret token must be left out, or else sent empty."""
     oauth: bool = True
     """Whether connectivityParameters exist."""
     not_null: str | None = NOT_NULL[0]
-    """The operator of scoping filters; None: there is none that means it."""
+    """The name of the operator `is not null` in scoping filters; None: there is no such one."""
     lists_operators: bool = True
     shows_template: bool = True
     """Whether a template's schema can be read."""
     says_types: bool = True
-    """Whether members say what they are."""
+    """Whether members have their `@odata.type`."""
     says_template: bool = True
-    """Whether a principal says which template it was made of."""
+    """Whether a principal shows the template that it was made from."""
     has_roles: bool = True
     running: str = "Active"
-    """What the status of a running job is."""
+    """The status code of a running job."""
     removes: bool = True
-    """Whether provisioning a group on demand takes out who is no member any more."""
+    """Whether provisioning a group on demand removes those who are not members any more."""
     outcome_in_key: bool = True
-    """Whether `key` of provisioning on demand says what happened; `value` does in any case."""
+    """Whether `key` of provisioning on demand has the outcome; `value` always has it."""
     shows_log: bool = True
     keeps_schema: bool = True
-    """Whether a schema that is put is kept as it is."""
+    """Whether a schema that is put is stored."""
     echoes: bool = False
-    """Whether errors repeat what was sent."""
+    """Whether errors repeat the request's values."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How Graph treats its callers; seconds are those of its clock."""
+    """Page size, delays and throttling of this Graph, in seconds of its clock."""
 
     page: int = 100
     usable_after: float = 5.0
-    """How long a new application is unknown."""
+    """How long a new application is not found by id."""
     listed_after: float = 8.0
-    """How long it is in no list."""
+    """How long a new application is not listed."""
     assigned_after: float = 0.0
-    """How long an assignment is in no list."""
+    """How long a new assignment is not listed."""
     throttled_every: int = 0
-    """Each so manieth request is refused for a second; 0: none."""
+    """Every n-th request is refused with a pause of one second; 0: none."""
 
 
 class Refusal(Exception):
@@ -99,8 +99,8 @@ class Refusal(Exception):
 
 
 class Graph:
-    """An ASGI application: Graph and the sign-in service of one directory. `transport` leads to
-    Muster where it is not on the network."""
+    """An ASGI application: Graph and the sign-in service of one directory. `transport` leads to a
+    Muster that is not on the network."""
 
     def __init__(
         self,
@@ -118,10 +118,10 @@ class Graph:
         self.clock = clock or Clock()
         self.sign_in = SignIn(self.clock)
         self.jobs: dict[str, Job] = {}
-        """By principal."""
+        """Principal → its job."""
         self.credentials: dict[str, Credentials] = {}
         self.requests: list[tuple[str, str]] = []
-        """Method and path of all that was asked."""
+        """Method and path of every request."""
         self.base = "http://graph.test"
         self._transport = transport
         self._own_token = own_token
@@ -136,7 +136,7 @@ class Graph:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Serve one request."""
         await self._application(scope, receive, send)
 
     async def idle(self) -> None:
@@ -144,13 +144,13 @@ class Graph:
         await asyncio.gather(*self._cycles)
 
     async def close(self) -> None:
-        """Finish what runs, and release the connections."""
+        """Wait for running cycles, and release the connections."""
         await self.idle()
         for job in self.jobs.values():
             await job.close()
 
     async def cycle(self) -> None:
-        """The next cycle of every job that runs, now."""
+        """Run the next cycle of every active job now."""
         for principal, job in self.jobs.items():
             if job.state == "Active":
                 await self._run(principal, job)
@@ -159,7 +159,7 @@ class Graph:
         """The requests that change something."""
         return [one for one in self.requests if one[0] != "GET" and "validate" not in one[1]]
 
-    # What is known: method, path, the scopes of which one is needed, what answers.
+    # Known operations: method, path, needed permission (+: to write), handler.
 
     def _operations(self) -> list[tuple[str, str, str, Handler]]:
         principal = "/v1.0/servicePrincipals/{sp}"
@@ -221,7 +221,7 @@ class Graph:
         return Route(path, endpoint, methods=[method])
 
     def _admit(self, request: Request, permission: str) -> None:
-        """Who may, and how often. Raises Refusal."""
+        """Check throttling, token and permission. Raises Refusal."""
         every = self.pace.throttled_every
         if every and len(self.requests) % every == 0:
             raise Refusal(429, "TooManyRequests", "Too many requests.", Retry_After="1")
@@ -415,7 +415,7 @@ class Graph:
         return 200, {"@odata.context": context, **self._job(request).schema}
 
     async def _put_schema(self, request: Request) -> Found:
-        """The whole one: what is left out would be gone."""
+        """Replace the whole schema; every key is required."""
         job = self._job(request)
         schema = await sent(request, *job.schema)
         if schema["id"] != job.schema["id"] or schema["directories"] != job.schema["directories"]:
@@ -509,7 +509,7 @@ class Graph:
         return 200, self._outcome(found, "")
 
     def _outcome(self, outcome: Outcome, message: str) -> dict[str, Any]:
-        """JSON in texts, as Graph has it."""
+        """The outcome in Graph's form, as JSON in texts."""
         result, code = outcome
         error = {"errorCode": code, "errorMessage": message} if code else {}
         steps = [{"name": "EntrySynchronization", "details": {"SkipReason": code}}] if code else []
@@ -547,7 +547,7 @@ class Graph:
         return self._page(request, [self._member(one, hidden=hidden) for one in ids])
 
     def _member(self, id: str, *, hidden: bool) -> dict[str, Any]:
-        """Of people whom the caller may not read, nothing but their id is shown."""
+        """A member; with `hidden` (no permission to read users), people are shown by id only."""
         account = self.directory.accounts.get(id)
         names = ("accountEnabled", "mail", "givenName", "surname")
         person = (
@@ -590,21 +590,21 @@ class Graph:
 
 
 def code_of(failure: str) -> str:
-    """What Entra ID's log calls a failure to provision."""
+    """The code of a failure in Entra ID's provisioning log."""
     if failure.startswith("DuplicateTargetEntries"):
         return "DuplicateTargetEntries"
     return "Unauthorized" if " 403" in failure else "EntryConflict"
 
 
 def refused(refusal: Refusal) -> Response:
-    """The answer to a request that is refused."""
+    """The answer to a refused request."""
     inner = {"date": "2026-11-30T08:00:00", "request-id": str(uuid.uuid4())}
     error = {"code": refusal.code, "message": str(refusal), "innerError": inner}
     return JSONResponse({"error": error}, refusal.status, refusal.headers)
 
 
 def asked(request: Request, *known: str) -> None:
-    """Raises Refusal for a parameter that is not known."""
+    """Raises Refusal for an unknown parameter."""
     if unknown := set(request.query_params) - set(known):
         raise Refusal(400, "BadRequest", f"The query option {min(unknown)} is not known.")
 
@@ -632,7 +632,7 @@ async def sent(request: Request, *needed: str, optional: Sequence[str] = ()) -> 
 
 
 def pairs(values: list[dict[str, str]], known: set[str]) -> dict[str, str]:
-    """Keys and values. Raises Refusal for a key that is not known."""
+    """Key → value. Raises Refusal for an unknown key."""
     found = {one["key"]: one["value"] for one in values}
     if unknown := found.keys() - known:
         raise Refusal(400, "BadRequest", f"The key {min(unknown)} is not known.")
@@ -640,7 +640,7 @@ def pairs(values: list[dict[str, str]], known: set[str]) -> dict[str, str]:
 
 
 def clauses(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every clause of a scoping filter."""
+    """Every clause of the schema's scoping filters."""
     return [
         clause
         for rule in schema["synchronizationRules"]

@@ -1,4 +1,4 @@
-"""Microsoft's sign-in service, as far as the device code flow (RFC 8628) needs it."""
+"""The part of Microsoft's sign-in service for the device code flow (RFC 8628)."""
 
 import secrets
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ INTERVAL_SECONDS = 5
 
 @dataclass
 class Device:
-    """A sign-in that goes on."""
+    """A sign-in in progress."""
 
     scopes: frozenset[str]
     next_poll: float
@@ -24,8 +24,8 @@ class Device:
 
 
 class SignIn:
-    """`accepts`: whether the person signs in. They take two polls' time for it; who polls faster
-    than was asked for is sent away."""
+    """The sign-in service. `accepts`: whether the person signs in, which takes two polls. A client
+    that polls too fast is refused."""
 
     def __init__(self, clock: Clock, *, accepts: bool = True) -> None:
         self.accepts = accepts
@@ -39,15 +39,15 @@ class SignIn:
 
     @property
     def secrets(self) -> list[str]:
-        """All that nobody may see."""
+        """All device codes and tokens, which must appear nowhere."""
         return [*self._devices, *self._tokens]
 
     def scopes_of(self, token: str) -> frozenset[str] | None:
-        """What a token allows; None: it is none of ours."""
+        """The scopes of a token; None for an unknown token."""
         return self._tokens.get(token)
 
     def issue(self, scopes: str) -> str:
-        """A token for these scopes, handed over without a sign-in."""
+        """Issue a token for these scopes without a sign-in."""
         token = f"graph-{secrets.token_urlsafe(24)}"
         self._tokens[token] = frozenset(scope.rpartition("/")[2] for scope in scopes.split())
         return token
@@ -83,7 +83,7 @@ class SignIn:
             device.next_poll = now + INTERVAL_SECONDS
             return _refused("authorization_pending")
         if device.polls == 2:
-            # Somebody is slow, and the service is busy.
+            # The person is slow, and the service asks the client to poll more slowly.
             device.next_poll = now + INTERVAL_SECONDS + 5
             return _refused("slow_down")
         if not self.accepts:

@@ -1,4 +1,4 @@
-"""Asking the access API what came of it."""
+"""Checking the resulting access with the access API."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a user's access must be. `grants` as (kind, key); None where the mappings are not
-    known, so that only `enabled` is checked."""
+    """The access that a user must have. `grants` are (kind, key); None where the mappings are
+    unknown, so that only `enabled` is checked."""
 
     enabled: bool
     grants: frozenset[tuple[str, str]] | None = None
@@ -24,7 +24,7 @@ class Expected:
 
 @dataclass
 class Checking:
-    """Compares access with what is expected, and measures how long it takes to get there."""
+    """Compares access with the expected one, and measures how long it takes to become so."""
 
     access_url: str
     token: str
@@ -34,7 +34,7 @@ class Checking:
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {self.token}"}, timeout=30
         )
-        self._places = asyncio.Semaphore(8)
+        self._requests = asyncio.Semaphore(8)
         self._watching = asyncio.Semaphore(4)
 
     async def close(self) -> None:
@@ -42,16 +42,16 @@ class Checking:
         await self._client.aclose()
 
     async def access(self, user: str) -> dict[str, Any]:
-        """The access record of a user, as the application sees it."""
-        async with self._places:
+        """The access of a user, as the application sees it."""
+        async with self._requests:
             response = await answer_to(partial(self._client.get, f"{self.access_url}/users/{user}"))
         response.raise_for_status()
         record: dict[str, Any] = response.json()
         return record
 
     async def watch(self, user: str, expected: Expected, within: float) -> None:
-        """From now, an answered request, until the access is as expected. A sample: while four
-        users are watched, others are not."""
+        """Measure the time from now, just after a request's answer, until the access is as
+        expected. It takes samples: while four users are watched, further calls do nothing."""
         if self._watching.locked():
             return
         async with self._watching:
@@ -63,7 +63,7 @@ class Checking:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def wait(self, user: str, expected: Expected, within: float) -> dict[str, Any] | None:
-        """The access of a user once it is as expected; None if it is not in time."""
+        """The access of a user once it is as expected; None where it is not in time."""
         until = time.perf_counter() + within
         while True:
             record = await self.access(user)
@@ -75,7 +75,7 @@ class Checking:
 
 
 def fits(record: dict[str, Any], expected: Expected) -> bool:
-    """Whether an access record says what is expected."""
+    """Whether access is as expected."""
     held = {(grant["kind"], grant["key"]) for grant in record["grants"]}
     if record["enabled"] != expected.enabled or record["pending"]:
         return False

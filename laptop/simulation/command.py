@@ -1,4 +1,4 @@
-"""`manage.py simulate`: what it is told, and what it does with it."""
+"""`manage.py simulate`: its script, and how it is played."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,8 @@ from wiring import Application
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How large a simulation is and where it plays. `seed` None: another organisation each time."""
+    """The size of a simulation and the Muster to play against. `seed` None: a new organisation each
+    time."""
 
     tenant_url: str
     access_url: str
@@ -42,9 +43,9 @@ class Script:
 async def simulate(
     script: Script, console: Console, local: tuple[Application, str] | None
 ) -> dict[str, Any]:
-    """Play the script. `local` is the application on the server's own store and the tenant's id:
-    groups are mapped there, as an administrator would, and one of the people is there before, made
-    by hand. Raises AdministrationError."""
+    """Play the script. `local` is the application on the server's store, and the tenant's id: it is
+    used to map groups, as an administrator would, and to make one of the users by hand beforehand.
+    Raises AdministrationError."""
     seed = random.getrandbits(32) if script.seed is None else script.seed
     organisation = Organisation(script.users, script.groups, seed)
     provisioning = Provisioning(script.tenant_url, script.scim_token, dialect=script.dialect)
@@ -73,8 +74,8 @@ async def simulate(
 
 
 async def _make_by_hand(application: Application, tenant: str, person: Person) -> None:
-    """Somebody who is there before Entra ID comes, under another userName and without externalId:
-    it finds the work e-mail and adopts the user."""
+    """Make a user by hand with another userName and without externalId. Entra ID will find the user
+    by work e-mail, and adopt it."""
     legacy = f"legacy.{person.user_name}"
     for known in (legacy, person.user_name):
         with suppress(AdministrationError):
@@ -95,13 +96,13 @@ def mapper(application: Application, tenant: str) -> Any:
     async def map_teams(teams: Sequence[tuple[Team, str]]) -> Mapping[str, Entitlements]:
         catalog = await list_catalog(application.store, tenant)
         mappings = Mappings(application.service, tenant)
-        given: dict[str, Entitlements] = {}
+        entitlements: dict[str, Entitlements] = {}
         for number, (team, group) in enumerate(teams):
             chosen = {(number * 2 + step) % len(catalog) for step in range(number % 2 + 1)}
             keys = [catalog[i].entitlement for i in chosen]
             await mappings.save(group, tuple(keys))
-            given[team.object_id] = frozenset(keys)
+            entitlements[team.object_id] = frozenset(keys)
         await application.relay.drain()
-        return given
+        return entitlements
 
     return map_teams

@@ -1,5 +1,5 @@
-"""`manage.py simulate --dry-target`: is a Muster there, does it refuse strangers, and would Test
-Connection in Entra ID be green? Nothing is written."""
+"""`manage.py simulate --dry-target`: does a Muster answer there, does it refuse requests without a
+token, and would Test Connection in Entra ID be green? Nothing is written."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from administration.errors import AdministrationError
 from laptop.simulation.provisioning import Provisioning, ProvisioningError
 
 WAIT_SECONDS = 120.0
-"""How long a deployment may take until it answers as it should."""
+"""How long a deployment may take until it answers correctly."""
 PAUSE_SECONDS = 5.0
 
 
 async def try_target(url: str, token: str, wait_seconds: float = WAIT_SECONDS) -> dict[str, Any]:
-    """What was seen: how long it took until everything was right. A deployment that is still
-    starting is asked again. Raises AdministrationError with what is wrong after `wait_seconds`."""
+    """The result, with the seconds until every check passed. A deployment that is still starting is
+    tried again. Raises AdministrationError with the last error after `wait_seconds`."""
     tenant_url = f"{url.rstrip('/')}/scim"
     started = time.monotonic()
     while True:

@@ -1,8 +1,8 @@
-"""What a provisioning job makes of a person or a group: the mappings of its schema.
+"""The attribute mappings of a provisioning job: from a person or a group to a SCIM resource.
 
-A schema is what Microsoft Graph calls synchronizationSchema
+A schema is Microsoft Graph's synchronizationSchema
 (https://learn.microsoft.com/graph/api/resources/synchronization-synchronizationschema). Of the
-language of expressions, what the non-gallery template uses is known.
+expression language, this knows the part that the non-gallery template uses.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 from laptop.simulation.organisation import Person, Team
 
 type Source = Mapping[str, Any]
-"""Attributes of a directory object, by the names that schemas use: `objectId`, `mail`, …"""
+"""Attributes of a directory object, by their names in schemas: `objectId`, `mail`, …"""
 type Evaluate = Callable[[Source], Any]
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0"
@@ -23,12 +23,12 @@ _TOKEN = re.compile(r'\s*(?:"([^"]*)"|\[(\w+)\]|(\w+)\(|([,)]))')
 
 
 class UnusableSchema(ValueError):
-    """A schema that no job can run with; the text says why."""
+    """No job can run with the schema; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute of a target; `priority` 0: it is not matched by."""
+    """One attribute of a target; `priority` is its order in matching, 0: not used for matching."""
 
     target: str
     value: Evaluate
@@ -37,7 +37,8 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class ObjectMapping:
-    """Users or groups. `scope`: one of these must hold of an object, if there are any."""
+    """The mapping of users or groups. `scope`: conditions of which one must hold, if there are
+    any."""
 
     resource: str
     """`User` or `Group`."""
@@ -46,12 +47,12 @@ class ObjectMapping:
 
     @property
     def matched_by(self) -> list[Attribute]:
-        """What is searched for, in its order."""
+        """The matching attributes, in their order."""
         matching = [one for one in self.attributes if one.priority]
         return sorted(matching, key=lambda one: one.priority)
 
     def values(self, source: Source) -> dict[str, Any]:
-        """What is sent of an object, by target path; nothing is sent of what has no value."""
+        """Target path → value to send of an object; attributes without a value are left out."""
         found = {one.target: one.value(source) for one in self.attributes}
         if isinstance(active := found.get("active"), str):
             found["active"] = active == "True"
@@ -62,7 +63,7 @@ class ObjectMapping:
         return not self.scope or any(group(source) for group in self.scope)
 
     def resource_of(self, source: Source) -> dict[str, Any]:
-        """The body of the POST that creates an object, as Entra ID forms it."""
+        """The body of the POST that creates an object, in Entra ID's form."""
         group = "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group"
         user = self.resource == "User"
         body: dict[str, Any] = {
@@ -77,7 +78,7 @@ class ObjectMapping:
 
 
 def write(body: dict[str, Any], target: str, value: Any) -> None:
-    """Put a value where a target path says."""
+    """Set the value at a target path."""
     if element := _ELEMENT.fullmatch(target):
         name, kind, part = element.groups()
         elements = body.setdefault(name, [])
@@ -94,7 +95,7 @@ def write(body: dict[str, Any], target: str, value: Any) -> None:
 
 
 def read(resource: Mapping[str, Any], target: str) -> Any:
-    """The value that a resource has at a target path; None where it has none."""
+    """The value at a target path of a resource; None where it is missing."""
     if element := _ELEMENT.fullmatch(target):
         name, kind, part = element.groups()
         elements = [one for one in resource.get(name) or [] if one.get("type") == kind]
@@ -113,7 +114,7 @@ def _steps(target: str) -> list[str]:
 
 
 def source_of_person(person: Person) -> dict[str, Any]:
-    """A person as Entra ID's schemas see one."""
+    """A person's attributes by their names in Entra ID's schemas."""
     return {
         "objectId": person.object_id,
         "userPrincipalName": person.user_name,
@@ -126,7 +127,7 @@ def source_of_person(person: Person) -> dict[str, Any]:
 
 
 def source_of_team(team: Team) -> dict[str, Any]:
-    """A group as Entra ID's schemas see one."""
+    """A group's attributes by their names in Entra ID's schemas."""
     return {"objectId": team.object_id, "displayName": team.display_name}
 
 
@@ -139,7 +140,7 @@ class Mappings:
 
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> "Mappings":
-        """Those of a schema. Raises UnusableSchema."""
+        """The object mappings of a schema. Raises UnusableSchema."""
         found = {
             mapping["sourceObjectName"]: mapping
             for rule in schema["synchronizationRules"]
@@ -162,7 +163,7 @@ def _object_mapping(resource: str, mapping: Mapping[str, Any]) -> ObjectMapping:
 
 
 NOT_NULL = ("IS NOT NULL", "IsNotNull")
-"""The names that the operator may have."""
+"""The names that this operator may have."""
 
 
 def _all(clauses: Sequence[Mapping[str, Any]]) -> Evaluate:
@@ -181,7 +182,7 @@ def _clause(clause: Mapping[str, Any]) -> Evaluate:
 
 
 def expression(source: Mapping[str, Any]) -> Evaluate:
-    """A source as a function. Raises UnusableSchema for what is not understood."""
+    """A source as a function. Raises UnusableSchema for an unknown expression."""
     if source["type"] == "Attribute":
         name = source["name"]
         return lambda object: object.get(name)
@@ -209,7 +210,7 @@ def _expression(text: str, at: int) -> tuple[Evaluate, int]:
 
 
 def _call(text: str, at: int, function: Callable[[list[Any]], Any]) -> tuple[Evaluate, int]:
-    """The rest of a call, after its bracket. An argument that is left out is null."""
+    """Parse the rest of a call after its bracket. A missing argument is null."""
     arguments: list[Evaluate] = []
     pending: Evaluate = _nothing
     while True:
@@ -262,4 +263,4 @@ CUSTOMARY = Mappings(
         "Group", (_direct("externalId", "objectId", 1), _direct("displayName", "displayName"))
     ),
 )
-"""As docs/entra.md sets them up."""
+"""The mappings of docs/entra.md."""

@@ -1,4 +1,4 @@
-"""A customer's directory in memory: people, groups, and what changes from day to day."""
+"""A customer's directory in memory: people, groups, and their daily changes."""
 
 import random
 import uuid
@@ -21,7 +21,7 @@ DEPARTMENTS = (
 
 @dataclass(slots=True)
 class Person:
-    """A user object in the directory; `object_id` is what Entra ID sends as externalId."""
+    """A user object in the directory; Entra ID sends `object_id` as externalId."""
 
     object_id: str
     user_name: str
@@ -31,7 +31,7 @@ class Person:
 
     @property
     def display_name(self) -> str:
-        """As address books show it."""
+        """The name in address books."""
         return f"{self.given_name} {self.family_name}"
 
 
@@ -46,7 +46,7 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one person in the directory."""
+    """A change of one person in the directory."""
 
     kind: str
     """`joiner`, `mover` or `leaver`."""
@@ -56,7 +56,7 @@ class Change:
 
 
 class Organisation:
-    """People and teams; everything random follows from the seed."""
+    """People and teams; the seed determines everything random."""
 
     def __init__(self, users: int, groups: int, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secret is made of it

@@ -13,12 +13,12 @@ from laptop.simulation.provisioning import Provisioning
 
 type Entitlements = frozenset[tuple[str, str]]
 type MapTeams = Callable[[Sequence[tuple[Team, str]]], Awaitable[Mapping[str, Entitlements]]]
-"""Maps teams, given with their SCIM ids, and answers object id → (kind, key) pairs."""
+"""Maps teams, each with its SCIM id; returns object id → (kind, key) pairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One person's access at the end. `access` is None where it never became what it must be."""
+    """One person's access at the end. `access` is None where it never became as expected."""
 
     person: Person
     teams: tuple[str, ...]
@@ -35,12 +35,12 @@ class Play:
     checking: Checking
     progress: Progress
     patience: float = 60.0
-    """Seconds that access may take to become right."""
+    """Seconds that access may take to become as expected."""
     entitlements: Mapping[str, Entitlements] | None = None
-    """Object id of a team → what it gives; None where the mappings are not known."""
+    """Object id of a team → its mapped entitlements; None where the mappings are unknown."""
 
     async def initial_cycle(self, map_teams: MapTeams | None) -> None:
-        """Test connection, users, groups, the administrator's mapping, memberships."""
+        """Test the connection, then send users, groups and, after the mapping, memberships."""
         await self.provisioning.test_connection()
         people = list(self.organisation.people.values())
         teams = self.organisation.teams
@@ -52,14 +52,14 @@ class Play:
         await self._each("Memberships", teams, self._fill)
 
     async def day(self, number: int, changes: int) -> None:
-        """One incremental cycle."""
+        """Play one incremental cycle."""
         by_person: dict[str, list[Change]] = {}
         for change in self.organisation.day(changes):
             by_person.setdefault(change.person.object_id, []).append(change)
         await self._each(f"Cycle {number}", by_person.values(), self._apply)
 
     async def outcomes(self) -> list[Outcome]:
-        """Everybody's access, waiting until it is what it must be."""
+        """Everybody's access, after waiting until it is as expected."""
         people = list(self.organisation.people.values())
         found: list[Outcome] = []
 
@@ -78,8 +78,8 @@ class Play:
         await self.provisioning.add_members(team, people)
 
     async def _apply(self, changes: Sequence[Change]) -> None:
-        """One person's changes in their order; different people's run side by side, so that
-        groups are patched in parallel."""
+        """Send one person's changes in order. Those of different people are sent concurrently, so
+        that groups are patched in parallel."""
         person = changes[0].person
         for change in changes:
             if change.kind == "joiner":
@@ -99,8 +99,8 @@ class Play:
             return Expected(enabled=False, grants=frozenset())
         if self.entitlements is None:
             return Expected(enabled=True)
-        given = (self.entitlements[team.object_id] for team in teams)
-        return Expected(enabled=True, grants=frozenset().union(*given))
+        mapped = (self.entitlements[team.object_id] for team in teams)
+        return Expected(enabled=True, grants=frozenset().union(*mapped))
 
     async def _each[T](
         self, what: str, items: Iterable[T], do: Callable[[T], Awaitable[None]]

@@ -1,11 +1,11 @@
-"""What Entra ID's provisioning service does: test connection, match, create, update, members.
+"""The requests of Entra ID's provisioning service: test connection, match, create, update, members.
 
-It maps and matches as the schema of its job says; where there is none, as docs/entra.md sets it up:
-users by externalId first and by work e-mail second, groups by externalId. It speaks Entra ID's two
-dialects (https://learn.microsoft.com/entra/identity/app-provisioning/
+It maps and matches by the schema of its job, or without one as in docs/entra.md: users by
+externalId first and by work e-mail second, groups by externalId. It speaks Entra ID's two dialects
+(https://learn.microsoft.com/entra/identity/app-provisioning/
 application-provisioning-config-problem-scim-compatibility): the default, that of the flag
-`aadOptscim062020`, or both in turn, because both arrive at one server: on-demand provisioning
-ignores the flag in the Tenant URL.
+`aadOptscim062020`, or both in turn, because one server gets both: on-demand provisioning ignores
+the flag in the Tenant URL.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MEDIA_TYPE = "application/scim+json"
 MEMBERS_PER_REQUEST = 50
 RETRIES = 5
-"""How often a request is sent while the answer asks for patience."""
+"""How often a request is sent while the answer is 429 or 503."""
 ATTEMPTS = 7
-"""How often a request is sent that gets no answer."""
+"""How often a request is sent while there is no answer."""
 PAUSE = 0.25
-"""Seconds before such a request is repeated; doubles each time, so that a server has a quarter of
-a minute to start again."""
+"""Seconds before a request without an answer is repeated; doubles each time, so that a server has a
+quarter of a minute to start again."""
 
 
 type Dialect = Literal["both", "default", "flag"]
@@ -48,28 +48,27 @@ DIALECTS: dict[Dialect, tuple[bool, ...]] = {
     "default": (False,),
     "flag": (True,),
 }
-"""Whether a request is in the form of the flag, in turn."""
+"""Dialect → whether requests use the flag's form, in turn."""
 
 
 class ProvisioningError(Exception):
-    """The server answered what stops a provisioning job; the text is for its operator."""
+    """An answer of the server that stops a provisioning job; the text is for its operator."""
 
 
 @dataclass
 class Measured:
-    """Seconds per request, by what was asked."""
+    """Seconds of each request, by kind of request."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, what: str, seconds: float) -> None:
-        """One more request."""
+        """Add a request."""
         self.seconds.setdefault(what, []).append(seconds)
 
 
 class Provisioning:
-    """One provisioning job against one Tenant URL. `links` maps object ids to SCIM ids, as Entra
-    ID keeps them; `adopted` are the object ids of those who were there before, found by their work
-    e-mail."""
+    """One provisioning job against one Tenant URL. `links` maps object ids to SCIM ids, as in Entra
+    ID; `adopted` has the object ids of users who existed before and were found by work e-mail."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Provisioning:
         self.measured = Measured()
         self.mappings = mappings
         self._exported: dict[str, dict[str, Any]] = {}
-        """What was last sent or found of an object, by target path."""
+        """Object id → the values that were last sent or found, by target path."""
         self._url = tenant_url.partition("?")[0].rstrip("/")
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}", "Content-Type": MEDIA_TYPE},
@@ -93,7 +92,7 @@ class Provisioning:
             limits=httpx.Limits(max_connections=concurrency),
             transport=transport,
         )
-        self._places = asyncio.Semaphore(concurrency)
+        self._requests = asyncio.Semaphore(concurrency)
         self._dialects = itertools.cycle(DIALECTS[dialect])
 
     async def close(self) -> None:
@@ -101,8 +100,8 @@ class Provisioning:
         await self._client.aclose()
 
     async def test_connection(self) -> None:
-        """Ask for a user and a group that cannot exist: 200 and an empty list is right. A server
-        that gives no answer is not asked again. Raises httpx.TransportError."""
+        """Search for a user and a group that cannot exist: the answer must be 200 and an empty
+        list. Makes one attempt. Raises ProvisioningError, httpx.TransportError."""
         for mapping in (self.mappings.user, self.mappings.group):
             nobody = str(uuid.uuid4())
             attribute = mapping.matched_by[0].target
@@ -110,11 +109,11 @@ class Provisioning:
                 raise ProvisioningError("Test connection: a random GUID matched something.")
 
     async def provision_user(self, person: Person) -> None:
-        """Match by externalId, then by work e-mail; update what is there, or create."""
+        """Match by externalId, then by work e-mail; update an existing user, or create one."""
         await self.provision(self.mappings.user, source_of_person(person))
 
     async def update_user(self, person: Person) -> None:
-        """Send what changed of a person who was provisioned before."""
+        """Send the changes of a person who was provisioned before."""
         await self.update(self.mappings.user, source_of_person(person))
 
     async def provision_group(self, team: Team) -> None:
@@ -122,7 +121,7 @@ class Provisioning:
         await self.provision(self.mappings.group, source_of_team(team))
 
     async def provision(self, mapping: ObjectMapping, source: Source) -> bool:
-        """Match, then update what is there, or create. Whether anything was written."""
+        """Match, then update an existing object, or create one; whether anything was written."""
         if await self._matched(mapping, source):
             return await self.update(mapping, source)
         what = f"create {mapping.resource.lower()}"
@@ -131,20 +130,20 @@ class Provisioning:
         if created.status_code == 201:
             self.links[source["objectId"]] = created.json()["id"]
             self._exported[source["objectId"]] = mapping.values(source)
-        # What conflicts may be that very object: an earlier request did create it, and its answer
+        # A conflict may be with the same object, if an earlier request created it and its answer
         # was lost.
         elif not await self._matched(mapping, source):
             raise _refused(what, created)
         return True
 
     async def update(self, mapping: ObjectMapping, source: Source) -> bool:
-        """Send what differs from what was last sent or found. Whether anything did."""
+        """Send the values that differ from those last sent or found; whether any did."""
         object_id = source["objectId"]
         values, before = mapping.values(source), self._exported[object_id]
         changed = {path: one for path, one in values.items() if before.get(path) != one}
         if not changed:
             return False
-        # Who was found by something else than externalId is Entra ID's from now on.
+        # A user found by another attribute is adopted by writing externalId.
         adopts = "externalId" in changed and mapping.resource == "User"
         what = "adopt user" if adopts else f"update {mapping.resource.lower()}"
         if next(self._dialects):
@@ -157,20 +156,20 @@ class Provisioning:
         return True
 
     async def delete_group(self, object_id: str) -> None:
-        """A group that is no longer assigned. One that is gone is gone."""
+        """Delete a group that is no longer assigned; it may be gone already."""
         await self._send(
             "delete group", "DELETE", f"/Groups/{self.links[object_id]}", None, 204, 404
         )
         self.forget(object_id)
 
     def take_over(self, earlier: "Provisioning") -> None:
-        """Know what another connection of the same job linked and sent."""
+        """Take over the links and sent values of another connection of the same job."""
         self.links, self.adopted = earlier.links, earlier.adopted
         self.measured = earlier.measured
         self._exported = earlier._exported
 
     def forget_all(self) -> None:
-        """Forget everything."""
+        """Forget all objects: they are matched anew."""
         self.links.clear()
         self._exported.clear()
 
@@ -180,18 +179,18 @@ class Provisioning:
         self._exported.pop(object_id, None)
 
     async def add_members(self, team: Team, people: Sequence[Person]) -> None:
-        """Memberships that came, many in one request."""
+        """Send added memberships, many in one request."""
         await self._members(team, people, added=True)
 
     async def remove_members(self, team: Team, people: Sequence[Person]) -> None:
-        """Memberships that went."""
+        """Send removed memberships, many in one request."""
         await self._members(team, people, added=False)
 
     async def _members(self, team: Team, people: Sequence[Person], *, added: bool) -> None:
         await self.change_members(team.object_id, [one.object_id for one in people], added=added)
 
     async def change_members(self, group: str, members: Sequence[str], *, added: bool) -> None:
-        """The same by object ids."""
+        """Send added or removed memberships, by object ids."""
         path = f"/Groups/{self.links[group]}"
         ids = [self.links[member] for member in members]
         for start in range(0, len(ids), MEMBERS_PER_REQUEST):
@@ -201,7 +200,8 @@ class Provisioning:
             await self._send(what, "PATCH", path, _patch(operations), 200, 204)
 
     async def _matched(self, mapping: ObjectMapping, source: Source) -> bool:
-        """Link an object that is there, found by the first matching attribute that finds one."""
+        """Link an existing object, found by the first matching attribute that finds one; whether
+        there is one."""
         values, object_id = mapping.values(source), source["objectId"]
         for attribute in mapping.matched_by:
             if (value := values.get(attribute.target)) is None:
@@ -246,7 +246,7 @@ class Provisioning:
         *expected: int,
         attempts: int = ATTEMPTS,
     ) -> httpx.Response:
-        """One request, see `answer_to`. Raises ProvisioningError for a status that is not
+        """Send one request, see `answer_to`. Raises ProvisioningError for a status that is not
         expected, httpx.TransportError where there is no answer."""
         request = partial(self._request, what, method, self._url + path, body)
         response = await answer_to(request, attempts)
@@ -257,7 +257,7 @@ class Provisioning:
     async def _request(
         self, what: str, method: str, url: str, body: dict[str, Any] | None
     ) -> httpx.Response:
-        async with self._places:
+        async with self._requests:
             started = time.perf_counter()
             response = await self._client.request(method, url, json=body)
             self.measured.add(what, time.perf_counter() - started)
@@ -267,8 +267,9 @@ class Provisioning:
 async def answer_to(
     request: Callable[[], Awaitable[httpx.Response]], attempts: int = ATTEMPTS
 ) -> httpx.Response:
-    """The answer to a request that is repeated while it asks for patience, and while there is
-    none, as while a server starts again. Raises httpx.TransportError after so many attempts."""
+    """The answer to a request, which is repeated while the answer is 429 or 503, and while there is
+    none, because the server is starting. Raises httpx.TransportError after `attempts` without an
+    answer."""
     for retry in range(1, RETRIES):
         response = await _any_answer_to(request, attempts)
         if response.status_code not in (429, 503):
@@ -295,7 +296,7 @@ def _refused(what: str, response: httpx.Response) -> ProvisioningError:
 
 
 def _in_one_object(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """In the flag's form: one object with dotted and URN keys; paths with filters apart."""
+    """The flag's form: one object with dotted and URN keys; paths with filters separately."""
     alone = [path for path in values if "[" in path]
     together = {path: value for path, value in values.items() if "[" not in path}
     operations: list[dict[str, Any]]
@@ -304,7 +305,7 @@ def _in_one_object(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _one_by_one(values: dict[str, Any], before: dict[str, Any]) -> list[dict[str, Any]]:
-    """In the default form: one operation per attribute, and booleans as texts."""
+    """The default form: one operation per attribute, and booleans as texts."""
     return [
         {
             "op": "Add" if before.get(path) is None else "Replace",

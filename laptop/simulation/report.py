@@ -1,4 +1,4 @@
-"""What a simulation shows at its end."""
+"""The report at the end of a simulation."""
 
 import math
 from collections import Counter
@@ -82,7 +82,7 @@ def _person(outcome: Outcome) -> dict[str, Any]:
 
 
 def _selection(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The wrong ones first, then some who are disabled, then others."""
+    """Some disabled people, then enabled ones; people with wrong access come first."""
     order = sorted(people, key=lambda person: (person["right"], person["enabled"]))
     disabled = [person for person in order if not person["enabled"]][: PEOPLE_SHOWN // 3]
     enabled = [person for person in order if person["enabled"]]

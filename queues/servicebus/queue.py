@@ -1,5 +1,5 @@
-"""What an operator does with a queue on Azure Service Bus: count, look at dead letters, send them
-once more or discard them (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
+"""The operator's side of a queue on Azure Service Bus: count messages, list dead letters, resubmit
+or discard them (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from queues.servicebus.sender import (
 PAGE_MESSAGES = 250
 """How many messages are browsed or received at a time."""
 RECEIVE_SECONDS = 5.0
-"""How long to wait for dead letters that are known to be there."""
+"""How long to wait for dead letters that exist."""
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Counts:
 
 
 class ServiceBusQueue:
-    """What an operator does with a queue: look at it, send dead letters once more, discard them.
+    """The operator's side of one queue (`queues.port.DeadLetterQueue`), and its counts.
 
     A context manager; one call at a time. Every method raises QueueError.
     """
@@ -83,16 +83,14 @@ class ServiceBusQueue:
         await self.close()
 
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        """Dead letters in the order of their sequence numbers, from behind `after`. Service Bus
-        does not say when they came there."""
+        """See DeadLetterQueue. Service Bus does not say when a message was dead-lettered."""
         messages = self._browse(self._dead_letters, after, limit)
         return [_dead_letter(message) async for message in messages]
 
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
         """Send the dead letters with these message ids (None: all that are there now) once more;
-        returns how many. They get ids of their own, `<id>:replay:<ulid>`, since duplicate
-        detection may still know the old ones. One that was sent and could not be removed then
-        stays a dead letter."""
+        returns how many. They get new ids, `<id>:replay:<ulid>`, because duplicate detection may
+        still know the old ones. A dead letter that was sent but could not be removed stays."""
         wanted = None if ids is None else set(ids)
         chosen: set[int] = set()
         async for message in self._browse(self._dead_letters):
@@ -101,17 +99,16 @@ class ServiceBusQueue:
         return len(await self._take(chosen, self._send_again))
 
     async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
-        """Remove the dead letters in these places for good; returns those that it did. What
-        somebody else is holding stays."""
+        """See DeadLetterQueue."""
 
         async def nothing(_: Sequence[ServiceBusReceivedMessage]) -> None:
-            """They are completed, and that is all."""
+            """Discarded messages are only completed."""
 
         return await self._take(sequence_numbers, nothing)
 
     async def counts(self) -> Counts:
-        """How many messages there are now, found by browsing all of them: one round trip for
-        every 250. Azure Monitor's metrics know it for free."""
+        """How many messages there are now, found by browsing all of them: one round trip per
+        PAGE_MESSAGES. Azure Monitor's metrics have the same numbers for free."""
         active = scheduled = dead_lettered = 0
         async for message in self._browse(self._messages):
             if message.state == ServiceBusMessageState.SCHEDULED:
@@ -155,8 +152,8 @@ class ServiceBusQueue:
         sequence_numbers: Collection[int],
         before: Callable[[Sequence[ServiceBusReceivedMessage]], Awaitable[None]],
     ) -> list[int]:
-        """Take the dead letters in these places out, those that are there and that nobody else
-        holds, once `before` is through with them; returns which."""
+        """Remove the dead letters with these sequence numbers, after `before` has handled them,
+        and except those that another receiver has locked; returns the numbers of those removed."""
         if not sequence_numbers:
             return []
         async with self._errors(), self._dead_letter_receiver() as receiver:
@@ -168,8 +165,8 @@ class ServiceBusQueue:
         chosen: set[int],
         before: Callable[[Sequence[ServiceBusReceivedMessage]], Awaitable[None]],
     ) -> list[int]:
-        """Dead letters come in their own order, so those before a chosen one are held until the
-        end. One seen twice means that locks run out: leave the rest to the next call."""
+        """Dead letters come in the queue's order, so those before a chosen one stay locked until
+        the end. One that comes twice means that locks expire: the rest is left to the next call."""
         taken: list[int] = []
         seen = set[int]()
         held: dict[int, ServiceBusReceivedMessage] = {}
@@ -190,7 +187,7 @@ class ServiceBusQueue:
                 seen.update(received)
         finally:
             for message in held.values():
-                with suppress(MessageLockLostError):  # then it is back already
+                with suppress(MessageLockLostError):  # then it is unlocked already
                     await receiver.abandon_message(message)
         return taken
 

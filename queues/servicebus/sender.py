@@ -1,9 +1,8 @@
-"""The queue on Azure Service Bus.
+"""Sending to a queue or topic on Azure Service Bus.
 
-Consuming is the Functions trigger's job; what an operator needs is in `queues.servicebus.queue`
-(https://learn.microsoft.com/azure/service-bus-messaging/). The queue is expected with duplicate
-detection, without sessions and not partitioned: a batch carries several message ids, and they
-would be its partition keys.
+Consuming is the Functions trigger's job; the operator's side is `queues.servicebus.queue`
+(https://learn.microsoft.com/azure/service-bus-messaging/). The queue must have duplicate detection,
+no sessions, and not be partitioned: message ids would be partition keys, and a batch has several.
 """
 
 import asyncio
@@ -26,9 +25,10 @@ from azure.servicebus.exceptions import MessageSizeExceededError
 from queues.port import DIRECTORY_EVENTS, Message, MessageRefused, QueueError, check
 
 IDLE_SECONDS = 540.0
-"""The service detaches a link that was idle for 600 s, and the send after that takes seconds."""
+"""Idle links are replaced after this: the service detaches a link that was idle for 600 s, and the
+send after that takes seconds."""
 SEND_SECONDS = 30.0
-"""One batch, with its retries; longer is the relay's to decide."""
+"""Timeout of one batch with its retries; the relay decides about further attempts."""
 TRY_SECONDS = 10.0
 RETRIES = 2
 RETRY_SECONDS = 0.25
@@ -39,17 +39,16 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServiceBusNamespace:
-    """Where the queues are, and who asks: a connection string (the development emulator's, or of
-    a shared access policy), or else the host name of the namespace and a credential, which stays
-    its maker's to close."""
+    """How to connect to a namespace: with a connection string (the development emulator's, or of a
+    shared access policy), or else with its host name and a credential, which the caller closes."""
 
     connection_string: str = field(default="", repr=False)
     host: str = ""
     credential: AsyncTokenCredential | None = None
 
     def client(self) -> servicebus.ServiceBusClient:
-        """A client that connects when it is first used. Raises ValueError where what is given is
-        not enough to connect."""
+        """A client that connects when it is first used. Raises ValueError where there is neither a
+        connection string, nor a host and a credential."""
         retrying: dict[str, Any] = {
             "retry_mode": "fixed",
             "retry_total": RETRIES,
@@ -68,9 +67,10 @@ class ServiceBusNamespace:
 class ServiceBusSender:
     """Sends to one queue or topic through one long-lived link, opened by the first send.
 
-    Opening takes half a second and so does closing; hence the link is kept, is replaced before
-    the service would detach it, and what is replaced is closed in the background. Sends wait for
-    one another: a link does not bear concurrent ones. After a failure the next send opens anew.
+    Opening takes half a second, and so does closing. So the link is kept, it is replaced before the
+    service would detach it, and the old one is closed in the background. Sends wait for one
+    another: a link does not support concurrent sends. After a failure the next send opens a new
+    link.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class ServiceBusSender:
     async def send(self, messages: Sequence[Message]) -> None:
         """Send in order, in as few batches as the service allows. Raises MessageRefused, before
         anything is sent, for a message over the limits, and QueueError where the service did not
-        confirm: some may have been sent, and the duplicates are its to drop."""
+        confirm: some may have been sent, and duplicate detection drops them when they are sent
+        again."""
         for message in messages:
             check(message)
         if not messages:
@@ -100,7 +101,7 @@ class ServiceBusSender:
                 await sender.send_messages(batch, timeout=SEND_SECONDS)
 
     async def close(self) -> None:
-        """Release the connection. A later send would open another one."""
+        """Release the connection. A later send opens a new one."""
         async with self._sending:
             self._retire()
             await asyncio.gather(*self._closing)
@@ -123,8 +124,8 @@ class ServiceBusSender:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[servicebus.ServiceBusSender]:
-        """The link to send on; one that failed, or that was left in the middle, is given up."""
-        # Used later than now: somebody has set the clock back, and how idle it was is not known.
+        """The link to send on; after a failed or cancelled send it is given up."""
+        # A last use in the future means that the clock was set back: the idle time is unknown.
         if self._link is not None and not 0 <= self._now() - self._used_at < IDLE_SECONDS:
             self._retire()
         try:
@@ -182,7 +183,8 @@ def _fits(batch: ServiceBusMessageBatch, message: ServiceBusMessage) -> bool:
 
 
 async def close_all(*connected: _Closable) -> None:
-    """A client closes only what somebody else still refers to: name its links, too."""
+    """Close a client and its links. The links must be named: a client does not close those that
+    nothing refers to any more."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             for one in connected:
@@ -192,7 +194,7 @@ async def close_all(*connected: _Closable) -> None:
 
 
 def queue_error(queue: str, error: Exception) -> QueueError:
-    """What went wrong on this queue, as the SDK's error has it."""
-    cause = getattr(error, "inner_exception", None)  # often the one that says what it was
+    """The QueueError for an error of the SDK, with its text."""
+    cause = getattr(error, "inner_exception", None)  # often has the more precise text
     texts = dict.fromkeys(str(one) or type(one).__name__ for one in (error, cause) if one)
     return QueueError(f"Queue {queue} on Service Bus: {' '.join(texts)}")

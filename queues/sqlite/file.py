@@ -1,8 +1,8 @@
-"""The SQLite file in which queues and topics lie: its tables, its thread, how it is written.
+"""The SQLite file that holds queues and topics: its tables, its thread, its transactions.
 
-The file may hold other things; the queue's tables are its own, and any number of processes may use
-them. A process has one writer at a time: where something else of it writes to the file, the
-queue's writes go along in its transactions.
+The file may hold other tables, and any number of processes may use it. A process has one writer at
+a time: where its store writes to the same file, the queue's writes go into the store's
+transactions.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from queues.port import Message, Properties, QueueError
 BUSY_SECONDS = 10.0
 """How long to wait for another process's write before giving up."""
 
-# `enqueued_at` is a message's place in the order; it lies in the future while it is scheduled.
-# Everything else is available whose `locked_until` has passed.
+# Messages are in the order of `enqueued_at`, which is in the future while a message is scheduled.
+# A message that is due is available once its `locked_until` has passed.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS queue_message (
     sequence_number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -68,7 +68,7 @@ CREATE TABLE IF NOT EXISTS queue_subscription (
 
 
 class Beside(Protocol):
-    """Does a job, all or nothing, in a write transaction of whoever writes to the file."""
+    """Does a job, all or nothing, in a transaction of the process's other writer to the file."""
 
     async def __call__[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
         """What the job returns. Raises what it raises, Unavailable where SQLite reports an
@@ -77,9 +77,9 @@ class Beside(Protocol):
 
 
 class QueueFile:
-    """A connection to the file, opened at its first use, in a thread of its own: a write may have
-    to wait for another process, and the event loop must not wait with it. `name` is what an error
-    calls the queue; `beside` is the process's other writer to the file, where it has one."""
+    """A connection to the file, opened at first use, in its own thread: a write may have to wait
+    for another process, and the event loop must not wait. `name` names the queue in errors;
+    `beside` is the process's other writer to the file, where it has one."""
 
     def __init__(self, path: Path, name: str, beside: Beside | None = None) -> None:
         self._path = path
@@ -94,7 +94,7 @@ class QueueFile:
         if self._beside is None:
             return await self.read(partial(_in_transaction, job))
         if self._connection is None:
-            await self.read(_nothing)  # makes the tables
+            await self.read(_nothing)  # connecting creates the tables
         try:
             return await self._beside(job)
         except Unavailable as error:
@@ -126,8 +126,8 @@ class QueueFile:
 def insert(
     db: sqlite3.Connection, queue: str, messages: Sequence[Message], now: float, window: float
 ) -> None:
-    """Add messages to a queue, in order, but for those whose id it was sent within `window`
-    seconds."""
+    """Add messages to a queue, in order, except those whose id was sent to it within the last
+    `window` seconds."""
     db.execute("DELETE FROM queue_recent_id WHERE queue = ? AND expires_at <= ?", (queue, now))
     for message in messages:
         new = db.execute(
@@ -143,7 +143,7 @@ def insert(
 
 
 def _in_transaction[T](job: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
-    """Begun with the write lock, so that it cannot fail half-way."""
+    """The transaction begins with the write lock, so that it cannot fail half-way."""
     with db:
         db.execute("BEGIN IMMEDIATE")
         return job(db)
@@ -154,7 +154,7 @@ def _json(properties: Properties) -> str:
 
 
 def _add_properties(db: sqlite3.Connection) -> None:
-    """To the tables of a file that an earlier version made."""
+    """Upgrade the tables of a file that an earlier version made."""
     for table in ("queue_message", "queue_dead_letter"):
         columns = {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
         if "properties" not in columns:
@@ -162,12 +162,12 @@ def _add_properties(db: sqlite3.Connection) -> None:
 
 
 def _nothing(db: sqlite3.Connection) -> None:
-    """Connecting is all."""
+    """A job that only connects."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    with suppress(OSError):  # SQLite says what is wrong
-        path.touch(mode=0o600)  # where the queue is alone in the file
+    with suppress(OSError):  # SQLite reports the error
+        path.touch(mode=0o600)  # the store does this where it shares the file
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         _switch_to_wal(db)
@@ -183,7 +183,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _switch_to_wal(db: sqlite3.Connection) -> None:
-    """SQLite does not wait by itself where several processes do this to a new file at once."""
+    """Retries, because SQLite does not wait where several processes do this to a new file."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -70,7 +70,7 @@ SELECT
 
 
 class LockLost(Exception):
-    """The message is no longer this receiver's: its lock expired, or it was settled before."""
+    """The receiver no longer holds the message: its lock expired, or it was settled before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class SqliteQueue:
     Receivers of the same object wake as soon as something is sent through it; other processes'
     messages are found within `poll_interval`. `beside`: see QueueFile. Every method raises
     QueueError where SQLite reports an error (the file is gone, the disk is full, another process
-    would not let go).
+    keeps its lock).
     """
 
     def __init__(
@@ -141,14 +141,14 @@ class SqliteQueue:
         self, max_messages: int = 1, wait_seconds: float = 0.0
     ) -> list[ReceivedMessage]:
         """Lock and return up to `max_messages`, oldest first, as soon as there is one; an empty
-        list after `wait_seconds` without any. What a cancelled call locked comes back when the
-        lock expires."""
+        list after `wait_seconds` without any. Messages that a cancelled call locked are available
+        again when the lock expires."""
         if max_messages < 1:
             raise ValueError("max_messages must be at least 1")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         while True:
-            arrival = self._arrival  # of whatever is sent from here on
+            arrival = self._arrival  # set by anything that is sent from here on
             messages = await self._lock_available(max_messages)
             remaining = deadline - loop.time()
             if messages or remaining <= 0:
@@ -160,12 +160,12 @@ class SqliteQueue:
                 continue
 
     async def complete(self, message: ReceivedMessage) -> None:
-        """The work is done: remove the message. Raises LockLost."""
+        """Remove the message, because its work is done. Raises LockLost."""
         await self._under_lock(message, self._delete)
 
     async def abandon(self, message: ReceivedMessage) -> None:
-        """Give the message back, to be delivered again at once, or dead-lettered where this was
-        its last delivery. Raises LockLost."""
+        """Give the message back: it is delivered again at once, or dead-lettered where this was its
+        last delivery. Raises LockLost."""
         last = message.delivery_count >= self._max_delivery_count
         await self._under_lock(message, self._bury_exhausted if last else self._unlock)
         self._wake()
@@ -181,20 +181,18 @@ class SqliteQueue:
         await self._under_lock(message, partial(self._bury, reason, description))
 
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
-        """Dead letters in the order in which they arrived there, from behind the sequence number
-        `after`."""
+        """See DeadLetterQueue."""
         await self._bury_all_expired()
         return await self._file.read(partial(self._list_dead_letters, limit, after))
 
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
-        """Send the dead letters with these message ids (None: all of them) once more, as new
-        messages; returns how many."""
+        """See DeadLetterQueue."""
         count = await self._file.write(partial(self._resubmit, ids))
         self._wake()
         return count
 
     async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
-        """Remove the dead letters in these places for good; returns those that were there."""
+        """See DeadLetterQueue."""
         return await self._file.write(partial(self._discard, sequence_numbers))
 
     async def counts(self) -> Counts:
@@ -207,11 +205,11 @@ class SqliteQueue:
         await self._file.close()
 
     def tell(self, look: Callable[[], None]) -> None:
-        """Call this, too, whenever something was sent here."""
+        """Also call `look` whenever something was sent through this object."""
         self._look = look
 
     def wake(self) -> None:
-        """Whoever receives looks again, because something was sent."""
+        """Make receivers look again, because something was sent."""
         self._expecting = True
         self._arrival.set()
         self._arrival = asyncio.Event()
@@ -226,8 +224,8 @@ class SqliteQueue:
         return await self._file.write(partial(self._act_under_lock, message, action))
 
     async def _lock_available(self, max_messages: int) -> list[ReceivedMessage]:
-        # Looks before it writes, but for what was sent here: an idle receiver does not stand in
-        # the way of writers.
+        # Unless something was sent here, it reads before it writes: an idle receiver must not block
+        # writers.
         if not self._expecting and not await self._file.read(self._has_work):
             return []
         self._expecting = False
@@ -266,9 +264,9 @@ class SqliteQueue:
                 count,
                 token,
                 _time(until),
-                json.loads(told) if told != "{}" else NO_PROPERTIES,
+                json.loads(properties) if properties != "{}" else NO_PROPERTIES,
             )
-            for number, id, body, enqueued, count, token, until, told in rows
+            for number, id, body, enqueued, count, token, until, properties in rows
         ]
 
     def _act_under_lock[T](
@@ -311,7 +309,7 @@ class SqliteQueue:
         self._bury(MAX_DELIVERY_COUNT_EXCEEDED, description, sequence_number, db)
 
     def _bury_expired(self, db: sqlite3.Connection) -> None:
-        """Messages whose last delivery ended with the lock: nobody is left to say so."""
+        """Dead-letter the messages whose last delivery ended because the lock expired."""
         for (sequence_number,) in db.execute(_EXHAUSTED, self._parameters()).fetchall():
             self._bury_exhausted(sequence_number, db)
 

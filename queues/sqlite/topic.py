@@ -1,4 +1,4 @@
-"""The embedded topic: what is sent goes to every subscription, each a queue of its own, in the
+"""The embedded topic: a message goes to every subscription, each of which is a queue in the
 application's SQLite file (https://learn.microsoft.com/azure/service-bus-messaging/).
 """
 
@@ -14,9 +14,9 @@ from queues.sqlite.queue import SqliteQueue
 
 
 class SqliteTopic:
-    """One named topic in the SQLite file `path`. Without a subscription, what is sent is gone, as
-    on Service Bus. `beside`: see QueueFile. Every method raises QueueError where SQLite reports an
-    error."""
+    """One named topic in the SQLite file `path`. Messages to a topic without subscriptions are
+    dropped, as on Service Bus. `beside`: see QueueFile. Every method raises QueueError where SQLite
+    reports an error."""
 
     def __init__(
         self,
@@ -41,18 +41,18 @@ class SqliteTopic:
         drops them. Raises MessageRefused for a message that Service Bus would refuse."""
         for message in messages:
             check(message)
-        if await self._file.read(self._subscriptions):  # most laptops have none: nothing to write
+        if await self._file.read(self._subscriptions):  # without any, which is usual: no write
             await self._file.write(partial(self._send, messages))
 
     async def subscribe(self, name: str) -> SqliteQueue:
-        """The queue of a subscription, which gets what is sent from now on, also while nobody
-        receives; made where there is none. The caller closes it."""
+        """The queue of a subscription, which is created where it is missing. It gets every message
+        from now on, also while nobody receives. The caller closes it."""
         await self._file.write(partial(self._subscribe, name))
         return self.subscription(name)
 
     def subscription(self, name: str) -> SqliteQueue:
-        """The queue of a subscription, which gets nothing before somebody subscribes. The caller
-        closes it."""
+        """The queue of a subscription, which gets no messages until `subscribe` is called. The
+        caller closes it."""
         return SqliteQueue(
             self._path,
             f"{self._name}/{name}",

@@ -1,1 +1,1 @@
-"""Questions about access: who would gain or lose what, why, what it was, whether it is right."""
+"""Questions about access: previews of changes, the reasons for grants, history, and audits."""

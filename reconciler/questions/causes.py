@@ -1,4 +1,4 @@
-"""The events behind what is stored: who did it, when, with which request."""
+"""The events that caused what is stored: who did it, when, with which request."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from directory.ulids import made_at
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The event behind something that is stored. Events are kept for a while only: what has
-    expired is known by its id alone."""
+    """The event that caused something stored. Events expire; of an expired event only the id is
+    known."""
 
     event_id: str
     event: Event | None
-    """Without the members that it names: there may be a hundred thousand."""
+    """Without its `membership`, which may name a hundred thousand members; None: expired."""
 
     @property
     def at(self) -> datetime | None:
-        """When it was; an expired event's id still tells."""
+        """When the event happened; for an expired one, from its id."""
         if self.event is not None:
             return self.event.at
         return made_at(self.event_id)
@@ -34,7 +34,7 @@ class Cause:
 
     @property
     def open(self) -> bool:
-        """Whether it is still to be reconciled, or could not be."""
+        """Whether the event is pending or failed."""
         return self.event is not None and self.event.state != "done"
 
 
@@ -62,7 +62,8 @@ async def open_causes(
 async def last_cause(
     store: Store, tenant_id: str, resource: str, attributes: Condition
 ) -> Cause | None:
-    """The last event about a resource whose attributes satisfy a condition, where it is kept."""
+    """The last event about a resource that satisfies the condition on its attributes; None where
+    none is stored."""
     where = All((Compare(("resourceId",), "eq", resource), attributes))
     found = await _causes(store, tenant_id, where, 1, latest=True)
     return found[0] if found else None

@@ -1,8 +1,8 @@
 """The drift audit: whether every access record is what directory, mappings and policy say.
 
 Everything is computed anew, page by page, with the function that the reconciler uses. A record
-that differs because its event still waits is no drift. To repair is to write a `repair` event per
-user and to reconcile it: whatever made the record wrong, the reconciler writes it as always.
+that differs because its event still waits is no drift. A repair writes a `repair` event per user
+and reconciles it, so that the reconciler remains the only writer of records.
 """
 
 import time
@@ -29,8 +29,8 @@ STEP = 100
 """Users who are computed together."""
 
 SUSPECTS = 1_000
-"""Users who differ at first sight and are looked at again together: the events that wait are read
-once for all of them."""
+"""Users who differ at first sight and are checked again together: the pending events are read once
+for all of them."""
 
 PART_DOCUMENTS = 1_000
 PART_STEP = 20
@@ -42,7 +42,7 @@ type Kind = Literal["missing", "orphaned", "different", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A record that is not what it must be."""
+    """A record that differs from the computed access."""
 
     user_id: str
     stored: AccessState | None
@@ -50,18 +50,19 @@ class Difference:
     computed: AccessState | None
     """None: there is no user."""
     pending: bool = False
-    """An event that will change the record waits: no drift."""
+    """A pending event will change the record, so this is no drift."""
     unreadable: str | None = None
-    """What cannot be read: the record (`Access`), or something that access follows from."""
+    """The type of the unreadable document: the record (`Access`), or one that access depends on."""
 
     @property
     def repairable(self) -> bool:
-        """Whether the record can be written anew: a record that cannot be read can."""
+        """Whether the record can be written anew; even an unreadable record can."""
         return not self.pending and self.unreadable in (None, Access.__name__)
 
     @property
     def kind(self) -> Kind:
-        """No record of a user, a record of nobody, another record, or something unreadable."""
+        """A user without a record, a record without a user, a record with other content, or an
+        unreadable document."""
         if self.unreadable is not None:
             return "unreadable"
         if self.stored is None:
@@ -70,7 +71,7 @@ class Difference:
 
     @property
     def text(self) -> str:
-        """What is stored, and what it must be."""
+        """For people: the difference between the stored and the computed access."""
         if self.unreadable is not None:
             return f"a stored {self.unreadable} cannot be read"
         if self.stored is None or self.computed is None:
@@ -96,16 +97,16 @@ def _standing(state: AccessState) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """What a page of records showed."""
+    """The result of one page."""
 
     examined: int
-    """Users on it; none where it looked for records of nobody."""
+    """Users on the page; 0 where it looked for records without a user."""
     differences: tuple[Difference, ...]
 
 
 async def audit(store: Store, tenant_id: str) -> AsyncIterator[AuditPage]:
-    """Every difference in a tenant, in bounded memory: first of all users, then of records that
-    belong to nobody. Raises StoreError."""
+    """Every difference in a tenant, in bounded memory: first of all users, then of records without
+    a user. Raises StoreError."""
     suspects: _Suspects = {}
     async for examined, users in _looked_at(store, tenant_id):
         suspects |= await _suspects(store, tenant_id, users)
@@ -161,8 +162,8 @@ async def _of_nobody(store: Store, tenant_id: str, users: Sequence[str]) -> list
 
 
 async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, list[str]]]:
-    """All users and how many they are, page by page; then those who have a record and do not
-    exist."""
+    """Pages of all users with their number; then pages of ids that have a record and no user, with
+    0."""
     async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
         users = [resource_id_of(stored.document["id"]) for stored in page]
         yield len(users), users
@@ -174,9 +175,9 @@ async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, l
 async def compare(store: Store, tenant_id: str, users: Sequence[str]) -> tuple[Difference, ...]:
     """The differences of these users (SCIM ids).
 
-    Others write meanwhile. So a difference counts where it shows twice on one version of the
-    record, and what waits is read in between: had an event that is done by then explained the
-    first, the reconciler would have moved the version.
+    Others write meanwhile. So a difference counts only if it shows twice on the same version of the
+    record, with the pending events read in between: if an event that is done by then had explained
+    it, the reconciler would have changed the version.
     """
     return await _confirmed(store, tenant_id, await _suspects(store, tenant_id, users))
 
@@ -208,8 +209,8 @@ async def _confirmed(store: Store, tenant_id: str, first: _Suspects) -> tuple[Di
 async def repair(
     ledger: Ledger, reconciler: Reconciler, tenant_id: str, users: Sequence[str], actor: Actor
 ) -> None:
-    """Have the records of these users written anew, each by an event of its own. The events are
-    reconciled here; what is left where this dies waits for the timer. Raises StoreError."""
+    """Have the records of these users written anew, each by its own event. The events are
+    reconciled here; if the process dies, the rest waits for the timer. Raises StoreError."""
     for some in batched(users, BATCH_OPERATIONS, strict=False):
         events = [
             ledger.accepted(tenant_id, actor, "repair", "User", user, scope="user") for user in some
@@ -222,8 +223,8 @@ async def repair(
 async def _differences(
     store: Store, tenant_id: str, ids: Sequence[str]
 ) -> list[tuple[Difference, str | None]]:
-    """What differs at one look, with the ETag of its record. A document that cannot be read
-    concerns those users alone whose access follows from it."""
+    """The differences at one look, with the ETags of the records. An unreadable document affects
+    only the users whose access depends on it."""
     looks, unreadable = await each_readable(ids, partial(_look, store, tenant_id))
     found: dict[str, tuple[Difference, str | None]] = {
         one.user_id: (one, etag) for look in looks for one, etag in look
@@ -238,7 +239,7 @@ async def _differences(
 async def _look(
     store: Store, tenant_id: str, ids: Sequence[str]
 ) -> list[tuple[Difference, str | None]]:
-    """The records are read first: what is true then is at least as new. Raises Unreadable."""
+    """Reads the records first, so that the truth is at least as new. Raises Unreadable."""
     records = await read_all(store, tenant_id, [access_id(id) for id in ids])
     truth = await read_truth(store, tenant_id, ids)
     differences: list[tuple[Difference, str | None]] = []
@@ -257,7 +258,7 @@ async def _look(
 
 @dataclass(slots=True)
 class _Waiting:
-    """Whom the events of a tenant reach that are not reconciled yet."""
+    """The users whom a tenant's pending events reach."""
 
     everybody: bool = False
     users: set[str] = field(default_factory=set)
@@ -283,14 +284,14 @@ async def _waiting(store: Store, tenant_id: str) -> _Waiting:
     waiting = _Waiting()
     query = Query("Event", Compare(("state",), "eq", "pending"))
     async for stored in every(store, tenant_id, query):
-        with suppress(Unreadable):  # nobody can be told to wait for it
+        with suppress(Unreadable):  # an unreadable event is never reconciled: no use to wait
             waiting.add(Event.from_document(stored.document))
     return waiting
 
 
 async def _groups_above(store: Store, tenant_id: str, users: Sequence[str]) -> dict[str, set[str]]:
-    """User → every group above, those that are gone and whose edges are not removed among them:
-    it is along those edges that the event of a deletion reaches the user."""
+    """User → every group above, including deleted ones whose edges still exist: the event of a
+    deletion reaches the user along those edges."""
     direct: dict[str, set[str]] = {}
     level = list(users)
     while level:

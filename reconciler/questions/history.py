@@ -1,8 +1,8 @@
-"""What a user's access was: at a moment, and every change of it.
+"""A user's access at a past moment, and every change of it.
 
-Each change of access is kept for the retention, in the same batch as the record that it led to.
-The record says what holds since its last change; further back, the earliest change after a moment
-says what held until then.
+Each change of access is written in the same batch as the record that it led to, and kept for the
+retention. The record has the access since its last change; for an earlier moment, the first change
+after it has the access until then (`before`).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from reconciler.access import current_access, lacking, state_of
 from reconciler.questions.causes import Cause, read_causes
 
 SAME_MOMENT = 10
-"""Changes read at once where one is looked for: several of a user may fall in one millisecond."""
+"""Changes that are read to find one: several changes of a user may fall in one millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class PastAccess:
     """Access at a moment."""
 
     known: bool
-    """Whether what is kept reaches back so far."""
+    """Whether the stored history reaches back that far."""
     state: AccessState | None = None
-    """None, where it is known: there was no such user, or no access was computed yet."""
+    """None although `known`: there was no such user, or no access was computed yet."""
     since: datetime | None = None
-    """When it became so, where that is kept."""
+    """When the state began, where that is stored."""
     until: datetime | None = None
-    """When it changed; None: it holds to this day."""
+    """When the state changed; None: it still holds."""
     cause: Cause | None = None
-    """The event that made it so, where that is known."""
+    """The event that led to the state, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class AccessHistory:
 
     @property
     def gained(self) -> tuple[EntitlementKey, ...]:
-        """Entitlements that came."""
+        """Entitlements that the change added."""
         return lacking(self.change.before, self.change.after)
 
     @property
     def lost(self) -> tuple[EntitlementKey, ...]:
-        """Entitlements that went."""
+        """Entitlements that the change removed."""
         return lacking(self.change.after, self.change.before)
 
 
@@ -66,8 +66,8 @@ class Timeline:
 
 
 async def access_now(store: Store, tenant_id: str, user: StoredUser, policy: Policy) -> PastAccess:
-    """What a read of the access of a stored user says at this moment, deactivation at once
-    included. Raises StoreError."""
+    """The access of a stored user as a read at this moment answers it, with a deactivation applied
+    at once. Raises StoreError."""
     record = await _record(store, tenant_id, user.id)
     current = current_access(record, user, policy)
     state = state_of(current)
@@ -80,8 +80,8 @@ async def access_now(store: Store, tenant_id: str, user: StoredUser, policy: Pol
 async def access_at(
     store: Store, tenant_id: str, user: str, at: datetime, oldest: datetime
 ) -> PastAccess:
-    """What the access of a user (SCIM id) was at an aware moment; `oldest` is now less the
-    retention, since when every change is kept. Raises StoreError."""
+    """The access of a user (SCIM id) at an aware moment; `oldest` is now less the retention: every
+    change since then is stored. Raises StoreError."""
     record = await _record(store, tenant_id, user)
     if record is not None and record.changed_at <= at:
         causes = await read_causes(store, tenant_id, [record.event_id])
@@ -89,7 +89,7 @@ async def access_at(
     if at < oldest:
         return PastAccess(known=False)
     following = await _next_change(store, tenant_id, user, at)
-    if following is None:  # a record that changed since, and no change of it kept: cut short
+    if following is None:  # a record that changed later, without its change: history is missing
         return PastAccess(known=record is None)
     previous = await _last_change(store, tenant_id, user, at)
     if previous is None:
@@ -102,8 +102,8 @@ async def access_at(
 async def timeline(
     store: Store, tenant_id: str, user: str, continuation: str | None = None, limit: int = 20
 ) -> Timeline:
-    """The changes of a user's access that are kept, the newest first. Raises StoreError, and
-    BadContinuation for a continuation that is not one of these."""
+    """The stored changes of a user's access, the newest first. Raises StoreError, and
+    BadContinuation for a continuation that is not from this timeline."""
     query = Query(
         "AccessChange",
         Compare(("userId",), "eq", user),
@@ -114,8 +114,8 @@ async def timeline(
     page = await store.query(tenant_id, query)
     changes = [AccessChange.from_document(stored.document) for stored in page.items]
     causes = await read_causes(store, tenant_id, [change.event_id for change in changes])
-    told = tuple(AccessHistory(change, causes[change.event_id]) for change in changes)
-    return Timeline(told, page.continuation)
+    history = tuple(AccessHistory(change, causes[change.event_id]) for change in changes)
+    return Timeline(history, page.continuation)
 
 
 async def _record(store: Store, tenant_id: str, user: str) -> Access | None:
@@ -165,5 +165,5 @@ def _first_ulid(at: datetime) -> str:
 
 
 def _last_ulid(at: datetime) -> str:
-    """What is greater than every id of a change in that millisecond."""
+    """A text greater than every id of a change in that millisecond."""
     return _first_ulid(at) + "~"

@@ -35,17 +35,17 @@ class NamedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing that is missing; the members that its kind does not need are empty."""
+    """One obstacle; fields that its kind does not need are empty."""
 
     kind: ObstacleKind
     reasons: tuple[Reason, ...] = ()
-    """Of `disabled`."""
+    """For `disabled`."""
     groups: tuple[NamedGroup, ...] = ()
-    """Of `notMember`: every one of them gives it. Of `mappingNotApplied`: the mapped one."""
+    """For `notMember`: groups that each give it. For `mappingNotApplied`: the mapped group."""
     more: bool = False
     """Whether there are more groups than are listed."""
     causes: tuple[Cause, ...] = ()
-    """Of `mappingNotApplied` and `recordLags`: events that are not done."""
+    """For `mappingNotApplied` and `recordLags`: events that are not done."""
 
     @property
     def text(self) -> str:

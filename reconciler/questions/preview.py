@@ -1,7 +1,7 @@
-"""Preview: exactly who would gain or lose what by a change that nobody made yet.
+"""Preview: exactly who would gain or lose what by a proposed change.
 
-Computed by the function that the reconciler uses, for the users whom the reconciler would
-recompute, once on the facts as they are and once as they would be. Nothing is written.
+Computed with the reconciler's function, for the users whom the reconciler would recompute: once
+with the facts as they are, and once as they would be. Nothing is written.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -45,22 +45,23 @@ from reconciler.questions.proposal import (
 STEP = 100
 """Users who are read and computed together, at most."""
 FIRST_STEP = 10
-"""As many as that, while nothing is known of what one of them costs."""
+"""Users in a step while the cost per user is unknown."""
 STEP_COST = 8_000
-"""What a step is to cost: about 80 ms, so that a step of users with many grants has few of them."""
+"""The cost that a step aims at, about 80 ms: a step of users with many grants has few users."""
 COST_OF_USER, COST_OF_GROUP = 10, 20
-"""Beside the grants, computing each of which costs 1: about 10 microseconds."""
+"""The cost of a user and of a group beside the grants. Computing a grant costs 1: about 10
+microseconds."""
 PAGE_COST = 20_000
-"""What a page may cost, however few of the users examined it would change."""
+"""The most that a page costs, even if it finds few effects."""
 SUMMARY_COST = 50_000
-"""What may be spent in one go on counting."""
+"""The most that one call of `summary` costs."""
 SEARCH_COST = 50_000
-"""What may be spent on the search for somebody who would hold an entitlement."""
+"""The most that a search for a user who would hold an entitlement costs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What would change for one user. A user whose grants only get other sources is none."""
+    """What would change for one user. Other sources of the same grants are no effect."""
 
     user_id: str
     user_name: str | None
@@ -70,30 +71,30 @@ class Effect:
 
     @property
     def gained(self) -> tuple[EntitlementKey, ...]:
-        """Entitlements that the user does not hold and would."""
+        """Entitlements that the user would newly hold."""
         return lacking(self.before, self.after)
 
     @property
     def lost(self) -> tuple[EntitlementKey, ...]:
-        """Entitlements that the user holds and would not."""
+        """Entitlements that the user would no longer hold."""
         return lacking(self.after, self.before)
 
 
 class Counts(Model):
-    """Users so far."""
+    """Numbers of users so far."""
 
     examined: int = 0
     unreadable: int = 0
-    """Those of whom nothing can be said, because something stored cannot be read."""
+    """Users whose access cannot be computed, because a document is unreadable."""
     changed: int = 0
     gaining: int = 0
     losing: int = 0
     enabled: int = 0
-    """Disabled now, and enabled then."""
+    """Users who would be enabled and are not; `disabled` is the reverse."""
     disabled: int = 0
 
     def and_of(self, effects: Sequence[Effect], examined: int, unreadable: int = 0) -> "Counts":
-        """With one step more."""
+        """These counts with one more step added."""
         switched = [effect for effect in effects if effect.before.enabled != effect.after.enabled]
         return Counts(
             examined=self.examined + examined,
@@ -107,7 +108,7 @@ class Counts(Model):
 
 
 class PreviewCursor(Model):
-    """Where a preview goes on; `model_dump_json` and `model_validate_json` carry it."""
+    """Where a preview continues; clients carry it as JSON."""
 
     expansion: Cursor
     counts: Counts
@@ -115,8 +116,8 @@ class PreviewCursor(Model):
 
 @dataclass(frozen=True, slots=True)
 class EffectPage:
-    """Some effects, how many users there were up to and with this page, and where to go on:
-    `cursor` is None at the end. A page may be empty and not the last."""
+    """Some effects, the counts up to the end of this page, and where to continue: `cursor` is None
+    at the end. A page may be empty without being the last."""
 
     effects: tuple[Effect, ...]
     counts: Counts
@@ -125,23 +126,23 @@ class EffectPage:
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """For whom (SCIM id) something protected is kept, and would be."""
+    """The user (SCIM id) for whom a protected entitlement is kept, and for whom it would be."""
 
     before: str | None = None
     after: str | None = None
     one_of_many: bool = False
-    """It would be kept for one of too many to say which."""
+    """It would be kept for one user of many; which one is not computed."""
 
     @property
     def changes(self) -> bool:
-        """Whether it would be kept for somebody else, for somebody at last, or no longer."""
+        """Whether the proposal changes for whom it is kept."""
         return self.before != self.after or self.one_of_many
 
 
 @dataclass(slots=True)
 class Preview:
-    """What a proposal would do to a tenant, as the directory is while it is asked. Raises
-    StoreError; asking again from the same cursor is safe."""
+    """The effects of a proposal on a tenant, computed from the directory as it is at each call.
+    Raises StoreError; a call can be repeated with the same cursor."""
 
     store: Store
     tenant_id: str
@@ -149,8 +150,8 @@ class Preview:
     _keepers: dict[EntitlementKey, Keeper] | None = field(default=None, init=False)
 
     async def page(self, cursor: PreviewCursor | None = None, limit: int = 50) -> EffectPage:
-        """The next effects: at least `limit` and fewer than twice as many, where there are that
-        many and PAGE_COST suffices to find them. Every user comes once."""
+        """The next effects: at least `limit` and fewer than twice as many, unless there are fewer
+        or PAGE_COST is spent before. Every user comes once."""
         effects: list[Effect] = []
         page = EffectPage((), cursor.counts if cursor else Counts(), cursor)
         async for page in self._pages(cursor, min(limit, STEP), PAGE_COST):
@@ -160,8 +161,8 @@ class Preview:
         return EffectPage(tuple(effects), page.counts, page.cursor)
 
     async def summary(self, cursor: PreviewCursor | None = None) -> EffectPage:
-        """How many users would gain, lose and so on, without naming them: of everybody, or up to
-        where SUMMARY_COST is spent, to go on from its cursor."""
+        """How many users would gain, lose and so on, without naming them. Where SUMMARY_COST is
+        spent before all are examined, the cursor says where to continue."""
         counted = EffectPage((), cursor.counts if cursor else Counts(), cursor)
         async for page in self._pages(cursor, STEP, SUMMARY_COST):
             counted = EffectPage((), page.counts, page.cursor)
@@ -170,7 +171,7 @@ class Preview:
     async def _pages(
         self, cursor: PreviewCursor | None, most: int, cost: int
     ) -> AsyncIterator[EffectPage]:
-        """Steps of at most so many users, until everybody is examined or the cost is spent."""
+        """Steps of at most `most` users, until all are examined or the cost is spent."""
         reach, start = reach_of(self.tenant_id, self.proposal)
         at = cursor.expansion if cursor else start
         counts = cursor.counts if cursor else Counts()
@@ -200,7 +201,7 @@ class Preview:
         return [effect for effect in found if effect is not None]
 
     async def _facts(self, ids: Sequence[str]) -> tuple[list[StoredUser], Facts, Facts]:
-        """The existing ones of these users, the facts as they are and as they would be."""
+        """Those of these users who exist, the facts as they are, and the facts as they would be."""
         proposal = self.proposal
         target = (proposal.group_id,) if isinstance(proposal, MembersProposal) else ()
         truth = await read_truth(
@@ -216,9 +217,9 @@ class Preview:
         return list(truth.users.values()), facts, then
 
     async def keepers(self) -> dict[EntitlementKey, Keeper]:
-        """What is protected and would be kept for somebody, or no longer. Costs what
-        `nobody_would_hold` costs for each that is kept, or that the few who hold it would lose; is
-        found once."""
+        """The protected entitlements for whose keeper something would change. Costs one
+        `nobody_would_hold` for each that is kept now, or that all of its few holders would lose;
+        computed once."""
         if self._keepers is None:
             found = await self.store.read(self.tenant_id, TENANT_ID)
             policy = Policy.model_validate(found.document.get("policy", {}))
@@ -238,8 +239,8 @@ class Preview:
         return Keeper(after=None if more else min(able), one_of_many=more)
 
     async def _able_losers(self, one: EntitlementKey) -> tuple[list[str], bool]:
-        """Those of the few who hold something who would lose it and could keep it, and whether
-        there are others; nobody where one of them would go on to hold it."""
+        """The first FEW holders of an entitlement who would lose it and could keep it, and whether
+        it has more holders; none where one of these would still hold it."""
         query = Query("Access", gives("grants", one), fields=("userId",), limit=FEW + 1)
         page = await self.store.query(self.tenant_id, query)
         holders = [stored.document["userId"] for stored in page.items]
@@ -252,7 +253,7 @@ class Preview:
         return able, len(holders) > FEW
 
     async def _keeping(self, then: Facts) -> Facts:
-        """The facts as they would be, with what would be kept."""
+        """The facts as they would be, including the kept grants."""
         kept = {user: list(held) for user, held in then.kept.items()}
         for one, keeper in (await self.keepers()).items():
             if keeper.before is not None:
@@ -264,10 +265,9 @@ class Preview:
         return replace(then, kept=kept)
 
     async def nobody_would_hold(self, held: EntitlementKey = OWNER, *, kept: bool = True) -> bool:
-        """Whether no enabled user is found who would hold an entitlement that groups or hands give
-        (a cost center from the user's attribute is not looked for), or for whom it is kept already,
-        if that counts (`kept`). Ends with the first who does, and where SEARCH_COST is spent on
-        thousands of whom nobody does."""
+        """Whether no enabled user is found who would hold the entitlement through a group or by
+        hand (grants by attributes are not searched). A kept grant counts only with `kept`. The
+        search ends with the first holder, or when SEARCH_COST is spent."""
         left = SEARCH_COST
         async for ids in self._candidates(held):
             looks, _ = await each_readable(ids, self._facts)
@@ -294,7 +294,7 @@ class Preview:
         return await apart(self.tenant_id, then.steps_of(ids), look)
 
     async def _candidates(self, held: EntitlementKey) -> AsyncIterator[list[str]]:
-        """Users among whom everybody is who would hold it, few at a time."""
+        """Users, few at a time, who include everybody who would hold it."""
         users, groups, unmapped = _in_proposal(self.proposal, held)
         for some in batched(users, FIRST_STEP, strict=False):
             yield [*some]
@@ -315,8 +315,8 @@ class Preview:
 def _reached_first(
     users: list[StoredUser], reach: ProposedReach, at: Cursor, facts: Facts
 ) -> list[StoredUser]:
-    """Those of the users found at this place of a walk who are not found at an earlier one. The
-    walk remembers groups only, so their own memberships tell."""
+    """Those of the users found at this cursor of a walk who were not found before. The walk
+    remembers only groups, so the users' own memberships show it."""
     named = reach.membership.added if reach.membership else ()
     if reach.scope in ("user", "tenant") or at.position < len(named):
         return users
@@ -332,7 +332,7 @@ def _reached_first(
 
 
 def _cost(users: list[StoredUser], facts: Facts, then: Facts) -> int:
-    """Of reading and computing these users, with COST_OF_USER and the like as its unit."""
+    """The cost of reading and computing these users, in the unit of COST_OF_USER."""
     ids = [user.id for user in users]
     groups = len(facts.groups_of) - len(ids)
     computing = (facts.steps_of(ids) + then.steps_of(ids)) // STEPS_PER_GRANT
@@ -340,7 +340,7 @@ def _cost(users: list[StoredUser], facts: Facts, then: Facts) -> int:
 
 
 def _next_step(users: int, spent: int, most: int) -> int:
-    """How many users to take after a step of so many that cost so much."""
+    """How many users the next step takes, after a step of `users` that cost `spent`."""
     if users == 0 or spent == 0:
         return min(most, FIRST_STEP)
     return max(1, min(most, users * STEP_COST // spent))
@@ -357,7 +357,8 @@ def _effect(user: StoredUser, facts: Facts, then: Facts) -> Effect | None:
 def _in_proposal(
     proposal: Proposal, held: EntitlementKey
 ) -> tuple[list[str], list[str], frozenset[str]]:
-    """The users and groups that may hold it by the proposal, and the groups that stop giving it."""
+    """The users and groups that may hold it because of the proposal, and the groups that would no
+    longer give it."""
     match proposal:
         case GrantsProposal(user):
             return [user], [], frozenset()

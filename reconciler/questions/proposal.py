@@ -1,4 +1,4 @@
-"""What somebody thinks of changing, and the facts as they would be then."""
+"""Proposed changes, and the facts as they would be after them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from reconciler.access import Facts
 from reconciler.expansion import Cursor, of_type
 
 UNSAVED = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a mapping that is only proposed was changed."""
+"""The time of change of a mapping that is only proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,16 @@ class MappingProposal:
     """Other entitlements for the members of some groups."""
 
     entitlements: Mapping[str, tuple[EntitlementKey, ...]]
-    """Group id → exactly what its members would get."""
+    """Group id → all entitlements that its members would get."""
 
 
 @dataclass(frozen=True, slots=True)
 class MembersProposal:
-    """Members of a group that come and go."""
+    """Members that would be added to a group and removed from it."""
 
     group_id: str
     added: tuple[MemberReference, ...] = ()
-    """Who is in both comes."""
+    """Wins over `removed`."""
     removed: tuple[MemberReference, ...] = ()
 
 
@@ -42,7 +42,7 @@ class PolicyProposal:
 
 @dataclass(frozen=True, slots=True)
 class GrantsProposal:
-    """What a user would be given by hand, exactly."""
+    """All grants by hand that a user would have."""
 
     user_id: str
     grants: tuple[EntitlementKey, ...]
@@ -53,7 +53,7 @@ type Proposal = MappingProposal | MembersProposal | PolicyProposal | GrantsPropo
 
 @dataclass(frozen=True, slots=True)
 class ProposedReach:
-    """Whose access a proposal may change, in the form in which its event would say it
+    """Whose access a proposal may change, in the fields of an event
     (`reconciler.expansion.Reach`)."""
 
     tenant_id: str
@@ -63,7 +63,7 @@ class ProposedReach:
 
 
 def reach_of(tenant_id: str, proposal: Proposal) -> tuple[ProposedReach, Cursor]:
-    """Whose access a proposal may change, and where to begin."""
+    """Whose access a proposal may change, and the cursor at which to begin."""
     match proposal:
         case MappingProposal(entitlements):
             return ProposedReach(tenant_id, "group"), Cursor(groups=tuple(entitlements))
@@ -83,8 +83,8 @@ def policy_then(proposal: Proposal, policy: Policy) -> Policy:
 
 
 def policy_to_read(proposal: Proposal, policy: Policy) -> Policy:
-    """The policy under which facts are read that hold for the proposal, too: they include what
-    attributes name where either policy grants it."""
+    """The policy to read facts under: facts for an attribute are read where the present policy or
+    the proposed one lets it grant."""
     if not isinstance(proposal, PolicyProposal):
         return policy
     wanted = proposal.policy
@@ -97,8 +97,8 @@ def policy_to_read(proposal: Proposal, policy: Policy) -> Policy:
 
 
 def proposed(proposal: Proposal, facts: Facts) -> Facts:
-    """The facts as they would be. Of a proposal about members of a group, `facts` must know what
-    is above that group."""
+    """The facts as they would be. For a MembersProposal, `facts` must include the groups above its
+    group."""
     match proposal:
         case MappingProposal(entitlements):
             new = {g: _mapping(g, keys, facts) for g, keys in entitlements.items()}
@@ -127,7 +127,7 @@ def _groups_of(proposal: MembersProposal, facts: Facts) -> Mapping[str, tuple[st
     groups_of = {member: tuple(groups) for member, groups in facts.groups_of.items()}
     for members, belongs in ((proposal.removed, False), (proposal.added, True)):
         for member in (reference.id for reference in members):
-            if member in groups_of:  # nobody else matters to these facts
+            if member in groups_of:  # the facts need no others
                 others = set(groups_of[member]) - {proposal.group_id}
                 now = others | {proposal.group_id} if belongs else others
                 groups_of[member] = tuple(sorted(now))

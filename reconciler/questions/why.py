@@ -1,7 +1,7 @@
 """Why a user holds an entitlement, and what is missing where the user does not.
 
-Chains are drawn from what is true now, with the function that the reconciler uses; the stored
-record then tells whether they have arrived.
+Chains are computed from the current facts, with the function that the reconciler uses; the stored
+record then shows whether they have been applied.
 """
 
 from collections.abc import Sequence
@@ -37,16 +37,16 @@ from reconciler.questions.causes import Cause, last_cause, open_causes, read_cau
 from reconciler.questions.obstacles import NamedGroup, Obstacle
 
 CHAINS = 20
-"""Ways to one entitlement that are told, the first ones."""
+"""How many chains of one entitlement are listed."""
 GROUPS = 10
-"""Groups that are named as giving what a user lacks."""
+"""How many groups that would give the entitlement are listed."""
 OPEN_EVENTS = 5
-"""Events that are named as not done."""
+"""How many events that are not done are listed."""
 _ATTRIBUTES: dict[SourceType, str] = {
     "costCenter": f"{ENTERPRISE_USER}:costCenter",
     "appRole": "roles",
 }
-"""Which of a user's attributes gives it."""
+"""Type of source → the user's attribute that gives the grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Link:
     member_id: str
     group: NamedGroup
     since: datetime | None
-    """None where the membership went while this was read."""
+    """None where the membership was removed during the read."""
     cause: Cause | None
-    """The request that brought the member."""
+    """The event that added the member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +67,30 @@ class Chain:
 
     source: GrantSource
     links: tuple[Link, ...]
-    """Memberships from the user to the mapped group; none for other sources."""
+    """Memberships from the user to the mapped group; empty for other sources."""
     cause: Cause | None
-    """What saved this version of the mapping, gave the grant by hand, last wrote the cost center
-    attribute, or would have taken what is kept; None where that is no longer known."""
+    """The event that saved this version of the mapping, gave the grant by hand, last wrote the
+    attribute, or would have taken the kept grant; None where that is no longer known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """An entitlement and a user."""
+    """The answer about an entitlement and a user."""
 
     user_id: str
     held: EntitlementKey
     display_name: str | None
-    """Of the entitlement; None where the catalog does not have it."""
+    """The entitlement's; None where the catalog does not have it."""
     granted: bool
     """Whether a read of the user's access shows it at this moment."""
     due: bool
     """Whether directory, mappings and policy give it."""
     chains: tuple[Chain, ...]
-    """Every way that gives it, or would if the obstacles were not; at most CHAINS."""
+    """Every way that gives it, or would without the obstacles; at most CHAINS."""
     more: bool
-    """Whether there are more ways."""
+    """Whether there are more chains."""
     obstacles: tuple[Obstacle, ...]
-    """What is in the way, in the order to deal with it; none where it is granted and due."""
+    """In the order to deal with them; empty where it is granted and due."""
 
 
 async def why(store: Store, tenant_id: str, user: str, held: EntitlementKey) -> Why | None:
@@ -149,13 +149,13 @@ class _Question:
         return self.user.id
 
     def sources_if_enabled(self) -> tuple[GrantSource, ...]:
-        """What would give it if nothing disabled the user and Entra ID had adopted the user."""
+        """The sources that would give it to the user if adopted by Entra ID and enabled."""
         policy = self.facts.policy.model_copy(update={"disable_when": ()})
         adopted = StoredUser({**self.user.document, "source": "scim"}, self.user.etag)
         return _sources(effective_access(adopted, replace(self.facts, policy=policy)), self.held)
 
     async def chains(self, sources: Sequence[GrantSource]) -> tuple[Chain, ...]:
-        """The events behind each of these, in two round trips and one for an attribute."""
+        """The chains of these sources, in two round trips, and one more for an attribute."""
         edges = {
             membership_id(group, member)
             for source in sources
@@ -184,7 +184,7 @@ class _Question:
         return tuple(chains)
 
     def _event_of(self, source: GrantSource) -> str | None:
-        """What saved the mapping, gave the grant, or would have taken what is kept."""
+        """The event that saved the mapping, gave the grant, or would have taken the kept grant."""
         if source.type == "kept":
             return source.event_id
         if source.group_id is not None:
@@ -205,7 +205,7 @@ class _Question:
     async def obstacles(
         self, granted: bool, due: bool, chains: Sequence[Chain], *, in_catalog: bool
     ) -> tuple[Obstacle, ...]:
-        """What is in the way."""
+        """Everything between the user and the entitlement."""
         if granted and due:
             return ()
         found = [] if due else await self._missing(chains, in_catalog)
@@ -240,7 +240,7 @@ class _Question:
         return [Obstacle("costCenterOff")] if named else []
 
     async def _app_roles(self) -> list[Obstacle]:
-        """Where they count, or would if the policy let them."""
+        """The obstacle where app roles count, or would count under another policy."""
         if self.facts.policy.app_roles:
             return [Obstacle("appRolesDiffer")]
         if not self.user.app_roles:
@@ -255,7 +255,7 @@ class _Question:
         return [Obstacle("appRolesOff")] if named else []
 
     async def _groups(self) -> Obstacle:
-        """The groups that give it, none of which has the user."""
+        """The obstacle that the user is in no group that gives it, or that no group does."""
         where = gives("entitlements", self.held)
         query = Query("Mapping", where, fields=("groupId",), limit=GROUPS)
         page = await self.store.query(self.tenant_id, query)
@@ -267,7 +267,7 @@ class _Question:
         return Obstacle("notMember", groups=named, more=page.continuation is not None)
 
     async def _late(self, chains: Sequence[Chain]) -> list[Obstacle]:
-        """Why the record does not say yet what is true."""
+        """Why the record is not up to date yet."""
         late = {
             chain.source.group_id: Obstacle(
                 "mappingNotApplied", groups=(chain.links[-1].group,), causes=(chain.cause,)

@@ -1,8 +1,8 @@
 """The body of a bulk request and what its operations refer to (RFC 7644 section 3.7). Pure.
 
-A body that cannot be read as a bulk request refuses all of it before anything is written:
-`Operations` that are no objects, an unknown method, two POSTs with one bulkId. Whatever a single
-request could get wrong as well fails its own operation only.
+A body that is no valid bulk request is refused as a whole before anything is written: `Operations`
+that are no objects, an unknown method, two POSTs with the same bulkId. Any error that a single
+request could have fails only its operation.
 """
 
 import re
@@ -20,8 +20,8 @@ from scim.protocol.errors import InvalidSyntax, InvalidValue, PayloadTooLarge
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 MAXIMUM_OPERATIONS = 500
 MAXIMUM_REFERENCES = 5_000
-"""References by bulkId, counted once for each operation: every one in a circle is a write of its
-own, when what it leads to is there."""
+"""References by bulkId, counted once per operation: in a circle, each is a separate write once its
+target exists."""
 
 type Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 
@@ -30,10 +30,11 @@ _METHODS: Mapping[str, Method] = {m: m for m in ("POST", "PUT", "PATCH", "DELETE
 
 @dataclass(frozen=True, slots=True)
 class BulkOperation:
-    """One operation. `endpoint` is that of a resource type, None where `path` leads to none.
+    """One operation. `endpoint` is the resource type's; None where `path` leads to none.
 
-    `id` and `id_reference` are the resource in the path: its id, or the bulkId of the operation
-    that creates it. `references` are the bulkIds that `data` refers to, `size` its bytes.
+    `id` or `id_reference` identifies the resource in the path: by its id, or by the bulkId of the
+    operation that creates it. `references` are the bulkIds that `data` refers to, `size` is its
+    size in bytes.
     """
 
     position: int
@@ -50,14 +51,14 @@ class BulkOperation:
 
     @property
     def creates(self) -> str | None:
-        """The bulkId by which others refer to what it creates."""
+        """The bulkId of the resource that the operation creates, for references from others."""
         return self.bulk_id if self.method == "POST" else None
 
 
 @dataclass(frozen=True, slots=True)
 class BulkRequest:
-    """`fail_on_errors` is how many operations may fail before no further one begins; None: any
-    number."""
+    """A bulk request. No further operation begins after `fail_on_errors` have failed; None: any
+    number may fail."""
 
     operations: tuple[BulkOperation, ...]
     fail_on_errors: int | None = None
@@ -144,7 +145,7 @@ def _operation(
     data = members.get("data")
     if found == "PATCH" and isinstance(data, list):  # as in the example of RFC 7644 section 3.7.3
         data = {"Operations": data}
-    endpoint, id, id_reference = _place(path, base_url, endpoints)
+    endpoint, id, id_reference = _target(path, base_url, endpoints)
     return BulkOperation(
         position,
         found,
@@ -161,18 +162,18 @@ def _operation(
 
 
 def _text(members: Mapping[str, Any], name: str, where: str) -> str | None:
-    """The member's text; None where there is none."""
+    """The text of a member; None where it is missing or empty."""
     value = members.get(name.lower())
     if value is not None and not isinstance(value, str):
         raise InvalidSyntax(f"{where}.{name} must be a string.")
     return value or None
 
 
-def _place(
+def _target(
     path: str, base_url: str, endpoints: Collection[str]
 ) -> tuple[str | None, str | None, str | None]:
-    """Endpoint, id, and bulkId in place of an id, of a path such as `Users/{id}`, with or without
-    the base path or the whole URL before it; all None where it leads nowhere."""
+    """The endpoint of a path such as `Users/{id}`, and the id in it or the bulkId in place of an
+    id. The base path or the whole URL may precede it. All None where the path leads nowhere."""
     base = urlsplit(base_url)
     origin = f"{base.scheme}://{base.netloc}".lower()
     rest = path.strip()
@@ -215,7 +216,7 @@ def resolved(data: Any, id_of: Callable[[str], str]) -> Any:
     """The data with ids in place of references (RFC 7644 section 3.7.2).
 
     A reference is a whole value `bulkId:x`, the end of a `$ref`, or a text in quotes in the
-    `path` of a PATCH operation. Whatever `id_of` raises is raised.
+    `path` of a PATCH operation. Raises what `id_of` raises.
     """
     return _resolved(data, id_of, "")
 
@@ -246,8 +247,8 @@ def split(data: Any, left_out: Collection[str]) -> tuple[Any, Any]:
     """The data of a POST without the values that refer to any of `left_out`, and those values
     alone, in the same places.
 
-    A value is an attribute's, an element of a multi-valued one, or an attribute's in the object
-    of an extension.
+    A value is that of an attribute, also of one in an extension, or an element of a multi-valued
+    attribute.
     """
     if not left_out:
         return data, {}

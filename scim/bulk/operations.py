@@ -1,8 +1,8 @@
 """/Bulk: many operations in one request (RFC 7644 section 3.7).
 
-Every operation is what it would be as a request of its own: validated, refused, written in one
-transaction with its event. The events carry the request id of the bulk request, with the
-operation's position after a colon.
+Every operation is handled like a single request: validated, refused, written in one transaction
+with its event. The events carry the request id of the bulk request, followed by a colon and the
+operation's position.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ from scim.users import Users
 
 BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 AT_ONCE = 16
-"""So many POSTs run at the same time."""
+"""How many POSTs run at the same time."""
 
 _WITHOUT_MEMBERS = {"excludedAttributes": "members,groups"}
-"""Nobody is shown the resources, so nothing is read for showing them."""
+"""The answer does not show the resources, so their memberships need not be read."""
 
 
 class Bulk:
@@ -48,7 +48,7 @@ class Bulk:
         self._resources = resources
 
     async def process(self, request: Request) -> Answer:
-        """Process a bulk request; what came of each operation is in the answer."""
+        """Process a bulk request; the answer has the result of each operation."""
         request.require_provisioning()
         message = await apart(
             request.tenant.tenant_id,
@@ -60,7 +60,7 @@ class Bulk:
 
 
 class _Job:
-    """One bulk request on its way."""
+    """One bulk request that is being processed."""
 
     def __init__(
         self, resources: Mapping[str, Users | Groups], request: Request, message: BulkRequest
@@ -70,20 +70,20 @@ class _Job:
         self._message = message
         self._creators = {o.creates: o for o in message.operations if o.creates is not None}
         self._ids: dict[str, str] = {}
-        """bulkId → id of what was created."""
+        """bulkId → id of the created resource."""
         self._results: dict[int, dict[str, Any]] = {}
         self._failed: set[int] = set()
 
     async def results(self) -> list[dict[str, Any]]:
-        """Run every operation, or until too many failed; what came of each that began, in order
-        of the request."""
+        """Run every operation, or until too many have failed; the results of those that began, in
+        the order of the request."""
         steps = deque(plan(self._message.operations))
         while steps:
             await asyncio.gather(*(self._take(step) for step in self._next(steps)))
         return [result for _, result in sorted(self._results.items())]
 
     def _next(self, steps: deque[Step]) -> list[Step]:
-        """The steps to take now: one, or several POSTs that make no difference to each other."""
+        """The steps to take now: one, or several POSTs that do not affect each other."""
         together = [steps.popleft()]
         room = min(AT_ONCE, self._acceptable_errors)
         if room <= 1 or not _goes_together(together[0]):
@@ -99,14 +99,14 @@ class _Job:
 
     @property
     def _acceptable_errors(self) -> int:
-        """How many more operations may fail; so many may run at once, and still none begins after
-        the last acceptable error."""
+        """How many more operations may fail. As many may run at once: then none begins after the
+        last acceptable error."""
         limit = self._message.fail_on_errors
         return AT_ONCE if limit is None else limit - len(self._failed)
 
     def _claims(self, step: Step) -> frozenset[object]:
-        """What a POST brings into the world that others may ask for, or want to bring, too: its
-        bulkId and its unique values."""
+        """What a POST creates that other operations may refer to or also want: its bulkId and its
+        unique values."""
         operation = step.operation
         claims: set[object] = {operation.creates}
         resources = self._resources.get(operation.endpoint or "")
@@ -116,7 +116,7 @@ class _Job:
                 values = unique_values(resources.type, normalise(resources.type, body).resource)
                 claims |= {(operation.endpoint, *value) for value in values}
         except ScimError:
-            pass  # it will be refused, and brings nothing
+            pass  # it will be refused, and creates nothing
         return frozenset(claims)
 
     async def _take(self, step: Step) -> None:
@@ -128,7 +128,7 @@ class _Job:
             return
         try:
             answer = await self._attempt(step)
-        except Exception as error:  # noqa: BLE001 - one operation's failure is its own
+        except Exception as error:  # noqa: BLE001 - other operations go on
             answer = failed(error, self._request_id(operation))
             if step.completes and answer.body:
                 answer.body["detail"] = (
@@ -150,7 +150,7 @@ class _Job:
             return await work(step)
 
     async def _perform(self, step: Step) -> Answer:
-        """The operation as a request of its own. Raises ScimError, StoreError."""
+        """Do the operation like a single request. Raises ScimError, StoreError."""
         operation = step.operation
         resources = self._resources.get(operation.endpoint or "")
         if resources is None:
@@ -193,8 +193,8 @@ class _Job:
         return Answer(201, None, answer.headers)
 
     def _id_of(self, bulk_id: str) -> str:
-        """The id of what another operation created. Raises InvalidValue where none could,
-        UnresolvedReference where none did."""
+        """The id of the resource that another operation created. Raises InvalidValue where no
+        operation has the bulkId, UnresolvedReference where that operation did not succeed."""
         if bulk_id in self._ids:
             return self._ids[bulk_id]
         creator = self._creators.get(bulk_id)
@@ -234,7 +234,7 @@ class _Job:
         return f"{self._request.request_id}:{operation.position}"
 
     def _record(self, operation: BulkOperation, answer: Answer) -> None:
-        """RFC 7644 section 3.7.3: what came of an operation."""
+        """Keep the result of an operation in the form of RFC 7644 section 3.7.3."""
         result: dict[str, Any] = {"method": operation.method, "status": str(answer.status)}
         if operation.bulk_id is not None:
             result["bulkId"] = operation.bulk_id
@@ -252,13 +252,14 @@ class _Job:
 
 
 def _goes_together(step: Step) -> bool:
-    """Whether others may run at the same time: it is a POST, and looking at it costs little."""
+    """Whether others may run at the same time: it is a POST, and small enough to look into."""
     operation = step.operation
     return operation.method == "POST" and not step.completes and operation.size <= LIGHT
 
 
 def _check(operation: BulkOperation) -> None:
-    """Raises MethodNotAllowed, InvalidSyntax for what this method cannot go without."""
+    """Raises MethodNotAllowed for a path that does not take the method, InvalidSyntax where the
+    operation lacks its bulkId or data."""
     is_resource = operation.id is not None or operation.id_reference is not None
     if is_resource == (operation.method == "POST"):
         known = "PUT, PATCH and DELETE" if is_resource else "POST"

@@ -1,9 +1,9 @@
-"""In which order the operations of a bulk request run (RFC 7644 sections 3.7 and 3.7.1). Pure.
+"""The order in which the operations of a bulk request run (RFC 7644 sections 3.7 and 3.7.1). Pure.
 
-In that of the request, but an operation waits for those that create what it refers to, and for
-those before it on the same resource. POSTs that refer to each other in a circle do not wait for
-each other: one creates its resource without the references that are not there yet, and adds them
-as soon as they are.
+It is the order of the request, but an operation waits for those that create what it refers to, and
+for those before it on the same resource. POSTs that refer to each other in a circle do not wait for
+each other: one creates its resource without the references whose targets do not exist yet, and adds
+them as soon as they do.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,8 +25,8 @@ class Step:
 
 
 type _Event = tuple[Literal["created"], str] | tuple[Literal["done"], int]
-"""The resource of this bulkId was created (or could not be); the operation at this position is
-through with all of its turns."""
+"""The resource of this bulkId was created (or could not be); the operation at this position has had
+all its turns."""
 
 
 def plan(operations: Sequence[BulkOperation]) -> list[Step]:
@@ -89,7 +89,7 @@ class _Planner:
             last[resource] = operation.position
 
     def _missing(self, operation: BulkOperation) -> Iterator[str]:
-        """The references in a circle that lead to nothing yet."""
+        """The references in a circle whose targets do not exist yet."""
         for bulk_id in operation.references & self._creators.keys():
             if self._in_its_circle(operation, bulk_id) and ("created", bulk_id) not in self._past:
                 yield bulk_id
@@ -115,9 +115,9 @@ class _Planner:
 
 
 def circles(links: Sequence[Sequence[int]]) -> dict[int, int]:
-    """Node → a node that stands for its circle: the strongly connected component, all nodes that
-    lead to each other (Gabow's path-based algorithm, without recursion). `links` are the nodes
-    that a node leads to."""
+    """Node → a node that represents its circle: the strongly connected component, all nodes that
+    lead to each other (Gabow's path-based algorithm, without recursion). `links` has, for each
+    node, the nodes that it leads to."""
     number: dict[int, int] = {}
     circle: dict[int, int] = {}
     unassigned: list[int] = []

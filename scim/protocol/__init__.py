@@ -1,1 +1,1 @@
-"""What SCIM says, whoever stores it: schemas, values (RFC 7643), filters and PATCH (RFC 7644)."""
+"""The SCIM protocol without storage: schemas, values (RFC 7643), filters and PATCH (RFC 7644)."""

@@ -1,20 +1,20 @@
 """Filters bound to a resource type: names and literals become conditions on stored documents.
 
 A path leads into the document's `search`, and a literal takes the comparable form of its
-attribute there (`scim.protocol.comparison`), so that a binary comparison is the one RFC 7644
-section 3.4.2.2 asks for. What that section leaves open:
+attribute there (`scim.protocol.comparison`), so that a binary comparison has the result that RFC
+7644 section 3.4.2.2 asks for. Where that section leaves a choice:
 
-- `ne` on a multi-valued attribute holds where there is no value or some element differs; `ne` on
-  any other attribute holds where there is no value, too. `eq null` is `not (… pr)`.
+- `ne` also holds where there is no value; on a multi-valued attribute it holds where some element
+  differs. `eq null` is `not (… pr)`.
 - A complex attribute without a sub-attribute stands for its `value` (`emails co "@example.com"`,
   `manager eq "…"`); one that has no `value` is refused.
-- What is made for each answer (`members.display`, `meta.version`) is refused, never taken for
-  absent.
-- `eq` also finds what is stored in the former comparable form, until it is written anew.
+- Attributes that are computed for each answer (`members.display`, `meta.version`) are refused, not
+  treated as absent.
+- `eq` also finds values in the former comparable form, until they are written anew.
 - URNs in `schemas` compare without case (`eq` and `ne`).
 - Booleans take `"True"` and `"False"` in quotes, as Entra ID writes them.
-- Memberships are documents of their own. A condition on a group's `members` or a user's `groups`
-  (the direct ones) is bound to `Related`: look up the memberships, then `resolve`.
+- Memberships are separate documents. A condition on a group's `members` or a user's direct `groups`
+  becomes a `Related`: look up the memberships, then `resolve`.
 """
 
 import json
@@ -76,7 +76,7 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """`build` of the operands' conditions, where some of them are still to be looked up."""
+    """A condition to `build` from the operands' conditions once all `Related` are looked up."""
 
     build: Callable[[tuple[Condition, ...]], Condition]
     operands: tuple["BoundFilter", ...]
@@ -93,7 +93,7 @@ def bind(
     """The filter as a condition on stored users or groups.
 
     Raises InvalidFilter where an attribute is unknown (see `unknown`), is never shown, or does
-    not know the comparison.
+    not support the comparison.
     """
     scope = ResourceScope(resource_type, unknown)
     return _outside_search(resource_type, _condition(filter, scope, ("search",)))
@@ -111,12 +111,12 @@ def element_matches(attribute: Attribute, condition: Condition, element: Any) ->
 
 
 def related(bound: BoundFilter) -> list[Related]:
-    """What is to be looked up before `resolve`, each once."""
+    """The `Related` to look up before `resolve`, each once."""
     return list(dict.fromkeys(_related(bound)))
 
 
 def resolve(bound: BoundFilter, found: Mapping[Related, Condition]) -> Condition:
-    """The condition, with what was found in place of every `Related`."""
+    """The condition, with the found condition in place of every `Related`."""
     match bound:
         case Related():
             return found[bound]
@@ -129,8 +129,8 @@ def resolve(bound: BoundFilter, found: Mapping[Related, Condition]) -> Condition
 def sort_path(resource_type: ResourceType, sort_by: str) -> Path:
     """Where the value of `sortBy` is stored, in its comparable form.
 
-    A complex attribute stands for its `value`, and one with several values for the primary or
-    else the first of them (RFC 7644 section 3.4.2.3). Raises InvalidValue.
+    A complex attribute is sorted by its `value`, a multi-valued one by its primary or else its
+    first value (RFC 7644 section 3.4.2.3). Raises InvalidValue.
     """
     scope = ResourceScope(resource_type, "refuse")
     try:
@@ -197,7 +197,7 @@ def _leaf(filter: Comparison | Presence | ValuePath, scope: Scope, prefix: Path)
 
 
 def _without_value(filter: Comparison | Presence | ValuePath) -> Condition:
-    """What the filter is for every resource that has no such attribute."""
+    """The result of the filter for resources without the attribute."""
     match filter:
         case Comparison(_, operator, None):
             _check_null(operator)
@@ -216,7 +216,7 @@ def _check_null(operator: Operator) -> None:
 def _reach(
     prefix: Path, steps: tuple[tuple[str, bool], ...], leaf: Callable[[Path], Condition]
 ) -> Condition:
-    """`leaf` at the end of the way, for some element of every array on it."""
+    """`leaf` at the end of the path, for some element of every array on it."""
     path = prefix
     for index, (key, array) in enumerate(steps):
         path = (*path, key)
@@ -226,7 +226,7 @@ def _reach(
 
 
 def _present(field: Field, prefix: Path) -> Condition:
-    # What is empty is not stored: an array that is there has an element.
+    # Empty values are not stored: an array that is present has an element.
     way = field.steps[:-1]
     keys = tuple(key for key, _ in field.steps[-1:])
     return _reach(prefix, way, lambda path: Present((*path, *keys)))
@@ -271,7 +271,7 @@ _COMPARED: Mapping[AttributeType, tuple[tuple[Operator, ...], str]] = {
     "decimal": (_OPERATORS[:6], "a number"),
     "dateTime": (_OPERATORS[:6], 'a date and time such as "2026-01-31T08:00:00Z"'),
 }
-"""By type of an attribute: the operators that it knows, and what it is compared with."""
+"""Type of an attribute → the operators that it supports, and what it is compared with."""
 
 
 def _compare(path: Path, operator: Operator, literal: Scalar) -> Condition:
@@ -317,8 +317,8 @@ _DOCUMENT_IDS = {"User": user_id, "Group": group_id}
 
 
 def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundFilter:
-    """The condition with what `search` does not answer led to where the answer is: an id to the
-    document's own, memberships to their documents."""
+    """The condition, with the parts that `search` cannot answer bound elsewhere: ids to the
+    document's id, memberships to their documents."""
     membership = _MEMBERSHIPS[resource_type.name]
     match condition:
         case Compare(("search", "id"), "eq", str(value)):
@@ -348,8 +348,8 @@ def _outside_search(resource_type: ResourceType, condition: Condition) -> BoundF
 
 
 def _of_membership(attribute: Literal["members", "groups"], condition: Condition) -> Condition:
-    """A condition on an element of `members` or `groups` as one on the membership's document,
-    which has the type in its own case."""
+    """A condition on an element of `members` or `groups` as a condition on the membership's
+    document, where the type is not in lower case."""
     match condition:
         case All(conditions):
             return All(tuple(_of_membership(attribute, c) for c in conditions))

@@ -11,17 +11,17 @@ BODY_VALUES = 400_000
 BULK_VALUES = 80_000
 """The same for a bulk request, whose resources are all validated and written."""
 BODY_DEPTH = 32
-"""How deep objects and arrays in a body may be in each other; those in a JSON text, too."""
+"""How deep objects and arrays may be nested in a body, and in a JSON text inside it."""
 
 
 def values_in(body: bytes) -> int:
-    """At least how many values, arrays and objects a JSON body holds, in a thousandth of the time
-    that reading it takes; what looks like one inside a text counts, too."""
+    """An upper estimate of how many values, arrays and objects a JSON body holds, in a thousandth
+    of the time that parsing takes; punctuation inside texts counts, too."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def too_deep(body: Any) -> bool:
-    """Whether a body is nested deeper than BODY_DEPTH; looks at it layer by layer."""
+    """Whether a body is nested deeper than BODY_DEPTH; goes layer by layer, without recursion."""
     layer = [body] if isinstance(body, dict | list) else []
     for _ in range(BODY_DEPTH):
         layer = [
@@ -48,9 +48,9 @@ def check_message(schemas: object, urn: str) -> None:
 
 
 def in_json_text(value: Any) -> Any:
-    """What stands in a text that is a JSON object or array, where one is expected; any other value
-    as it is. Raises PayloadTooLarge and InvalidValue where it holds more or deeper JSON than a body
-    may: to escape it hides nothing."""
+    """The object or array in a text that holds one as JSON, for clients that send JSON as text; any
+    other value unchanged. Raises PayloadTooLarge and InvalidValue where it holds more or deeper
+    JSON than a body may: the limits apply inside texts, too."""
     if not isinstance(value, str) or not value[:_BEGINNING].lstrip().startswith(("{", "[")):
         return value
     if values_in(value.encode("utf-8", "surrogatepass")) > BODY_VALUES:
@@ -71,4 +71,4 @@ def in_json_text(value: Any) -> Any:
 
 
 _BEGINNING = 1000
-"""White space before an object or array is no longer than this."""
+"""Characters of a text that are searched for the beginning of an object or array."""

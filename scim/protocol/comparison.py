@@ -1,5 +1,5 @@
-"""What equality and order mean for every attribute: filters, sorting and reservations all rest on
-the comparable form of its values."""
+"""Equality and order of attributes' values: filters, sorting and reservations all compare their
+comparable forms."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -10,15 +10,15 @@ from scim.protocol.scalars import Scalar, fold, folds, utc
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
 
 LEADING = "$leading"
-"""In `search`: the path of a multi-valued attribute → the value that sorting goes by."""
+"""Key in `search`: maps the path of a multi-valued attribute to the value for sorting."""
 
 
 def comparable(attribute: Attribute, value: Scalar) -> Scalar:
     """A value in the form in which values of this attribute are compared.
 
     Strings are folded (`scalars.fold`) unless the attribute is caseExact, dateTimes become UTC in
-    a fixed width, everything else stays. Raises InvalidValue for a string that is no dateTime
-    where the attribute is one.
+    a fixed width, other values stay. Raises InvalidValue for a dateTime attribute and a string that
+    is none.
     """
     convert = _scalar_form(attribute)
     if convert is None or not isinstance(value, str):
@@ -45,8 +45,8 @@ def searchable(
 ) -> dict[str, Any]:
     """The comparable form of a canonical resource, with `meta`, for the document's `search`.
 
-    Same structure as the resource; parts that need no change are shared with it, not copied.
-    LEADING holds what it is sorted by where an attribute has several values.
+    It has the structure of the resource; parts that need no change are shared with it, not copied.
+    LEADING holds the values for sorting by multi-valued attributes.
     """
     form = _converted(_forms(resource_type), resource)
     leading = {
@@ -66,7 +66,7 @@ def searchable(
 
 @cache
 def _arrays(resource_type: ResourceType) -> tuple[tuple[str, ...], ...]:
-    """Where multi-valued attributes that can be sorted by are."""
+    """Keys of the multi-valued attributes that can be sorted by."""
     found: list[tuple[tuple[str, ...], Attribute]] = []
     for attribute in resource_type.attributes.values():
         if ":" in attribute.name:  # an extension
@@ -104,7 +104,7 @@ def _scalar_form(attribute: Attribute) -> Callable[[str], str] | None:
 
 
 def _form(attribute: Attribute) -> _Form | None:
-    """What turns a canonical value into its comparable form; None where they are the same."""
+    """Converts a canonical value to its comparable form; None where they are the same."""
     convert: _Form | None = _scalar_form(attribute)
     if attribute.type == "complex":
         forms = _forms_of(attribute.sub_attributes.values())

@@ -1,7 +1,7 @@
-"""What the service says about itself (RFC 7644 section 4, RFC 7643 sections 5 to 7, RFC 9865).
+"""Service discovery (RFC 7644 section 4, RFC 7643 sections 5 to 7, RFC 9865).
 
-Every function returns a JSON body as it is served; `base_url` is the client's Tenant URL without
-a trailing slash, so that `meta.location` is right under each base path.
+Every function returns a JSON body; `base_url` is the client's Tenant URL without a trailing slash,
+so that `meta.location` is right under each base path.
 """
 
 from collections.abc import Collection, Mapping
@@ -137,7 +137,7 @@ def _resource_type(resource_type: ResourceType, base_url: str) -> dict[str, Any]
 def _schemas(
     resource_types: Mapping[str, ResourceType], required: Required, base_url: str
 ) -> dict[str, dict[str, Any]]:
-    """By lower-case URN."""
+    """URN in lower case → body."""
     bodies: dict[str, dict[str, Any]] = {}
     for resource_type in resource_types.values():
         paths = _with_parents(required) if resource_type.name == "User" else frozenset()
@@ -148,7 +148,7 @@ def _schemas(
 
 
 def _with_parents(paths: Required) -> frozenset[tuple[str, ...]]:
-    """Where `name.givenName` is required, so is `name`."""
+    """The paths with their parents: where `name.givenName` is required, so is `name`."""
     return frozenset(path[:length] for path in paths for length in range(1, len(path) + 1))
 
 

@@ -1,10 +1,10 @@
-"""Complex values, and the elements of a multi-valued attribute: which are the same, what completes
-them, what leaves. Values are canonical; what comes in is never changed.
+"""Complex values, and the elements of a multi-valued attribute: comparing, completing and removing
+them. Values are canonical; arguments are never changed.
 
 Two elements are the same where they have the same `value` and the same `type` (RFC 7643
-section 2.4: that combination should not be there twice), or, without a `value`, where everything
-they say is the same. Texts compare without case unless their attribute is caseExact. All of it is
-linear in the number of elements.
+section 2.4: that combination should not occur twice), or, without a `value`, where all their
+sub-attributes are the same. Texts compare without case unless their attribute is caseExact. All of
+it is linear in the number of elements.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -14,15 +14,15 @@ from scim.protocol.scalars import fold
 from scim.protocol.schema import Attribute
 
 _DESCRIBING = frozenset({"type", "primary", "display", "$ref"})
-"""Sub-attributes that describe a value and are none (RFC 7643 section 2.4)."""
+"""Sub-attributes that only describe the value (RFC 7643 section 2.4)."""
 
 type _Names = tuple[str, ...]
 type _Key = tuple[str, ...]
 
 
 def named(attribute: Attribute, value: Mapping[str, Any]) -> set[str]:
-    """Canonical names of the sub-attributes that a client's value speaks of, may write, and that
-    are kept."""
+    """Canonical names of the sub-attributes in a client's value that it may write and that are
+    stored."""
     subs = (attribute.sub_attributes.get(key.lower()) for key in value)
     dropped = ("readOnly", "writeOnly")
     return {sub.name for sub in subs if sub is not None and sub.mutability not in dropped}
@@ -31,13 +31,13 @@ def named(attribute: Attribute, value: Mapping[str, Any]) -> set[str]:
 def completed(
     attribute: Attribute, element: Mapping[str, Any], named: set[str], normal: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """A complex value in which the named sub-attributes are as in `normal`, or gone where that
-    has none; None where no value is left."""
+    """A complex value in which the named sub-attributes are as in `normal`, or removed where
+    `normal` lacks them; None where no value is left."""
     cleared = named - normal.keys()
     result = {key: value for key, value in element.items() if key not in cleared}
     result.update(normal)
     if "$ref" not in named and result.get("value") != element.get("value"):
-        result.pop("$ref", None)  # it led to the former value
+        result.pop("$ref", None)  # it belongs to the former value
     has_value = attribute.multi_valued or "value" in attribute.sub_attributes
     if has_value and cleared - _DESCRIBING and not result.keys() - _DESCRIBING:
         return None
@@ -47,8 +47,9 @@ def completed(
 def appended(
     attribute: Attribute, elements: Sequence[Any], added: Iterable[Any]
 ) -> tuple[list[Any], list[int]]:
-    """`elements` and then those of `added` that are new; one that is the same as an element, and
-    not equal to any, completes it. With it, the positions that `added` marks primary."""
+    """`elements`, followed by the new ones of `added`; an added element that is the same as an
+    existing one, but not equal to any, completes it. Also returns the positions of elements that
+    `added` marks primary."""
     result = list(elements)
     equal = set(map(_whole, result))
     places: dict[tuple[_Names, _Key], int] = {}
@@ -69,8 +70,8 @@ def appended(
 
 
 def meant(attribute: Attribute, named: Iterable[Any]) -> Callable[[Any], bool]:
-    """Whether an element is one that `named` means. An element of `named` with a `value` means
-    all that have this value (and this type, where it says one)."""
+    """A function that says whether `named` means an element. An element of `named` with a `value`
+    means all elements with this value (and this type, where it has one)."""
     wanted: dict[_Names, set[_Key]] = {}
     for element in named:
         names = telling(element)
@@ -83,8 +84,8 @@ def meant(attribute: Attribute, named: Iterable[Any]) -> Callable[[Any], bool]:
 
 
 def settled(elements: Iterable[Any], marked: Collection[int] = ()) -> list[Any]:
-    """The elements, equal ones once, and none primary beside the one at the `marked` position
-    (RFC 7644 section 3.5.2: setting `primary` makes it false elsewhere)."""
+    """The elements without duplicates, and with no other primary one beside that at a `marked`
+    position (RFC 7644 section 3.5.2: setting `primary` makes it false elsewhere)."""
     result: dict[Any, Any] = {}
     for place, element in enumerate(elements):
         if marked and place not in marked and is_primary(element):
@@ -110,7 +111,7 @@ def _identity(attribute: Attribute, element: Any) -> tuple[_Names, _Key]:
 
 
 def telling(element: Any) -> _Names:
-    """Names of the sub-attributes that tell an element from others of its attribute."""
+    """Names of the sub-attributes that distinguish an element from others of its attribute."""
     if not isinstance(element, dict):
         return ()
     if "value" in element:

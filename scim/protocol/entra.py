@@ -1,4 +1,4 @@
-"""What Microsoft Entra ID sends, in the terms of RFC 7644.
+"""Translates requests of Microsoft Entra ID to RFC 7644.
 
 Only the shape of requests is changed here; values stay as they are. Known shapes:
 
@@ -25,8 +25,8 @@ from scim.protocol.schema import Location, ResourceType
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAXIMUM_OPERATIONS = 1_000
-"""Operations in one PATCH, each key of an object without a path counted as one; Entra ID sends one
-per attribute, or one per removed member."""
+"""Operations in one PATCH; each key of a path-less operation's value counts as one. Entra ID sends
+one per attribute, or one per removed member."""
 
 type Verb = Literal["add", "replace", "remove"]
 
@@ -43,8 +43,8 @@ _ABSENT = object()
 class Operation:
     """One PATCH operation with a path (RFC 7644 section 3.5.2).
 
-    `value` is None where the client sent null or, for `remove`, nothing; `is_null` tells the first
-    from the second. `position` is the index in the client's `Operations`, for error details.
+    `value` is None where the client sent null or, for `remove`, no value; `is_null` distinguishes
+    the two. `position` is the index in the client's `Operations`, for error details.
     `in_object`: the path is a name in an object of attributes, such as the value of a path-less
     operation.
     """
@@ -64,8 +64,8 @@ class Operation:
 def operations(body: object) -> list[Operation]:
     """The operations of a PATCH body, in the order in which they apply.
 
-    A path-less `add` or `replace` becomes one operation per key of its value; `schemas`, which
-    follow from the values, are left out of it.
+    A path-less `add` or `replace` becomes one operation per key of its value, except `schemas`,
+    which follow from the other values.
 
     Raises InvalidSyntax when the body is not a PatchOp message, InvalidValue when an operation
     lacks its value, NoTarget for a `remove` without a path, PayloadTooLarge beyond
@@ -86,7 +86,7 @@ def operations(body: object) -> list[Operation]:
 
 
 def check_number(operations: int) -> None:
-    """Raises PayloadTooLarge for more operations than one PATCH may come to."""
+    """Raises PayloadTooLarge for more operations than one PATCH may have."""
     if operations > MAXIMUM_OPERATIONS:
         raise PayloadTooLarge(
             f"The PATCH comes to {operations} operations, every attribute of a value without a path"
@@ -96,12 +96,12 @@ def check_number(operations: int) -> None:
 
 
 def resource(resource_type: ResourceType, body: object) -> dict[str, Any]:
-    """The resource in the body of a POST or PUT, nested as RFC 7643 has it.
+    """The resource in the body of a POST or PUT, nested as in RFC 7643.
 
-    A key that is the path of an attribute further in (`"name.givenName"`, `"urn:…:User:manager"`,
-    `"department"`: see `ResourceType.locate`) goes where it leads, unless a value is there
-    already; roles are rewritten. The body itself stays as it is. Raises InvalidSyntax when it is
-    no object, InvalidValue when a path leads into something that is no object.
+    A key that is the path of a nested attribute (`"name.givenName"`, `"urn:…:User:manager"`,
+    `"department"`: see `ResourceType.locate`) is moved there, unless that already has a value;
+    roles are rewritten. The body itself is not changed. Raises InvalidSyntax when the body is not
+    an object, InvalidValue when a path leads into a value that is not an object.
     """
     if not isinstance(body, dict):
         raise InvalidSyntax("The body must be a JSON object: the resource.")
@@ -166,7 +166,7 @@ def _per_key(verb: Verb, value: Any, position: int) -> Iterator[Operation]:
 
 
 def _below_its_name(path: str, value: Any) -> Any:
-    """The value of an operation, which may repeat the path's attribute as its only name."""
+    """The value of an operation, also where it is nested under the path's attribute once more."""
     inside = in_json_text(value)
     if isinstance(inside, dict) and [key.lower() for key in inside] == [path.lower()]:
         (only,) = inside.values()
@@ -183,12 +183,12 @@ def _member(item: Mapping[str, Any], name: str) -> Any:
 
 
 def _shown(value: object) -> str:
-    """A value of the envelope as an error may quote it: short, and only if it is a string."""
+    """A value of the message in a form that an error may quote: short, and only if a string."""
     return f'"{value[:20]}"' if isinstance(value, str) else "no string"
 
 
 def _with_roles(operation: Operation) -> Operation:
-    """The operation with its roles as RFC 7643 has them, if it is about roles."""
+    """The operation with its roles in the form of RFC 7643, if it is about roles."""
     target = _ROLES.fullmatch(operation.path)
     if target is None:
         return operation
@@ -216,7 +216,7 @@ def _role(role: Any) -> Any:
     display = role.get(names.get("displayname", "displayName"))
     inside = in_json_text(role.get(names.get("value", "value")))
     assignment = inside if isinstance(inside, dict) else {}
-    # The role that every new application has, `User`, carries no value but a name.
+    # `User`, the role that every new application has, has a name but no value.
     if value := assignment.get("value") or assignment.get("displayName"):
         result[names["value"]] = value
         display = assignment.get("displayName") or display
@@ -226,20 +226,20 @@ def _role(role: Any) -> Any:
 
 
 class _Nest:
-    """A copy of an object whose members are found by name in any case, each at once; objects
-    inside are copied once, when something is placed in them."""
+    """A copy of an object whose members are found by name in any case, in constant time; an inner
+    object is copied once, when something is placed in it."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
         self._inner: dict[str, _Nest] = {}
         self._names: dict[str, str] = {}
-        """Name in lower case → as it is written first."""
+        """Name in lower case → its first spelling."""
         for name in values:
             self._names.setdefault(name.lower(), name)
 
     def place(self, keys: Sequence[str], value: Any) -> None:
-        """Set the value below these keys, unless one is there. Raises InvalidValue where a key
-        leads into no object."""
+        """Set the value below these keys, unless there is one already. Raises InvalidValue where a
+        key leads into a value that is not an object."""
         head, *rest = keys
         name = self._names.setdefault(head.lower(), head)
         if not rest:

@@ -6,7 +6,7 @@
       └─ Forbidden · ResourceNotFound · MethodNotAllowed · UnresolvedReference
          · PreconditionUnmet · PayloadTooLarge · NotImplementedHere
 
-What no SCIM client causes (a busy store, a token that is not valid) is in `web.trouble`.
+Failures that are not about SCIM (a busy store, a token that is not valid) are in `web.trouble`.
 
 `detail` is written for the administrator who reads it in Entra ID's provisioning log: what was
 wrong, where, and what to do.
@@ -43,7 +43,7 @@ def error_body(status: int, detail: str, scim_type: str | None = None) -> dict[s
 
 
 class InvalidFilter(ScimError):
-    """The filter's syntax is wrong, or the attribute does not know the comparison."""
+    """The filter's syntax is wrong, or the attribute does not support the comparison."""
 
     scim_type = "invalidFilter"
 
@@ -68,7 +68,7 @@ class MutabilityViolation(ScimError):
 
 
 class InvalidSyntax(ScimError):
-    """The request's body is not what the schema of the request says."""
+    """The request's body does not follow the schema of the message."""
 
     scim_type = "invalidSyntax"
 
@@ -80,7 +80,7 @@ class InvalidPath(ScimError):
 
 
 class NoTarget(ScimError):
-    """The path of a PATCH operation yields nothing that could be operated on."""
+    """The path of a PATCH operation leads to no value that could be operated on."""
 
     scim_type = "noTarget"
 
@@ -92,7 +92,7 @@ class InvalidValue(ScimError):
 
 
 class Forbidden(ScimError):
-    """The caller is known and may not do this."""
+    """The caller is authenticated, but may not do this."""
 
     status = 403
 
@@ -104,13 +104,13 @@ class ResourceNotFound(ScimError):
 
 
 class MethodNotAllowed(ScimError):
-    """The endpoint exists and does not know the method."""
+    """The endpoint exists, but not for this method."""
 
     status = 405
 
 
 class UnresolvedReference(ScimError):
-    """An operation of a bulk request refers to a resource that another one did not create."""
+    """A bulk operation refers to a resource that another operation failed to create."""
 
     status = 409
 
@@ -122,13 +122,13 @@ class PreconditionUnmet(ScimError):
 
 
 class PayloadTooLarge(ScimError):
-    """The body, or what it asks for, is over the limit."""
+    """The body, or the work that it asks for, is over the limit."""
 
     status = 413
 
 
 class UnsupportedEncoding(ScimError):
-    """The body is in a form that is not read, such as compressed (RFC 9110 section 8.4)."""
+    """The body's encoding is not supported, such as compression (RFC 9110 section 8.4)."""
 
     status = 415
 

@@ -10,9 +10,9 @@ import orjson
 def weak(etag: str, beyond: Sequence[Any] = ()) -> str:
     """The store's ETag as the weak entity tag that clients see: `W/"…"`.
 
-    `beyond` is the JSON that the answer depends on besides and that may change without the
-    resource, such as the names of a group's members. Where there is any, its digest follows a
-    full stop, so that the tag changes with it: `W/"17-0.5d41402abc4b2a76"`.
+    `beyond` is JSON that the answer also shows and that may change without the resource, such as
+    the names of a group's members. Where there is any, its digest is appended after a full stop, so
+    that the tag changes with it: `W/"17-0.5d41402abc4b2a76"`.
     """
     if not beyond:
         return f'W/"{_opaque(etag)}"'
@@ -23,15 +23,15 @@ def weak(etag: str, beyond: Sequence[Any] = ()) -> str:
 def names_answer(header: str, tag: str) -> bool:
     """Whether an If-None-Match header names this tag of an answer.
 
-    `*` names every one. Tags are compared weakly, in lists and in either form, since all of ours
-    are weak (RFC 9110 section 8.8.3.2); tags without quotes are understood.
+    `*` names every tag. Tags are compared weakly, whether strong or weak and also in lists, since
+    all of ours are weak (RFC 9110 section 8.8.3.2); tags without quotes are understood.
     """
     return _names(header, _opaque(tag), _opaque)
 
 
 def names_version(header: str, etag: str) -> bool:
-    """Whether an If-Match header names this ETag of the store, whatever else the answer showed in
-    which the client found it: a member's new name is no reason to refuse a change of the group."""
+    """Whether an If-Match header names this ETag of the store. The digest in the tag is ignored: a
+    member's new name is no reason to refuse a change of the group."""
     return _names(header, _opaque(etag), lambda tag: _opaque(tag).partition(_DIGEST)[0])
 
 
@@ -41,7 +41,7 @@ def _names(header: str, wanted: str, form: Callable[[str], str]) -> bool:
 
 
 _DIGEST = "."
-"""No store's ETag has one."""
+"""Separates the digest; no store's ETag contains it."""
 
 
 def _opaque(tag: str) -> str:

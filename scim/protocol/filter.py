@@ -1,22 +1,22 @@
-r"""The grammar of SCIM filters and PATCH paths: text to syntax tree, nothing about schemas.
+r"""The grammar of SCIM filters and PATCH paths: from text to syntax tree, without schemas.
 
-RFC 7644 section 3.4.2.2 (figure 1) and section 3.5.2 (figure 7), whole. On top of them:
+All of RFC 7644 section 3.4.2.2 (figure 1) and section 3.5.2 (figure 7). Beyond them:
 
 - `emails[type eq "work"].value eq "x"`, Entra ID's way to match, means
   `emails[type eq "work" and value eq "x"]`; the same for every operator and for `pr`.
 - Operators, `and`, `or`, `not` in any case; any amount of white space; `True` and `False`.
 - The last segment after a URN may begin with a digit and hold dots, because a schema's URN alone
-  is a path too and may end in a version: the last colon splits, `AttributePath.__str__` gives
-  the whole text back, and who knows the schemas decides which of the two it is.
-
-- Microsoft's own library escapes neither `"` nor `\` in a text. Where the whole filter is one
-  `attribute eq "…"` (or one in the brackets of a value path, or after them) and is none by the
-  grammar, the text is what stands between its first and its last quotation mark, unless another
-  comparison follows the text that the grammar reads. Where it is one
-  by the grammar and holds a backslash, either reading is meant: `Comparison.raw` is the other.
+  is a path, too, and may end in a version. The text is split at the last colon;
+  `AttributePath.__str__` gives the whole text back, and the code that knows the schemas decides
+  which of the two it is.
+- Microsoft's own library escapes neither `"` nor `\` in a text. This matters where the whole filter
+  is one `attribute eq "…"` (or one in the brackets of a value path, or after them). Where the
+  grammar does not accept it, the text is everything between the first and the last quotation mark,
+  unless another comparison follows the text that the grammar reads. Where the grammar accepts it
+  and the text holds a backslash, both readings count: `Comparison.raw` is the unescaped one.
 
 Text without quotes (`externalId eq jyoung`, as printed in Microsoft's documentation) is refused
-with a detail that says so: guessing where such a text ends would be guessing who is meant.
+with a detail that says so: guessing where the text ends would mean guessing who is meant.
 """
 
 import json
@@ -31,7 +31,7 @@ from scim.protocol.errors import InvalidFilter, InvalidPath, ScimError
 
 MAX_CHARACTERS = 8192
 MAX_DEPTH = 32
-"""Parentheses and brackets inside each other."""
+"""Nesting of parentheses and brackets."""
 MAX_COMPARISONS = 200
 
 type Literal = str | bool | int | float | None
@@ -59,8 +59,8 @@ class Comparison:
     operator: Operator
     value: Literal
     raw: str | None = None
-    """The text as a client that escapes nothing means it, where that differs from `value`; only
-    with `eq`, and only where the comparison is the whole filter."""
+    """The text read without escapes, where that differs from `value`; only with `eq`, and only
+    where the comparison is the whole filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ type Filter = Comparison | Presence | ValuePath | And | Or | Not
 class PatchPath:
     """What a PATCH operation points at: `attribute`, `attribute[filter]`, `attribute[filter].sub`.
 
-    `sub` is the one after the brackets; `name.givenName` has its own in `attribute`.
+    `sub` is the sub-attribute after brackets; that of `name.givenName` is in `attribute`.
     """
 
     attribute: AttributePath
@@ -115,12 +115,14 @@ class PatchPath:
 
 
 def parse_filter(text: str) -> Filter:
-    """The syntax tree of a filter. Raises InvalidFilter: where, what was expected, which limit."""
+    """The syntax tree of a filter. Raises InvalidFilter, which says where it is wrong and what was
+    expected, or which limit it exceeds."""
     return _read(text, "filter", InvalidFilter, _Parser.whole_filter)
 
 
 def parse_path(text: str) -> PatchPath:
-    """The path of a PATCH operation. Raises InvalidPath: where and what was expected."""
+    """The path of a PATCH operation. Raises InvalidPath, which says where it is wrong and what was
+    expected."""
     return _read(text, "path", InvalidPath, _Parser.whole_path)
 
 
@@ -142,7 +144,7 @@ def _read[Tree](
 
 
 class _Ungrammatical(Exception):
-    """The text is not what the grammar allows: where, and what was expected."""
+    """The grammar does not allow the text; the message says where, and what was expected."""
 
 
 _TOKEN = re.compile(
@@ -171,8 +173,8 @@ _SINGLE = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-"""`a eq "…"`, `a[b eq "…"]` or `a[…].b eq "…"`, whatever the text in quotes holds, but for what
-goes on with another comparison."""
+"""`a eq "…"`, `a[b eq "…"]` or `a[…].b eq "…"`, whatever the text in quotes holds, unless another
+comparison follows."""
 _NAME = r"[$]?[A-Za-z][A-Za-z0-9_-]*"
 _PATH = re.compile(rf"({_NAME})(?:\.({_NAME}))?")
 _SUB = re.compile(rf"\.({_NAME})")
@@ -180,7 +182,7 @@ _AFTER_URN = r"[$]?[A-Za-z0-9][A-Za-z0-9_-]*"
 _LAST_SEGMENT = re.compile(rf"({_AFTER_URN}(?:\.{_AFTER_URN})*?)(?:\.({_AFTER_URN}))?")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<fraction>(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
 _INTEGER_DIGITS = 18
-"""An integer of so many digits fits 64 bits, which is what a database compares."""
+"""An integer of this many digits fits 64 bits, which databases compare exactly."""
 _CONSTANTS: dict[str, bool | None] = {
     "true": True,
     "True": True,
@@ -194,7 +196,7 @@ _SHOWN_CHARACTERS = 40
 
 
 class _Parser:
-    """Recursive descent over one text; `kind`, `lexeme` and `start` are the token in hand."""
+    """Recursive descent over one text; `kind`, `lexeme` and `start` are the current token's."""
 
     def __init__(
         self, text: str, what: str, error: type[ScimError], raw: str | None = None
@@ -310,13 +312,13 @@ class _Parser:
             self.fail(f"an operator ({_OPERATOR_LIST}) after '{_shown(str(path))}'")
         self._advance()
         value = self._literal()
-        # The raw text is that of the last string, if the grammar reads it as one string, too.
+        # The raw text belongs to the last string, if the grammar reads it as one string, too.
         raw = self._raw if self.lexeme == f'"{self._raw}"' and self._raw != value else None
         self._advance()
         return Comparison(path, cast("Operator", operator), value, raw)
 
     def attribute_path(self) -> AttributePath:
-        """A name, with its schema's URN before and a sub-attribute after it where there are."""
+        """A name, perhaps with its schema's URN before it and a sub-attribute after it."""
         if self.kind != "word":
             self.fail("an attribute name")
         urn = None
@@ -386,7 +388,7 @@ class _Parser:
         self._end = match.end()
 
     def fail(self, expected: str) -> NoReturn:
-        """Raise: the token in hand is not what the grammar allows here."""
+        """Raise _Ungrammatical: the grammar does not allow the current token here."""
         found = {"end": "the end", "string": "a text in quotes"}.get(
             self.kind, f"'{_shown(self.lexeme)}'"
         )

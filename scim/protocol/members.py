@@ -1,8 +1,8 @@
 """The members of a group in requests.
 
-Memberships are documents of their own (`directory.documents.Membership`), never part of the
-group's resource. So whatever a request says about `members` is taken out of it here, as steps
-that need not know who else is a member.
+Memberships are separate documents (`directory.documents.Membership`), never part of the group's
+resource. So everything about `members` is taken out of a request here, as steps that do not depend
+on who else is a member.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,29 +22,29 @@ _MEMBERS = "members"
 
 @dataclass(frozen=True, slots=True)
 class AddMembers:
-    """These become members; who is one already stays one. Ids as the client wrote them."""
+    """Make these members; existing members stay. Ids as the client wrote them."""
 
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveMembers:
-    """These are members no longer, nor need they be."""
+    """Remove these from the members; who is not a member is ignored."""
 
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveMembersWhere:
-    """Whoever satisfies the condition is a member no longer; its paths are those of an element of
-    `members` in comparable form, such as `("value",)` and `("type",)`."""
+    """Remove members that satisfy the condition, whose paths are those of an element of `members`
+    in comparable form: `("value",)` and `("type",)`."""
 
     condition: Condition
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceMembers:
-    """These are the members, and nobody else."""
+    """Make these the only members."""
 
     ids: tuple[str, ...]
 
@@ -53,7 +53,7 @@ type MemberStep = AddMembers | RemoveMembers | RemoveMembersWhere | ReplaceMembe
 
 
 def members_of(body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...] | None]:
-    """The body of a POST or PUT without `members`, and the ids in them; None where it has none.
+    """The body of a POST or PUT without `members`, and their ids; None where `members` is missing.
 
     Raises InvalidValue.
     """
@@ -68,10 +68,10 @@ def members_of(body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...] | 
 def split(
     group: ResourceType, operations: Sequence[Operation], work: Work | None = None
 ) -> tuple[list[Operation], list[MemberStep]]:
-    """PATCH operations on everything but the members, and those on the members as steps.
+    """The PATCH operations that are not about members, and those on members as steps.
 
     Raises InvalidPath and InvalidFilter for a path, InvalidValue for a value, MutabilityViolation
-    where a member itself is to change (RFC 7643 section 4.2: it can only be added and removed),
+    where a member itself would change (RFC 7643 section 4.2: it can only be added and removed),
     PayloadTooLarge where the paths alone are too much `work`.
     """
     work = work or Work()
@@ -100,7 +100,7 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
     if target.condition is not None:
         yield _removal(target.condition, _ids(value, _MEMBERS) if value else None)
     elif operation.op == "remove" and (operation.is_null or value == ""):
-        return  # as with []: whoever is to go is not said
+        return  # as with []: it names no member to remove
     elif operation.op == "replace" or value is None:
         if operation.op != "add":
             yield ReplaceMembers(_ids(value, _MEMBERS) if value is not None else ())
@@ -109,8 +109,8 @@ def _steps(operation: Operation, target: Target) -> Iterator[MemberStep]:
 
 
 def _removal(condition: Condition, named: tuple[str, ...] | None) -> MemberStep:
-    """Whoever satisfies the condition of the path goes, and where the value names some as well,
-    only those of them."""
+    """The removal of members that satisfy the path's condition; where the value names members,
+    only of those among them."""
     ids = _equal_values(condition)
     if named is None:
         return RemoveMembersWhere(condition) if ids is None else RemoveMembers(ids)
@@ -121,8 +121,8 @@ def _removal(condition: Condition, named: tuple[str, ...] | None) -> MemberStep:
 
 
 def _ids(value: Any, name: str) -> tuple[str, ...]:
-    """The ids in `[{"value": id, …}, …]`, each once; a bare id stands for such an object, a single
-    one for an array of it, and JSON text for what it holds."""
+    """The ids in `[{"value": id, …}, …]`, each once. Also accepts a bare id for such an object, a
+    single object for an array, and JSON text for either."""
     value = in_json_text(value)
     items = value if isinstance(value, list) else [value]
     ids: dict[str, None] = {}
@@ -147,7 +147,7 @@ def _id(item: Any) -> Any:
 
 
 def _equal_values(condition: Condition) -> tuple[str, ...] | None:
-    """The ids, where the condition says no more than that `value` is one of some."""
+    """The ids, where the condition only says that `value` is one of them; otherwise None."""
     match condition:
         case Compare(("value",), "eq", str(value)):
             return (value,)

@@ -1,22 +1,21 @@
 """PATCH: operations on a resource (RFC 7644 section 3.5.2).
 
-The resource that comes in is never changed: what an operation touches is built anew, so an error
-in the seventh operation leaves nothing behind. Where the RFC leaves a choice, or Entra ID needs
-one:
+The given resource is never changed: an operation copies the parts that it changes, so an error in
+the seventh operation leaves no trace. Where the RFC leaves a choice, or Entra ID needs one:
 
 - `emails[type eq "work"].value` where nothing matches creates `{"type": "work", "value": …}`, for
-  `add` and `replace` alike, as long as the filter is a conjunction of `eq` that the new element
-  then satisfies; otherwise there is no target. A value that replaces a whole element keeps its
-  `type` and what the filter's `eq` say, unless it says otherwise itself.
-- `add` of an element whose `value` and `type` are there already completes that element.
-- `remove` of what is not there succeeds, because Entra ID repeats requests. With a `value`, it
-  removes only what the value names, elements of a multi-valued attribute and single values
-  alike, so `[Add manager M2, Remove manager M1]` leaves M2. Without one (null, "", [], too) it
-  removes what the path names, but all elements of an attribute only for null.
-- null and "" unassign, but for `active`, which stays as it is. An element left with nothing but
-  `type`, `primary`, `display` or `$ref` describes no value any more and goes too.
-- An object of attributes may name read-only ones, as a client does that sends back what it read:
-  they are left out and reported. As the path of an operation they are an error.
+  `add` and `replace` alike, if the filter is a conjunction of `eq` that the new element then
+  satisfies; otherwise the operation has no target. A value that replaces a whole element keeps its
+  `type` and the values of the filter's `eq`, unless the new value has others.
+- `add` of an element with the `value` and `type` of an existing one completes that element.
+- `remove` of a missing value succeeds, because Entra ID repeats requests. With a `value`, it
+  removes only what the value names, also from single-valued attributes, so `[Add manager M2, Remove
+  manager M1]` leaves M2. Without a value (or with null, "", []) it removes what the path names, but
+  all elements of an attribute only for null.
+- null and "" clear an attribute, except `active`, which stays as it is. An element that has nothing
+  left but `type`, `primary`, `display` or `$ref` has no value any more and is removed, too.
+- An object of attributes may contain read-only ones, because clients send back what they read: they
+  are left out and reported. As the path of an operation they are an error.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,10 +53,10 @@ def apply(
     operations: Sequence[Operation],
     work: Work | None = None,
 ) -> Changed:
-    """The canonical resource after all operations, in order; `work` is what they may cost.
+    """The canonical resource after all operations, in order; `work` counts what they may cost.
 
     Raises InvalidPath, InvalidFilter, InvalidValue, NoTarget or MutabilityViolation, whose detail
-    begins with the operation at fault, and PayloadTooLarge where they would cost too much.
+    begins with the wrong operation, and PayloadTooLarge where they would cost too much.
     """
     work = work or Work()
     before = after = defaulted(resource_type, resource)
@@ -85,7 +84,7 @@ def apply(
 def _writes(
     resource_type: ResourceType, operation: Operation, ignored: Ignored, work: Work
 ) -> Iterator[tuple[Target, Any]]:
-    """What an operation is about, and the value for each: for a schema's URN, its attributes."""
+    """The targets of an operation, each with its value: for a schema's URN, its attributes."""
     work.spend_on_path(operation.path)
     found = locate(resource_type, operation.path)
     if isinstance(found, Target):
@@ -135,7 +134,7 @@ def _write(
         )
     for written in (attribute, target.sub):
         if written is not None and written.mutability == "writeOnly":
-            return resource  # taken, and not kept
+            return resource  # accepted, but not stored
     before = _at(resource, target.keys)
     value = unfolded(target.sub or attribute, value)
     after: Any
@@ -161,7 +160,7 @@ def _whole(
     ignored: Ignored,
     work: Work,
 ) -> Any:
-    """The value of an attribute after the verb, None where it has none."""
+    """The value of an attribute after the verb; None: it has no value."""
     if attribute.multi_valued:
         return _array(verb, attribute, before or [], value, path, ignored, work)
     if verb == "remove":
@@ -185,8 +184,8 @@ def _named(attribute: Attribute, value: Any, path: str) -> list[Any]:
 def _meant_by(
     attribute: Attribute, wanted: Sequence[Any], elements: Sequence[Any], work: Work
 ) -> Callable[[Any], bool]:
-    """Whether one of these elements is among those that the value of a `remove` names. Raises
-    PayloadTooLarge where to look at all of them is too much."""
+    """A function that says whether the value of a `remove` names an element. Raises PayloadTooLarge
+    where comparing all `elements` would cost too much."""
     work.spend_on(attribute, elements, times=len(set(map(telling, wanted))))
     return meant(attribute, wanted)
 
@@ -283,7 +282,7 @@ def _element_writer(
     ignored: Ignored,
     work: Work,
 ) -> Callable[[Any], Any]:
-    """What becomes of one of the elements that is selected; None: it goes."""
+    """A function that returns a selected element as it is after the verb; None: removed."""
     attribute, sub = target.attribute, target.sub
     if sub is not None:
         return lambda element: _with_sub(verb, target, sub, element, value, ignored, work)
@@ -308,7 +307,7 @@ def _element_writer(
 
 
 def _with_created(verb: Verb, target: Target, elements: Sequence[Any], written: Any) -> list[Any]:
-    """The elements with one more, that the target's filter selects."""
+    """The elements and a new one that the target's filter selects. Raises NoTarget."""
     if written is None:
         return list(elements)
     attribute, condition = target.attribute, target.condition
@@ -317,7 +316,7 @@ def _with_created(verb: Verb, target: Target, elements: Sequence[Any], written: 
     if target.implied is not None:
         element = {**target.implied, **written}
         if element_matches(attribute, condition, element):
-            if verb == "replace" and target.sub is None:  # nothing that is there is completed
+            if verb == "replace" and target.sub is None:  # existing elements are not completed
                 place = len(elements)
                 return settled([*elements, element], [place] if is_primary(element) else ())
             return _joined(verb, attribute, elements, [element], target.name)
@@ -328,7 +327,7 @@ def _with_created(verb: Verb, target: Target, elements: Sequence[Any], written: 
 
 
 def _check_change(verb: Verb, attribute: Attribute, before: Any, after: Any, path: str) -> None:
-    """Raises where an attribute that had another value may not have this one."""
+    """Raises MutabilityViolation or InvalidValue where an existing value may not change so."""
     if before is None or before == after:
         return
     if attribute.mutability == "immutable":
@@ -340,7 +339,7 @@ def _check_change(verb: Verb, attribute: Attribute, before: Any, after: Any, pat
 
 
 def _check_subs(verb: Verb, attribute: Attribute, before: Any, after: Any, path: str) -> None:
-    """The same for the sub-attributes of a complex value that stays."""
+    """The same for the sub-attributes of a complex value that remains."""
     if before is after or not isinstance(before, dict) or not isinstance(after, dict):
         return
     for sub in _guarded(attribute):
@@ -350,7 +349,7 @@ def _check_subs(verb: Verb, attribute: Attribute, before: Any, after: Any, path:
 
 @cache
 def _guarded(attribute: Attribute) -> tuple[Attribute, ...]:
-    """The sub-attributes that not every change may be made to."""
+    """The sub-attributes that are immutable or required."""
     subs = attribute.sub_attributes.values()
     return tuple(sub for sub in subs if sub.mutability == "immutable" or sub.required)
 

@@ -10,10 +10,10 @@ from scim.protocol.errors import InvalidValue
 from scim.protocol.schema import Attribute, ResourceType, Schema
 
 type _Names = dict[str, _Names | None]
-"""Attributes that a client named, by canonical name; None: all of it, else some of its parts."""
+"""Canonical names of attributes that a client named → the parts that it named; None: all."""
 
 type _Plan = dict[str, _Plan | None]
-"""What is shown, by canonical name; None: all of it."""
+"""Canonical names of attributes that are shown → the parts that are shown; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ class Projection:
         """From the parameters `attributes` and `excludedAttributes`: names separated by commas,
         or an array of them; in any case, with URN or without, with sub-attribute or without.
 
-        Unknown names are passed over; an empty parameter is none. RFC 7644 section 3.9 gives no
-        meaning to both at once; Microsoft's library sends them: what `attributes` names is shown,
-        without what `excludedAttributes` names. Raises InvalidValue.
+        Unknown names are ignored; an empty parameter counts as missing. RFC 7644 section 3.9 does
+        not define both parameters together, but Microsoft's library sends them: then the attributes
+        in `attributes` are shown without those in `excludedAttributes`. Raises InvalidValue.
         """
         shown = _named(resource_type, attributes, "attributes")
         hidden = _named(resource_type, excluded, "excludedAttributes")
         return _projection(resource_type, shown, hidden)
 
     def wants(self, name: str) -> bool:
-        """Whether anything of the attribute at the resource's root is shown."""
+        """Whether any part of this top-level attribute is shown."""
         return name in self._plan
 
     def apply(self, resource: Mapping[str, Any]) -> dict[str, Any]:
-        """What is shown of a resource; the parts are shared with it, not copied."""
+        """The shown part of a resource; values are shared with it, not copied."""
         return _shown(self._plan, resource)
 
 
@@ -55,8 +55,8 @@ type _Paths = frozenset[tuple[str, ...]]
 def _named(
     resource_type: ResourceType, parameter: str | Sequence[str] | None, name: str
 ) -> _Paths | None:
-    """The attributes that a parameter names; None where it names nothing, known or unknown."""
-    # Microsoft's library encodes URNs twice; no name of an attribute holds a percent sign.
+    """The attributes that a parameter names; None where it names none, not even unknown ones."""
+    # Microsoft's library encodes URNs twice; attribute names contain no percent sign.
     parts = unquote(parameter).split(",") if isinstance(parameter, str) else parameter or ()
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise InvalidValue(f"'{name}' must be names of attributes.")
@@ -86,8 +86,8 @@ def _tree(paths: Iterable[tuple[str, ...]]) -> _Names:
 
 
 def _keys(resource_type: ResourceType, name: str) -> tuple[str, ...]:
-    """Canonical keys of what a name leads to, see `ResourceType.locate`; empty where there is no
-    such attribute."""
+    """Canonical keys of the named attribute, see `ResourceType.locate`; empty for an unknown
+    one."""
     location = resource_type.locate(name)
     if isinstance(location, Schema):
         return (location.id,)
@@ -95,8 +95,8 @@ def _keys(resource_type: ResourceType, name: str) -> tuple[str, ...]:
 
 
 def _plan(attributes: Mapping[str, Attribute], named: _Names | None, hidden: _Names) -> _Plan:
-    """What of these is shown where the client named some (None: wants the default set) and hid
-    some of them."""
+    """The plan for these attributes when the client named some (None: the default set) and hid
+    some."""
     plan: _Plan = {}
     for attribute in attributes.values():
         name = attribute.name
@@ -109,7 +109,7 @@ def _plan(attributes: Mapping[str, Attribute], named: _Names | None, hidden: _Na
             if shown:
                 plan[name] = None
             continue
-        # Of a complex attribute that is not shown, what is returned "always" is shown all the same.
+        # Sub-attributes that are returned "always" are shown even if their attribute is not.
         parts_named = (named or {}).get(name) if shown else {}
         parts = _plan(attribute.sub_attributes, parts_named, hidden.get(name) or {})
         if parts:

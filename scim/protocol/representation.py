@@ -1,4 +1,4 @@
-"""How a resource and a list of them are shown."""
+"""The bodies that show a resource, and a list of resources."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def render(
     return {
         "schemas": resource["schemas"],
         "id": resource["id"],
-        **resource_type.defaults,  # of one that was stored before they were
+        **resource_type.defaults,  # for resources stored before defaults were
         **resource,
         "meta": {
             "resourceType": resource_type.name,
@@ -36,9 +36,9 @@ def render(
 def list_response(
     resources: Sequence[Mapping[str, Any]], total: int, start_index: int | None = 1
 ) -> dict[str, Any]:
-    """A page of a list (RFC 7644 section 3.4.2). `total` counts all pages, `start_index` is that
-    of the first resource here, from 1, and None where the client pages by cursor. Entra ID wants
-    `Resources` even where it is empty."""
+    """A page of a list (RFC 7644 section 3.4.2). `total` counts the resources of all pages;
+    `start_index` is the index of the first resource here, from 1, and None where the client pages
+    by cursor. Entra ID wants `Resources` even where it is empty."""
     start = {} if start_index is None else {"startIndex": start_index}
     return {
         "schemas": [LIST_RESPONSE],

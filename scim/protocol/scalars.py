@@ -1,7 +1,7 @@
-"""Values of simple attributes: what a client may send for each type, and the canonical form.
+"""Values of simple attributes: what clients may send for each type, and the canonical form.
 
-Every reader takes a JSON value and the attribute's path (for errors) and returns the value to
-store, or raises InvalidValue (RFC 7643 section 2.3).
+Every reader takes a JSON value and the attribute's path (for errors), and returns the value to
+store or raises InvalidValue (RFC 7643 section 2.3).
 """
 
 import re
@@ -21,7 +21,7 @@ _EXACT = 2**53 - 1
 
 
 def string(value: Any, path: str) -> str:
-    """Unicode text without U+0000, as every store can keep it."""
+    """Unicode text without U+0000, which not every store can keep."""
     if not isinstance(value, str):
         refuse(path, "a string", value)
     if "\0" in value:
@@ -51,9 +51,9 @@ _PLAIN_WIDTHS = _plain_widths()
 
 
 _DECOMPOSED = {0x0F73: "\u0f71\u0f72", 0x0F75: "\u0f71\u0f74", 0x0F81: "\u0f71\u0f80"}
-"""What is no combining character, and decomposes into nothing but these, of two classes."""
+"""Characters that are not combining, but decompose into two combining ones of different classes."""
 _SHORT = 64
-"""A text of no more characters is normalised at once in whatever order its marks are."""
+"""Texts of at most this many characters are normalised quickly, in whatever order their marks."""
 
 
 @cache
@@ -64,8 +64,8 @@ def _marks() -> re.Pattern[str]:
 
 def _ordered(text: str) -> str:
     """The same text (canonically equivalent) with every long run of combining characters in
-    canonical order. To bring a run into order takes `normalize` a time that grows with the square
-    of its length, and holds up every thread meanwhile."""
+    canonical order. `normalize` would take time that grows with the square of the run's length, and
+    block every thread meanwhile."""
     return _marks().sub(
         lambda run: "".join(sorted(run[0], key=unicodedata.combining)),
         text.translate(_DECOMPOSED),
@@ -76,10 +76,10 @@ def fold(text: str) -> str:
     """The form in which texts are compared without case (RFC 7644 section 5, RFC 8265
     UsernameCaseMapped): width mapping, case mapping, normalisation (NFC).
 
-    Case is mapped by case folding, not to lower case as in RFC 8265: there, what becomes of a
+    Case is mapped by case folding, not to lower case as in RFC 8265: there, the mapping of a
     capital sigma depends on the letters around it, so a part of a text would not be found in it.
-    Folding equates more (ß and ss). What RFC 8265 prohibits is not refused: a userName may hold
-    spaces. Whoever changes this function raises `directory.tenants.COMPARABLE_FORM`.
+    Folding equates more (ß and ss). Characters that RFC 8265 prohibits are accepted: a userName may
+    hold spaces. A change of this function must raise `directory.tenants.COMPARABLE_FORM`.
     """
     if text.isascii():
         return text.lower()
@@ -90,7 +90,7 @@ def fold(text: str) -> str:
 
 def folds(text: str) -> tuple[str, ...]:
     """The forms in which a text may be stored while a store is brought up to date
-    (`scim.comparable_form`): this one, and the former one where it differs."""
+    (`scim.comparable_form`): that of `fold`, and the former one where it differs."""
     return tuple(dict.fromkeys((fold(text), text.casefold())))
 
 
@@ -152,7 +152,7 @@ def utc(text: str) -> str:
     """An xsd:dateTime as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, whose binary order is the order of time.
 
     Without a zone it is taken as UTC; fractions beyond microseconds are cut off. Raises ValueError
-    where it is none, or lies outside the years 1 to 9999.
+    for a text that is no xsd:dateTime, or is outside the years 1 to 9999.
     """
     if not _DATE_TIME.fullmatch(text):
         raise ValueError("not an xsd:dateTime")
@@ -184,7 +184,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 
 
 def binary(value: Any, path: str) -> str:
-    """Base64, kept as it was sent; padding may be left out, but not be wrong."""
+    """Base64, kept as it was sent; padding may be missing, but not wrong."""
     if not isinstance(value, str):
         refuse(path, "a string in base64", value)
     digits = value.rstrip("=")
@@ -224,5 +224,5 @@ _JSON_TYPES = {
 
 
 def json_type(value: Any) -> str:
-    """What a JSON value is, with its article."""
+    """The name of a JSON value's type, with its article."""
     return _JSON_TYPES.get(type(value), "a number")

@@ -1,11 +1,11 @@
-"""SCIM schemas: what a resource may hold, read from SCIM Schema resources in JSON.
+"""SCIM schemas: the attributes of resources, read from SCIM Schema resources in JSON.
 
-Mutability, returned, uniqueness, required, canonicalValues and caseExact are enforced from what
-stands there, never by hand per attribute (RFC 7643 sections 2 and 7). `schemas/*.json` are those
-of RFC 7643 section 8.7.1, with what its normative text and errata add: a group's `displayName` is
-required (section 4.2), `members` have `display`, `addresses` have `primary` (section 2.4), and
-what is an id is case exact, as ids are (`manager.value`, `members.value`, `groups.value`).
-`derived` is Muster's own word: see `Attribute`.
+Mutability, returned, uniqueness, required, canonicalValues and caseExact are enforced as the
+schemas define them, with no code for single attributes (RFC 7643 sections 2 and 7).
+`schemas/*.json` are those of RFC 7643 section 8.7.1 with additions from its normative text and
+errata: a group's `displayName` is required (section 4.2), `members` have `display`, `addresses`
+have `primary` (section 2.4), and ids are case exact (`manager.value`, `members.value`,
+`groups.value`). `derived` is Muster's addition: see `Attribute`.
 """
 
 import json
@@ -27,7 +27,7 @@ type Uniqueness = Literal["none", "server", "global"]
 
 
 class SchemaError(ValueError):
-    """A file is no usable SCIM Schema resource; the message names the file and the place."""
+    """A file is no usable SCIM Schema resource; the message names the file and the wrong part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +48,8 @@ class Attribute:
     sub_attributes: Mapping[str, "Attribute"] = field(default_factory=dict)
     """By lower-case name; empty unless `type` is complex."""
     derived: bool = field(default=False, repr=False)
-    """Made for each answer and not stored: shown, but nothing can be selected or sorted by it.
-    `/Schemas` does not say so."""
+    """Computed for each answer and not stored: it is shown, but cannot be filtered or sorted by.
+    `/Schemas` does not show this property."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class Location:
 
     `keys` are canonical names from the resource's root: `("userName",)`, `("name", "givenName")`,
     `("emails", "value")`, `("urn:…:enterprise:2.0:User", "manager", "value")`. `attribute` is the
-    definition of the last one; `parent` that of the complex attribute it belongs to, if any.
+    definition of the last key; `parent` that of its complex attribute, if it has one.
     """
 
     keys: tuple[str, ...]
@@ -91,11 +91,11 @@ class ResourceType:
     common: Mapping[str, Attribute]
     extensions: Mapping[str, Schema] = field(default_factory=dict)
     defaults: Mapping[str, bool] = field(default_factory=dict)
-    """Booleans at the resource's root that are never without a value, by name, with the value of
-    a resource that a client created without one."""
+    """Top-level Booleans that always have a value → the value where a client creates a resource
+    without one."""
     attributes: Mapping[str, Attribute] = field(init=False, repr=False)
-    """What stands at the resource's root, by lower-case name: common and core attributes, and each
-    extension as a complex attribute named by its URN."""
+    """Top-level attributes by lower-case name: common and core attributes, and each extension as a
+    complex attribute named by its URN."""
     _located: Mapping[str, "Location | Schema"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,20 +113,20 @@ class ResourceType:
         object.__setattr__(self, "_located", self._index(core))
 
     def _index(self, core: Mapping[str, Attribute]) -> dict[str, "Location | Schema"]:
-        """Every path that clients may write, in lower case. Where two are written the same, the
-        one that RFC 7644 section 3.10 spells out counts."""
+        """Every path that clients may write, in lower case. Where two attributes have the same
+        path, the form that RFC 7644 section 3.10 defines wins."""
         found: dict[str, Location | Schema] = {schema.id.lower(): schema for schema in self.schemas}
-        places = {self.schema.id: _places((), core)}
+        locations = {self.schema.id: _locations((), core)}
         for schema in self.extensions.values():
-            places[schema.id] = _places((schema.id,), schema.attributes)
-        found |= places[self.schema.id]
+            locations[schema.id] = _locations((schema.id,), schema.attributes)
+        found |= locations[self.schema.id]
         for separator in ":.":
-            for urn, below in places.items():
+            for urn, below in locations.items():
                 for path, location in below.items():
                     found.setdefault(f"{urn.lower()}{separator}{path}", location)
-        short = Counter(path for urn in self.extensions.values() for path in places[urn.id])
+        short = Counter(path for urn in self.extensions.values() for path in locations[urn.id])
         for schema in self.extensions.values():
-            for path, location in places[schema.id].items():
+            for path, location in locations[schema.id].items():
                 if short[path] == 1:
                     found.setdefault(path, location)
         return found
@@ -137,26 +137,26 @@ class ResourceType:
         return (self.schema, *self.extensions.values())
 
     def locate(self, path: str) -> "Location | Schema | None":
-        """Where a path leads that a client wrote, in any case: `userName`, `name.givenName`,
-        `urn:…:User:manager.value`; a schema where it is a schema's URN alone; None where nothing
-        has this name.
+        """Where a client's path leads, in any case: `userName`, `name.givenName`,
+        `urn:…:User:manager.value`. A schema for the URN of a schema alone; None for an unknown
+        name.
 
-        After a URN, a dot means what the colon means (`urn:…:User.manager`). A name without URN
-        that the core schema lacks is the extension's that alone has it (`manager`): Microsoft's
-        own requests write both.
+        A dot after a URN means the same as the colon (`urn:…:User.manager`). A name without URN
+        that the core schema lacks belongs to an extension if only one has it (`manager`).
+        Microsoft's own requests contain both.
         """
         return self._located.get(path.lower())
 
 
-def _places(prefix: tuple[str, ...], attributes: Mapping[str, Attribute]) -> dict[str, Location]:
+def _locations(prefix: tuple[str, ...], attributes: Mapping[str, Attribute]) -> dict[str, Location]:
     """Attributes and their sub-attributes, by lower-case path without URN."""
-    places: dict[str, Location] = {}
+    locations: dict[str, Location] = {}
     for name, attribute in attributes.items():
         keys = (*prefix, attribute.name)
-        places[name] = Location(keys, attribute)
+        locations[name] = Location(keys, attribute)
         for sub_name, sub in attribute.sub_attributes.items():
-            places[f"{name}.{sub_name}"] = Location((*keys, sub.name), sub, attribute)
-    return places
+            locations[f"{name}.{sub_name}"] = Location((*keys, sub.name), sub, attribute)
+    return locations
 
 
 def attribute_path(keys: Sequence[str]) -> str:
@@ -251,7 +251,7 @@ class _Document(BaseModel):
 def load_schema(document: dict[str, Any], source: str) -> Schema:
     """The schema in a SCIM Schema resource (RFC 7643 section 7).
 
-    `source` is what errors call it, e.g. a file name. Raises SchemaError.
+    `source` names it in errors, e.g. a file name. Raises SchemaError.
     """
     return _schema(_parse(document, source), source)
 
@@ -324,8 +324,8 @@ _DEFAULTS: Mapping[str, Mapping[str, bool]] = {"User": {"active": True}}
 def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, ResourceType]:
     """The resource types `User` and `Group` by name, with the extensions in these files.
 
-    An extension file is a SCIM Schema resource in JSON; its `resourceType` (default `User`) says
-    what it extends. Raises SchemaError.
+    An extension file is a SCIM Schema resource in JSON; its `resourceType` (default `User`) is the
+    one that it extends. Raises SchemaError.
     """
     extensions: dict[str, dict[str, Schema]] = {name: {} for name in _ENDPOINTS}
     core: dict[str, Schema] = {}

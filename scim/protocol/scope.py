@@ -10,13 +10,13 @@ from scim.protocol.filter import AttributePath
 from scim.protocol.schema import Attribute, ResourceType, Schema
 
 type Unknown = Literal["refuse", "nothing"]
-"""What an attribute that the resource type lacks does: an error, or it is taken to have no value,
-as a search over several resource types wants it (RFC 7644 section 3.4.2.1)."""
+"""How to treat an attribute that the resource type lacks: as an error, or as one without a value,
+which a search over several resource types needs (RFC 7644 section 3.4.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An attribute and the way to it: each key, and whether an array is there."""
+    """An attribute and the path to it: each key, and whether its value is an array."""
 
     attribute: Attribute
     steps: tuple[tuple[str, bool], ...]
@@ -24,14 +24,14 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ResourceScope:
-    """Paths from a resource's root, as `ResourceType.locate` knows them."""
+    """Paths from a resource's root, as in `ResourceType.locate`."""
 
     resource_type: ResourceType
     unknown: Unknown
 
     def find(self, path: AttributePath) -> Field | None:
-        """None where there is no such attribute. Raises InvalidFilter for one that nothing can be
-        selected by: it is never shown, or made for each answer."""
+        """The attribute at a path; None where there is none. Raises InvalidFilter for one that
+        cannot be filtered by, because it is never shown, or computed for each answer."""
         location = self.resource_type.locate(str(path))
         if isinstance(location, Schema):  # the object with all attributes of an extension
             whole = self.resource_type.attributes.get(location.id.lower())
@@ -45,7 +45,7 @@ class ResourceScope:
         return Field(_stored(location.attribute, location.parent), steps)
 
     def names(self) -> Iterator[tuple[str, str]]:
-        """Every path there is, without its URN and with it."""
+        """Every path, without its URN and with it."""
         for attribute in self.resource_type.attributes.values():
             if ":" not in attribute.name:
                 yield from ((name, name) for name in _paths((attribute,)))
@@ -59,8 +59,8 @@ class ResourceScope:
 
 @dataclass(frozen=True, slots=True)
 class ElementScope:
-    """Paths from one value of a complex or multi-valued attribute; an element that is no object
-    is its own `value`."""
+    """Paths from one value of a complex or multi-valued attribute; `value` leads to an element that
+    is not an object."""
 
     attribute: Attribute
     unknown: Unknown
@@ -104,8 +104,8 @@ def _below(field: Field, name: str) -> Field | None:
 
 
 def _stored(attribute: Attribute, parent: Attribute | None) -> Attribute:
-    """The attribute. Raises InvalidFilter where nothing can be selected by it, rather than take
-    it for absent: a condition on what is absent holds for everybody or for nobody."""
+    """The attribute. Raises InvalidFilter where it cannot be filtered by. To treat it as absent
+    would be wrong: a condition on an absent attribute holds for everybody or for nobody."""
     for each in (parent, attribute):
         if each and (each.returned == "never" or each.mutability == "writeOnly"):
             raise InvalidFilter(
@@ -123,7 +123,7 @@ def _stored(attribute: Attribute, parent: Attribute | None) -> Attribute:
 
 
 def unknown_attribute(scope: Scope, path: AttributePath) -> InvalidFilter:
-    """The error for a path that leads nowhere; it suggests what may have been meant."""
+    """The error for an unknown path, with suggestions."""
     names = [(name.lower(), full) for name, full in scope.names()]
     written = str(AttributePath(None, path.name, path.sub)).lower()
     close = difflib.get_close_matches(written, {name for name, _ in names}, n=2)
@@ -133,7 +133,8 @@ def unknown_attribute(scope: Scope, path: AttributePath) -> InvalidFilter:
 
 
 def single_value(field: Field) -> Field:
-    """A complex attribute stands for its `value`. Raises InvalidFilter where it has none."""
+    """The `value` of a complex attribute, or the attribute itself. Raises InvalidFilter for a
+    complex attribute without `value`."""
     attribute = field.attribute
     if attribute.type != "complex":
         return field

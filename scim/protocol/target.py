@@ -1,4 +1,4 @@
-"""Where the path of a PATCH operation leads, as the schemas of a resource type know it."""
+"""Where the path of a PATCH operation leads, by the schemas of a resource type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from scim.protocol.schema import Attribute, Location, ResourceType, Schema, attr
 from scim.protocol.validation import normalise_value
 
 _CACHED_CHARACTERS = 200
-"""Longer paths are rare, and would fill the memory that the cache takes."""
+"""Longer paths are not cached: they are rare, and would take much memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """An attribute, or sub-attributes or elements of it.
 
-    `keys` lead to the attribute's whole value in the canonical resource. `sub` is the
-    sub-attribute that is meant, `condition` (for `element_matches`) selects the elements that are
-    meant. `implied` holds what every element selected by a conjunction of `eq` has, in canonical
-    form; it is None where there is no filter, or another one.
+    `keys` lead to the attribute's whole value in the canonical resource. `sub` is the targeted
+    sub-attribute, and `condition` (for `element_matches`) selects the targeted elements. Where the
+    filter is a conjunction of `eq`, `implied` has its values in canonical form; otherwise it is
+    None.
     """
 
     keys: tuple[str, ...]
@@ -43,22 +43,22 @@ class Target:
 
     @property
     def selects(self) -> bool:
-        """Whether elements of a multi-valued attribute are meant, rather than all of it."""
+        """Whether elements of a multi-valued attribute are targeted, rather than all of it."""
         return self.attribute.multi_valued and not (self.condition is None and self.sub is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A path to nothing that the schemas know; `name` is printable and holds no filter."""
+    """A path that the schemas do not know; `name` is printable and holds no filter."""
 
     name: str
 
 
 def locate(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
-    """Where a path leads; a schema where it is a schema's URN alone.
+    """Where a path leads; a schema for the URN of a schema alone.
 
-    Names are those of `ResourceType.locate`. Raises InvalidPath, and InvalidFilter for what is in
-    brackets.
+    Names are those of `ResourceType.locate`. Raises InvalidPath, and InvalidFilter for the filter
+    in brackets.
     """
     if len(text) > _CACHED_CHARACTERS:
         return _located(resource_type, text)
@@ -106,14 +106,14 @@ def _filtered(location: Location, filter: Filter, sub_name: str | None) -> Targe
         sub = attribute.sub_attributes.get(sub_name.lower())
         if sub is None:
             return Unknown(f"{name}.{sub_name}")
-    if attribute.mutability == "writeOnly":  # nothing of it is kept, so there is nothing to select
+    if attribute.mutability == "writeOnly":  # it is never stored, so there is nothing to select
         return Target(location.keys, attribute, sub, NOTHING)
     condition = bind_element(attribute, filter)
     return Target(location.keys, attribute, sub, condition, _implied(attribute, filter))
 
 
 def _implied(attribute: Attribute, filter: Filter) -> Mapping[str, Any] | None:
-    """What a conjunction of `eq` says of an element; None for any other filter."""
+    """The values that a conjunction of `eq` gives an element; None for any other filter."""
     comparisons = filter.filters if isinstance(filter, And) else (filter,)
     implied: dict[str, Any] = {}
     for comparison in comparisons:

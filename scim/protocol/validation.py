@@ -1,10 +1,10 @@
-"""A client's values → canonical values, or an error that says what to mend.
+"""From a client's values to canonical values, or to an error that says what to correct.
 
-The canonical resource is a plain dict: attribute names as the schema writes them, extension
-attributes below their URN, `schemas` computed, unassigned values left out: null, [] and {} (RFC
-7643 section 2.5), and texts that are empty or blank (`directory.completeness.is_blank`). What the
-server alone decides (readOnly) is dropped, what no schema knows is dropped and reported by name.
-Muster keeps no secrets: what is writeOnly (`password`) is taken, as /Schemas says, and dropped.
+The canonical resource is a plain dict: attribute names as in the schema, extension attributes below
+their URN, `schemas` computed, unassigned values left out: null, [] and {} (RFC 7643 section 2.5),
+and texts that are empty or blank (`directory.completeness.is_blank`). Attributes that only the
+server sets (readOnly) are dropped; unknown attributes are dropped and reported by name. Muster
+stores no secrets: writeOnly attributes (`password`) are accepted, as /Schemas says, and dropped.
 
 Entra ID's dialect of values is understood: booleans and numbers as strings, a bare string for a
 complex attribute that has a `value` (`manager`), one-element arrays for singular attributes,
@@ -23,16 +23,16 @@ from scim.protocol.scalars import SCALARS, json_type, refuse
 from scim.protocol.schema import Attribute, ResourceType, attribute_path
 
 Ignored = list[str]
-"""Names of what was not taken, each once: at most 100 names, each shortened to 200 characters."""
+"""Names of ignored attributes, each once: at most 100 names, each shortened to 200 characters."""
 
 MOST_ELEMENTS = 1000
-"""The most elements of one multi-valued attribute. Members are no attribute in this sense."""
+"""The most elements of one multi-valued attribute. A group's members do not count as such."""
 _MOST_IGNORED = 100
 _LONGEST_NAME = 200
 
 
 class Normalised(NamedTuple):
-    """A canonical resource, and the names of what was not taken."""
+    """A canonical resource, and the names of ignored attributes."""
 
     resource: dict[str, Any]
     ignored: tuple[str, ...]
@@ -40,7 +40,7 @@ class Normalised(NamedTuple):
 
 class Changed(NamedTuple):
     """A resource after a change: `changed` names the attributes that differ from before
-    (`emails`, `urn:…:User:department`), `ignored` what the request carried and nobody knows."""
+    (`emails`, `urn:…:User:department`), `ignored` the unknown ones in the request."""
 
     resource: dict[str, Any]
     changed: tuple[str, ...]
@@ -50,9 +50,9 @@ class Changed(NamedTuple):
 def normalise(resource_type: ResourceType, payload: object) -> Normalised:
     """The canonical resource in the body of a POST or PUT (RFC 7644 sections 3.3 and 3.5.1).
 
-    `id` and everything else that is readOnly is left to the caller. Raises InvalidSyntax where
-    the body is no resource of this type, InvalidValue where a value does not fit its attribute or
-    a required one is missing.
+    The caller sets `id` and the other readOnly attributes. Raises InvalidSyntax where the body is
+    no resource of this type, InvalidValue where a value does not fit its attribute or a required
+    one is missing.
     """
     if not isinstance(payload, dict):
         raise InvalidSyntax(
@@ -73,8 +73,8 @@ def normalise(resource_type: ResourceType, payload: object) -> Normalised:
 def defaulted(
     resource_type: ResourceType, resource: dict[str, Any], before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The resource with what it is never without (`ResourceType.defaults`): as it was before, or
-    else the default. So to clear `active`, or to leave it out of a PUT, enables nobody."""
+    """The resource with values for all of `ResourceType.defaults`: the value before, or else the
+    default. So clearing `active`, or leaving it out of a PUT, does not enable a user."""
     missing = {
         name: (before or {}).get(name, default)
         for name, default in resource_type.defaults.items()
@@ -114,8 +114,8 @@ def _listed_schemas(resource_type: ResourceType, value: Any) -> list[str]:
 
 
 def unfolded(attribute: Attribute, value: Any) -> Any:
-    """A client's value of an attribute, with JSON text read as such where an object or an array is
-    expected: in place of the value (`"{\\"value\\": …}"` for a manager), or as the `value` of an
+    """A client's value of an attribute, with JSON text parsed where an object or an array is
+    expected: as the whole value (`"{\\"value\\": …}"` for a manager), or as the `value` of an
     object (`{"value": "{\\"value\\": …}"}`), whose other members stay."""
     if not (attribute.multi_valued or attribute.type == "complex"):
         return value
@@ -132,7 +132,7 @@ def unfolded(attribute: Attribute, value: Any) -> Any:
 def normalise_value(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
     """The canonical value of an attribute, an array where it is multi-valued; None: unassigned.
 
-    `path` is what errors and `ignored` call the attribute. Equal elements are kept once. Raises
+    `path` names the attribute in errors and in `ignored`. Equal elements are kept once. Raises
     InvalidValue.
     """
     if not attribute.multi_valued:
@@ -222,7 +222,7 @@ def _object(
 
 
 def _unassigned(value: Any) -> bool:
-    """Whether it is no value: null, an empty object or array, a text that says nothing."""
+    """Whether it counts as no value: null, an empty object or array, a blank text."""
     if isinstance(value, str):
         return is_blank(value)
     return not value and not isinstance(value, int | float)
@@ -235,7 +235,7 @@ def _only_element(values: list[Any], path: str) -> Any:
 
 
 def _identity(element: Any) -> Any:
-    """Something hashable that is equal for equal elements of one attribute."""
+    """A hashable form, which is equal for equal elements of one attribute."""
     if not isinstance(element, dict):
         return element
     return frozenset(
@@ -252,7 +252,7 @@ def _check_primary(elements: list[dict[str, Any]], path: str) -> None:
 
 
 def ignore(ignored: Ignored, name: str) -> None:
-    """Note the name of something that was not taken, within the bounds of `Ignored`."""
+    """Add the name of an ignored attribute, within the bounds of `Ignored`."""
     if len(ignored) >= _MOST_IGNORED:
         return
     if not name.isprintable():
@@ -266,9 +266,9 @@ def ignore(ignored: Ignored, name: str) -> None:
 
 
 def check_required(resource_type: ResourceType, resource: Mapping[str, Any]) -> None:
-    """Raises InvalidValue where a canonical resource lacks what its schemas require.
+    """Raises InvalidValue where a canonical resource lacks a required attribute.
 
-    What an extension or a complex attribute requires counts once it has a value at all.
+    Requirements inside an extension or a complex attribute apply only where it has a value.
     """
     for keys in _required(resource_type):
         if any(keys[-1] not in holder for holder in _holders(resource, keys[:-1])):
@@ -282,8 +282,8 @@ def check_required(resource_type: ResourceType, resource: Mapping[str, Any]) -> 
 def check_still_complete(
     resource_type: ResourceType, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> None:
-    """As `check_required` of a changed resource. One that lacked something before (a schema may
-    have got stricter since) can still be changed, deactivated above all."""
+    """Like `check_required`, for a changed resource. A resource that lacked something before (the
+    schema may have become stricter) can still be changed: it must be possible to deactivate it."""
     try:
         check_required(resource_type, after)
     except InvalidValue:
@@ -326,13 +326,12 @@ def _holders(resource: Mapping[str, Any], keys: tuple[str, ...]) -> list[Mapping
 
 
 def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalised) -> Changed:
-    """What a PUT of `new` makes of the canonical resource `old` (RFC 7644 section 3.5.1).
+    """The result of a PUT of `new` on the canonical resource `old` (RFC 7644 section 3.5.1).
 
-    What `new` leaves out is cleared; readOnly attributes and `id` stay as they are, and so do
-    immutable ones that `new` leaves out, and what a resource is never without. Raises
-    MutabilityViolation where it sets an immutable attribute to another value, InvalidValue where
-    what stays lacks what it requires: an extension that `new` leaves out is still there if it
-    holds an immutable value.
+    Attributes that `new` leaves out are cleared, except readOnly ones, `id`, immutable ones, and
+    those with a default. Raises MutabilityViolation where `new` sets an immutable attribute to
+    another value, InvalidValue where the result lacks a required attribute: an extension that `new`
+    leaves out remains if it holds an immutable value.
     """
     old = defaulted(resource_type, old)
     resource = defaulted(
@@ -347,11 +346,11 @@ def replacement(resource_type: ResourceType, old: dict[str, Any], new: Normalise
 def _kept(
     attributes: Mapping[str, Attribute], old: dict[str, Any], new: dict[str, Any], prefix: str
 ) -> dict[str, Any]:
-    """`new` with what a replacement may not touch taken from `old`."""
+    """`new`, with the values that a replacement may not change taken from `old`."""
     result = dict(new)
     for name, was in old.items():
         attribute = attributes.get(name.lower())
-        if attribute is None:  # of an extension that is not served any more
+        if attribute is None:  # in an extension that is no longer configured
             continue
         if attribute.mutability == "readOnly":
             result[name] = was
@@ -372,7 +371,7 @@ def _kept(
 def differences(
     resource_type: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """Names of the attributes in which two canonical resources differ, as `Changed` has them."""
+    """Names of the attributes in which two canonical resources differ, for `Changed`."""
     extensions = {schema.id for schema in resource_type.extensions.values()}
     names: list[str] = []
     for name in _unequal(old, new):

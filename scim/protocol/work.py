@@ -1,8 +1,8 @@
-"""How much a request may compute: the bound on what a PATCH makes of elements and members.
+"""How much a request may compute: a bound on the work of a PATCH on elements and members.
 
-A PATCH is as long as its operations, but what it costs is operations × elements × comparisons. So
-every step says what it is about to cost before it is taken, and a request that would cost more
-than MOST_STEPS is refused. All operations of a bulk request share one bound.
+The length of a PATCH grows with its operations, but its cost with operations × elements ×
+comparisons. So the cost of every part is added up before the part is done, and a request that would
+cost more than MOST_STEPS is refused. All operations of a bulk request share one bound.
 """
 
 from collections.abc import Sequence
@@ -17,31 +17,32 @@ from scim.protocol.errors import PayloadTooLarge
 from scim.protocol.schema import Attribute
 
 MOST_STEPS = 500_000
-"""A step takes about a microsecond: one value compared, or a fifth of what an operation does with
-each element of the attribute that it changes."""
+"""A step takes about a microsecond: comparing one value, or a fifth of an operation's work on each
+element of the attribute that it changes."""
 STEPS_PER_ELEMENT = 5
 _CHARACTERS = 256
-"""A text of so many characters more is a step more to compare."""
+"""Characters of a compared text that cost one more step."""
 _SOUGHT = 8
-"""A comparison that looks for a text anywhere in another is a step more for so many characters of
-it: in the worst case all of them are compared at every place."""
+"""Characters of a text that is sought inside another (`co`) that cost one more step: in the worst
+case all of them are compared at every position."""
 _PATH_CHARACTERS = 2
+"""Characters of a path that cost a step."""
 _COPIED_CHARACTERS = 16
-"""So many characters are a step, in a path that is read and in a value that is written to several
-elements, where every value in it is a step, too."""
+"""Characters of a value written to several elements that cost a step per copy; each value in it
+costs one more."""
 
 
 class Work:
-    """What may still be computed for one request, and the comparable forms of elements, each made
-    once."""
+    """The budget of one request in steps, and a cache of the comparable forms of elements."""
 
     def __init__(self, most: int = MOST_STEPS) -> None:
         self.most = most
         self.spent = 0
         self.exceeded = False
-        """Whether more was refused."""
+        """Whether steps were refused."""
         self._forms: dict[int, tuple[Any, Any, int]] = {}
-        """By identity of an element: itself, which keeps the identity, its form and its weight."""
+        """Identity of an element → the element (so that no other gets its identity), its form and
+        its weight."""
 
     @property
     def left(self) -> int:
@@ -49,7 +50,7 @@ class Work:
         return self.most - self.spent
 
     def spend(self, steps: int) -> None:
-        """Say what is about to be computed. Raises PayloadTooLarge where it is too much."""
+        """Take steps from the budget. Raises PayloadTooLarge where too few are left."""
         if steps > self.left:
             self.exceeded = True
             raise PayloadTooLarge(
@@ -61,17 +62,17 @@ class Work:
         self.spent += steps
 
     def spend_on(self, attribute: Attribute, elements: Sequence[Any], times: int = 1) -> None:
-        """Say that an operation is about to add to elements of an attribute, or to remove from
-        them, in so many rounds. Raises PayloadTooLarge."""
+        """Take the cost of comparing an attribute's elements, `times` over, in order to add or
+        remove some. Raises PayloadTooLarge."""
         weight = sum(self._form(attribute, element)[1] for element in elements)
         self.spend(weight * STEPS_PER_ELEMENT * times)
 
     def spend_on_path(self, path: str) -> None:
-        """Say that a path is about to be read. Raises PayloadTooLarge."""
+        """Take the cost of parsing a path. Raises PayloadTooLarge."""
         self.spend(len(path) // _PATH_CHARACTERS)
 
     def spend_on_copies(self, value: Any, copies: int) -> None:
-        """Say that a value is about to be written to several elements. Raises PayloadTooLarge."""
+        """Take the cost of writing a value to several elements. Raises PayloadTooLarge."""
         if copies > 1:
             written = orjson.dumps(value)
             self.spend((len(written) // _COPIED_CHARACTERS + values_in(written)) * copies)
@@ -87,7 +88,7 @@ class Work:
         return [matches(condition, form) for form, _ in forms]
 
     def _form(self, attribute: Attribute, element: Any) -> tuple[Any, int]:
-        """The comparable form of an element, and how many steps it takes to compare with it."""
+        """The comparable form of an element, and its weight: the steps of one comparison."""
         known = self._forms.get(id(element))
         if known is None:
             form = comparable_element(attribute, element)
@@ -96,7 +97,7 @@ class Work:
 
 
 def _extra(form: Any) -> int:
-    """What makes an element heavier than a short value: long texts, and values in values."""
+    """The weight of an element beyond that of a short value: long texts, and nested values."""
     kind = type(form)
     if kind is str:
         return len(form) // _CHARACTERS
