@@ -1,8 +1,10 @@
 """Fixtures that more than one suite uses."""
 
+import gc
 import os
 import re
 import shutil
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,6 +23,15 @@ from tests.transports import Muster, in_process, through_functions
 settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("muster")
 os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # tests send as fast as they can
+
+
+@pytest.fixture
+def broken() -> Iterator[None]:
+    """For tests that break connections, or kill those who hold them: nobody closes the sockets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

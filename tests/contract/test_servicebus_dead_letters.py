@@ -126,7 +126,6 @@ async def test_what_somebody_else_has_locked_is_left_to_the_next_call(
     queue: ServiceBusQueue,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(servicebus_queue, "RECEIVE_SECONDS", 1.0)
     await bury(service, clock, ["a", "b"])
     async with (
         ServiceBusClient.from_connection_string(service.connection_string) as client,

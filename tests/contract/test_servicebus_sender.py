@@ -1,9 +1,7 @@
 """`ServiceBusSender` against a service that fails as Service Bus does, over the real protocol."""
 
 import asyncio
-import gc
-import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,15 +47,6 @@ async def sender(service: ServiceBusStandIn, clock: Clock) -> AsyncIterator[Serv
     sender = ServiceBusSender(ServiceBusNamespace(service.connection_string), now=clock)
     yield sender
     await sender.close()
-
-
-@pytest.fixture
-def broken() -> Iterator[None]:
-    """For tests that break connections, of which the SDK forgets to close the sockets."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 async def until(happened: Callable[[], object]) -> None:

@@ -70,6 +70,7 @@ ON_THE_WIRE = [("wire", "exchange a crowd of members", "at once")]
 """What takes most batches; to play all of them takes long and tells no more."""
 
 
+@pytest.mark.usefixtures("broken")
 @pytest.mark.parametrize(
     ("base", "name", "repeat"),
     [("sqlite", n, repeat) for n in OPERATIONS for repeat in ("after recovery", "at once")]

@@ -2,11 +2,9 @@
 bad day of both services."""
 
 import asyncio
-import gc
 import random
 import time
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
@@ -62,15 +60,6 @@ def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cosmos, "THROTTLE_RETRIES", 3)
     monkeypatch.setattr(attempts, "PAUSES", (0.0, *[0.1] * 9))
     monkeypatch.setattr(patience, "LONGEST_SECONDS", 0.3)
-
-
-@pytest.fixture
-def broken() -> Iterator[None]:
-    """For connections that break or whose owner is killed: the SDK forgets to close sockets."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-        gc.collect()
 
 
 @pytest.mark.usefixtures("broken")
