@@ -2,8 +2,8 @@
 ENVIRONMENT := .venv
 PYTHON := $(ENVIRONMENT)/bin/python
 READY := $(ENVIRONMENT)/.ready
-# Two more than there are processors: tests wait for clocks and for other processes, too.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# One more than there are processors: tests wait for clocks and for other processes, too.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 COMPILE := uv pip compile -q pyproject.toml --python-version 3.13 --universal --generate-hashes --no-emit-index-url --no-header
 
 # What a link leads to belongs to somebody else.

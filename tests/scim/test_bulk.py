@@ -440,8 +440,8 @@ async def test_a_failure_is_passed_on(tenant: Tenant) -> None:
 # failOnErrors
 
 
-@pytest.mark.parametrize("wrong", [{3}, {0, 1, 2}, {2, 20, 21, 22}, set(range(40)), set()])
-@pytest.mark.parametrize("limit", [1, 2, 3, 17, None])
+@pytest.mark.parametrize("wrong", [{0, 1, 2}, {2, 20, 21, 22}, set(range(40))])
+@pytest.mark.parametrize("limit", [1, 3, 17, None])
 async def test_after_so_many_errors_nothing_begins(
     tenant: Tenant, wrong: set[int], limit: int | None
 ) -> None:
