@@ -74,7 +74,6 @@ class Viewer:
         page.evaluate(AXE_SCRIPT)
         self._accessible(name, {"resultTypes": ["violations"]})
         page.emulate_media(color_scheme="dark")
-        page.screenshot(path=ARTEFACTS / f"{name}-dark.png", full_page=True)
         self._accessible(f"{name}, dark", {"runOnly": ["color-contrast"]})
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(PHONE)

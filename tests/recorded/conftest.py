@@ -7,10 +7,10 @@ import pytest
 from tests.recorded.scenario import Scenario
 from tests.transports import Muster, leave_out
 
-THROUGH_FUNCTIONS = ("01", "02", "09", "11")
-"""Topics that begin so are about what HTTP does to a request, or go through everything."""
-ON_THE_WIRE = ("03", "04", "05-1", "06", "07", "09")
-"""The same for what is stored and found."""
+THROUGH_FUNCTIONS = ("01", "02", "11")
+"""Topics that begin so are about what HTTP does to a request."""
+ON_THE_WIRE = ("03", "07", "09")
+"""Topics about what is found, about memberships, and about whole cycles."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,8 +11,12 @@ THROUGH_FUNCTIONS = (
 ).split()
 """Modules whose tests the way through the Functions runtime can decide. All others are about what
 a use case does once it has its request: in this process, on both stores."""
-WITHOUT_A_STORE = ("test_requests", "test_projection")
-"""Modules about requests and answers, for which one store is as good as the other."""
+WITHOUT_A_STORE = (
+    "test_bulk test_discovery test_extensions test_projection test_replace test_requests "
+    "test_root_search test_versions"
+).split()
+"""Modules about requests and answers, for which one store is as good as the other: that they store
+and find alike is the contract suites' (`tests/contract`)."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
