@@ -1,6 +1,6 @@
 """What every page looks like: accessible in light and dark, and no wider than a phone.
 
-Screenshots are left in `test-artefacts`: NAME.png, NAME-dark.png and NAME-phone.png.
+Screenshots are left in `test-artefacts`: NAME.png and NAME-phone.png.
 """
 
 import sqlite3
