@@ -184,7 +184,7 @@ async def test_a_large_change_that_takes_too_long_is_finished(
     """What is committed is the whole intention; whoever finds it finishes it."""
     monkeypatch.setattr(groups, "BATCH_EDGES", 3)
     monkeypatch.setattr(membership_change, "CHUNK", 2)
-    async with running(tmp_path, request_seconds=0.5) as muster:
+    async with running(tmp_path, request_seconds=1.0) as muster:
         people = await create_users(muster.client, 6)
         await muster.settle()
         body = group("Sales", people)
