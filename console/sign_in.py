@@ -25,6 +25,7 @@ from trust.authenticator import Home
 from trust.rate import RateLimit
 from trust.signing import PARTITION
 from trust.tenants import Tenants
+from web.reading import origin_of
 
 SIGN_INS_PER_SECOND = 10.0
 """Requests to each of these pages, by whoever, in each process."""
@@ -82,7 +83,7 @@ class SignInPages:
         self._provider = provider
         self._home = home
         self._tenants = Tenants(service.store, remember=0)
-        self._public_url = public_url.rstrip("/")
+        self._public_url = public_url
         self._one_time = one_time
         self._operators = operators
         self._redeemed = Redeemed()
@@ -268,8 +269,7 @@ class SignInPages:
         return response
 
     def _callback(self, request: Request) -> str:
-        origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
-        return f"{origin}{PATH}/sign-in/callback"
+        return f"{origin_of(request, self._public_url)}{PATH}/sign-in/callback"
 
 
 _NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."

@@ -18,6 +18,7 @@ from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
 from scim.writing import Service
+from web.reading import origin_of
 from web.trouble import Trouble
 
 
@@ -45,8 +46,7 @@ class Visit:
     @property
     def origin(self) -> str:
         """Scheme and host that clients see."""
-        url = self.request.url
-        return self.deployment.public_url.rstrip("/") or f"{url.scheme}://{url.netloc}"
+        return origin_of(self.request, self.deployment.public_url)
 
     @property
     def tenant_id(self) -> str:

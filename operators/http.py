@@ -31,7 +31,7 @@ from web.interface import answered, interface_surface
 from web.openapi import Interface
 from web.operation import Operation
 from web.problems import problem_details
-from web.reading import parsed_body, parsed_query, read_content
+from web.reading import origin_of, parsed_body, parsed_query, read_content
 from web.surface import REQUEST_SECONDS, Surface
 from web.trouble import Trouble, too_many_requests, too_many_values, trouble_of
 
@@ -114,11 +114,10 @@ class _Api:
         """The request as the operation says. Raises Trouble."""
         query = parsed_query(request, operation, DOCUMENT)
         content = await _content(request, operation) if operation.body or operation.file else b""
-        url = request.url
         return Call(
             deployment=self._deployment,
             actor=Actor(type="operator", id=f"credential {credential}"),
-            origin=self._deployment.public_url.rstrip("/") or f"{url.scheme}://{url.netloc}",
+            origin=origin_of(request, self._deployment.public_url),
             path=request.path_params,
             query=query,
             body=parsed_body(operation, content, DOCUMENT),

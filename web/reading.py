@@ -1,5 +1,5 @@
-"""What is read of a request: its body, as far as a surface takes it, and what the operations of a
-JSON interface are sent."""
+"""What is read of a request: where it was sent, its body, as far as a surface takes it, and
+what the operations of a JSON interface are sent."""
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -25,6 +25,11 @@ async def read_body(request: Request, most: int, hint: str = LESS) -> bytes:
         if len(body) > most:
             raise body_too_large(most, hint)
     return bytes(body)
+
+
+def origin_of(request: Request, public_url: str) -> str:
+    """Scheme and host that clients see: the deployment's public URL, or else the request's."""
+    return public_url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
 
 
 def media_type(request: Request) -> str:

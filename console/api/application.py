@@ -28,7 +28,7 @@ from trust.signing import SigningKeys
 from web.interface import answered, interface_surface
 from web.openapi import Interface
 from web.operation import JSON, Operation
-from web.reading import media_type, parsed_body, parsed_query, read_content
+from web.reading import media_type, origin_of, parsed_body, parsed_query, read_content
 from web.surface import REQUEST_SECONDS, Surface
 from web.trouble import too_many_requests, too_many_values
 
@@ -101,12 +101,11 @@ class _Api:
         query = parsed_query(request, operation, DOCUMENT)
         content = await _content(request, operation) if operation.body or operation.file else b""
         body = parsed_body(operation, content, DOCUMENT)
-        url = request.url
         return Call(
             tenant=tenant,
             actor=Actor(type="administrator", id=f"token {caller.credential}"),
             deployment=deployment,
-            origin=deployment.public_url.rstrip("/") or f"{url.scheme}://{url.netloc}",
+            origin=origin_of(request, deployment.public_url),
             path=request.path_params,
             query=query,
             body=body,
