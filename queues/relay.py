@@ -192,15 +192,11 @@ class Relay:
             _logger.warning("event %s is left to the timer", event_id)
             return
         try:
-            gathered = self._gathered.get(tenant_id)
-            if gathered is None:
-                gathered = self._gather(tenant_id)
-                self._add(gathered, event_id)
+            known = self._gathered.get(tenant_id)
+            gathered = known or self._gather(tenant_id)
+            self._add(gathered, event_id)
+            if known is None or len(gathered.event_ids) == MESSAGE_EVENTS:
                 self._release(tenant_id, gathered)
-            else:
-                self._add(gathered, event_id)
-                if len(gathered.event_ids) == MESSAGE_EVENTS:
-                    self._release(tenant_id, gathered)
         except Exception as error:  # noqa: BLE001 - the change is committed all the same
             _logger.error("event %s is left to the timer: %s", event_id, place(error))
 
