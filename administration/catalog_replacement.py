@@ -72,8 +72,11 @@ class CatalogReplacement(Catalog):
                 f"{one.kind} {one.key} is protected by the tenant's policy, so that its last "
                 "holder keeps it. Take it out of the policy first."
             )
-        mappings, given = await self._uses(gone) if gone and take_away else ({}, {})
-        await self._refuse(gone, mappings, given, take_away=take_away)
+        if take_away:
+            mappings, given = await self._uses(gone) if gone else ({}, {})
+        else:
+            mappings, given = {}, {}
+            await self._refuse_in_use(gone)
         preview = None
         if mappings:
             preview = await read_preview(store, self.tenant_id, MappingProposal({**mappings}))
@@ -82,25 +85,10 @@ class CatalogReplacement(Catalog):
                 await Mappings(self.service, self.tenant_id, self.actor).save(group, left)
             for user, withdrawn in given.items():
                 await Grants(self.service, self.tenant_id, self.actor).withdraw(user, withdrawn)
-            await self._refuse_in_use(gone)
+            if take_away:  # somebody may have given them again meanwhile
+                await self._refuse_in_use(gone)
             await self.apply(plan, fence)
         return Replacement(plan, mappings, given, preview)
-
-    async def _refuse(
-        self,
-        gone: frozenset[EntitlementKey],
-        mappings: Mapping[str, object],
-        given: Mapping[str, object],
-        *,
-        take_away: bool,
-    ) -> None:
-        if not take_away:
-            await self._refuse_in_use(gone)
-        if len(mappings) + len(given) > MOST_USES:
-            raise AdministrationError(
-                f"{len(mappings)} mappings and {len(given)} users would have to give up something; "
-                f"at most {MOST_USES} can at once. Remove fewer entries in one request."
-            )
 
     async def _uses(
         self, gone: frozenset[EntitlementKey]
@@ -115,4 +103,9 @@ class CatalogReplacement(Catalog):
             by_hand = ManualGrants.from_document(item.document)
             if withdrawn := tuple(one for one in by_hand.entitlements if one in gone):
                 given[by_hand.user_id] = withdrawn
+        if len(mappings) + len(given) > MOST_USES:
+            raise AdministrationError(
+                f"{len(mappings)} mappings and {len(given)} users would have to give up something; "
+                f"at most {MOST_USES} can at once. Remove fewer entries in one request."
+            )
         return mappings, given
