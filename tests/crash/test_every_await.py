@@ -7,10 +7,8 @@ repeats the request changes nothing more.
 """
 
 import asyncio
-import gc
 import json
 import random
-import warnings
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -66,9 +64,6 @@ def base(
         patch.setattr(mortal, "open_store", lambda _: CosmosStore(facade.endpoint, "Zm9v"))
         prepared = asyncio.run(prepare(folder))
         yield replace(prepared, facade=facade, container=facade.container)
-    with warnings.catch_warnings():  # the sockets of those who were killed, at the façade's end
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 REPEATED_AT_ONCE = ("create a user", "exchange a crowd of members", "delete a group")
