@@ -55,9 +55,9 @@ from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import Forbidden, InvalidValue
 from scim.protocol.etags import weak
 from scim.protocol.members import AddMembers, MemberStep, ReplaceMembers, members_of, split
-from scim.protocol.validation import Changed, Normalised, differences, normalise, replacement
+from scim.protocol.validation import Changed, differences, normalise, replacement
 from scim.remembering import give_again, remember
-from scim.resources import Edit, LookedUp, Resources
+from scim.resources import Content, Edit, LookedUp, Resources
 from scim.selection import Selection
 from scim.writing import LostRace
 
@@ -76,11 +76,11 @@ class Groups(Resources):
     scope_of_delete = "group"
     looked_up = "members"
 
-    async def create(self, request: Request) -> Answer:
+    async def create(self, request: Request, content: Content | None = None) -> Answer:
         """Create a group (RFC 7644 section 3.3), with the members that the body names."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal, members = await self._normal(request)
+        normal, members = content or await self.content(request)
         tenant_id = request.tenant.tenant_id
         resource_id = new_resource_id()
         resource = {**normal.resource, "id": resource_id}
@@ -107,7 +107,7 @@ class Groups(Resources):
         members, are cleared. Answers the group."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal, members = await self._normal(request)
+        normal, members = await self.content(request)
         stored = await self._change(
             request,
             resource_id,
@@ -139,14 +139,10 @@ class Groups(Resources):
             return Answer(204, None, self.headers(request, resource_id, weak(stored.etag)))
         return await self.answer_written(request, 200, stored, projection)
 
-    async def _normal(self, request: Request) -> tuple[Normalised, tuple[str, ...]]:
-        """The resource in the body of a POST or PUT, and the ids of its members."""
-
-        def read() -> tuple[Normalised, tuple[str, ...]]:
-            body, members = members_of(entra.resource(self.type, request.body))
-            return normalise(self.type, body), members or ()
-
-        return await apart(request.tenant.tenant_id, request.size, read)
+    def meant(self, body: object) -> Content:
+        """See Resources."""
+        group, members = members_of(entra.resource(self.type, body))
+        return Content(normalise(self.type, group), members or ())
 
     def check_owner(self, request: Request, stored: StoredResource) -> None:
         """A group belongs to the connection that provisioned it first (product, section 2)."""

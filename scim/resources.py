@@ -4,7 +4,7 @@ events of writes."""
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from directory.condition import Compare, Condition, Either
 from directory.documents import Actor, Event, Key, MembershipChange, is_resource_id, key_id
@@ -18,7 +18,7 @@ from scim.protocol.etags import names_answer, names_version, weak
 from scim.protocol.projection import Projection
 from scim.protocol.representation import list_response, render
 from scim.protocol.schema import ResourceType
-from scim.protocol.validation import Changed
+from scim.protocol.validation import Changed, Normalised
 from scim.protocol.work import Work
 from scim.selection import Selection
 from scim.walking import Walks
@@ -43,6 +43,13 @@ class LookedUp:
 
     shown: list[dict[str, Any]]
     beyond: Callable[[list[dict[str, Any]]], Sequence[Any]]
+
+
+class Content(NamedTuple):
+    """What the body of a POST or PUT means: a resource, and the ids of a group's members."""
+
+    normal: Normalised
+    members: tuple[str, ...] = ()
 
 
 type Edit = Callable[[dict[str, Any], Work], Changed]
@@ -120,6 +127,20 @@ class Resources(Writing, ABC):
         """The answer to a write that shows the resource."""
         shown = await self.present_written(request, stored, projection)
         return self.answer(request, status, stored.id, shown)
+
+    @abstractmethod
+    async def create(self, request: Request, content: Content | None = None) -> Answer:
+        """Create a resource (RFC 7644 section 3.3). `content` is what the body means, where the
+        caller has read it already."""
+
+    @abstractmethod
+    def meant(self, body: object) -> Content:
+        """What the body of a POST or PUT means. Raises InvalidSyntax, InvalidValue."""
+
+    async def content(self, request: Request) -> Content:
+        """What the body of this POST or PUT means; a large one holds up nobody else. Raises as
+        `meant`."""
+        return await apart(request.tenant.tenant_id, request.size, lambda: self.meant(request.body))
 
     @abstractmethod
     async def look_up(

@@ -19,13 +19,12 @@ from scim.protocol.binding import Related, related, resolve
 from scim.protocol.errors import InvalidValue
 from scim.protocol.validation import (
     Changed,
-    Normalised,
     defaulted,
     differences,
     normalise,
     replacement,
 )
-from scim.resources import Edit, LookedUp, Resources
+from scim.resources import Content, Edit, LookedUp, Resources
 from scim.selection import Selection
 
 
@@ -35,11 +34,11 @@ class Users(Resources):
     scope_of_delete = "user"
     looked_up = "groups"
 
-    async def create(self, request: Request) -> Answer:
+    async def create(self, request: Request, content: Content | None = None) -> Answer:
         """Create a user (RFC 7644 section 3.3)."""
         request.require_provisioning()
         projection = self.projection(request)
-        normal = await self._normal(request)
+        normal, _ = content or await self.content(request)
         self.refuse_ignored(request, normal.ignored)
         self._require_complete(request, normal.resource)
         resource_id = new_resource_id()
@@ -59,7 +58,7 @@ class Users(Resources):
         """Replace a user (RFC 7644 section 3.5.1): attributes that the body leaves out are
         cleared."""
         request.require_provisioning()
-        normal = await self._normal(request)
+        normal, _ = await self.content(request)
         return await self._change(
             request,
             resource_id,
@@ -80,13 +79,9 @@ class Users(Resources):
             lambda resource, work: patch.apply(self.type, resource, operations, work),
         )
 
-    async def _normal(self, request: Request) -> Normalised:
-        """The resource in the body of a POST or PUT."""
-        return await apart(
-            request.tenant.tenant_id,
-            request.size,
-            lambda: normalise(self.type, entra.resource(self.type, request.body)),
-        )
+    def meant(self, body: object) -> Content:
+        """See Resources."""
+        return Content(normalise(self.type, entra.resource(self.type, body)))
 
     def check_owner(self, request: Request, stored: StoredResource) -> None:
         """Users have no owner: every connection of the tenant may provision them."""

@@ -250,9 +250,7 @@ def split(data: Any, left_out: Collection[str]) -> tuple[Any, Any]:
     A value is that of an attribute, also of one in an extension, or an element of a multi-valued
     attribute.
     """
-    if not left_out:
-        return data, {}
-    if not isinstance(data, dict):
+    if not left_out or not isinstance(data, dict):
         return data, {}
     rest: dict[str, Any] = {}
     parts: dict[str, Any] = {}

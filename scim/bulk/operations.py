@@ -18,7 +18,6 @@ from scim.bulk.plan import Step, plan
 from scim.exchange import Answer, Request, renewed
 from scim.failure import failed
 from scim.groups import Groups
-from scim.protocol import entra
 from scim.protocol.errors import (
     InvalidSyntax,
     InvalidValue,
@@ -27,9 +26,8 @@ from scim.protocol.errors import (
     ScimError,
     UnresolvedReference,
 )
-from scim.protocol.members import members_of
-from scim.protocol.validation import normalise
 from scim.reservations import unique_values
+from scim.resources import Content
 from scim.users import Users
 
 BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
@@ -37,7 +35,14 @@ AT_ONCE = 16
 """How many POSTs run at the same time."""
 
 _WITHOUT_MEMBERS = {"excludedAttributes": "members,groups"}
-"""The answer does not show the resources, so their memberships need not be read."""
+_SHOWN = {
+    "POST": {"attributes": "id"},
+    "PUT": _WITHOUT_MEMBERS,
+    "PATCH": _WITHOUT_MEMBERS,
+    "DELETE": _WITHOUT_MEMBERS,
+}
+"""The answer does not show the resources: their memberships need not be read. A POST's whole answer
+need not be made, either; a PATCH would answer otherwise."""
 
 
 class Bulk:
@@ -71,6 +76,9 @@ class _Job:
         self._creators = {o.creates: o for o in message.operations if o.creates is not None}
         self._ids: dict[str, str] = {}
         """bulkId → id of the created resource."""
+        self._contents: dict[int, Content] = {}
+        """Position of a POST without references → what its data means, read once: to see what it
+        claims, and to create it."""
         self._results: dict[int, dict[str, Any]] = {}
         self._failed: set[int] = set()
 
@@ -112,9 +120,11 @@ class _Job:
         resources = self._resources.get(operation.endpoint or "")
         try:
             if resources:
-                body, _ = members_of(entra.resource(resources.type, operation.data))
-                values = unique_values(resources.type, normalise(resources.type, body).resource)
+                content = resources.meant(operation.data)
+                values = unique_values(resources.type, content.normal.resource)
                 claims |= {(operation.endpoint, *value) for value in values}
+                if not operation.references:
+                    self._contents[operation.position] = content
         except ScimError:
             pass  # it will be refused, and creates nothing
         return frozenset(claims)
@@ -162,7 +172,8 @@ class _Job:
         _check(operation)
         if operation.method == "POST":
             data, _ = await self._split(operation, operation.data, step.left_out)
-            answer = await resources.create(await self._request_of(operation, data))
+            request = await self._request_of(operation, data)
+            answer = await resources.create(request, self._contents.get(operation.position))
             self._ids[operation.creates or ""] = str((answer.body or {})["id"])
             return answer
         id = operation.id or self._id_of(operation.id_reference or "")
@@ -212,18 +223,21 @@ class _Job:
     async def _split(
         self, operation: BulkOperation, data: Any, left_out: Collection[str]
     ) -> tuple[Any, Any]:
+        if not left_out:
+            return data, {}
         tenant_id = self._request.tenant.tenant_id
         return await apart(tenant_id, operation.size, lambda: split(data, left_out))
 
     async def _request_of(self, operation: BulkOperation, data: Any) -> Request:
         """The request that the operation stands for. Raises as `_id_of`."""
-        body = await apart(
-            self._request.tenant.tenant_id, operation.size, lambda: resolved(data, self._id_of)
-        )
+        body = data
+        if operation.references:
+            tenant_id = self._request.tenant.tenant_id
+            body = await apart(tenant_id, operation.size, lambda: resolved(data, self._id_of))
         return replace(
             self._request,
             request_id=self._request_id(operation),
-            parameters=_WITHOUT_MEMBERS,
+            parameters=_SHOWN[operation.method],
             if_match=operation.version if operation.method != "POST" else None,
             if_none_match=None,
             body=body,

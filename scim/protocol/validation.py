@@ -169,12 +169,12 @@ def check_size(elements: Any, path: str) -> None:
 def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
     """The canonical form of one element of a multi-valued attribute, or of a singular value;
     None: unassigned. Raises InvalidValue."""
-    value = unfolded(attribute, value)
-    if isinstance(value, list) and not attribute.multi_valued:
-        value = unfolded(attribute, _only_element(value, path))
-    if _unassigned(value):
-        return None
-    if attribute.mutability == "writeOnly":
+    simple = attribute.type != "complex" and not attribute.multi_valued
+    if not (simple and isinstance(value, str)):  # most values are simple texts
+        value = unfolded(attribute, value)
+        if isinstance(value, list) and not attribute.multi_valued:
+            value = unfolded(attribute, _only_element(value, path))
+    if _unassigned(value) or attribute.mutability == "writeOnly":
         return None
     if attribute.type == "complex":
         return _complex(attribute, value, path, ignored)
