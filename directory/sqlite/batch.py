@@ -32,7 +32,8 @@ from directory.store import (
     Upsert,
 )
 
-_COLUMNS = ("type", "body", "expires", "etag", *SCALAR_COLUMNS, "elements")
+_INDEXED = (*SCALAR_COLUMNS, "elements")
+_COLUMNS = ("type", "body", "expires", "etag", *_INDEXED)
 _PLACEHOLDERS = ", ".join(f"?{number + 3}" for number in range(len(_COLUMNS)))
 _UPSERT = f"""
 INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACEHOLDERS})
@@ -45,6 +46,14 @@ UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACEHOLDERS})
 WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
     AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
 """
+_REWRITE = f"""
+UPDATE documents SET body = ?4, etag = ?6
+WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
+    AND etag = ifnull(?{len(_COLUMNS) + 4}, etag) AND type = ?3 AND expires = ?5
+    AND ({", ".join(_INDEXED)}) IS ({", ".join(f"?{n + 7}" for n in range(len(_INDEXED)))})
+"""
+"""_REPLACE where no index changes, as in most changes of a document. SQLite writes every index on a
+column that is assigned, even if its value stays."""
 _DELETE = """
 DELETE FROM documents
 WHERE tenant = ?1 AND id = ?2 AND expires > ?3 AND etag = ifnull(?4, etag)
@@ -133,8 +142,7 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
             case Upsert() if row is not None:
                 connection.execute(_UPSERT, row.columns(now, etag))
             case Replace(document, expected) if row is not None:
-                written = connection.execute(_REPLACE, (*row.columns(now, etag), now, expected))
-                if not written.rowcount:
+                if not _replaced(connection, row, now, etag, expected):
                     raise _reason(connection, batch.tenant_id, document["id"], index, now)
             case Update():
                 _update(connection, batch.tenant_id, operation, index, now, etag)
@@ -172,7 +180,16 @@ def _update(
     if update.etag not in (None, current) or not apply_changes(document, update.changes):
         raise PreconditionFailed(update.id, index)
     row = Row.of(tenant_id, document)
-    connection.execute(_REPLACE, (*row.columns(now, etag), now, None))
+    _replaced(connection, row, now, etag, None)
+
+
+def _replaced(
+    connection: sqlite3.Connection, row: Row, now: float, etag: str, expected: str | None
+) -> bool:
+    """Replace a document, if it exists with the expected ETag; whether it did."""
+    parameters = (*row.columns(now, etag), now, expected)
+    statements = (_REWRITE, _REPLACE)
+    return any(connection.execute(each, parameters).rowcount for each in statements)
 
 
 def _reason(

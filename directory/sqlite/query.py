@@ -28,7 +28,7 @@ from directory.condition import (
     Present,
     Scalar,
 )
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, UNLISTED
 from directory.sqlite.indexing import element_label, scalar_columns
 from directory.sqlite.json_text import stored_text
 
@@ -188,6 +188,8 @@ class SqliteCompiler(Compiler[Json]):
         plain = self._type in SCALAR_INDEXES or self._type in ELEMENT_INDEXES
         type = f"'{self._type}'" if plain else self.bind(self._type or "")
         conditions = [f"documents.type = {type}"]
+        if self._type != UNLISTED:  # SQLite does not infer it, and uses the index only then
+            conditions.append(f"documents.type <> '{UNLISTED}'")
         if self._tenant_id is not None:
             conditions.append(f"documents.tenant = {self.bind(self._tenant_id)}")
         return " AND ".join(conditions)

@@ -9,12 +9,12 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, UNLISTED
 from directory.sqlite import feed
 from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns, scalar_columns
 from directory.sqlite.json_text import load
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 10.0
 """How long a connection waits for another one's write before it gives up."""
 
@@ -37,7 +37,6 @@ CREATE TABLE IF NOT EXISTS documents (
     elements TEXT,
     UNIQUE (tenant, id)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS documents_type ON documents (tenant, type, id, expires);
 CREATE INDEX IF NOT EXISTS documents_expires ON documents (expires) WHERE expires < 9e999;
 CREATE TABLE elements (
     document INTEGER NOT NULL,
@@ -52,6 +51,9 @@ CREATE TABLE indexing (
     paths TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+_LISTED = f"""
+CREATE INDEX documents_type ON documents (tenant, type, id, expires) WHERE type <> '{UNLISTED}'
+"""
 _ADD_ELEMENTS = """
 INSERT INTO elements (document, path, value, tenant)
 SELECT new.number, json_extract(e.value, '$[0]'), json_extract(e.value, '$[1]'), new.tenant
@@ -59,13 +61,15 @@ FROM json_each(new.elements) e
 """
 _REMOVE_ELEMENTS = "DELETE FROM elements WHERE document = old.number"
 _TRIGGERS = {
-    "insert": ("new.elements IS NOT NULL", _ADD_ELEMENTS),
-    "update": (
+    "documents_insert": ("INSERT", "new.elements IS NOT NULL", _ADD_ELEMENTS),
+    "documents_update": (
+        "UPDATE OF elements",
         "new.elements IS NOT old.elements",
         f"{_REMOVE_ELEMENTS}; {_ADD_ELEMENTS}",
     ),
-    "delete": ("old.elements IS NOT NULL", _REMOVE_ELEMENTS),
+    "documents_delete": ("DELETE", "old.elements IS NOT NULL", _REMOVE_ELEMENTS),
 }
+"""Name → event, condition, actions."""
 _FILL = (
     f"UPDATE documents SET {', '.join(f'{column} = ?' for column in (*SCALAR_COLUMNS, 'elements'))}"
     " WHERE number = ?"
@@ -130,8 +134,11 @@ def _opened(path: Path) -> sqlite3.Connection:
             _upgrade(connection)
         if version < 2:
             _create_tables(connection)
-        if version < SCHEMA_VERSION:
+        if version < 3:
             _create_feed(connection)
+        if version < SCHEMA_VERSION:
+            _create_listing(connection)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         _keep_statistics(connection)
         for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES}:
             _keep_indexed(connection, type)
@@ -176,11 +183,6 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 def _create_tables(connection: sqlite3.Connection) -> None:
     for statement in _TABLES.split(";"):
         connection.execute(statement)
-    for event, (when, actions) in _TRIGGERS.items():
-        connection.execute(
-            f"CREATE TRIGGER documents_{event} AFTER {event.upper()} ON documents"
-            f" WHEN {when} BEGIN {actions}; END"
-        )
     connection.execute("ANALYZE documents")  # creates the table of statistics
     connection.execute("DELETE FROM sqlite_stat1 WHERE tbl = 'documents'")
 
@@ -188,7 +190,18 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 def _create_feed(connection: sqlite3.Connection) -> None:
     for statement in (*feed.TABLES.split(";"), *feed.TRIGGERS):
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _create_listing(connection: sqlite3.Connection) -> None:
+    """The index that lists documents by type, and the triggers that copy elements; up to version 3
+    both did more at each write."""
+    connection.execute("DROP INDEX IF EXISTS documents_type")
+    connection.execute(_LISTED)
+    for name, (event, when, actions) in _TRIGGERS.items():
+        connection.execute(f"DROP TRIGGER IF EXISTS {name}")
+        connection.execute(
+            f"CREATE TRIGGER {name} AFTER {event} ON documents WHEN {when} BEGIN {actions}; END"
+        )
 
 
 def _keep_statistics(connection: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 import orjson
 import pytest
@@ -31,6 +32,7 @@ from directory.store import (
     NEWEST_FIRST,
     BadContinuation,
     Create,
+    Document,
     Increment,
     NotFound,
     Order,
@@ -351,6 +353,61 @@ async def test_a_forged_continuation_is_refused(
     )
     with pytest.raises(BadContinuation):
         await store.query("acme", Query("User", continuation=forged.decode()))
+
+
+VERSION_3 = """
+DROP INDEX documents_type;
+CREATE INDEX documents_type ON documents (tenant, type, id, expires);
+DROP TRIGGER documents_update;
+CREATE TRIGGER documents_update AFTER UPDATE ON documents WHEN new.elements IS NOT old.elements
+BEGIN DELETE FROM elements WHERE document = old.number; END;
+PRAGMA user_version = 3;
+"""
+
+
+def schema_of(path: Path) -> set[tuple[str, str]]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    schema = set(found.fetchall())
+    connection.close()
+    return schema
+
+
+async def test_a_file_of_version_3_is_brought_up_to_date(path: Path, clock: Clock) -> None:
+    store = SqliteStore(path, clock)
+    await create(store, [document("acme", "a")])
+    await store.close()
+    new = schema_of(path)
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_3)
+    connection.close()
+    assert schema_of(path) != new
+    store = SqliteStore(path, clock)
+    assert ids((await store.query("acme", Query("User"))).items) == ["a"]
+    await store.close()
+    assert schema_of(path) == new
+
+
+async def test_a_change_of_what_is_not_indexed_writes_no_index(
+    store: SqliteStore, path: Path
+) -> None:
+    """SQLite's own count of pages written tells: an index on random values has pages elsewhere."""
+    many = [document("acme", f"{n:03}", search={"userName": token_hex(100)}) for n in range(400)]
+    await create(store, many)
+
+    async def pages(changed: list[Document]) -> int:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for at in range(0, len(changed), 100):
+            await store.batch("acme", [Replace(each) for each in changed[at : at + 100]])
+        _, written, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        connection.close()
+        return int(written)
+
+    some = many[:20]
+    rest = await pages([{**each, "active": False} for each in some])
+    moved = await pages([{**each, "search": {"userName": token_hex(100)}} for each in some])
+    assert moved > rest + 10
 
 
 async def test_a_file_of_a_newer_version_is_refused(store: SqliteStore, path: Path) -> None:
