@@ -12,6 +12,7 @@ from typing import Any
 
 from directory.documents import RETENTION, Event, timestamp
 from directory.ledger import Ledger, retrying
+from directory.portions import PORTIONS, Portions
 from directory.resources import StoredResource
 from directory.store import (
     Conflict,
@@ -40,6 +41,7 @@ class Service:
     now: Callable[[], datetime]
     resource_types: Mapping[str, ResourceType]
     retention: int = RETENTION
+    portions: Portions = PORTIONS
     ledger: Ledger = field(init=False)
     form: ComparableForm = field(init=False)
 

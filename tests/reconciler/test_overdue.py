@@ -1,7 +1,7 @@
 """What the queue does not bring in time, the timer reconciles itself."""
 
 import asyncio
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +12,9 @@ from directory.documents import Event, user_id
 from directory.store import Create, Unavailable
 from directory.tenants import Tenant
 from reconciler import overdue as module
-from reconciler import worker
 from reconciler.overdue import Overdue
 from reconciler.worker import Reconciler, Share
-from tests.reconciler.world import TENANT, Hooked, World, small_pieces
+from tests.reconciler.world import SMALL, TENANT, Hooked, World
 
 AFTER = 120.0
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
@@ -74,7 +73,7 @@ async def foreign_user(world: World, tenant_id: str) -> None:
 
 async def test_without_any_queue_all_access_is_right(world: World) -> None:
     await small_team(world)
-    reconciler = Reconciler(world.store, no_queue, world.publish, world.now)
+    reconciler = world.reconciler(submit=no_queue)
     assert await overdue(world, reconciler).apply() == 7
     await world.settled()
 
@@ -99,14 +98,8 @@ async def test_zero_switches_it_off(world: World) -> None:
     assert (await world.event("e0000"))["state"] == "pending"
 
 
-@pytest.fixture
-def pieces() -> Iterator[None]:
-    with small_pieces():
-        yield
-
-
-@pytest.mark.usefixtures("pieces")
 async def test_a_large_event_goes_on_where_the_run_before_ended(world: World) -> None:
+    world.portions = SMALL
     crowd = [f"u{number}" for number in range(20)]
     for user in crowd:
         await world.put_user(user)
@@ -128,10 +121,8 @@ async def test_a_large_event_goes_on_where_the_run_before_ended(world: World) ->
     await world.settled()
 
 
-async def test_what_the_queue_works_on_is_left_to_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 1)
+async def test_what_the_queue_works_on_is_left_to_it(world: World) -> None:
+    world.portions = replace(world.portions, pages_per_message=1)
     await world.put_group("g1")
     crowd = [f"u{number}" for number in range(120)]
     for user in crowd:
@@ -140,7 +131,9 @@ async def test_what_the_queue_works_on_is_left_to_it(
     await world.change_members("g1", crowd[60:])
     await world.drain()
     await world.put_mapping("g1", ["role:Owner"])
+    event = world.queue[0][0]
     await world.reconciler().handle(TENANT, *world.queue.pop(0))
+    assert (await world.event(event))["state"] == "pending"
 
     def soon() -> datetime:
         return world.now.moment + timedelta(seconds=AFTER)

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from directory import membership_change
+from directory.portions import Portions
 from directory.store import Store
 from directory.tenants import Policy
-from scim import groups, membership
+from scim import membership
 from scim.protocol.body import BODY_DEPTH
 from scim.selection import PARAMETER_CHARACTERS
 from tests.consistency import assert_consistent
@@ -182,9 +182,8 @@ async def test_a_large_change_that_takes_too_long_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, written: bool
 ) -> None:
     """What is committed is the whole intention; whoever finds it finishes it."""
-    monkeypatch.setattr(groups, "BATCH_EDGES", 3)
-    monkeypatch.setattr(membership_change, "CHUNK", 2)
-    async with running(tmp_path, request_seconds=1.0) as muster:
+    few = Portions(edges_beside_group=3, edges_per_batch=2)
+    async with running(tmp_path, portions=few, request_seconds=1.0) as muster:
         people = await create_users(muster.client, 6)
         await muster.settle()
         body = group("Sales", people)
