@@ -11,8 +11,7 @@ from directory.access import AccessChange, access_id
 from directory.documents import Event, user_id
 from directory.store import Create, Unavailable
 from directory.tenants import Tenant
-from reconciler import overdue as module
-from reconciler.overdue import Overdue
+from reconciler.overdue import AT_ONCE, PAUSE_SECONDS, Overdue
 from reconciler.worker import Reconciler, Share
 from tests.reconciler.world import SMALL, TENANT, Hooked, World
 
@@ -33,7 +32,12 @@ class Steps:
 
 
 def overdue(
-    world: World, reconciler: Reconciler | None = None, *, clock: Any = None, attempts: int = 10
+    world: World,
+    reconciler: Reconciler | None = None,
+    *,
+    clock: Any = None,
+    attempts: int = 10,
+    at_once: int = AT_ONCE,
 ) -> Overdue:
     """A timer of tomorrow, for which all that is pending is overdue."""
     return Overdue(
@@ -43,6 +47,7 @@ def overdue(
         after_seconds=AFTER,
         attempts=attempts,
         clock=clock or Steps(),
+        at_once=at_once,
     )
 
 
@@ -194,7 +199,7 @@ async def test_an_event_that_fails_is_tried_again_later_and_then_marked(world: W
     await timer.apply()
     await timer.apply()
     assert tries == 1, "it is left alone for a while"
-    seconds = module.PAUSE_SECONDS + 1
+    seconds = PAUSE_SECONDS + 1
     await timer.apply()
     assert tries == 2
     assert (await world.event("e0000"))["state"] == "failed"
@@ -217,7 +222,6 @@ async def test_a_store_that_asks_for_patience_is_no_fault_of_the_event(world: Wo
 
 
 async def test_tenants_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 1)
     for number in range(5):
         await world.put_user(f"u{number}")
     await foreign_user(world, OTHER)
@@ -228,5 +232,5 @@ async def test_tenants_take_turns(world: World, monkeypatch: pytest.MonkeyPatch)
         return Share(completed=True)
 
     monkeypatch.setattr(Reconciler, "work", work)
-    assert await overdue(world).apply() == 6
+    assert await overdue(world, at_once=1).apply() == 6
     assert OTHER in order[:2]
