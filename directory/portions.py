@@ -1,5 +1,5 @@
-"""How much of a large change is done at once: what one batch holds, and what one message does
-before others get their turn."""
+"""How much of large work is done at once: what one batch holds, and what one message, request or
+run does before others get their turn."""
 
 from dataclasses import dataclass
 
@@ -32,6 +32,12 @@ class Portions:
     groups_per_event: int = 4
     """Groups that an event walks by itself, in its first message; more are left to a walk that
     several events share."""
+    documents_per_page: int = 200
+    """Users and groups of an earlier version's store that are read at once, to be renewed."""
+    pages_per_request: int = 10
+    """As many of these pages does a request read that reserves a value."""
+    pages_per_run: int = 50
+    """As many of them does a run of the timer read per tenant."""
 
 
 PORTIONS = Portions()

@@ -48,7 +48,9 @@ class Service:
     def __post_init__(self) -> None:
         ledger = Ledger(self.store, self.now, self.submit, self.retention)
         object.__setattr__(self, "ledger", ledger)
-        object.__setattr__(self, "form", ComparableForm(self.store, self.resource_types))
+        object.__setattr__(
+            self, "form", ComparableForm(self.store, self.resource_types, self.portions)
+        )
 
 
 class LostRace(Exception):
