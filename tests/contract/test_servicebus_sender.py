@@ -210,9 +210,11 @@ async def test_a_link_that_the_service_detached_is_opened_again(
 ) -> None:
     sender = ServiceBusSender(namespace_of(service.connection_string), now=clock, idle_seconds=3600)
     await sender.send([message("a")])
+    link = sender._link
     clock.advance(600)
     await until(lambda: service.idle_detaches)
     await sender.send([message("b")])
+    assert sender._link is link, "it was replaced before"
     assert await taken(service) == ["a", "b"]
     await sender.close()
 

@@ -226,11 +226,18 @@ async def test_tenants_take_turns(world: World, monkeypatch: pytest.MonkeyPatch)
         await world.put_user(f"u{number}")
     await foreign_user(world, OTHER)
     order: list[str] = []
+    at_work = most = 0
 
     async def work(_: Reconciler, tenant_id: str, *__: Any, **___: Any) -> Share:
+        nonlocal at_work, most
         order.append(tenant_id)
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0)
+        at_work -= 1
         return Share(completed=True)
 
     monkeypatch.setattr(Reconciler, "work", work)
     assert await overdue(world, at_once=1).apply() == 6
     assert OTHER in order[:2]
+    assert most == 1

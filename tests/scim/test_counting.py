@@ -99,7 +99,7 @@ async def test_a_store_that_fails_is_no_matter_and_loses_no_count(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(tmp_path / "muster.sqlite")
-    counter = counting_at(store, NINE, every_seconds=0.01)
+    counter = counting_at(store, NINE)
     store.fails = True
     with caplog.at_level(logging.INFO, "muster.scim"):
         saw(counter, "acme", 200)

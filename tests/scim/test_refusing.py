@@ -148,7 +148,7 @@ async def test_what_could_not_be_written_is_written_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     store = Store(tmp_path / "muster.sqlite")
-    counter = counting_at(store, NINE, every_seconds=0.0)
+    counter = counting_at(store, NINE)
 
     async def fails(*_: Any) -> Any:
         raise Unavailable

@@ -535,7 +535,7 @@ class TestResendPending:
         )
         for _ in range(2):
             with Observation(logging.getLogger("test"), "relay") as seen:
-                await relay.resend_pending(60)
+                assert await relay.resend_pending(60) == 1
             assert seen.measures["oldest_pending_seconds"] == 900
 
     async def test_the_queue_drops_what_it_was_sent_before(
