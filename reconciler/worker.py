@@ -111,11 +111,6 @@ class Reconciler:
         self._few = Gathering(self._recompute_each, portions.users_per_batch)
         self._ends = Gathering(self._end_together, ENDS_PER_BATCH)
 
-    async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
-        """Bring these users' access records up to date (`AccessRecords`), and publish the
-        changes."""
-        await self._recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
-
     async def handle(
         self,
         tenant_id: str,

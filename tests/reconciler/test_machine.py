@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
         records = {d["id"]: d for d in await world.documents("Access")}
         for event, _ in self.handled[-5:]:
             await world.reconciler().handle(TENANT, event)
-        await world.reconciler().recompute(TENANT, USERS, "drift")
+        await world.recompute(USERS, "drift")
         for record in await world.documents("Access"):
             assert record | {"version": 0} == records[record["id"]] | {"version": 0}
         await world.settled()

@@ -143,7 +143,7 @@ async def test_a_user_made_by_hand_is_left_alone(world: World) -> None:
 async def test_recomputing_changes_nothing_but_the_version(world: World) -> None:
     await staff(world)
     before = await world.access("u0")
-    await world.reconciler().recompute(TENANT, ["u0", "u0"], "another")
+    await world.recompute(["u0", "u0"], "another")
     after = await world.access("u0")
     assert after == before.model_copy(update={"version": before.version + 1})
 
@@ -283,8 +283,8 @@ async def test_a_page_too_large_for_one_batch_is_written_in_halves(world: World)
             if len(asked[1]) > 2:
                 raise TooLarge
 
-    reconciler = world.reconciler(Hooked(world.store, limit))
-    await reconciler.recompute(TENANT, [f"u{number}" for number in range(5)], "e")
+    users = [f"u{number}" for number in range(5)]
+    await world.recompute(users, "e", Hooked(world.store, limit))
     assert sizes == [5, 2, 3, 1, 2]
     versions = {(await world.access(f"u{number}")).version for number in range(5)}
     assert versions == {before.version + 1}
@@ -297,9 +297,8 @@ async def test_a_race_without_end_is_an_error_of_one_user_only(world: World) -> 
         if method == "batch" and any(op.document["id"] == access_id("u2") for op in asked[1]):
             await world.store.batch(TENANT, [Update(access_id("u2"), (Assign(("x",), 1),))])
 
-    reconciler = world.reconciler(Hooked(world.store, interfere))
     with pytest.raises(PreconditionFailed, match=access_id("u2")):
-        await reconciler.recompute(TENANT, ["u0", "u1", "u2"], "e")
+        await world.recompute(["u0", "u1", "u2"], "e", Hooked(world.store, interfere))
     versions = [(await world.access(f"u{number}")).version for number in range(3)]
     assert versions[0] == versions[1] == versions[2] + 1
 

@@ -20,6 +20,7 @@ from directory.access import (
 from directory.checked import CheckedStore
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
+    RETENTION,
     Actor,
     EntitlementKey,
     Event,
@@ -51,11 +52,13 @@ from directory.store import (
     Upsert,
 )
 from directory.tenants import TENANT_ID, Policy, Tenant
-from reconciler.recomputation import Committed
+from reconciler.recomputation import AccessRecords, Committed, Recomputed
 from reconciler.worker import Publish, Reconciler, Submit
 from tests.reconciler.places import PLACES, Place
 
 TENANT = "contoso"
+PAUSE_SECONDS = 0.002
+"""The longest after the first race for a record."""
 type Held = tuple[bool, frozenset[str]]
 """Enabled, and `kind:key` of every grant."""
 
@@ -169,8 +172,24 @@ class World:
             publish or self.publish,
             self.now,
             portions=self.portions,
-            pause_seconds=0.002,
+            pause_seconds=PAUSE_SECONDS,
         )
+
+    async def recompute(self, users: Iterable[str], cause: str, store: Store | None = None) -> None:
+        """What a reconciler does with users whom an event concerns: their records are brought up to
+        date, and the application is told. Raises Unreadable after that."""
+        done = Recomputed()
+        records = AccessRecords(
+            store or self.store,
+            self.now,
+            RETENTION,
+            portions=self.portions,
+            pause_seconds=PAUSE_SECONDS,
+        )
+        await records.recompute(TENANT, dict.fromkeys(users, cause), done)
+        await self.publish(done.committed)
+        if done.unreadable:
+            raise done.unreadable[0]
 
     async def submit(self, tenant_id: str, event: str, cursor: dict[str, Any] | None) -> None:
         """The queue, duplicate detection included."""
