@@ -8,7 +8,7 @@ from directory.store import BATCH_OPERATIONS
 
 @dataclass(frozen=True, slots=True)
 class Portions:
-    """Whatever the sizes, the outcome is the same; they decide how many steps lead to it."""
+    """The outcome is the same whatever the sizes; they decide in how many pieces it is reached."""
 
     edges_beside_group: int = 90
     """The most changed memberships that are written in the batch of the request, beside the group,
@@ -35,9 +35,9 @@ class Portions:
     documents_per_page: int = 200
     """Users and groups of an earlier version's store that are read at once, to be renewed."""
     pages_per_request: int = 10
-    """As many of these pages does a request read that reserves a value."""
+    """How many of these pages a request that reserves a value reads."""
     pages_per_run: int = 50
-    """As many of them does a run of the timer read per tenant."""
+    """How many of them a run of the timer reads per tenant."""
 
 
 PORTIONS = Portions()
