@@ -16,6 +16,7 @@ from access.http import access_application
 from access.http import refuse as refuse_access
 from access.reading import AccessReader
 from directory.checked import CheckedStore
+from directory.portions import PORTIONS, Portions
 from directory.sqlite.store import SqliteStore
 from directory.store import Store
 from directory.traced import TracedStore
@@ -77,9 +78,16 @@ class Application:
     imports are made then: a cold start for SCIM waits neither for the console nor for an Azure SDK
     that the settings do not need. Nothing connects before its first use."""
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        portions: Portions = PORTIONS,
+    ) -> None:
         self.settings = settings
         self._now = now
+        self._portions = portions
 
     async def close(self) -> None:
         """Send submitted events, then release store and queue. Parts that were never used are not
@@ -212,7 +220,12 @@ class Application:
 
     def _reconciler(self, publish: Publish) -> Reconciler:
         return Reconciler(
-            self.store, self.relay.send, publish, self._now, retention=self._retention
+            self.store,
+            self.relay.send,
+            publish,
+            self._now,
+            retention=self._retention,
+            portions=self._portions,
         )
 
     @property
@@ -284,7 +297,14 @@ class Application:
         """What SCIM's and the administration's use cases need."""
         schemas = self.settings.schemas
         resource_types = load_resource_types(sorted(schemas.glob("*.json")) if schemas else ())
-        return Service(self.store, self.relay.submit, self._now, resource_types, self._retention)
+        return Service(
+            self.store,
+            self.relay.submit,
+            self._now,
+            resource_types,
+            self._retention,
+            self._portions,
+        )
 
     @cached_property
     def authenticator(self) -> Authenticator:

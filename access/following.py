@@ -53,12 +53,25 @@ class Followed:
 
 class Feed:
     """Reads changes. `now` answers an aware UTC time; `retention` is how long (seconds) changes are
-    kept."""
+    kept. `chunk` changes are read at once, for an answer of about `most_grants` entitlements. A
+    waiting reader looks every `look_seconds`."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], retention: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        retention: int,
+        *,
+        chunk: int = CHUNK,
+        most_grants: int = MOST_GRANTS,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self._store = store
         self._now = now
         self._kept = timedelta(seconds=retention) - MARGIN
+        self._chunk = chunk
+        self._most_grants = most_grants
+        self._look_seconds = look_seconds
         self._waiting: Counter[str] = Counter()
         """Waiting readers by tenant; "" for those who follow all tenants."""
         self._stopping = asyncio.Event()
@@ -86,7 +99,7 @@ class Feed:
         self._waiting[tenant_id or ""] += 1
         try:
             while not (page.changes or page.more) and (left := until - clock()) > 0:
-                if await self._stopped_within(min(LOOK_SECONDS, left)):
+                if await self._stopped_within(min(self._look_seconds, left)):
                     break
                 page = await self._page(tenant_id, page.position, limit)
         finally:
@@ -109,8 +122,8 @@ class Feed:
         reached, position = self._parsed(after)
         changes: list[dict[str, Any]] = []
         looked_at, grants, more = 0, 0, True
-        while more and looked_at < limit and grants < MOST_GRANTS:
-            chunk = min(CHUNK, limit - looked_at)
+        while more and looked_at < limit and grants < self._most_grants:
+            chunk = min(self._chunk, limit - looked_at)
             page = await self._store.changes(tenant_id, position, chunk)
             looked_at, position, more = looked_at + chunk, page.position, page.more
             items = page.items

@@ -62,11 +62,21 @@ class Wanted:
 class AccessReader:
     """Answers "what may this user do?" for the application. Users' documents are read together with
     the records, so that a deactivation shows from the moment it was answered (product, section 5).
+    An answer about several users holds `most_grants` at most; a page reads `chunk` records at once.
     """
 
-    def __init__(self, store: Store, user_type: ResourceType) -> None:
+    def __init__(
+        self,
+        store: Store,
+        user_type: ResourceType,
+        *,
+        chunk: int = CHUNK,
+        most_grants: int = MOST_GRANTS,
+    ) -> None:
         self._store = store
-        self.subjects = Subjects(store, user_type)
+        self._chunk = chunk
+        self._most_grants = most_grants
+        self.subjects = Subjects(store, user_type, most_grants=most_grants)
 
     async def of_user(self, tenant: Tenant, user: str) -> dict[str, Any] | None:
         """The access of a user (SCIM id) in the form of the access API; None where there is no such
@@ -94,7 +104,7 @@ class AccessReader:
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """The access of users by SCIM id, in this order, and the ids that no user has; an
         unreadable user is in neither list. Takes two round trips for 1,000 users, and those for the
-        names of their entitlements. Raises Trouble for more than MOST_GRANTS."""
+        names of their entitlements. Raises Trouble for more than `most_grants`."""
         wanted = list(dict.fromkeys(users))
         found: list[Current] = []
         present: set[str] = set()
@@ -109,8 +119,8 @@ class AccessReader:
                 for id, one in readable(here).items()
             ]
             found += await current_of(tenant, pairs)
-            if len(found) > 1 and _grants(found) > MOST_GRANTS:
-                raise too_many_grants()
+            if len(found) > 1 and _grants(found) > self._most_grants:
+                raise too_many_grants(self._most_grants)
         return await self._shown(tenant, found), [id for id in wanted if id not in present]
 
     async def everybody(
@@ -126,7 +136,7 @@ class AccessReader:
         self, tenant: Tenant, after: str | None, limit: int, wanted: Wanted
     ) -> tuple[list[Current], str | None]:
         """The wanted ones of the `limit` users behind a cursor, in the order in which they were
-        created, and the cursor of the next page. Takes one query, and a round trip for each CHUNK
+        created, and the cursor of the next page. Takes one query, and a round trip for each `chunk`
         of records. Unreadable users are logged and left out; with an unreadable record a user is
         pending. Raises BadContinuation."""
         if after is not None and not is_resource_id(after):
@@ -136,14 +146,14 @@ class AccessReader:
         page = await self._store.query(tenant.tenant_id, query)
         found: list[Current] = []
         looked_at = 0
-        for chunk in batched(page.items, CHUNK, strict=False):
+        for chunk in batched(page.items, self._chunk, strict=False):
             users = [StoredUser.of(each) for each in chunk if not isinstance(each, Damaged)]
             ids = [access_id(user.id) for user in users]
             records = await self._store.read_many(tenant.tenant_id, ids)
             pairs = [(user, records.get(id)) for user, id in zip(users, ids, strict=True)]
             found += await current_of(tenant, pairs)
             looked_at += len(chunk)
-            if _grants(found) > MOST_GRANTS:
+            if _grants(found) > self._most_grants:
                 break
         fitting = [one for one in found if wanted.fits(one)]
         if page.continuation is None and looked_at == len(page.items):

@@ -33,18 +33,21 @@ class Named(NamedTuple):
 
 
 class Subjects:
-    """Finds users with their current access."""
+    """Finds users with their current access, who hold `most_grants` together at most."""
 
-    def __init__(self, store: Store, user_type: ResourceType) -> None:
+    def __init__(
+        self, store: Store, user_type: ResourceType, *, most_grants: int = MOST_GRANTS
+    ) -> None:
         self._store = store
         self._user_type = user_type
+        self._most_grants = most_grants
 
     async def find(
         self, tenant: Tenant, names: Iterable[Named]
     ) -> dict[Named, Current | Unreadable]:
         """The users with these names; unknown names are left out. Takes one round trip of two point
         reads each for a CHUNK of SCIM ids, and one more for other names. Raises Trouble where the
-        users hold more than MOST_GRANTS together."""
+        users hold more than `most_grants` together."""
         wanted = dict.fromkeys(names)
         ids = {
             one: one.name
@@ -97,16 +100,16 @@ class Subjects:
                     found[id] = user.error
                 elif user is not None:
                     pairs.append((StoredUser.of(user), stored.get(access_id(id))))
-            if len(pairs) > 1 and stored_grants(pairs) > MOST_GRANTS:
-                raise too_many_grants()
+            if len(pairs) > 1 and stored_grants(pairs) > self._most_grants:
+                raise too_many_grants(self._most_grants)
         found |= {one.user.id: one for one in await current_of(tenant, pairs)}
         return {named: found[id] for named, id in ids.items() if id in found}
 
 
-def too_many_grants() -> Trouble:
-    """The error for users who hold more than one answer may show."""
+def too_many_grants(most: int) -> Trouble:
+    """The error for users who hold more than `most` grants, which one answer may show."""
     return Trouble(
         413,
-        f"These users hold more than {MOST_GRANTS:,} grants together, the most in one answer. Ask "
+        f"These users hold more than {most:,} grants together, the most in one answer. Ask "
         "for fewer of them at once.",
     )

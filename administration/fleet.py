@@ -143,11 +143,14 @@ class _Known:
 
 
 class Fleet:
-    """Keeps the summaries. `now` answers an aware UTC time."""
+    """Keeps the summaries. `now` answers an aware UTC time. A run looks at `most` tenants."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, now: Callable[[], datetime], *, most: int = TENANTS_IN_A_RUN
+    ) -> None:
         self._store = store
         self._now = now
+        self._most = most
 
     async def refresh(self) -> int:
         """Look at the tenants of which something has happened, and at those of the longest time
@@ -160,7 +163,7 @@ class Fleet:
                 self._store, Query("Tenant", fields=("tenantId",), limit=ALL_AT_ONCE)
             )
         ]
-        due = self._due(tenants, known, moved)[:TENANTS_IN_A_RUN]
+        due = self._due(tenants, known, moved)[: self._most]
         looked = 0
         for some in batched(due, AT_ONCE, strict=False):
             if time.monotonic() > end:

@@ -57,7 +57,7 @@ STEPS_PER_GROUP = 20
 """What it takes to look at one, as `directory.lanes` counts."""
 MOST_GROUPS = 2_000
 """In a file."""
-CHUNK = BATCH_OPERATIONS // 4
+TOGETHER = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=1000), NOT_BLANK]
@@ -148,11 +148,12 @@ class GroupImport(Administration):
         *,
         dry_run: bool = False,
         coming: Collection[EntitlementKey] = (),
+        together: int = TOGETHER,
     ) -> list[ImportedGroup]:
-        """Import a file in bounded batches, or say what that would do. What stands in the way of
-        one group (an entitlement that the catalog lacks, unless it is `coming` into it; a value
-        that no group can have) refuses the file before anything is written. A group that is stored
-        and cannot be read is left as it is, and all others are imported. Raises
+        """Import a file in batches of `together` groups, or say what that would do. What stands in
+        the way of one group (an entitlement that the catalog lacks, unless it is `coming` into it;
+        a value that no group can have) refuses the file before anything is written. A group that is
+        stored and cannot be read is left as it is, and all others are imported. Raises
         AdministrationError, StoreError."""
         wanted = [one for entry in file.groups for one in entry.entitlements or ()]
         await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
@@ -162,7 +163,7 @@ class GroupImport(Administration):
             lambda: [(entry, self._resource(entry)) for entry in file.groups],
         )
         done: list[ImportedGroup] = []
-        for some in batched(entries, CHUNK, strict=False):
+        for some in batched(entries, together, strict=False):
             if dry_run:
                 done += [_as_told_before(plan.report) for plan in await self._plan(some)]
             else:

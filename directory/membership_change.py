@@ -18,8 +18,8 @@ from directory.documents import (
     membership_id,
     timestamp,
 )
+from directory.portions import PORTIONS
 from directory.store import (
-    BATCH_OPERATIONS,
     Assign,
     Delete,
     NotFound,
@@ -32,9 +32,6 @@ from directory.store import (
     Upsert,
 )
 
-CHUNK = BATCH_OPERATIONS - 2
-"""Edges per batch; the event and the group take one operation each."""
-
 
 def moved(at: str) -> tuple[Assign, ...]:
     """The changes of a group's document that every change of its memberships makes; `at` is in the
@@ -45,7 +42,14 @@ def moved(at: str) -> tuple[Assign, ...]:
     )
 
 
-async def finish(store: Store, tenant_id: str, event: str, now: Callable[[], datetime]) -> None:
+async def finish(
+    store: Store,
+    tenant_id: str,
+    event: str,
+    now: Callable[[], datetime],
+    *,
+    edges_per_batch: int = PORTIONS.edges_per_batch,
+) -> None:
     """Write the rest of an event's membership change; `event` is its ULID.
 
     Each batch advances the event under its ETag, so if two processes finish it, only one writes a
@@ -57,7 +61,7 @@ async def finish(store: Store, tenant_id: str, event: str, now: Callable[[], dat
     while True:
         try:
             stored = await store.read(tenant_id, event_id(event))
-            await _write(store, stored, now)
+            await _write(store, stored, now, edges_per_batch)
         except NotFound as missing:
             if not missing.document_id.startswith("member:"):
                 return  # the event expired, or the group was deleted
@@ -68,14 +72,16 @@ async def finish(store: Store, tenant_id: str, event: str, now: Callable[[], dat
             return
 
 
-async def _write(store: Store, stored: Stored, now: Callable[[], datetime]) -> None:
+async def _write(
+    store: Store, stored: Stored, now: Callable[[], datetime], edges_per_batch: int
+) -> None:
     event = Event.from_document(stored.document)
     change = event.membership
     if change is None:
         return
     etag: str | None = stored.etag
-    for start in range(change.applied, change.size, CHUNK):
-        end = min(start + CHUNK, change.size)
+    for start in range(change.applied, change.size, edges_per_batch):
+        end = min(start + edges_per_batch, change.size)
         members = change.members(start, end)
         edges = await _edges(store, event, members, len(change.added) - start)
         intent = Unset(("intent",)) if end == change.size else Assign(("intent",), event.event_id)

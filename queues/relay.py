@@ -5,8 +5,8 @@ An event is written in the same transaction as its change; the relay only announ
 in the store, and the timer's `resend_pending` finds it. Sending an event twice is harmless: the
 queue drops the second message of an id, and reconciling is idempotent.
 
-The first event of a tenant is sent at once; events that come within GATHER_SECONDS after a message
-share the next one. The timer sends each event in its own message.
+The first event of a tenant is sent at once; events that come within `gather_seconds` after a
+message share the next one. The timer sends each event in its own message.
 """
 
 import asyncio
@@ -160,6 +160,9 @@ class Relay:
     sends. It starts with the first submission, on the running loop, sends whatever gathered during
     the send before, and ends when nothing is left. Each send is tried `attempts` times, `backoff`
     seconds apart, doubling. The caller closes the sender.
+
+    `gather_seconds` is how long a tenant's events gather after its last message, `most_waiting` how
+    many submissions wait in memory, and `resend_events` how many events a run of the timer reads.
     """
 
     def __init__(
@@ -170,15 +173,21 @@ class Relay:
         *,
         attempts: int = 4,
         backoff: float = 0.25,
+        gather_seconds: float = GATHER_SECONDS,
+        most_waiting: int = WAITING_SUBMISSIONS,
+        resend_events: int = RESEND_EVENTS,
     ) -> None:
         self._sender = sender
         self._store = store
         self._now = now
         self._attempts = attempts
         self._backoff = backoff
+        self._gather_seconds = gather_seconds
+        self._most_waiting = most_waiting
+        self._resend_events = resend_events
         self._waiting: deque[_Submission] = deque()
         self._gathered: dict[str, _Gathered] = {}
-        """Tenants that had a message within the last GATHER_SECONDS, and their events since."""
+        """Tenants that had a message within the last `gather_seconds`, and their events since."""
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._resent: dict[str, float] = {}
@@ -188,7 +197,7 @@ class Relay:
 
     def submit(self, tenant_id: str, event_id: str) -> None:
         """Send this event soon. Call it after the commit; it neither blocks nor raises."""
-        if self._closed or len(self._waiting) >= WAITING_SUBMISSIONS:
+        if self._closed or len(self._waiting) >= self._most_waiting:
             _logger.warning("event %s is left to the timer", event_id)
             return
         try:
@@ -215,11 +224,11 @@ class Relay:
     async def resend_pending(self, older_than_seconds: float) -> int:
         """Send pending events of every tenant that are older than this (to the second), oldest
         first, except those that this process sent within RESEND_SECONDS; returns how many. A run
-        reads at most RESEND_EVENTS, and the next run continues behind them. Stops early where the
+        reads at most `resend_events`, and the next run continues behind them. Stops early where the
         queue does not take them. Raises StoreError."""
         now = self._now()
         cutoff = datetime.fromtimestamp(now - older_than_seconds, UTC)
-        query = pending_events(cutoff, RESEND_EVENTS, ("at",))
+        query = pending_events(cutoff, self._resend_events, ("at",))
         # Cleared first: if the store refuses the continuation, the next run starts anew.
         resume, self._resume = self._resume, None
         page = await self._store.query_every_tenant(replace(query, continuation=resume))
@@ -262,7 +271,7 @@ class Relay:
     def _gather(self, tenant_id: str) -> _Gathered:
         """Start to gather the tenant's events into one message."""
         loop = asyncio.get_running_loop()
-        until = loop.call_later(GATHER_SECONDS, self._end_gathering, tenant_id)
+        until = loop.call_later(self._gather_seconds, self._end_gathering, tenant_id)
         gathered = self._gathered[tenant_id] = _Gathered(until)
         return gathered
 

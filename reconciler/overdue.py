@@ -34,7 +34,6 @@ from telemetry.observation import Observation, current
 RUN_SECONDS = 20.0
 """A run starts no further work after this time; the timer runs every 30 seconds."""
 AT_ONCE = 16
-"""Events that are worked on at the same time."""
 PAGE = 500
 """Events that are listed in one round trip."""
 PAUSE_SECONDS = 30.0
@@ -63,7 +62,8 @@ class Overdue:
     """Reconciles events that have been pending for longer than `after_seconds` (0: never).
 
     After `attempts` failures here an event is marked `failed`, as it is after the last delivery of
-    its message. `now` answers an aware UTC time; `clock` is a steady one, in seconds.
+    its message. `now` answers an aware UTC time; `clock` is a steady one, in seconds. `at_once`
+    events are worked on at the same time.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Overdue:
         after_seconds: float,
         attempts: int,
         clock: Callable[[], float] = time.monotonic,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._store = store
         self._reconciler = reconciler
@@ -82,6 +83,7 @@ class Overdue:
         self._after = timedelta(seconds=after_seconds)
         self._attempts = attempts
         self._clock = clock
+        self._at_once = at_once
         self._failures: dict[str, _Failures] = {}
 
     async def apply(self, seconds: float = RUN_SECONDS) -> int:
@@ -96,12 +98,12 @@ class Overdue:
         query = pending_events(cutoff, PAGE, ("progress", "resume"))
         more = True
         while self._clock() < end:
-            while more and len(turns) < AT_ONCE:
+            while more and len(turns) < self._at_once:
                 page = await self._store.query_every_tenant(query)
                 turns.add(self._due((stored.document for stored in page.items), cutoff))
                 more = page.continuation is not None
                 query = replace(query, continuation=page.continuation)
-            together = turns.take(AT_ONCE)
+            together = turns.take(self._at_once)
             if not together:
                 break
             shares = await asyncio.gather(*(self._share(one) for one in together))

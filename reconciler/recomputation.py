@@ -26,6 +26,7 @@ from directory.condition import OneOf
 from directory.documents import user_id
 from directory.lanes import apart
 from directory.ledger import RACES, retrying
+from directory.portions import PORTIONS, Portions
 from directory.store import (
     BATCH_OPERATIONS,
     Create,
@@ -47,20 +48,14 @@ from reconciler.gathering import Causes
 from reconciler.keeping import Keepers, Protections, shares_of, writes_of
 from reconciler.sweeping import remove_edges
 
-PAGE = (BATCH_OPERATIONS - 3) // 2
-"""Users whose records are written in one batch: a record and a change for each, one outbox row, one
-Protection, and the event's counters of loss."""
-PAGE_STEPS = 400_000
-"""Steps (`directory.lanes`) that one batch may take to compute and to write, some 0.4 s; users with
-many grants are written fewer at a time."""
 PAGE_ATTEMPTS = 3
 """How often a page is tried before each of its halves is."""
 USER_ATTEMPTS = 12
 """How often a single user is tried: a mover's forty events may all meet on one record."""
 ROUNDS = 12
 """How often a page is computed anew because the keeper of an entitlement changes."""
-BACKOFF = 0.01
-"""The longest pause after the first attempt, in seconds; doubles with each, six times."""
+PAUSE_SECONDS = 0.01
+"""The longest pause after the first attempt; doubles with each, six times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +80,23 @@ class Recomputed:
 
 class AccessRecords:
     """Keeps the access records up to date. `now` answers an aware UTC time; `retention` is how long
-    (seconds) a user's history is kept."""
+    (seconds) a user's history is kept; `pause_seconds` is the longest pause after the first attempt
+    that lost a race."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], retention: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        retention: int,
+        *,
+        portions: Portions = PORTIONS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         self._store = store
         self._now = now
         self._retention = retention
+        self._portions = portions
+        self._pause_seconds = pause_seconds
 
     async def recompute(self, tenant_id: str, causes: Causes, done: Recomputed) -> None:
         """Bring the records of these users (SCIM ids, each with the event that causes it) up to
@@ -102,7 +108,7 @@ class AccessRecords:
         raises, including a lost race after too many attempts. A call can be repeated; changes that
         were committed before are found by their outbox row.
         """
-        for page in batched(causes, PAGE, strict=False):
+        for page in batched(causes, self._portions.users_per_batch, strict=False):
             await self._settle(tenant_id, page, causes, done)
 
     async def _settle(
@@ -117,7 +123,7 @@ class AccessRecords:
         attempts = USER_ATTEMPTS if len(users) == 1 else PAGE_ATTEMPTS
         try:
             attempt = partial(self._attempt, tenant_id, users, causes, done.counted)
-            reading, page = await retrying(attempt, attempts=attempts, pause=BACKOFF)
+            reading, page = await retrying(attempt, attempts=attempts, pause=self._pause_seconds)
         except Unreadable as error:
             if len(users) == 1:
                 done.unreadable.append(error)
@@ -127,7 +133,7 @@ class AccessRecords:
                 raise
         else:
             if page is None:  # more steps than one page may take
-                for some in reading.pieces:
+                for some in reading.pieces(self._portions.steps_per_batch):
                     await self._settle(tenant_id, some, causes, done)
                 return
             done.committed.extend(page.committed)
@@ -144,7 +150,7 @@ class AccessRecords:
     ) -> "tuple[_Reading, _Page | None]":
         """Read, compute and write a page; None: it would take more steps than one page may."""
         reading = await self._read(tenant_id, users)
-        if reading.steps > PAGE_STEPS and len(users) > 1:
+        if reading.steps > self._portions.steps_per_batch and len(users) > 1:
             return reading, None
         page = await self._computed(reading, causes)
         if page.touches_protected:
@@ -244,10 +250,9 @@ class _Reading:
         facts = replace(self.truth.facts, kept=kept)
         return replace(self, truth=replace(self.truth, facts=facts))
 
-    @property
-    def pieces(self) -> Iterator[tuple[str, ...]]:
-        """Its users, divided into pages that take PAGE_STEPS or little more."""
-        size = min(len(self.ids) // 2, len(self.ids) * PAGE_STEPS // self.steps)
+    def pieces(self, steps: int) -> Iterator[tuple[str, ...]]:
+        """Its users, divided into pages that take so many steps or little more."""
+        size = min(len(self.ids) // 2, len(self.ids) * steps // self.steps)
         return batched(self.ids, max(1, size), strict=False)
 
     @property

@@ -2,10 +2,10 @@
 
 A bulk request that makes a circle of a thousand groups writes a thousand events, and each of them
 concerns everybody in the circle. Walked one by one, that is a million groups. So an event that
-finds more than GROUPS_ALONE groups marks itself as waiting (`Progress.waits`). The oldest waiting
-event of the tenant walks for all that wait at that moment, each group once. Its reading begins
-after all of them came, which is all that level-triggered work needs. Events that come later wait
-for the next walk.
+finds more groups than it walks by itself (`Portions.groups_per_event`) marks itself as waiting
+(`Progress.waits`). The oldest waiting event of the tenant walks for all that wait at that moment,
+each group once. Its reading begins after all of them came, which is all that level-triggered work
+needs. Events that come later wait for the next walk.
 
 An event marks itself as waiting before it asks whose turn it is. At the end of a walk its events
 stop waiting before the next turn is decided. So one of the two always sees the other. Where a
@@ -29,8 +29,6 @@ from directory.store import (
 )
 from reconciler.expansion import GROUPS_PER_MESSAGE, Cursor, changed, first_cursor
 
-GROUPS_ALONE = 4
-"""Groups that an event walks by itself, in its first message."""
 EVENTS = 1_000
 """The most other events that one walk includes."""
 STARTS = GROUPS_PER_MESSAGE // 2
@@ -40,15 +38,16 @@ PAGE = 100
 _WAITS = All((Compare(("state",), "eq", "pending"), Compare(("progress", "waits"), "eq", True)))
 
 
-def is_for_sharing(event: Event, cursor: Cursor) -> bool:
+def is_for_sharing(event: Event, cursor: Cursor, alone: int) -> bool:
     """Whether the rest of an event that has just begun is left to a shared walk: only groups are
-    left, more than GROUPS_ALONE, and nothing was unreadable, which the event itself must report."""
+    left, more than it walks `alone`, and nothing was unreadable, which the event itself must
+    report."""
     return (
         event.scope in ("members", "group")
         and not cursor.exhausted
         and not cursor.unreadable
         and cursor.position >= (changed(event).size if event.scope == "members" else 0)
-        and len(cursor.groups) > GROUPS_ALONE
+        and len(cursor.groups) > alone
         and len(first_cursor(event).groups) <= STARTS
     )
 

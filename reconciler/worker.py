@@ -6,8 +6,7 @@ order, and after a crash at any point a redelivery does the same again.
 """
 
 import asyncio
-import collections.abc
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,12 +19,13 @@ from directory.documents import (
     RETENTION,
     SAVES_MAPPING,
     Event,
-    Mapping,
     event_id,
     group_id,
     mapping_id,
 )
+from directory.documents import Mapping as GroupMapping
 from directory.ledger import retrying
+from directory.portions import PORTIONS, Portions
 from directory.reading import read_all
 from directory.resources import StoredGroup
 from directory.store import (
@@ -48,29 +48,22 @@ from reconciler import loss, shared_walk
 from reconciler.expansion import Cursor, changed, changed_groups, first_cursor, touched
 from reconciler.gathering import Causes, Gathering
 from reconciler.loss import Marked
-from reconciler.recomputation import PAGE, AccessRecords, Committed, Recomputed
+from reconciler.recomputation import PAUSE_SECONDS, AccessRecords, Committed, Recomputed
 from reconciler.sweeping import remove_edges
 from telemetry.observation import current
 from telemetry.traces import span
 
-PAGES_PER_MESSAGE = 10
-"""Pages of users per message: what a tenant's big event does before others get their turn."""
-STEPS_PER_MESSAGE = 1_000_000
-"""Steps after which a message takes no further page: about a second of processor time, which fewer
-pages use up where users have hundreds of grants."""
 GROUPS_PER_COUNT = 500
 """Groups whose members are counted in one query."""
 ENDS_PER_BATCH = 90
 """Events that are marked done in one batch. On Cosmos DB one takes 1.2 ms of processor time,
 whatever it holds."""
-EDGES_PER_MESSAGE = 5_000
-"""Edges of a deleted group that one message removes."""
 
 type Submit = Callable[[str, str, dict[str, Any] | None], Awaitable[None]]
 """Sends tenant id, event id and cursor as a message behind those already in the queue."""
-type Known = collections.abc.Mapping[str, Stored]
+type Known = Mapping[str, Stored]
 """Events that were read along, by their document ids."""
-type Ends = collections.abc.Mapping[str, Event]
+type Ends = Mapping[str, Event]
 """Events that end, by their ULIDs."""
 type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 """Publishes changes of access to the application; the timer sends what it cannot."""
@@ -91,7 +84,8 @@ class Share:
 class Reconciler:
     """Handles messages from the queue of directory events.
 
-    `now` answers an aware UTC time; `retention` is in seconds.
+    `now` answers an aware UTC time; `retention` is in seconds. `pause_seconds` is the longest pause
+    after the first attempt that lost a race for access records.
     """
 
     def __init__(
@@ -102,20 +96,20 @@ class Reconciler:
         now: Callable[[], datetime],
         *,
         retention: int = RETENTION,
+        portions: Portions = PORTIONS,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._store = store
         self._submit = submit
         self._publish = publish
         self._now = now
         self._retention = retention
-        self._records = AccessRecords(store, now, retention)
-        self._few = Gathering(self._recompute_each, PAGE)
+        self._portions = portions
+        self._records = AccessRecords(
+            store, now, retention, portions=portions, pause_seconds=pause_seconds
+        )
+        self._few = Gathering(self._recompute_each, portions.users_per_batch)
         self._ends = Gathering(self._end_together, ENDS_PER_BATCH)
-
-    async def recompute(self, tenant_id: str, user_ids: Iterable[str], cause_event_id: str) -> None:
-        """Bring these users' access records up to date (`AccessRecords`), and publish the
-        changes."""
-        await self._recompute_each(tenant_id, dict.fromkeys(user_ids, cause_event_id))
 
     async def handle(
         self,
@@ -151,7 +145,8 @@ class Reconciler:
         else:
             ids = [event_id(event) for event in message.event_ids]
             known = await read_all(self._store, tenant_id, ids)
-            for some in batched(message.event_ids, PAGE, strict=False):
+            together = self._portions.users_per_batch
+            for some in batched(message.event_ids, together, strict=False):
                 await _each(self.handle(tenant_id, event, known=known) for event in some)
 
     async def _undone(self, tenant_id: str, events: Sequence[str]) -> list[str]:
@@ -227,13 +222,13 @@ class Reconciler:
             return Share(completed=True)
         start = cursor or first_cursor(event)
         rest = await self._recompute_share(event, start, begins=cursor is None)
-        if cursor is None and shared_walk.is_for_sharing(event, rest):
+        if cursor is None and self._is_for_sharing(event, rest):
             waits = Cursor(turn=event.event_id)
             await self._report(event, waits)
             return await self._walk_for_others(event, waits)
         if rest.exhausted:
             swept = await self._sweep(event)
-            if swept < EDGES_PER_MESSAGE:
+            if swept < self._portions.edges_per_message:
                 await self._remove_mapping(event)
                 await self._end(event, rest)
                 return Share(completed=True)
@@ -268,7 +263,16 @@ class Reconciler:
             await self._finish(event, intent)
 
     async def _finish(self, event: Event, unfinished: str) -> None:
-        await membership_change.finish(self._store, event.tenant_id, unfinished, self._now)
+        await membership_change.finish(
+            self._store,
+            event.tenant_id,
+            unfinished,
+            self._now,
+            edges_per_batch=self._portions.edges_per_batch,
+        )
+
+    def _is_for_sharing(self, event: Event, cursor: Cursor) -> bool:
+        return shared_walk.is_for_sharing(event, cursor, self._portions.groups_per_event)
 
     async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
         """Recompute users, each with its cause. Raises Unreadable after all others are done."""
@@ -282,7 +286,7 @@ class Reconciler:
     async def _recompute_share(
         self, event: Event, cursor: Cursor, *, begins: bool = False
     ) -> Cursor:
-        """Do one message's share: PAGES_PER_MESSAGE pages, and more until the rest fits a message.
+        """Do one message's share: its pages, and more until the rest fits a message.
         An event that `begins` stops where a shared walk does the rest."""
         cursor = await self._recompute_pages(event, cursor, begins)
         while cursor.too_large and not cursor.exhausted:
@@ -293,14 +297,15 @@ class Reconciler:
         """Users of several groups share pages, because a group may have few users, or none."""
         users: dict[str, str] = {}
         done = Recomputed(counted=event.event_id)
-        for _ in range(PAGES_PER_MESSAGE):
-            if done.steps >= STEPS_PER_MESSAGE or cursor.exhausted:
+        page = self._portions.users_per_batch
+        for _ in range(self._portions.pages_per_message):
+            if done.steps >= self._portions.steps_per_message or cursor.exhausted:
                 break
-            if begins and shared_walk.is_for_sharing(event, cursor):
+            if begins and self._is_for_sharing(event, cursor):
                 break
-            found, cursor = await touched(self._store, event, cursor, PAGE)
+            found, cursor = await touched(self._store, event, cursor, page)
             users |= dict.fromkeys(found, event.event_id)
-            if len(users) >= PAGE:
+            if len(users) >= page:
                 await self._records.recompute(event.tenant_id, users, done)
                 users = {}
         if cursor.exhausted and cursor.done <= loss.FEW:  # together with other events' users
@@ -318,7 +323,7 @@ class Reconciler:
         """Remove dangling edges, after all users along them were recomputed; returns how many."""
         removed = 0
         for where in await self._dangling(event):
-            at_most = EDGES_PER_MESSAGE - removed
+            at_most = self._portions.edges_per_message - removed
             removed += await remove_edges(self._store, event.tenant_id, where, at_most, self._now)
         return removed
 
@@ -439,7 +444,7 @@ class Reconciler:
         stored = await self._mapping(event)
         if stored is None:
             return ()
-        mapping = Mapping.from_document(stored.document)
+        mapping = GroupMapping.from_document(stored.document)
         if mapping.event_id != event.event_id or mapping.applied_version == mapping.version:
             return ()  # a later save applies itself
         version = Assign(("appliedVersion",), mapping.version)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from directory.condition import Compare, Negated
 from directory.ledger import retrying
+from directory.portions import Portions
 from directory.reading import every_tenant
 from directory.store import (
     Assign,
@@ -46,11 +47,6 @@ from scim.protocol.schema import ResourceType
 from scim.reservations import reserve
 from web.trouble import Trouble
 
-PAGE = 200
-PAGES_IN_A_REQUEST = 10
-"""Pages that a request which reserves a value reads, where the tenant is not done."""
-PAGES_IN_A_RUN = 50
-"""Pages that a run of the timer reads per tenant."""
 RETRY_SECONDS = 10.0
 RUN_SECONDS = 20.0
 """A run of the timer begins with no further tenant after this time."""
@@ -70,9 +66,12 @@ class _Progress:
 class ComparableForm:
     """Brings tenants up to the present comparable form."""
 
-    def __init__(self, store: Store, resource_types: Mapping[str, ResourceType]) -> None:
+    def __init__(
+        self, store: Store, resource_types: Mapping[str, ResourceType], portions: Portions
+    ) -> None:
         self._store = store
         self._types = resource_types
+        self._portions = portions
         self._done: set[str] = set()
         self._passes: dict[str, _Progress] = {}
         self._all_done = False
@@ -83,7 +82,7 @@ class ComparableForm:
         Trouble (503) where that takes longer than a request may."""
         if tenant_id in self._done or await self._is_marked(tenant_id):
             return
-        if not await self._go_on(tenant_id, PAGES_IN_A_REQUEST):
+        if not await self._go_on(tenant_id, self._portions.pages_per_request):
             raise Trouble(
                 503,
                 "Muster was updated and is going through this organisation's users and groups, so "
@@ -103,7 +102,7 @@ class ComparableForm:
         for tenant_id in tuple(left):
             if time.monotonic() > end:
                 break
-            if await self._go_on(tenant_id, PAGES_IN_A_RUN):
+            if await self._go_on(tenant_id, self._portions.pages_per_run):
                 left.remove(tenant_id)
         self._all_done = not left
         return len(left)
@@ -128,7 +127,11 @@ class ComparableForm:
         for _ in range(pages):
             if not progress.types:
                 break
-            query = Query(progress.types[0].name, limit=PAGE, continuation=progress.continuation)
+            query = Query(
+                progress.types[0].name,
+                limit=self._portions.documents_per_page,
+                continuation=progress.continuation,
+            )
             page = await self._store.query(tenant_id, query)
             for stored in page.items:
                 if not await self._renew(tenant_id, progress.types[0], stored):

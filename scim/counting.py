@@ -27,7 +27,6 @@ from scim.refusing import Asked, refusals_of
 from scim.seeing import Step, steps_of
 
 EVERY_SECONDS = 10.0
-"""The least time between two writes of a tenant's count by one process."""
 KEPT_SECONDS = 25 * 3600
 KINDS = 50
 """Kinds of refusals that are distinguished between two writes; others count as one more kind."""
@@ -78,10 +77,20 @@ class _Count:
 
 
 class RequestCounter:
-    """Counts the requests of every tenant, by the hours of the clock `now`."""
+    """Counts the requests of every tenant, by the hours of the clock `now`. `every_seconds` is the
+    least time between two writes of a tenant's count, and `most` how many refusals are kept."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        *,
+        every_seconds: float = EVERY_SECONDS,
+        most: int = MOST,
+    ) -> None:
         self._store = store
+        self._every_seconds = every_seconds
+        self._most = most
         self._notes = Notes(store, log, "the requests of a tenant were not recorded")
         self._now = now
         self._process = new_ulid()
@@ -127,7 +136,7 @@ class RequestCounter:
         clock = asyncio.get_running_loop().time
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), count.due - clock())
-        count.due = clock() + EVERY_SECONDS
+        count.due = clock() + self._every_seconds
         count.waiting = False  # requests from here on schedule the next write
         counted = RequestCount(
             tenant_id=count.tenant_id,
@@ -180,14 +189,14 @@ class RequestCounter:
         return True
 
     async def _forget_the_oldest(self, tenant_id: str) -> None:
-        """Delete refusals beyond the last MOST. If that fails, the next new refusal does it."""
+        """Delete refusals beyond the last `most`. If that fails, the next new refusal does it."""
         with suppress(StoreError):
             query = Query(
                 "Refusal",
                 order=(Order(("lastAt",), descending=True),),
                 fields=(),
                 limit=KINDS,
-                offset=MOST,
+                offset=self._most,
             )
             page = await self._store.query(tenant_id, query)
             if page.items:

@@ -63,9 +63,6 @@ from scim.writing import LostRace
 
 MAPPING = "mapping"
 """Added to the event's attributes where a group that came back gets its former mapping again."""
-BATCH_EDGES = 90
-"""The most changed memberships that fit one batch (100 operations) beside the group, the event and
-the usual reservations; further reservations reduce it."""
 _USUAL_RESERVATIONS = 2
 """One is created and one deleted: a group reserves either its externalId or its displayName."""
 
@@ -196,9 +193,7 @@ class Groups(Resources):
         """The group, after finishing any large membership change that an earlier request left."""
         stored = await self.read(request, resource_id)
         while unfinished := StoredGroup.of(stored).intent:
-            await membership_change.finish(
-                self.service.store, request.tenant.tenant_id, unfinished, self.service.now
-            )
+            await self._finish(request, unfinished)
             stored = await self.read(request, resource_id)
         return stored
 
@@ -256,10 +251,10 @@ class Groups(Resources):
         group names it as its `intent`; the memberships are written after that, before the answer.
         If the process dies or the store fails, the reconciler or the next writer finishes it.
         """
-        tenant_id = request.tenant.tenant_id
         before = stored.document if stored else {}
         reservations = await self.reservations(before, document)
-        if changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS) <= BATCH_EDGES:
+        edges = changes.size + max(0, len(reservations) - _USUAL_RESERVATIONS)
+        if edges <= self.service.portions.edges_beside_group:
             event = _applied(event, changes)
             write = _write_of(stored, document, event, conditional=bool(request.if_match))
             operations = [write, *reservations, *also, *_edges(event, changes)]
@@ -269,12 +264,21 @@ class Groups(Resources):
         write = _write_of(stored, document, event, conditional=True)
         await self.commit([write, *reservations, *also], event)
         try:
-            await membership_change.finish(
-                self.service.store, tenant_id, event.event_id, self.service.now
-            )
+            await self._finish(request, event.event_id)
             return await self.read(request, event.resource_id)
         except (Throttled, Unavailable) as error:
             raise unfinished(error) from error
+
+    async def _finish(self, request: Request, event: str) -> None:
+        """Write the rest of a large membership change; `event` is its ULID. Raises StoreError."""
+        service = self.service
+        await membership_change.finish(
+            service.store,
+            request.tenant.tenant_id,
+            event,
+            service.now,
+            edges_per_batch=service.portions.edges_per_batch,
+        )
 
     async def look_up(
         self, request: Request, items: Sequence[StoredResource]

@@ -12,6 +12,7 @@ from typing import Any
 
 from directory.documents import RETENTION, Event, timestamp
 from directory.ledger import Ledger, retrying
+from directory.portions import PORTIONS, Portions
 from directory.resources import StoredResource
 from directory.store import (
     Conflict,
@@ -40,13 +41,16 @@ class Service:
     now: Callable[[], datetime]
     resource_types: Mapping[str, ResourceType]
     retention: int = RETENTION
+    portions: Portions = PORTIONS
     ledger: Ledger = field(init=False)
     form: ComparableForm = field(init=False)
 
     def __post_init__(self) -> None:
         ledger = Ledger(self.store, self.now, self.submit, self.retention)
         object.__setattr__(self, "ledger", ledger)
-        object.__setattr__(self, "form", ComparableForm(self.store, self.resource_types))
+        object.__setattr__(
+            self, "form", ComparableForm(self.store, self.resource_types, self.portions)
+        )
 
 
 class LostRace(Exception):

@@ -14,6 +14,7 @@ from administration.catalog import default_catalog
 from administration.events import Administration
 from administration.mappings import Mappings
 from administration.tenants import create_tenant, read_tenant
+from directory.portions import PORTIONS, Portions
 from directory.store import Store, Upsert
 from directory.tenants import Policy, Tenant
 from queues.port import Message
@@ -67,10 +68,11 @@ async def running(
     *,
     tenant_id: str = TENANT,
     now: Callable[[], datetime] = utc_now,
+    portions: Portions = PORTIONS,
     **settings: Any,
 ) -> AsyncIterator[Environment]:
     """A Muster with all its state in `folder`."""
-    application = Application(Settings(data=folder, **settings), now)
+    application = Application(Settings(data=folder, **settings), now, portions=portions)
     try:
         token, access_token = await add_tenant(
             application.store, tenant_id, Policy.model_validate(policy or {})

@@ -51,10 +51,17 @@ class Document[T]:
 
 
 class Published:
-    """Reads documents with one HTTP client. Use it on one event loop."""
+    """Reads documents with one HTTP client. Use it on one event loop. A request may take
+    `fetch_seconds`."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        fetch_seconds: float = FETCH_SECONDS,
+    ) -> None:
         self.clock = clock
+        self.fetch_seconds = fetch_seconds
         self._documents: dict[str, Document[Any]] = {}
         self._client: httpx.AsyncClient | None = None
 
@@ -87,14 +94,14 @@ class Published:
     async def ask(
         self, method: str, url: str, form: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """One request, within FETCH_SECONDS: its status and at most ANSWER_BYTES. Raises one of
+        """One request, within `fetch_seconds`: its status and at most ANSWER_BYTES. Raises one of
         FAILURES."""
         if self._client is None:
             # Made once: to read the certificates takes as long as many requests.
-            self._client = httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=False)
+            self._client = httpx.AsyncClient(timeout=self.fetch_seconds, follow_redirects=False)
         content = bytearray()
         async with (
-            asyncio.timeout(FETCH_SECONDS),
+            asyncio.timeout(self.fetch_seconds),
             self._client.stream(method, url, data=form) as answer,
         ):
             async for chunk in answer.aiter_bytes():

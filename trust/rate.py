@@ -10,15 +10,24 @@ from collections.abc import Callable
 
 BURST_SECONDS = 2.0
 """So many seconds' worth of requests may come at once, and one in any case."""
-_TENANTS = 10_000
-"""Buckets in memory; full ones are dropped beyond it, as a tenant's first request finds a full
-bucket, too."""
+BUCKETS = 10_000
 
 
 class RateLimit:
-    """Buckets of `per_second` tokens; 0 lets everything pass. `now` is a steady clock."""
+    """Buckets of `per_second` tokens; 0 lets everything pass. `now` is a steady clock.
 
-    def __init__(self, per_second: float, now: Callable[[], float] = time.monotonic) -> None:
+    Beyond so many `buckets` in memory, full ones are dropped: a tenant's first request finds a full
+    bucket, too.
+    """
+
+    def __init__(
+        self,
+        per_second: float,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        buckets: int = BUCKETS,
+    ) -> None:
+        self._buckets = buckets
         self._interval = 1 / per_second if per_second > 0 else 0.0
         self._depth = max(BURST_SECONDS, self._interval)
         """Seconds that it takes to fill an empty bucket."""
@@ -33,7 +42,7 @@ class RateLimit:
         missing = full_at - now - self._depth
         if missing > self._interval * 1e-6:  # sums of fractions are not exact
             return missing
-        if len(self._full_at) >= _TENANTS and tenant_id not in self._full_at:
+        if len(self._full_at) >= self._buckets and tenant_id not in self._full_at:
             self._full_at = {id: full for id, full in self._full_at.items() if full > now}
         self._full_at[tenant_id] = full_at
         return 0.0

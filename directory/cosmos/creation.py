@@ -14,14 +14,20 @@ from directory.cosmos.indexing import PARTITION_KEY, indexing_policy
 from directory.store import Unavailable
 
 WAIT_SECONDS = 2.0
-"""Pause before an account that does not answer is tried again."""
 
 
 async def create_container(
-    endpoint: str, key: str, database: str, container: str, patience_seconds: float = 120
+    endpoint: str,
+    key: str,
+    database: str,
+    container: str,
+    patience_seconds: float = 120,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
 ) -> None:
     """Make the database and the container where they are missing. An account that does not answer
-    is tried for `patience_seconds`: the emulator takes a while to start. Raises Unavailable."""
+    is tried for `patience_seconds`, `wait_seconds` apart: the emulator takes a while to start.
+    Raises Unavailable."""
     give_up = time.monotonic() + patience_seconds
     while True:
         try:
@@ -29,7 +35,7 @@ async def create_container(
         except AzureError as error:
             if time.monotonic() > give_up:
                 raise Unavailable(f"{endpoint} makes no container: {error}") from error
-            await asyncio.sleep(WAIT_SECONDS)
+            await asyncio.sleep(wait_seconds)
         else:
             return
 

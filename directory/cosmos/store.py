@@ -85,6 +85,10 @@ class CosmosStore:
 
     `credential` is the account's key, or a token credential of azure-identity (which the caller
     closes). The one client of the process connects at the first use; all use is on one event loop.
+
+    `pauses` are the seconds before the second attempt, the third and so on; `read_seconds` is how
+    long an answer is waited for. While the service asks for patience, the SDK repeats a request up
+    to `throttle_retries` times, within `throttle_seconds`.
     """
 
     def __init__(
@@ -95,6 +99,9 @@ class CosmosStore:
         container: str = "directory",
         *,
         meter: Meter = lambda _what, _charge: None,
+        pauses: Sequence[float] = PAUSES,
+        read_seconds: float = READ_SECONDS,
+        throttle_retries: int = THROTTLE_RETRIES,
         throttle_seconds: float = THROTTLE_SECONDS,
     ) -> None:
         self._endpoint = endpoint
@@ -102,6 +109,9 @@ class CosmosStore:
         self._database = database
         self._name = container
         self._meter = meter
+        self._pauses = pauses
+        self._read_seconds = read_seconds
+        self._throttle_retries = throttle_retries
         self._throttle_seconds = throttle_seconds
         self._connecting = asyncio.Lock()
         self._client: CosmosClient | None = None
@@ -146,7 +156,7 @@ class CosmosStore:
             return []
         lost = False
         refusal: Exception
-        for pause in (*PAUSES, None):
+        for pause in (*self._pauses, None):
             try:
                 return await self._execute(tenant_id, batch)
             except _Unanswered as fault:
@@ -273,7 +283,7 @@ class CosmosStore:
         self, attempt: Callable[[ContainerProxy], Awaitable[Answer]]
     ) -> Answer:
         """Make a request that is safe to execute more than once."""
-        for pause in (*PAUSES, None):
+        for pause in (*self._pauses, None):
             try:
                 async with self._translated():
                     return await attempt(await self._connected())
@@ -305,9 +315,9 @@ class CosmosStore:
             enable_compact_utf8_item_writes=True,
             no_response_on_write=True,
             connection_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            read_timeout=self._read_seconds,
             retry_total=0,
-            retry_throttle_total=THROTTLE_RETRIES,
+            retry_throttle_total=self._throttle_retries,
             retry_throttle_backoff_max=self._throttle_seconds,
         )
         try:

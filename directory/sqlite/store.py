@@ -40,9 +40,9 @@ from directory.store import (
 )
 
 INLINE_SECONDS = 0.002
-"""How long a read may keep the event loop."""
 TURN_SECONDS = 0.01
-"""How long reads that follow each other may keep it."""
+INSTRUCTIONS = 1000
+"""Instructions of SQLite's virtual machine between two looks at the clock."""
 READ_THREADS = 4
 """For long reads; one tenant has one of them at a time."""
 GROUP_OPERATIONS = 128
@@ -51,8 +51,6 @@ PURGE_SECONDS = 60.0
 LOOK_SECONDS = 0.0005
 """Pause between two attempts of a write that waits for another process's write."""
 
-_INSTRUCTIONS = 1000
-"""Instructions of SQLite's virtual machine between two looks at the clock."""
 _READ = "SELECT id, etag, body FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 _READ_MANY = """
 SELECT id, etag, body FROM documents
@@ -87,15 +85,31 @@ class SqliteStore:
 
     `now` is the clock for expiry, in seconds since 1970. Use the store on one event loop. Raises
     UnusableFile where the file is damaged, or a newer version of Muster wrote it.
+
+    A read may keep the event loop for `inline_seconds`, and is looked at after each so many
+    `instructions` of SQLite; reads that follow each other may keep it for `turn_seconds`. A write
+    waits for another process's write for up to `busy_seconds`.
     """
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], float] = time.time,
+        *,
+        inline_seconds: float = INLINE_SECONDS,
+        instructions: int = INSTRUCTIONS,
+        turn_seconds: float = TURN_SECONDS,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         self._path = path
         self._now = now
         self._writer = open_database(path)
         self._writer.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, in the thread
         self._reader = connect(path)
-        self._reader.set_progress_handler(self._is_too_long, _INSTRUCTIONS)
+        self._reader.set_progress_handler(self._is_too_long, instructions)
+        self._inline_seconds = inline_seconds
+        self._turn_seconds = turn_seconds
+        self._busy_seconds = busy_seconds
         self._inline_until = 0.0
         self._turn_began: float | None = None
         self._write_thread = ThreadPoolExecutor(1, "store writes")
@@ -190,7 +204,7 @@ class SqliteStore:
     async def _rows[T](self, tenant_id: str, select: Select, shape: Callable[[list[Row]], T]) -> T:
         """What `shape` makes of the rows."""
         await self._turn()
-        self._inline_until = time.perf_counter() + INLINE_SECONDS
+        self._inline_until = time.perf_counter() + self._inline_seconds
         try:
             return shape(self._reader.execute(select.sql, select.parameters).fetchall())
         except sqlite3.Error as error:
@@ -201,13 +215,13 @@ class SqliteStore:
         return await self._reads.run(tenant_id, lambda: shape(self._long_rows(select)))
 
     async def _turn(self) -> None:
-        """Give up the event loop once reads have kept it for TURN_SECONDS: a read that is answered
-        at once never does, and a caller may make any number of them."""
+        """Give up the event loop once reads have kept it for long: a read that is answered at once
+        never does, and a caller may make any number of them."""
         now = time.perf_counter()
         if self._turn_began is None:
             self._turn_began = now
             asyncio.get_running_loop().call_soon(self._turn_ends)
-        elif now - self._turn_began > TURN_SECONDS:
+        elif now - self._turn_began > self._turn_seconds:
             await asyncio.sleep(0)
 
     def _turn_ends(self) -> None:
@@ -261,7 +275,7 @@ class SqliteStore:
 
     def _begin_patiently(self) -> None:
         """Waits instead of SQLite, which sleeps for up to 100 ms between two attempts."""
-        give_up = time.monotonic() + BUSY_SECONDS
+        give_up = time.monotonic() + self._busy_seconds
         while True:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")

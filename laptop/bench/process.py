@@ -30,7 +30,7 @@ def peak_memory_bytes(pid: int) -> int | None:
 
 def _sum[N: (int, float)](pid: int, figure: Callable[[int], N]) -> N | None:
     try:
-        return sum((figure(each) for each in (pid, *started_by(pid))), start=figure(pid) * 0)
+        return sum((figure(each) for each in started_by(pid)), start=figure(pid))
     except (FileNotFoundError, IndexError):
         return None
 

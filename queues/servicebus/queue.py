@@ -39,7 +39,6 @@ from queues.servicebus.sender import (
 PAGE_MESSAGES = 250
 """How many messages are browsed or received at a time."""
 RECEIVE_SECONDS = 5.0
-"""How long to wait for dead letters that exist."""
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +55,8 @@ class Counts:
 class ServiceBusQueue:
     """The operator's side of one queue (`queues.port.DeadLetterQueue`), and its counts.
 
-    A context manager; one call at a time. Every method raises QueueError.
+    A context manager; one call at a time. Every method raises QueueError. `receive_seconds` is how
+    long to wait for dead letters that exist.
     """
 
     def __init__(
@@ -64,8 +64,11 @@ class ServiceBusQueue:
         namespace: ServiceBusNamespace,
         queue: str = DIRECTORY_EVENTS,
         now: Callable[[], float] = time.time,
+        *,
+        receive_seconds: float = RECEIVE_SECONDS,
     ) -> None:
         self._queue = queue
+        self._receive_seconds = receive_seconds
         self._sender = ServiceBusSender(namespace, queue, now)
         self._client = namespace.client()
         self._messages = self._client.get_queue_receiver(queue)
@@ -172,7 +175,7 @@ class ServiceBusQueue:
         held: dict[int, ServiceBusReceivedMessage] = {}
         try:
             while chosen:
-                messages = await receiver.receive_messages(PAGE_MESSAGES, RECEIVE_SECONDS)
+                messages = await receiver.receive_messages(PAGE_MESSAGES, self._receive_seconds)
                 received = {message.sequence_number or 0: message for message in messages}
                 held |= received
                 now = [number for number in received if number in chosen]

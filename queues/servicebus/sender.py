@@ -40,20 +40,25 @@ _logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class ServiceBusNamespace:
     """How to connect to a namespace: with a connection string (the development emulator's, or of a
-    shared access policy), or else with its host name and a credential, which the caller closes."""
+    shared access policy), or else with its host name and a credential, which the caller closes.
+
+    The SDK tries what fails `retries` times more, `retry_seconds` apart, each for `try_seconds`."""
 
     connection_string: str = field(default="", repr=False)
     host: str = ""
     credential: AsyncTokenCredential | None = None
+    try_seconds: float = TRY_SECONDS
+    retries: int = RETRIES
+    retry_seconds: float = RETRY_SECONDS
 
     def client(self) -> servicebus.ServiceBusClient:
         """A client that connects when it is first used. Raises ValueError where there is neither a
         connection string, nor a host and a credential."""
         retrying: dict[str, Any] = {
             "retry_mode": "fixed",
-            "retry_total": RETRIES,
-            "retry_backoff_factor": RETRY_SECONDS,
-            "try_timeout": TRY_SECONDS,
+            "retry_total": self.retries,
+            "retry_backoff_factor": self.retry_seconds,
+            "try_timeout": self.try_seconds,
         }
         if self.connection_string:
             return servicebus.ServiceBusClient.from_connection_string(
@@ -70,7 +75,7 @@ class ServiceBusSender:
     Opening takes half a second, and so does closing. So the link is kept, it is replaced before the
     service would detach it, and the old one is closed in the background. Sends wait for one
     another: a link does not support concurrent sends. After a failure the next send opens a new
-    link.
+    link. `idle_seconds` is how long a link may be idle before it is replaced.
     """
 
     def __init__(
@@ -78,10 +83,13 @@ class ServiceBusSender:
         namespace: ServiceBusNamespace,
         queue: str = DIRECTORY_EVENTS,
         now: Callable[[], float] = time.time,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._namespace = namespace
         self._queue = queue
         self._now = now
+        self._idle_seconds = idle_seconds
         self._sending = asyncio.Lock()
         self._link: _Link | None = None
         self._used_at = 0.0
@@ -126,7 +134,7 @@ class ServiceBusSender:
     async def _opened(self) -> AsyncIterator[servicebus.ServiceBusSender]:
         """The link to send on; after a failed or cancelled send it is given up."""
         # A last use in the future means that the clock was set back: the idle time is unknown.
-        if self._link is not None and not 0 <= self._now() - self._used_at < IDLE_SECONDS:
+        if self._link is not None and not 0 <= self._now() - self._used_at < self._idle_seconds:
             self._retire()
         try:
             if self._link is None:

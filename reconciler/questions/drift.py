@@ -104,11 +104,11 @@ class AuditPage:
     differences: tuple[Difference, ...]
 
 
-async def audit(store: Store, tenant_id: str) -> AsyncIterator[AuditPage]:
-    """Every difference in a tenant, in bounded memory: first of all users, then of records without
-    a user. Raises StoreError."""
+async def audit(store: Store, tenant_id: str, *, step: int = STEP) -> AsyncIterator[AuditPage]:
+    """Every difference in a tenant, in bounded memory, `step` users at once: first of all users,
+    then of records without a user. Raises StoreError."""
     suspects: _Suspects = {}
-    async for examined, users in _looked_at(store, tenant_id):
+    async for examined, users in _looked_at(store, tenant_id, step):
         suspects |= await _suspects(store, tenant_id, users)
         confirmed: tuple[Difference, ...] = ()
         if len(suspects) >= SUSPECTS:
@@ -127,10 +127,16 @@ class AuditPart:
 
 
 async def audit_part(
-    store: Store, tenant_id: str, place: str = "", clock: Callable[[], float] = time.monotonic
+    store: Store,
+    tenant_id: str,
+    place: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    documents: int = PART_DOCUMENTS,
+    step: int = PART_STEP,
 ) -> AuditPart:
-    """An audit in parts, each for one request: of PART_DOCUMENTS at most, and of fewer where they
-    take longer than PART_SECONDS. `place` is the `next` of the part before; `clock` is a
+    """An audit in parts, each for one request: of so many `documents`, `step` at once, and of fewer
+    where they take longer than PART_SECONDS. `place` is the `next` of the part before; `clock` is a
     steady one. Raises BadContinuation, StoreError."""
     kind, _, after = place.partition(":")
     type: Literal["User", "Access"] = "Access" if kind == "Access" else "User"
@@ -138,7 +144,7 @@ async def audit_part(
     suspects: _Suspects = {}
     continuation: str | None = after or None
     while True:
-        query = Query(type, fields=(), limit=PART_STEP, continuation=continuation)
+        query = Query(type, fields=(), limit=step, continuation=continuation)
         page = await store.query(tenant_id, query)
         examined += len(page.items)
         users = [resource_id_of(stored.document["id"]) for stored in page.items]
@@ -146,7 +152,7 @@ async def audit_part(
             users = await _of_nobody(store, tenant_id, users)
         suspects |= await _suspects(store, tenant_id, users)
         continuation = page.continuation
-        if continuation is None or examined >= PART_DOCUMENTS or clock() > end:
+        if continuation is None or examined >= documents or clock() > end:
             break
     differences = await _confirmed(store, tenant_id, suspects)
     following = f"{type}:{continuation}" if continuation else "Access:"
@@ -161,13 +167,15 @@ async def _of_nobody(store: Store, tenant_id: str, users: Sequence[str]) -> list
     return [user for user in users if user_id(user) not in found]
 
 
-async def _looked_at(store: Store, tenant_id: str) -> AsyncIterator[tuple[int, list[str]]]:
+async def _looked_at(
+    store: Store, tenant_id: str, step: int
+) -> AsyncIterator[tuple[int, list[str]]]:
     """Pages of all users with their number; then pages of ids that have a record and no user, with
     0."""
-    async for page in pages(store, tenant_id, Query("User", fields=(), limit=STEP)):
+    async for page in pages(store, tenant_id, Query("User", fields=(), limit=step)):
         users = [resource_id_of(stored.document["id"]) for stored in page]
         yield len(users), users
-    async for page in pages(store, tenant_id, Query("Access", fields=(), limit=STEP)):
+    async for page in pages(store, tenant_id, Query("Access", fields=(), limit=step)):
         users = [resource_id_of(stored.document["id"]) for stored in page]
         yield 0, await _of_nobody(store, tenant_id, users)
 

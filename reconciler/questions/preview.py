@@ -5,7 +5,7 @@ with the facts as they are, and once as they would be. Nothing is written.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import batched
 
 from directory.access import AccessState, KeptGrant, gives
@@ -42,19 +42,13 @@ from reconciler.questions.proposal import (
     reach_of,
 )
 
-STEP = 100
-"""Users who are read and computed together, at most."""
-FIRST_STEP = 10
-"""Users in a step while the cost per user is unknown."""
+STEP, FIRST_STEP = 100, 10
 STEP_COST = 8_000
 """The cost that a step aims at, about 80 ms: a step of users with many grants has few users."""
 COST_OF_USER, COST_OF_GROUP = 10, 20
 """The cost of a user and of a group beside the grants. Computing a grant costs 1: about 10
 microseconds."""
-PAGE_COST = 20_000
-"""The most that a page costs, even if it finds few effects."""
-SUMMARY_COST = 50_000
-"""The most that one call of `summary` costs."""
+PAGE_COST, SUMMARY_COST = 20_000, 50_000
 SEARCH_COST = 50_000
 """The most that a search for a user who would hold an entitlement costs."""
 
@@ -142,29 +136,39 @@ class Keeper:
 @dataclass(slots=True)
 class Preview:
     """The effects of a proposal on a tenant, computed from the directory as it is at each call.
-    Raises StoreError; a call can be repeated with the same cursor."""
+    Raises StoreError; a call can be repeated with the same cursor. Costs are in the unit of
+    COST_OF_USER."""
 
     store: Store
     tenant_id: str
     proposal: Proposal
+    _: KW_ONLY
+    step: int = STEP
+    """Users who are read and computed together, at most."""
+    first_step: int = FIRST_STEP
+    """Users in a step while the cost per user is unknown."""
+    page_cost: int = PAGE_COST
+    """The most that a page costs, even if it finds few effects."""
+    summary_cost: int = SUMMARY_COST
+    """The most that one call of `summary` costs."""
     _keepers: dict[EntitlementKey, Keeper] | None = field(default=None, init=False)
 
     async def page(self, cursor: PreviewCursor | None = None, limit: int = 50) -> EffectPage:
         """The next effects: at least `limit` and fewer than twice as many, unless there are fewer
-        or PAGE_COST is spent before. Every user comes once."""
+        or `page_cost` is spent before. Every user comes once."""
         effects: list[Effect] = []
         page = EffectPage((), cursor.counts if cursor else Counts(), cursor)
-        async for page in self._pages(cursor, min(limit, STEP), PAGE_COST):
+        async for page in self._pages(cursor, min(limit, self.step), self.page_cost):
             effects += page.effects
             if len(effects) >= limit:
                 break
         return EffectPage(tuple(effects), page.counts, page.cursor)
 
     async def summary(self, cursor: PreviewCursor | None = None) -> EffectPage:
-        """How many users would gain, lose and so on, without naming them. Where SUMMARY_COST is
+        """How many users would gain, lose and so on, without naming them. Where `summary_cost` is
         spent before all are examined, the cursor says where to continue."""
         counted = EffectPage((), cursor.counts if cursor else Counts(), cursor)
-        async for page in self._pages(cursor, STEP, SUMMARY_COST):
+        async for page in self._pages(cursor, self.step, self.summary_cost):
             counted = EffectPage((), page.counts, page.cursor)
         return counted
 
@@ -175,7 +179,8 @@ class Preview:
         reach, start = reach_of(self.tenant_id, self.proposal)
         at = cursor.expansion if cursor else start
         counts = cursor.counts if cursor else Counts()
-        step, left = min(most, FIRST_STEP), cost
+        first = min(most, self.first_step)
+        step, left = first, cost
         while not at.exhausted and left > 0:
             users, after = await touched(self.store, reach, at, step)
             effects: list[Effect] = []
@@ -187,7 +192,7 @@ class Preview:
                 examined += len(new)
                 spent += _cost(documents, facts, then)
             at, counts = after, counts.and_of(effects, examined, len(unreadable))
-            step, left = _next_step(len(users), spent, most), left - spent - COST_OF_USER
+            step, left = _next_step(len(users), spent, most, first), left - spent - COST_OF_USER
             rest = None if at.exhausted else PreviewCursor(expansion=at, counts=counts)
             yield EffectPage(tuple(effects), counts, rest)
 
@@ -296,10 +301,10 @@ class Preview:
     async def _candidates(self, held: EntitlementKey) -> AsyncIterator[list[str]]:
         """Users, few at a time, who include everybody who would hold it."""
         users, groups, unmapped = _in_proposal(self.proposal, held)
-        for some in batched(users, FIRST_STEP, strict=False):
+        for some in batched(users, self.first_step, strict=False):
             yield [*some]
         beside = Either((gives("grants", held), gives("kept", held)))
-        given = Query("ManualGrants", beside, fields=("userId",), limit=FIRST_STEP)
+        given = Query("ManualGrants", beside, fields=("userId",), limit=self.first_step)
         async for page in pages(self.store, self.tenant_id, given):
             yield [stored.document["userId"] for stored in page]
         mapped = Query("Mapping", gives("entitlements", held), fields=("groupId",), limit=1000)
@@ -308,7 +313,7 @@ class Preview:
         giving = dict.fromkeys(group for group in groups if group not in unmapped)
         reach, cursor = ProposedReach(self.tenant_id, "group"), Cursor(groups=tuple(giving))
         while not cursor.exhausted:
-            found, cursor = await touched(self.store, reach, cursor, FIRST_STEP)
+            found, cursor = await touched(self.store, reach, cursor, self.first_step)
             yield found
 
 
@@ -339,10 +344,11 @@ def _cost(users: list[StoredUser], facts: Facts, then: Facts) -> int:
     return COST_OF_USER * len(ids) + COST_OF_GROUP * groups + computing
 
 
-def _next_step(users: int, spent: int, most: int) -> int:
-    """How many users the next step takes, after a step of `users` that cost `spent`."""
+def _next_step(users: int, spent: int, most: int, first: int) -> int:
+    """How many users the next step takes, after a step of `users` that cost `spent`; `first` while
+    the cost per user is unknown."""
     if users == 0 or spent == 0:
-        return min(most, FIRST_STEP)
+        return first
     return max(1, min(most, users * STEP_COST // spent))
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from access import following
+from access.following import WAITING_EACH, Feed
 from directory.access import access_change_id
+from directory.documents import RETENTION
 from directory.store import Assign, Update
+from tests.access.surface import access_client
 from tests.access.test_everybody import OFF, OWNER, ids, listed
 from tests.environment import running
 from tests.scim.messages import add, create_group, create_user, operation, patch, remove
@@ -181,10 +183,11 @@ async def test_what_the_application_cannot_see_is_not_told(muster: Muster, tenan
 async def test_who_waits_is_answered_as_soon_as_there_is_something(
     muster: Muster, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
-    position = (await tenant.access.get("/users")).json()["feedPosition"]
+    feed = Feed(muster.store, utc_now, RETENTION, look_seconds=0.01)
+    access = access_client(muster, tenant, feed=feed)
+    position = (await access.get("/users")).json()["feedPosition"]
     asked = {"after": position, "wait": 20}
-    waiting = asyncio.create_task(tenant.access.get("/changes", params=asked))
+    waiting = asyncio.create_task(access.get("/changes", params=asked))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     await create_user(tenant.scim, "ada")
@@ -200,12 +203,11 @@ async def test_who_waits_is_answered_as_soon_as_there_is_something(
         return await original(*given)
 
     monkeypatch.setattr(muster.store, "changes", looked)
-    assert (await tenant.access.get("/changes", params={"after": position})).json()["changes"] == []
+    assert (await access.get("/changes", params={"after": position})).json()["changes"] == []
     assert looks == 1
     asked = {"after": position, "wait": 20}
     several = [
-        asyncio.create_task(tenant.access.get("/changes", params=asked))
-        for _ in range(following.WAITING_EACH + 1)
+        asyncio.create_task(access.get("/changes", params=asked)) for _ in range(WAITING_EACH + 1)
     ]
     (refused,), others = await asyncio.wait(several, return_when=asyncio.FIRST_COMPLETED)
     assert refused.result().json()["changes"] == []
@@ -213,7 +215,7 @@ async def test_who_waits_is_answered_as_soon_as_there_is_something(
     await tenant.settle()
     for each in others:
         assert len((await each).json()["changes"]) == 1
-    assert (await tenant.access.get("/changes?wait=31")).status_code == 400
+    assert (await access.get("/changes?wait=31")).status_code == 400
 
 
 @IN_PROCESS
@@ -247,14 +249,12 @@ async def test_whoever_was_away_for_too_long_is_told(tmp_path: Path) -> None:
 
 
 @IN_PROCESS
-async def test_an_answer_ends_where_it_holds_many_grants(
-    muster: Muster, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(following, "MOST_GRANTS", 1)
-    monkeypatch.setattr(following, "CHUNK", 1)
+async def test_an_answer_ends_where_it_holds_many_grants(muster: Muster, tenant: Tenant) -> None:
+    feed = Feed(muster.store, utc_now, RETENTION, chunk=1, most_grants=1)
+    access = access_client(muster, tenant, feed=feed)
     await changing(tenant)
-    page = (await tenant.access.get("/changes", params={"limit": 100})).json()
-    whole, _ = await followed(tenant.access, limit=100)
+    page = (await access.get("/changes", params={"limit": 100})).json()
+    whole, _ = await followed(access, limit=100)
     assert page["more"]
     assert 0 < len(page["changes"]) < len(whole)
     assert len(whole) == len({change["id"] for change in whole})

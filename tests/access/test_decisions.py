@@ -8,18 +8,19 @@ Zoe was an owner and is inactive.
 
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
 
-from access import searching, subjects
+from access import searching
 from access.call import OF_TENANT, PATH
 from access.metadata import WELL_KNOWN
 from directory.access import access_id
 from directory.documents import EntitlementKey, user_id
 from directory.store import Assign, Update
+from tests.access.surface import access_client
 from tests.environment import running
 from tests.scim.messages import NOBODY, create_group, create_user, operation, patch
 from tests.transports import Muster, Tenant
@@ -447,9 +448,9 @@ async def test_what_cannot_be_read_denies_only_itself(muster: Muster, staff: Sta
 
 @pytest.mark.parametrize("muster", ["asgi"], indirect=True)
 async def test_users_who_hold_too_much_together_are_asked_about_apart(
-    staff: Staff, monkeypatch: pytest.MonkeyPatch
+    muster: Muster, staff: Staff
 ) -> None:
-    monkeypatch.setattr(subjects, "MOST_GRANTS", 2)
+    staff = replace(staff, client=access_client(muster, staff.tenant, most_grants=2))
     both = several({"subject": _BOB}, {"subject": _ADA}, action=HOLD, resource=role(OWNER))
     answer = await staff.ask("/evaluations", both)
     assert (answer.status_code, "Ask for fewer" in answer.json()["detail"]) == (413, True)

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from access import reading
 from directory.access import access_id
 from directory.documents import EntitlementKey, user_id
 from directory.store import Assign, Update
+from tests.access.surface import access_client
 from tests.scim.messages import NOBODY, create_group, create_users, operation, patch
 from tests.transports import Muster, Tenant
 
@@ -167,17 +167,14 @@ async def test_what_cannot_be_read_stops_only_itself(muster: Muster, tenant: Ten
 
 
 @pytest.mark.parametrize("muster", ["asgi"], indirect=True)
-async def test_an_answer_holds_a_bounded_number_of_grants(
-    muster: Muster, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_holds_a_bounded_number_of_grants(muster: Muster, tenant: Tenant) -> None:
     people, _ = await staff(tenant)
-    monkeypatch.setattr(reading, "MOST_GRANTS", 1)
-    monkeypatch.setattr(reading, "CHUNK", 2)
-    page = (await tenant.access.get("/users")).json()
+    access = access_client(muster, tenant, most_grants=1, chunk=2)
+    page = (await access.get("/users")).json()
     assert ids(page["users"]) == people[:2]
-    assert ids(await listed(tenant.access)) == people
-    assert (await tenant.access.post("/users/query", json={"ids": people})).status_code == 413
-    assert (await tenant.access.get("/users", params={"ids": people[0]})).status_code == 200
+    assert ids(await listed(access)) == people
+    assert (await access.post("/users/query", json={"ids": people})).status_code == 413
+    assert (await access.get("/users", params={"ids": people[0]})).status_code == 200
 
 
 @pytest.mark.parametrize("muster", ["wire"], indirect=True)

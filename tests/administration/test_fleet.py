@@ -132,14 +132,11 @@ async def test_what_happens_to_a_tenant_shows(muster: Muster) -> None:
 
 
 @pytest.mark.parametrize("muster", ["asgi", "wire"], indirect=True)
-async def test_a_run_and_a_page_are_bounded(
-    muster: Muster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fleet, "TENANTS_IN_A_RUN", 3)
+async def test_a_run_and_a_page_are_bounded(muster: Muster) -> None:
     for n in range(7):
         await create_tenant(muster.store, f"t{n}", f"Tenant {n}", "eu")
     counting: Any = Counting(muster.store)
-    runs = [await Fleet(counting, utc_now).refresh() for _ in range(4)]
+    runs = [await Fleet(counting, utc_now, most=3).refresh() for _ in range(4)]
     assert runs == [3, 3, 1, 0]
     counting.calls.clear()
     first = await list_fleet(counting, limit=4)
@@ -147,7 +144,7 @@ async def test_a_run_and_a_page_are_bounded(
     assert counting.calls == ["query", "query"]
     found = [one.tenant for one in (*first.rows, *second.rows)]
     assert found == [f"t{n}" for n in range(7)]
-    later = Fleet(muster.store, lambda: utc_now() + timedelta(hours=2))
+    later = Fleet(muster.store, lambda: utc_now() + timedelta(hours=2), most=3)
     assert await later.refresh() == 3, "nobody looked for an hour"
 
 

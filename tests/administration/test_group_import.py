@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from administration import group_import
 from administration.errors import AdministrationError
 from administration.group_import import GroupImport, ImportedGroup, parse_import
 from administration.reading.groups import GroupOverview, list_groups
@@ -165,11 +164,8 @@ async def test_a_mistake_names_the_place_and_changes_nothing(
     assert await documents(environment) == before
 
 
-async def test_entra_id_creates_a_group_during_its_import(
-    environment: Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_entra_id_creates_a_group_during_its_import(environment: Environment) -> None:
     """In batches of one group, so that the first is written when the second is met."""
-    monkeypatch.setattr(group_import, "CHUNK", 1)
     service = environment.application.service
     batches = 0
 
@@ -183,7 +179,8 @@ async def test_entra_id_creates_a_group_during_its_import(
         Hooked(service.store, before=meanwhile), service.submit, service.now, service.resource_types
     )
     file = parse_import(json.dumps(JSON).encode())
-    outcomes = [one.outcome for one in await GroupImport(raced, TENANT).load(file)]
+    loaded = await GroupImport(raced, TENANT).load(file, together=1)
+    outcomes = [one.outcome for one in loaded]
     assert outcomes == ["new", "unchanged"]
     groups = await seen(environment)
     assert [groups[id].source for id in ("e-1", "e-2")] == ["manual", "scim"]

@@ -1,14 +1,17 @@
 """Groups as an administrator sees them, row by row of the product's table."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from administration.reading.groups import GroupOverview, list_groups, read_group
 from directory.documents import EntitlementKey, event_id, group_id
+from directory.portions import Portions
 from directory.store import Assign, BadContinuation, Update
 from queues.relay import parse
-from tests.environment import TENANT, Environment
+from tests.environment import TENANT, Environment, running
 from tests.reconciler.world import Hooked
 from tests.scim.messages import NOBODY, add, create_group, create_users, operation, patch, remove
 
@@ -42,43 +45,42 @@ async def deliver(environment: Environment, messages: int) -> None:
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+async def slow(tmp_path: Path) -> AsyncIterator[Environment]:
     """A message's share is two users."""
-    monkeypatch.setattr("reconciler.worker.PAGES_PER_MESSAGE", 1)
-    monkeypatch.setattr("reconciler.worker.PAGE", 2)
+    async with running(tmp_path, portions=Portions(users_per_batch=2, pages_per_message=1)) as slow:
+        yield slow
 
 
-@pytest.mark.usefixtures("small_pieces")
-async def test_a_group_from_its_creation_on(environment: Environment) -> None:
-    scim = environment.client
+async def test_a_group_from_its_creation_on(slow: Environment) -> None:
+    scim = slow.client
     users = await create_users(scim, 5)
     group = await create_group(scim, "Sales", users)
-    assert await status(environment, group) == ("New", 0, 0)
-    await environment.settle()
-    assert await status(environment, group) == ("New", 0, 0)
+    assert await status(slow, group) == ("New", 0, 0)
+    await slow.settle()
+    assert await status(slow, group) == ("New", 0, 0)
 
-    await environment.mappings.save(group, (OWNER,))
-    assert await status(environment, group) == ("Applying changes", 0, 5)
-    await deliver(environment, 1)
-    assert await status(environment, group) == ("Applying changes", 2, 5)
-    await environment.mappings.save(group, (VISITORS,))
-    assert await status(environment, group) == ("Applying changes", 0, 5)  # the first is over
-    await environment.settle()
-    found = await seen(environment, group)
+    await slow.mappings.save(group, (OWNER,))
+    assert await status(slow, group) == ("Applying changes", 0, 5)
+    await deliver(slow, 1)
+    assert await status(slow, group) == ("Applying changes", 2, 5)
+    await slow.mappings.save(group, (VISITORS,))
+    assert await status(slow, group) == ("Applying changes", 0, 5)  # the first is over
+    await slow.settle()
+    found = await seen(slow, group)
     assert (found.status, found.version, found.applied_version) == ("Active", 2, 2)
     assert [one.display_name for one in found.entitlements] == ["Visitors Administrator"]
 
     await scim.patch(f"/Groups/{group}", json=remove(users[:3]))
-    assert await status(environment, group) == ("Applying changes", 0, 3)
-    await deliver(environment, 1)
-    assert await status(environment, group) == ("Applying changes", 2, 3)
+    assert await status(slow, group) == ("Applying changes", 0, 3)
+    await deliver(slow, 1)
+    assert await status(slow, group) == ("Applying changes", 2, 3)
     await scim.patch(f"/Groups/{group}", json=add(users[:1]))
-    assert await status(environment, group) == ("Applying changes", 2, 4)
-    await environment.settle()
-    assert await status(environment, group) == ("Active", 0, 0)
+    assert await status(slow, group) == ("Applying changes", 2, 4)
+    await slow.settle()
+    assert await status(slow, group) == ("Active", 0, 0)
     await scim.patch(f"/Groups/{group}", json=patch(operation("replace", "displayName", "S")))
-    assert await status(environment, group) == ("Active", 0, 0)
-    assert (await seen(environment, group)).members == 3
+    assert await status(slow, group) == ("Active", 0, 0)
+    assert (await seen(slow, group)).members == 3
 
 
 async def test_a_change_inside_a_nested_group_shows_there(environment: Environment) -> None:

@@ -4,12 +4,14 @@ import csv
 import html
 import io
 import re
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from administration.mappings import Mappings
+from administration.reading import previews
 from administration.tenants import read_tenant
 from directory.condition import Compare, OneOf
 from directory.documents import EntitlementKey, Event, event_id
@@ -17,7 +19,7 @@ from directory.store import Assign, Query, Update
 from directory.tenants import Policy
 from queues.port import Message
 from queues.relay import message_for
-from reconciler.questions import preview as previews
+from reconciler.questions.preview import Preview
 from tests.console.organisation import (
     ADD_IN,
     OWNER,
@@ -110,9 +112,8 @@ async def test_the_figures_of_a_large_preview_count_on(
     acme: Organisation, owner: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first answer counts some; the form that the page sends by itself counts more."""
-    for cost in ("PAGE_COST", "SUMMARY_COST"):
-        monkeypatch.setattr(previews, cost, 1)
-    monkeypatch.setattr(previews, "FIRST_STEP", 1)
+    little = partial(Preview, first_step=1, page_cost=1, summary_cost=1)
+    monkeypatch.setattr(previews, "Preview", little)
     path = f"/groups/{acme.staff}"
     edited = Form(await shown(owner, path), f"{path}/preview")
     preview = await edited.send(owner, entitlement=[value(ADD_IN)])

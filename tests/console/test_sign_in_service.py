@@ -20,9 +20,14 @@ from console.sign_in import REDEEMED, SIGN_INS_PER_SECOND, Redeemed
 from tests.console.conftest import BASE, CLIENT, client, redeem
 from tests.environment import TENANT, Environment, add_console_token, client_of, running
 from tests.trust.issuer import DIRECTORY, Issuer, published, publishing, signed
-from trust import published as reading
+from trust.published import Published
 from trust.rate import BURST_SECONDS
 from wiring import utc_now
+
+
+def reader_of(environment: Environment) -> Published:
+    """What reads the service's documents, and asks for its tokens."""
+    return environment.application.authenticator.signed().key_sets.published
 
 
 class SignInService(Issuer):
@@ -133,9 +138,9 @@ async def test_a_forged_callback_does_not_disturb_a_sign_in(
 
 
 async def test_a_service_that_hangs_costs_one_connection(
-    browser: httpx.AsyncClient, service: SignInService, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, browser: httpx.AsyncClient, service: SignInService
 ) -> None:
-    monkeypatch.setattr(reading, "FETCH_SECONDS", 0.2)
+    reader_of(environment).fetch_seconds = 0.2
     service.pause = asyncio.Event()
     answers = await asyncio.gather(*(browser.get("/console/sign-in") for _ in range(15)))
     assert {answer.status_code for answer in answers} == {503}
@@ -146,9 +151,9 @@ async def test_a_service_that_hangs_costs_one_connection(
 
 
 async def test_a_token_endpoint_that_hangs_is_asked_a_few_times_only(
-    environment: Environment, service: SignInService, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, service: SignInService
 ) -> None:
-    monkeypatch.setattr(reading, "FETCH_SECONDS", 0.2)
+    reader_of(environment).fetch_seconds = 0.2
     service.token_pause = asyncio.Event()
     browsers = [client(environment) for _ in range(3 * REDEMPTIONS)]
     callbacks = [await begin(browser, service) for browser in browsers]

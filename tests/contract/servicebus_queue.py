@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from azure.servicebus import (
     ServiceBusMessageState,
@@ -24,6 +25,8 @@ from queues.servicebus.queue import ServiceBusQueue
 from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
 from queues.sqlite.queue import Counts, LockLost, ReceivedMessage
 
+RECEIVE_SECONDS = 1.0
+"""How long to wait for dead letters that exist."""
 LOOK_SECONDS = 0.6
 """How long `receive` waits where it is not to wait: the answer takes a round trip."""
 
@@ -34,6 +37,11 @@ class _Receiver:
 
     sdk: ServiceBusReceiver
     using: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def namespace_of(connection_string: str, **patience: Any) -> ServiceBusNamespace:
+    """With pauses as short as the stand-in allows."""
+    return ServiceBusNamespace(connection_string, retry_seconds=0.05, **patience)
 
 
 class ReceivingQueue:
@@ -51,11 +59,11 @@ class ReceivingQueue:
         name: str = DIRECTORY_EVENTS,
         prefix: str = "",
     ) -> None:
-        namespace = ServiceBusNamespace(connection_string)
+        namespace = namespace_of(connection_string)
         self.prefix = prefix
         self._name = name
         self._sender = ServiceBusSender(namespace, name, now)
-        self._queue = ServiceBusQueue(namespace, name, now)
+        self._queue = ServiceBusQueue(namespace, name, now, receive_seconds=RECEIVE_SECONDS)
         self._client = ServiceBusClient.from_connection_string(
             connection_string, socket_timeout=0.02, retry_mode="fixed", retry_backoff_factor=0.1
         )

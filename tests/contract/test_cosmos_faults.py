@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from directory.cosmos import store as cosmos
 from directory.cosmos.batch import UNKNOWN_ETAG
 from directory.cosmos.indexing import indexing_policy
 from directory.cosmos.store import PAUSES, CosmosStore
@@ -43,9 +42,7 @@ ACME = "acme"
 ATTEMPTS = 1 + len(PAUSES)
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cosmos, "PAUSES", (0.0,) * len(PAUSES))
+AT_ONCE = (0.0,) * len(PAUSES)
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ async def facade() -> AsyncIterator[Facade]:
 
 @pytest.fixture
 async def store(facade: Facade) -> AsyncIterator[CosmosStore]:
-    store = CosmosStore(facade.endpoint, KEY, throttle_seconds=0.1)
+    store = CosmosStore(facade.endpoint, KEY, pauses=AT_ONCE, throttle_seconds=0.1)
     await store.count(ACME, "User")  # connects: faults are for what comes after
     facade.requests.clear()
     yield store
@@ -235,11 +232,8 @@ async def test_the_event_is_found_when_every_answer_was_lost(
     assert etag == (await store.read(ACME, "event:1")).etag
 
 
-async def test_an_answer_that_does_not_come_is_not_waited_for(
-    facade: Facade, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cosmos, "READ_SECONDS", 0.5)
-    store = CosmosStore(facade.endpoint, KEY)
+async def test_an_answer_that_does_not_come_is_not_waited_for(facade: Facade) -> None:
+    store = CosmosStore(facade.endpoint, KEY, pauses=AT_ONCE, read_seconds=0.5)
     await store.batch(ACME, [Create(document(ACME, "a", n=0))])
     facade.faults.append(Fault("batch", "stall"))
     _, etag = await store.batch(ACME, [Update("a", (Increment(("n",)),)), event()])
@@ -323,18 +317,15 @@ async def test_a_page_that_breaks_in_the_middle_is_read_again_whole(
 
 
 async def test_the_client_connects_once(facade: Facade) -> None:
-    store = CosmosStore(facade.endpoint, KEY)
+    store = CosmosStore(facade.endpoint, KEY, pauses=AT_ONCE)
     await asyncio.gather(*(store.count(ACME, "User") for _ in range(20)))
     assert facade.requests.count("container") == 1
     await store.close()
 
 
 @pytest.mark.parametrize("kind", ["account", "container"])
-async def test_a_service_that_comes_late_is_found(
-    facade: Facade, kind: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cosmos, "PAUSES", ())  # the SDK has retries of its own here
-    store = CosmosStore(facade.endpoint, KEY)
+async def test_a_service_that_comes_late_is_found(facade: Facade, kind: Any) -> None:
+    store = CosmosStore(facade.endpoint, KEY, pauses=())  # the SDK has retries of its own here
     facade.faults.append(Fault(kind, "refuse", 500, times=1000))
     with pytest.raises(Unavailable):
         await store.count(ACME, "User")
@@ -352,21 +343,21 @@ async def test_a_batch_that_waits_for_the_connection_was_not_sent(
         ACME, [{"operationType": "Create", "resourceBody": document(ACME, "a")}]
     )
     facade.faults.append(Fault(kind, "drop", times=2))
-    store = CosmosStore(facade.endpoint, KEY)
+    store = CosmosStore(facade.endpoint, KEY, pauses=AT_ONCE)
     await store.batch(ACME, [Update("a", (Increment(("n",)),))])
     assert stored(facade)["a"]["n"] == 1
     await store.close()
 
 
 async def test_nobody_listens() -> None:
-    store = CosmosStore("http://127.0.0.1:9/", KEY)
+    store = CosmosStore("http://127.0.0.1:9/", KEY, pauses=AT_ONCE)
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         await store.batch(ACME, [event()])
     await store.close()
 
 
 async def test_a_container_that_is_missing_is_named(facade: Facade) -> None:
-    store = CosmosStore(facade.endpoint, KEY, "other")
+    store = CosmosStore(facade.endpoint, KEY, "other", pauses=AT_ONCE)
     with pytest.raises(Unavailable, match="other/directory"):
         await store.read(ACME, "a")
     await store.close()

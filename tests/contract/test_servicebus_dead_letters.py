@@ -9,10 +9,10 @@ from azure.servicebus.aio import ServiceBusClient
 
 from directory.ulids import made_at
 from queues.port import DIRECTORY_EVENTS, Message, QueueError
-from queues.servicebus import queue as servicebus_queue
-from queues.servicebus.queue import Counts, ServiceBusQueue
-from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
+from queues.servicebus.queue import PAGE_MESSAGES, Counts, ServiceBusQueue
+from queues.servicebus.sender import ServiceBusSender
 from tests.contract.queue_contract import Clock, message
+from tests.contract.servicebus_queue import RECEIVE_SECONDS, namespace_of
 from tests.emulators.servicebus import SendFault, ServiceBusStandIn
 from tests.emulators.servicebus_entity import Entity
 from tests.emulators.servicebus_message import DATA, sections
@@ -36,13 +36,14 @@ def entity(service: ServiceBusStandIn) -> Entity:
 
 @pytest.fixture
 async def queue(service: ServiceBusStandIn, clock: Clock) -> AsyncIterator[ServiceBusQueue]:
-    async with ServiceBusQueue(ServiceBusNamespace(service.connection_string), now=clock) as queue:
+    namespace = namespace_of(service.connection_string)
+    async with ServiceBusQueue(namespace, now=clock, receive_seconds=RECEIVE_SECONDS) as queue:
         yield queue
 
 
 async def bury(service: ServiceBusStandIn, clock: Clock, names: list[str]) -> None:
     """Have messages with these ids sent, received and dead-lettered."""
-    sender = ServiceBusSender(ServiceBusNamespace(service.connection_string), now=clock)
+    sender = ServiceBusSender(namespace_of(service.connection_string), now=clock)
     await sender.send([message(name) for name in names])
     await sender.close()
     entity = service.entities[DIRECTORY_EVENTS]
@@ -94,14 +95,13 @@ async def test_resubmits_more_than_a_page_and_leaves_the_others(
     clock: Clock,
     queue: ServiceBusQueue,
     entity: Entity,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(servicebus_queue, "PAGE_MESSAGES", 10)
-    names = [f"m{number:02}" for number in range(35)]
+    names = [f"m{number:03}" for number in range(PAGE_MESSAGES + 35)]
     await bury(service, clock, names)
+    assert await queue.counts() == Counts(0, 0, len(names))
     chosen = names[1::2]
     assert await queue.resubmit(chosen) == len(chosen)
-    assert [dead.id for dead in await queue.list_dead_letters()] == names[::2]
+    assert [dead.id for dead in await queue.list_dead_letters(len(names))] == names[::2]
     bodies = list((await sent_again(entity)).values())
     assert bodies == [message(name).body for name in chosen]
     assert await queue.resubmit() == len(names) - len(chosen)  # none was left locked
@@ -124,7 +124,6 @@ async def test_what_somebody_else_has_locked_is_left_to_the_next_call(
     service: ServiceBusStandIn,
     clock: Clock,
     queue: ServiceBusQueue,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await bury(service, clock, ["a", "b"])
     async with (
@@ -144,7 +143,7 @@ async def test_what_somebody_else_has_locked_is_left_to_the_next_call(
 async def test_looking_at_a_queue_that_is_not_there_is_a_queue_error(
     service: ServiceBusStandIn,
 ) -> None:
-    namespace = ServiceBusNamespace(service.connection_string)
+    namespace = namespace_of(service.connection_string)
     async with ServiceBusQueue(namespace, "missing") as queue:
         with pytest.raises(QueueError, match="missing"):
             await queue.list_dead_letters()
@@ -155,9 +154,7 @@ async def test_counts_every_message_where_it_is(
     clock: Clock,
     queue: ServiceBusQueue,
     entity: Entity,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(servicebus_queue, "PAGE_MESSAGES", 2)
     await bury(service, clock, ["a", "b", "c"])
     await entity.send([Message(name, b"", delay) for name, delay in (("d", 0), ("e", 9))])
     await entity.receive(1)

@@ -20,9 +20,9 @@ from queues.port import (
     QueueError,
 )
 from queues.relay import Relay
-from queues.servicebus import sender as servicebus
 from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
 from tests.contract.queue_contract import Clock, message
+from tests.contract.servicebus_queue import namespace_of
 from tests.emulators.servicebus import SendFault, ServiceBusStandIn
 
 STANDARD_TIER = 262_144
@@ -44,7 +44,7 @@ async def service(tmp_path: Path, clock: Clock) -> AsyncIterator[ServiceBusStand
 
 @pytest.fixture
 async def sender(service: ServiceBusStandIn, clock: Clock) -> AsyncIterator[ServiceBusSender]:
-    sender = ServiceBusSender(ServiceBusNamespace(service.connection_string), now=clock)
+    sender = ServiceBusSender(namespace_of(service.connection_string), now=clock)
     yield sender
     await sender.close()
 
@@ -97,7 +97,7 @@ async def test_a_message_over_the_limit_of_the_service_is_refused_and_all_with_i
     async with ServiceBusStandIn(
         tmp_path, clock, max_message_size=10_000, max_batch_size=10_000
     ) as service:
-        sender = ServiceBusSender(ServiceBusNamespace(service.connection_string), now=clock)
+        sender = ServiceBusSender(namespace_of(service.connection_string), now=clock)
         with pytest.raises(MessageRefused, match=r"Message big .* 10000 bytes.*directory-events"):
             await sender.send([message("a"), Message("big", b"x" * 10_000)])
         assert await taken(service) == []
@@ -149,16 +149,17 @@ async def test_a_fault_that_stays_is_a_queue_error_and_the_next_send_recovers(
 
 @pytest.mark.usefixtures("broken")
 async def test_an_answer_that_never_comes_is_a_queue_error(
-    service: ServiceBusStandIn, sender: ServiceBusSender, monkeypatch: pytest.MonkeyPatch
+    service: ServiceBusStandIn, clock: Clock
 ) -> None:
-    monkeypatch.setattr(servicebus, "TRY_SECONDS", 1.0)
-    monkeypatch.setattr(servicebus, "RETRIES", 0)
+    namespace = namespace_of(service.connection_string, try_seconds=1.0, retries=0)
+    sender = ServiceBusSender(namespace, now=clock)
     await sender.send([message("a")])
     service.faults.append(SendFault.SILENCE)
     with pytest.raises(QueueError):
         await sender.send([message("b")])
     await sender.send([message("b")])
     assert await taken(service) == ["a", "b"]
+    await sender.close()
 
 
 @pytest.mark.usefixtures("broken")
@@ -205,17 +206,17 @@ async def test_an_idle_link_is_replaced_before_the_service_detaches_it(
 
 @pytest.mark.usefixtures("broken")
 async def test_a_link_that_the_service_detached_is_opened_again(
-    service: ServiceBusStandIn,
-    sender: ServiceBusSender,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    service: ServiceBusStandIn, clock: Clock
 ) -> None:
-    monkeypatch.setattr(servicebus, "IDLE_SECONDS", 3600)
+    sender = ServiceBusSender(namespace_of(service.connection_string), now=clock, idle_seconds=3600)
     await sender.send([message("a")])
+    link = sender._link
     clock.advance(600)
     await until(lambda: service.idle_detaches)
     await sender.send([message("b")])
+    assert sender._link is link, "it was replaced before"
     assert await taken(service) == ["a", "b"]
+    await sender.close()
 
 
 @pytest.mark.usefixtures("broken")
@@ -242,7 +243,7 @@ async def test_a_refused_token_is_a_queue_error(
 
 @pytest.mark.usefixtures("broken")
 async def test_a_queue_that_is_not_there_is_a_queue_error(service: ServiceBusStandIn) -> None:
-    sender = ServiceBusSender(ServiceBusNamespace(service.connection_string), "missing")
+    sender = ServiceBusSender(namespace_of(service.connection_string), "missing")
     with pytest.raises(QueueError, match=r"missing.*could not be found"):
         await sender.send([message("a")])
     await sender.close()
@@ -253,7 +254,7 @@ async def test_a_service_that_is_not_there_is_a_queue_error(
     service: ServiceBusStandIn, sender: ServiceBusSender
 ) -> None:
     nowhere = service.connection_string.replace(str(service.port), "1")
-    sender = ServiceBusSender(ServiceBusNamespace(nowhere))
+    sender = ServiceBusSender(namespace_of(nowhere))
     with pytest.raises(QueueError, match="directory-events"):
         await sender.send([message("a")])
     await sender.close()

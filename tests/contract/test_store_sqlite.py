@@ -25,7 +25,6 @@ from directory.condition import (
     Present,
 )
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
-from directory.sqlite import store as sqlite_store
 from directory.sqlite.schema import SCHEMA_VERSION, DamagedFile
 from directory.sqlite.store import SqliteStore
 from directory.store import (
@@ -73,10 +72,13 @@ class TestSqliteStore(StoreContract):
 class TestSqliteStoreWithLongReads(StoreQueryContract):
     """The part about queries again, when no read may keep the event loop."""
 
-    @pytest.fixture(autouse=True)
-    def _every_read_is_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite_store, "INLINE_SECONDS", -1.0)
-        monkeypatch.setattr(sqlite_store, "_INSTRUCTIONS", 1)
+    @pytest.fixture
+    async def store(self, path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(path, clock, inline_seconds=-1.0, instructions=1)
+        await store.read_many("acme", [])
+        assert store._long_readers, "it kept the event loop"
+        yield store
+        await store.close()
 
 
 def equals(*path: str) -> Condition:
@@ -193,17 +195,16 @@ async def test_a_long_query_leaves_the_event_loop_alone(store: SqliteStore) -> N
     assert turns > 10
 
 
-async def test_many_short_reads_leave_it_to_others_too(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_short_reads_leave_it_to_others_too(path: Path) -> None:
     """None of them waits for anything, so somebody who asks for thousands would be alone."""
-    monkeypatch.setattr(sqlite_store, "TURN_SECONDS", 0.0)
+    store = SqliteStore(path, turn_seconds=0.0)
     reading = asyncio.create_task(read_many_times(store, 50))
     turns = 0
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
     assert turns > 20
+    await store.close()
 
 
 async def read_many_times(store: SqliteStore, times: int) -> None:
@@ -444,10 +445,8 @@ async def test_another_writer_is_waited_for(store: SqliteStore, path: Path) -> N
     assert (await store.read("acme", "a")).document == document("acme", "a")
 
 
-async def test_a_writer_that_does_not_let_go_makes_it_unavailable(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_store, "BUSY_SECONDS", 0.01)
+async def test_a_writer_that_does_not_let_go_makes_it_unavailable(path: Path) -> None:
+    store = SqliteStore(path, busy_seconds=0.01)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     batches = [store.batch("acme", [Create(document("acme", f"{n}"))]) for n in range(3)]
@@ -456,6 +455,7 @@ async def test_a_writer_that_does_not_let_go_makes_it_unavailable(
     other.execute("COMMIT")
     other.close()
     await store.batch("acme", [Create(document("acme", "0"))])
+    await store.close()
 
 
 PROGRAM = """

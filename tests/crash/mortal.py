@@ -21,6 +21,7 @@ import pytest
 
 import wiring
 from administration.demo import TENANT, Demo
+from directory.portions import Portions
 from directory.sqlite import schema as sqlite_schema
 from directory.sqlite.schema import connect
 from directory.sqlite.store import SqliteStore
@@ -39,7 +40,15 @@ LATER = timedelta(minutes=2)
 the timer."""
 WRITES = ("batch", "send", "receive", "complete")
 """What changes something on disk; receiving a message locks it."""
-
+SMALL = Portions(
+    edges_beside_group=4,
+    edges_per_batch=4,
+    users_per_batch=3,
+    pages_per_message=2,
+    edges_per_message=3,
+)
+"""A dozen members are a crowd: what takes 98 memberships a batch, 48 users a page and 480 a message
+takes a few here, and so as many pieces."""
 
 open_store: Callable[[Path], Store] = SqliteStore
 """What a process opens its store with. A test that puts another one here tells where it is."""
@@ -109,7 +118,10 @@ class MortalQueue(SqliteQueue):
 
 @asynccontextmanager
 async def process(
-    folder: Path, fate: Fate | None = None, later: timedelta = timedelta()
+    folder: Path,
+    fate: Fate | None = None,
+    later: timedelta = timedelta(),
+    portions: Portions = SMALL,
 ) -> AsyncIterator[Environment]:
     """A process on the state in `folder`, which holds the demo tenant; `later` than now."""
     fate = fate or Fate()
@@ -129,7 +141,7 @@ async def process(
         patch.setattr(wiring, "SqliteStore", store)
         patch.setattr(wiring, "SqliteQueue", queue)
         patch.setattr(sqlite_schema, "connect", _connect_in_haste)
-        application = wiring.Application(Settings(data=folder), now)
+        application = wiring.Application(Settings(data=folder), now, portions=portions)
         assert application.store, "built while the parts are the mortal ones"
         assert isinstance(application.sender, MortalQueue)
     demo = Demo.read(folder)

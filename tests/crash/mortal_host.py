@@ -21,12 +21,12 @@ from typing import override
 import pytest
 
 import wiring
+from directory.portions import PORTIONS
 from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Replace, Update
 from laptop.devhost.__main__ import main
 from queues.port import Message
 from queues.sqlite.queue import ReceivedMessage, SqliteQueue
-from reconciler.recomputation import PAGE
 
 LOCK_SECONDS = 2.0
 """Messages of a killed process come back after this, instead of after a minute."""
@@ -79,7 +79,7 @@ class Page(SqliteStore):
         records = [
             o for o in operations if isinstance(o, Replace) and o.document["type"] == "Access"
         ]
-        self.written += len(records) == PAGE
+        self.written += len(records) == PORTIONS.users_per_batch
         if self.written == self.last:
             die()
         return etags

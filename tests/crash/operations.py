@@ -91,6 +91,8 @@ class Operation:
     act: Callable[[Base], Act]
     status: int
     repeated: int
+    large: bool = False
+    """Whether it takes several batches or messages."""
 
 
 def _create_user(base: Base) -> Act:
@@ -161,17 +163,17 @@ def _map(base: Base) -> Act:
 
 OPERATIONS = {
     "create a user": Operation(_create_user, 201, 409),
-    "create a group with a crowd": Operation(_create_crowd, 201, 409),
+    "create a group with a crowd": Operation(_create_crowd, 201, 409, large=True),
     "bring back a group that gave something": Operation(_bring_back, 201, 409),
     "add a member": Operation(_add_member, 204, 204),
-    "exchange a crowd of members": Operation(exchange_members, 204, 204),
-    "replace a crowd of members": Operation(_replace_members, 200, 200),
+    "exchange a crowd of members": Operation(exchange_members, 204, 204, large=True),
+    "replace a crowd of members": Operation(_replace_members, 200, 200, large=True),
     "delete a user": Operation(_delete_user, 204, 404),
-    "delete a group": Operation(_delete_group, 204, 404),
+    "delete a group": Operation(_delete_group, 204, 404, large=True),
     "rename a user": Operation(_rename_user, 200, 200),
     "rename a group": Operation(_rename_group, 204, 204),
     "deactivate a user": Operation(_deactivate, 200, 200),
-    "save a mapping": Operation(_map, 200, 200),
+    "save a mapping": Operation(_map, 200, 200, large=True),
 }
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from administration.demo import TENANT, prepare_demo
 from administration.mappings import Mappings
+from directory.portions import PORTIONS
 from queues.relay import Relay
-from reconciler.recomputation import PAGE
 from scim.writing import Service
 from settings import Settings
 from tests.crash.killing import NOTHING, State, host, state
@@ -72,7 +72,7 @@ async def _gather_crowd(folder: Path) -> None:
     application = Application(Settings(data=folder))
     await prepare_demo(application.service, folder, "eu")
     await application.close()
-    async with process(folder) as muster:
+    async with process(folder, portions=PORTIONS) as muster:
         requests = (muster.client.post("/Users", json=user(f"u{n}")) for n in range(CROWD))
         ids = [(await request).json()["id"] for request in requests]
         await write(muster.client, "POST", "/Groups", group("Crowd", values(ids)))
@@ -184,7 +184,7 @@ async def test_a_death_between_two_pages_of_a_mapping(
         with host(folder, f"page-{pages}") as first:
             await _map(disk, await _group(disk, "Crowd"))
             first.killed()
-        assert await _owners(disk) == pages * PAGE
+        assert await _owners(disk) == pages * PORTIONS.users_per_batch
         with host(folder):
             await disk.settled()
         assert await _owners(disk) == CROWD

@@ -12,7 +12,6 @@ from directory.documents import Actor
 from directory.ledger import Ledger
 from directory.store import Assign, Delete, Update, Upsert, member
 from directory.tenants import Policy
-from reconciler.questions import drift
 from reconciler.questions.drift import Difference, audit, audit_part, compare, repair
 from tests.reconciler.world import TENANT, Hooked, World
 
@@ -21,14 +20,6 @@ OPERATOR = Actor(type="operator", id="test")
 USERS = [f"u{number}" for number in range(5)]
 
 type Change = Callable[[World], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five users are a crowd."""
-    monkeypatch.setattr(drift, "STEP", 2)
-    monkeypatch.setattr(drift, "PART_STEP", 2)
-    monkeypatch.setattr(drift, "PART_DOCUMENTS", 3)
 
 
 async def populate(world: World) -> None:
@@ -48,7 +39,7 @@ async def populate(world: World) -> None:
 
 async def found(world: World) -> list[Difference]:
     """Of an audit at once, which finds the same as one in parts."""
-    whole = [one async for page in audit(world.store, TENANT) for one in page.differences]
+    whole = [one async for page in audit(world.store, TENANT, step=2) for one in page.differences]
     assert await in_parts(world, seconds=0) == await in_parts(world, seconds=1000) == whole
     return whole
 
@@ -59,7 +50,9 @@ async def in_parts(world: World, seconds: int) -> list[Difference]:
     place: str | None = ""
     ticks = count(step=10) if seconds == 0 else repeat(0)
     while place is not None:
-        part = await audit_part(world.store, TENANT, place, lambda: next(ticks))
+        part = await audit_part(
+            world.store, TENANT, place, lambda: next(ticks), documents=3, step=2
+        )
         assert part.examined <= (2 if seconds == 0 else 4)
         differences += part.differences
         place = part.next
@@ -68,8 +61,8 @@ async def in_parts(world: World, seconds: int) -> list[Difference]:
 
 async def test_what_is_settled_has_not_drifted(world: World) -> None:
     await populate(world)
-    examined = [page.examined async for page in audit(world.store, TENANT)]
-    assert sum(examined) == len(USERS)
+    examined = [page.examined async for page in audit(world.store, TENANT, step=2)]
+    assert (max(examined), sum(examined)) == (2, len(USERS))
     assert await found(world) == []
 
 

@@ -1,16 +1,12 @@
 """A large event of one tenant lets everybody else go first, piece by piece."""
 
+from dataclasses import replace
 from typing import Any
-
-import pytest
 
 from directory.access import access_id
 from directory.documents import Event
 from directory.store import Create
 from directory.tenants import Tenant
-from reconciler import worker
-from reconciler.recomputation import PAGE
-from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, World
 
 SMALL = "fabrikam"
@@ -29,10 +25,8 @@ async def small_tenant(world: World) -> str:
     return event.event_id
 
 
-async def test_another_tenant_waits_for_one_piece_of_a_large_event(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 1)
+async def test_another_tenant_waits_for_one_piece_of_a_large_event(world: World) -> None:
+    world.portions = replace(world.portions, pages_per_message=1)
     await world.put_group("everybody")
     crowd = [f"u{number}" for number in range(CROWD)]
     for user in crowd:
@@ -47,7 +41,7 @@ async def test_another_tenant_waits_for_one_piece_of_a_large_event(
     async def submit(*message: Any) -> None:
         queue.append(message)
 
-    reconciler = Reconciler(world.store, submit, world.publish, world.now)
+    reconciler = world.reconciler(submit=submit)
     await reconciler.handle(*queue.pop(0))
     queue.append((SMALL, await small_tenant(world), None))
     handled = 0
@@ -56,7 +50,7 @@ async def test_another_tenant_waits_for_one_piece_of_a_large_event(
         handled += 1
     assert handled == 2, "the piece that was there before, and the small tenant's own event"
     done = sum(bool(grants) for _, grants in (await world.held()).values())
-    assert done == 2 * PAGE < CROWD
+    assert done == 2 * world.portions.users_per_batch < CROWD
     while queue:
         await reconciler.handle(*queue.pop(0))
     await world.settled()

@@ -3,7 +3,7 @@ worked on."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,18 +18,12 @@ from directory.tenants import Policy
 from reconciler import keeping
 from reconciler.questions.drift import compare
 from tests.reconciler.test_races import Pause
-from tests.reconciler.world import TENANT, Hooked, Model, World, small_pieces, tenant
+from tests.reconciler.world import SMALL, TENANT, Hooked, Model, World, tenant
 
 OWNER, PROTECTED = "role:Owner", EntitlementKey("role", "Owner")
 USERS = [f"u{number}" for number in range(5)]
 GROUPS = ["g0", "g1"]
 """Both give it."""
-
-
-@pytest.fixture(autouse=True)
-def pieces() -> Iterator[None]:
-    with small_pieces():
-        yield
 
 
 async def populate(world: World, holders: int = 2) -> None:
@@ -126,7 +120,7 @@ async def test_it_is_kept_for_the_first_of_the_last_in_any_order_of_events(
     """Each round changes much before any of it is worked on: in any order, twice, and half of the
     time by three workers at once."""
     chance = random.Random(seed)
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world, holders)
         model = world.model
         for changes, at_once in played:
@@ -157,22 +151,24 @@ async def work(world: World, chance: random.Random, at_once: bool) -> None:
             await turn(messages)
 
 
-async def test_of_a_crowd_that_loses_it_at_once_one_keeps_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_of_a_crowd_that_loses_it_at_once_one_keeps_it() -> None:
     """What is true is only asked of the last few, so the cost of the others does not grow."""
-    monkeypatch.setattr(keeping, "FEW", 1)
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world, holders=5)
+        crowd = [f"u{number}" for number in range(30, 30 + keeping.FEW)]
+        for user in crowd:
+            await world.put_user(user)
+        await world.change_members("g0", crowd)
         world.now.moment += keeping.SETTLES
         await world.put_user("u4")
         await world.drain()
         asked = Asked()
         await world.put_mapping("g0", [])
-        world.model.kept = {OWNER: "u2"}
+        world.model.kept = {OWNER: "u30"}  # those before it leave more than a few
         await world.drain(world.reconciler(Hooked(world.store, before=asked)))
         await world.settled()
-        assert asked.methods.count("query Access") == 1
+        # Who else holds it, and once many lost something, how many hold anything.
+        assert asked.methods.count("query Access") == 2
 
 
 class Asked:
@@ -192,7 +188,7 @@ class Asked:
 
 
 async def test_whoever_is_nothing_to_what_is_protected_pays_nothing_for_it() -> None:
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world)
         for policy in (Policy(protected=(PROTECTED,)), Policy(protected=())):
             await world.put_policy(policy)
@@ -220,7 +216,7 @@ async def test_what_is_known_of_the_holders_is_found_out_anew_where_it_is_lost(p
     """The document is gone or cannot be read, or is from before protection was switched off."""
     id = protection_id(PROTECTED)
     stale = Assign(("protectedSince",), "before"), Assign(("holders",), 99), Unset(("kept",))
-    async with tenant(place) as world:
+    async with tenant(place, SMALL) as world:
         await populate(world, holders=1)
         for harm in (Delete(id), Update(id, (Assign(("holders",), "many"),)), Update(id, stale)):
             await world.store.batch(TENANT, [Update(id, (Assign(("kept",), "nobody"),))])
@@ -241,7 +237,7 @@ async def test_what_is_known_of_the_holders_is_found_out_anew_where_it_is_lost(p
 
 
 async def test_what_the_policy_protects_no_more_goes() -> None:
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world, holders=1)
         await world.change_members("g0", removed=["u0"])
         world.model.kept = {OWNER: "u0"}
@@ -257,15 +253,15 @@ async def test_what_the_policy_protects_no_more_goes() -> None:
 async def test_somebody_who_holds_it_is_not_overlooked_by_a_page_that_keeps_it() -> None:
     """Of two who lost it, one is about to keep it, when the other comes back: nothing changes for
     that one, and yet the first must see it."""
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world)
         await world.change_members("g0", removed=["u0", "u1"])
         pause = Pause("batch")
-        worker = world.reconciler(Hooked(world.store, before=pause))
-        first = asyncio.create_task(worker.recompute(TENANT, ["u0"], "a"))
+        paused = Hooked(world.store, before=pause)
+        first = asyncio.create_task(world.recompute(["u0"], "a", paused))
         await pause.reached.wait()
         await world.change_members("g0", ["u1"])
-        await world.reconciler().recompute(TENANT, ["u1"], "b")
+        await world.recompute(["u1"], "b")
         pause.go()
         await first
         assert await world.held() == world.model.access()
@@ -273,7 +269,7 @@ async def test_somebody_who_holds_it_is_not_overlooked_by_a_page_that_keeps_it()
 
 async def test_one_who_keeps_it_and_cannot_be_read_stops_nobody_else() -> None:
     """The event of whoever gets it ends as failed; replayed, it takes it from the other."""
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world, holders=1)
         await world.change_members("g0", removed=["u0"])
         await world.drain()

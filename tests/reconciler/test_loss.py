@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,15 +9,9 @@ import pytest
 from directory.documents import Event
 from directory.tenants import MassLossLimits, Policy
 from reconciler.loss import FEW
-from tests.reconciler.world import TENANT, Hooked, World, small_pieces, tenant
+from tests.reconciler.world import SMALL, TENANT, Hooked, World, tenant
 
 USERS = [f"u{number:02}" for number in range(FEW + 2)]
-
-
-@pytest.fixture(autouse=True)
-def pieces() -> Iterator[None]:
-    with small_pieces():
-        yield
 
 
 async def populate(world: World, percent: int = 20) -> None:
@@ -52,7 +45,7 @@ async def test_a_mapping_that_takes_from_many_is_marked_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Though two workers do the same at once, one dies on the way, and it is done again."""
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world)
         assert await losses(world) == []
         await world.put_mapping("g0", [])
@@ -87,7 +80,7 @@ async def test_a_mapping_that_takes_from_many_is_marked_once(
 )
 async def test_both_limits_must_be_reached(leave: int, percent: int, marked: bool) -> None:
     """Of eleven who hold something, ten are 90.9 per cent."""
-    async with tenant() as world:
+    async with tenant(portions=SMALL) as world:
         await populate(world, percent)
         await world.intend_members("g0", removed=USERS[:leave])
         await world.drain()

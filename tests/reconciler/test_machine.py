@@ -25,8 +25,7 @@ from directory.resources import StoredUser
 from directory.tenants import Policy
 from reconciler.access import current_access
 from reconciler.recomputation import Committed
-from reconciler.worker import Reconciler
-from tests.reconciler.world import TENANT, Hooked, Message, Model, World, small_pieces, tenant
+from tests.reconciler.world import SMALL, TENANT, Hooked, Message, Model, World, tenant
 
 USERS = [f"u{number}" for number in range(7)]
 GROUPS = [f"g{number}" for number in range(6)]
@@ -84,8 +83,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
-        self._stack.enter_context(small_pieces())
-        self.world: World = self.run(self._stack.enter_async_context(tenant(self.place)))
+        world = tenant(self.place, SMALL)
+        self.world: World = self.run(self._stack.enter_async_context(world))
         self.gone: set[str] = set()
         self.handled: list[Message] = []
         self.standing: asyncio.Task[None] | None = None
@@ -212,7 +211,7 @@ class Machine(RuleBasedStateMachine):
         added = [id for id in members if id not in current]
         removed = [id for id in members if id in current]
         self.run(self._finish_first(group))
-        large = len(members) > membership_change.CHUNK
+        large = len(members) > SMALL.edges_per_batch
         change = self.world.intend_members if large else self.world.change_members
         self.run(change(group, added, removed))
 
@@ -230,7 +229,7 @@ class Machine(RuleBasedStateMachine):
         records = {d["id"]: d for d in await world.documents("Access")}
         for event, _ in self.handled[-5:]:
             await world.reconciler().handle(TENANT, event)
-        await world.reconciler().recompute(TENANT, USERS, "drift")
+        await world.recompute(USERS, "drift")
         for record in await world.documents("Access"):
             assert record | {"version": 0} == records[record["id"]] | {"version": 0}
         await world.settled()
@@ -249,7 +248,7 @@ class Machine(RuleBasedStateMachine):
 
         world = self.world
         store = Hooked(world.store, elsewhere, elsewhere)
-        reconciler = Reconciler(store, world.submit, publish, world.now)
+        reconciler = world.reconciler(store, publish=publish)
         chance.shuffle(world.queue)
         some = [world.queue.pop() for _ in range(chance.randint(1, len(world.queue)))]
         again = [message for message in some if chance.random() < 0.3]
@@ -305,7 +304,13 @@ class Machine(RuleBasedStateMachine):
         """What every writer to a group does with an intent that it finds."""
         stored = await self.world.store.read(TENANT, f"group:{group}")
         if unfinished := stored.document.get("intent"):
-            await membership_change.finish(self.world.store, TENANT, unfinished, self.world.now)
+            await membership_change.finish(
+                self.world.store,
+                TENANT,
+                unfinished,
+                self.world.now,
+                edges_per_batch=SMALL.edges_per_batch,
+            )
 
     async def _disabled_at_once(self) -> None:
         world = self.world

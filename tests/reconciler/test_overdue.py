@@ -1,7 +1,7 @@
 """What the queue does not bring in time, the timer reconciles itself."""
 
 import asyncio
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +11,9 @@ from directory.access import AccessChange, access_id
 from directory.documents import Event, user_id
 from directory.store import Create, Unavailable
 from directory.tenants import Tenant
-from reconciler import overdue as module
-from reconciler import worker
-from reconciler.overdue import Overdue
+from reconciler.overdue import AT_ONCE, PAUSE_SECONDS, Overdue
 from reconciler.worker import Reconciler, Share
-from tests.reconciler.world import TENANT, Hooked, World, small_pieces
+from tests.reconciler.world import SMALL, TENANT, Hooked, World
 
 AFTER = 120.0
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
@@ -34,7 +32,12 @@ class Steps:
 
 
 def overdue(
-    world: World, reconciler: Reconciler | None = None, *, clock: Any = None, attempts: int = 10
+    world: World,
+    reconciler: Reconciler | None = None,
+    *,
+    clock: Any = None,
+    attempts: int = 10,
+    at_once: int = AT_ONCE,
 ) -> Overdue:
     """A timer of tomorrow, for which all that is pending is overdue."""
     return Overdue(
@@ -44,6 +47,7 @@ def overdue(
         after_seconds=AFTER,
         attempts=attempts,
         clock=clock or Steps(),
+        at_once=at_once,
     )
 
 
@@ -74,7 +78,7 @@ async def foreign_user(world: World, tenant_id: str) -> None:
 
 async def test_without_any_queue_all_access_is_right(world: World) -> None:
     await small_team(world)
-    reconciler = Reconciler(world.store, no_queue, world.publish, world.now)
+    reconciler = world.reconciler(submit=no_queue)
     assert await overdue(world, reconciler).apply() == 7
     await world.settled()
 
@@ -99,14 +103,8 @@ async def test_zero_switches_it_off(world: World) -> None:
     assert (await world.event("e0000"))["state"] == "pending"
 
 
-@pytest.fixture
-def pieces() -> Iterator[None]:
-    with small_pieces():
-        yield
-
-
-@pytest.mark.usefixtures("pieces")
 async def test_a_large_event_goes_on_where_the_run_before_ended(world: World) -> None:
+    world.portions = SMALL
     crowd = [f"u{number}" for number in range(20)]
     for user in crowd:
         await world.put_user(user)
@@ -128,10 +126,8 @@ async def test_a_large_event_goes_on_where_the_run_before_ended(world: World) ->
     await world.settled()
 
 
-async def test_what_the_queue_works_on_is_left_to_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 1)
+async def test_what_the_queue_works_on_is_left_to_it(world: World) -> None:
+    world.portions = replace(world.portions, pages_per_message=1)
     await world.put_group("g1")
     crowd = [f"u{number}" for number in range(120)]
     for user in crowd:
@@ -140,7 +136,9 @@ async def test_what_the_queue_works_on_is_left_to_it(
     await world.change_members("g1", crowd[60:])
     await world.drain()
     await world.put_mapping("g1", ["role:Owner"])
+    event = world.queue[0][0]
     await world.reconciler().handle(TENANT, *world.queue.pop(0))
+    assert (await world.event(event))["state"] == "pending"
 
     def soon() -> datetime:
         return world.now.moment + timedelta(seconds=AFTER)
@@ -201,7 +199,7 @@ async def test_an_event_that_fails_is_tried_again_later_and_then_marked(world: W
     await timer.apply()
     await timer.apply()
     assert tries == 1, "it is left alone for a while"
-    seconds = module.PAUSE_SECONDS + 1
+    seconds = PAUSE_SECONDS + 1
     await timer.apply()
     assert tries == 2
     assert (await world.event("e0000"))["state"] == "failed"
@@ -224,16 +222,22 @@ async def test_a_store_that_asks_for_patience_is_no_fault_of_the_event(world: Wo
 
 
 async def test_tenants_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 1)
     for number in range(5):
         await world.put_user(f"u{number}")
     await foreign_user(world, OTHER)
     order: list[str] = []
+    at_work = most = 0
 
     async def work(_: Reconciler, tenant_id: str, *__: Any, **___: Any) -> Share:
+        nonlocal at_work, most
         order.append(tenant_id)
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0)
+        at_work -= 1
         return Share(completed=True)
 
     monkeypatch.setattr(Reconciler, "work", work)
-    assert await overdue(world).apply() == 6
+    assert await overdue(world, at_once=1).apply() == 6
     assert OTHER in order[:2]
+    assert most == 1

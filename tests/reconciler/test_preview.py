@@ -1,8 +1,8 @@
 """The preview of a change says what making the change then does."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from directory.resources import ENTERPRISE_USER
 from directory.store import Assign, Delete, Update, Upsert
 from directory.tenants import Policy
 from reconciler.access import COST_CENTER, state_of, visible
-from reconciler.questions import preview as previews
 from reconciler.questions.preview import Counts, Effect, Preview, PreviewCursor
 from reconciler.questions.proposal import (
     GrantsProposal,
@@ -34,15 +33,8 @@ OWNER = EntitlementKey(kind="role", key="Owner")
 CENTER = {ENTERPRISE_USER: {"costCenter": "cc"}}
 
 
-@pytest.fixture(autouse=True)
-def small_pieces() -> Iterator[None]:
-    """Six users are a crowd."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(previews, "STEP", 2)
-        patch.setattr(previews, "FIRST_STEP", 2)
-        patch.setattr(previews, "PAGE_COST", 30)
-        patch.setattr(previews, "SUMMARY_COST", 20)
-        yield
+preview_of = partial(Preview, step=2, first_step=2, page_cost=30, summary_cost=20)
+"""Six users are a crowd."""
 
 
 @dataclass
@@ -193,7 +185,7 @@ def test_preview_equals_effect(start: Start, proposal: Proposal, limit: int) -> 
     async def play() -> None:
         async with tenant() as world:
             await begin(world, start)
-            preview = Preview(world.store, TENANT, proposal)
+            preview = preview_of(world.store, TENANT, proposal)
             effects, counts = await walk(preview, limit)
             whole = await preview.summary()
             while whole.cursor is not None:
@@ -250,7 +242,7 @@ def assert_sums(counts: Counts, expected: list[tuple[AccessState, AccessState]])
 async def test_who_is_reached_along_a_deleted_group_too_comes_once(world: World) -> None:
     await begin(world, Start(members={"g0": ["g1", "g2"], "g1": ["u0"], "g2": ["u0"]}))
     await world.store.batch(TENANT, [Delete("group:g1")])  # its edges are still there
-    preview = Preview(world.store, TENANT, MappingProposal({"g0": (OWNER,)}))
+    preview = preview_of(world.store, TENANT, MappingProposal({"g0": (OWNER,)}))
     effects, counts = await walk(preview, 1)
     assert [(e.user_id, e.user_name, e.gained) for e in effects] == [("u0", "u0", (OWNER,))]
     assert counts.examined == 1
@@ -262,7 +254,7 @@ async def test_who_is_reached_along_a_deleted_group_too_comes_once(world: World)
 )
 async def test_a_group_that_does_not_exist_gives_nothing(world: World, proposal: Proposal) -> None:
     await begin(world, Start(members={"g0": ["u1"]}, mapped={"g1": ["role:Owner"]}))
-    assert (await walk(Preview(world.store, TENANT, proposal), 3))[0] == []
+    assert (await walk(preview_of(world.store, TENANT, proposal), 3))[0] == []
 
 
 async def test_the_search_for_an_owner_ends_with_the_first(world: World) -> None:
@@ -270,10 +262,10 @@ async def test_the_search_for_an_owner_ends_with_the_first(world: World) -> None
     await begin(world, Start(members={"g0": USERS, "g1": ["u0"]}, mapped={"g0": ["role:Owner"]}))
     asked = Asked(world.store)
     policy = PolicyProposal(Policy())
-    assert not await Preview(asked, TENANT, policy).nobody_would_hold(OWNER)
+    assert not await preview_of(asked, TENANT, policy).nobody_would_hold(OWNER)
     assert len(asked.users) <= 2
     asked.users.clear()
-    assert await Preview(asked, TENANT, MappingProposal({"g0": ()})).nobody_would_hold(OWNER)
+    assert await preview_of(asked, TENANT, MappingProposal({"g0": ()})).nobody_would_hold(OWNER)
     assert asked.users == set()
 
 

@@ -37,7 +37,7 @@ class Topic:
 
 async def sales(world: World, publisher: Publisher) -> Reconciler:
     """A user in a group that is about to be mapped."""
-    reconciler = Reconciler(world.store, world.submit, publisher.publish, world.now)
+    reconciler = world.reconciler(publish=publisher.publish)
     await world.put_user("u1")
     await world.put_group("sales")
     await world.change_members("sales", ["u1"])

@@ -45,12 +45,10 @@ async def test_a_stale_write_fails_even_where_the_newer_truth_changed_nothing(
     await member(world)
     pause = Pause("batch")
     await world.change_members("staff", removed=["u0"])
-    a = asyncio.create_task(
-        world.reconciler(Hooked(world.store, before=pause)).recompute(TENANT, ["u0"], "a")
-    )
+    a = asyncio.create_task(world.recompute(["u0"], "a", Hooked(world.store, before=pause)))
     await pause.reached.wait()
     await world.change_members("staff", ["u0"])
-    await world.reconciler().recompute(TENANT, ["u0"], "b")
+    await world.recompute(["u0"], "b")
     pause.go()
     await a
     assert await world.held() == {"u0": (True, frozenset({"role:Reader"}))}
@@ -66,9 +64,7 @@ async def test_a_user_deleted_while_the_first_record_is_written_leaves_none(
     outlive A."""
     await world.put_user("u0")
     pause = Pause("batch")
-    a = asyncio.create_task(
-        world.reconciler(Hooked(world.store, before=pause)).recompute(TENANT, ["u0"], "a")
-    )
+    a = asyncio.create_task(world.recompute(["u0"], "a", Hooked(world.store, before=pause)))
     await pause.reached.wait()
     await world.delete_user("u0")
     await world.drain()
@@ -126,8 +122,8 @@ async def test_many_workers_on_the_same_users(world: World) -> None:
     async def elsewhere(method: str, asked: tuple[Any, ...]) -> None:
         await asyncio.sleep(0)
 
-    workers = [world.reconciler(Hooked(world.store, elsewhere, elsewhere)) for _ in range(4)]
-    await asyncio.gather(*(w.recompute(TENANT, users, "e") for w in workers))
+    store = Hooked(world.store, elsewhere, elsewhere)
+    await asyncio.gather(*(world.recompute(users, "e", store) for _ in range(4)))
     await world.drain()
     await world.settled()
     assert membership_id("staff", "u0") in {d["id"] for d in await world.documents("Membership")}

@@ -10,10 +10,8 @@ from directory.condition import Compare
 from directory.documents import event_id
 from directory.ledger import Ledger
 from directory.store import Assign, Query, Update
-from reconciler import shared_walk
 from reconciler.expansion import Cursor
 from reconciler.overdue import Overdue
-from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, Hooked, World
 
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
@@ -53,7 +51,7 @@ async def test_a_circle_is_walked_once_for_all_events(world: World) -> None:
     await world.drain(world.reconciler(Hooked(world.store, walks)))
     await world.settled()
     # The first messages walk a few groups of their own; then there is one walk.
-    assert walks.of.total() <= size * (shared_walk.GROUPS_ALONE + 2)
+    assert walks.of.total() <= size * (world.portions.groups_per_event + 2)
 
 
 async def test_who_comes_during_a_walk_waits_for_the_next_one(world: World) -> None:
@@ -101,7 +99,7 @@ async def test_the_timer_alone_walks_for_all(world: World) -> None:
         seconds = iter(range(1000))
         timer = Overdue(
             world.store,
-            Reconciler(world.store, no_queue, world.publish, world.now),
+            world.reconciler(submit=no_queue),
             lambda: LATER,
             after_seconds=120.0,
             attempts=10,

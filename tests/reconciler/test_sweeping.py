@@ -93,8 +93,7 @@ async def test_a_group_that_loses_many_moves_with_each_batch_only(world: World) 
         if method == "batch":
             written.extend(asked[1])
 
-    reconciler = world.reconciler(Hooked(world.store, before=note))
-    await reconciler.recompute(TENANT, users, "e0000")
+    await world.recompute(users, "e0000", Hooked(world.store, before=note))
     assert sum(isinstance(one, Update) for one in written) == 1
     members = [one for one in written if isinstance(one, Delete) and one.id.startswith("member:")]
     assert len(members) == len(users)

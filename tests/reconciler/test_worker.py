@@ -15,6 +15,7 @@ from directory.documents import (
     membership_id,
     user_id,
 )
+from directory.portions import Portions
 from directory.sqlite.store import SqliteStore
 from directory.store import (
     Assign,
@@ -32,7 +33,6 @@ from directory.store import (
 )
 from directory.tenants import Policy
 from queues.relay import EventMessage
-from reconciler import recomputation, worker
 from reconciler.access import STEPS_PER_GRANT
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import MappingProposal
@@ -143,7 +143,7 @@ async def test_a_user_made_by_hand_is_left_alone(world: World) -> None:
 async def test_recomputing_changes_nothing_but_the_version(world: World) -> None:
     await staff(world)
     before = await world.access("u0")
-    await world.reconciler().recompute(TENANT, ["u0", "u0"], "another")
+    await world.recompute(["u0", "u0"], "another")
     after = await world.access("u0")
     assert after == before.model_copy(update={"version": before.version + 1})
 
@@ -186,16 +186,12 @@ async def test_a_later_save_of_a_mapping_supersedes_an_earlier_one(world: World)
     await world.settled()
 
 
-async def test_big_events_go_on_in_further_messages(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_big_events_go_on_in_further_messages(world: World) -> None:
     await staff(world, 23)
     await world.put_group("top")
     await world.change_members("top", ["staff", "u0", "u1"])
     await world.drain()
-    monkeypatch.setattr(worker, "PAGE", 3)
-    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 2)
-    monkeypatch.setattr(worker, "EDGES_PER_MESSAGE", 5)
+    world.portions = Portions(users_per_batch=3, pages_per_message=2, edges_per_message=5)
     await world.put_mapping("top", ["role:Owner"])
     event = world.queue[0][0]
     reconciler = world.reconciler()
@@ -222,16 +218,17 @@ async def test_big_events_go_on_in_further_messages(
     assert all(enabled for enabled, _ in (await world.held()).values())
 
 
-async def test_a_large_membership_change_is_read_in_pages(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "PAGE", 2)
-    monkeypatch.setattr(worker, "PAGES_PER_MESSAGE", 1)
+async def test_a_large_membership_change_is_read_in_pages(world: World) -> None:
+    world.portions = Portions(users_per_batch=2, pages_per_message=1)
     await staff(world, 7)
     await world.put_group("top")
     await world.put_mapping("top", ["role:Owner"])
     await world.change_members("top", ["staff"])
+    await world.drain()
     await world.change_members("staff", removed=["u0", "u1", "u2"])
+    event = world.queue[0][0]
+    await world.reconciler().handle(TENANT, *world.queue.pop(0))
+    assert (await world.event(event))["progress"]["done"] == 2
     await world.drain()
     await world.settled()
 
@@ -286,26 +283,22 @@ async def test_a_page_too_large_for_one_batch_is_written_in_halves(world: World)
             if len(asked[1]) > 2:
                 raise TooLarge
 
-    reconciler = world.reconciler(Hooked(world.store, limit))
-    await reconciler.recompute(TENANT, [f"u{number}" for number in range(5)], "e")
+    users = [f"u{number}" for number in range(5)]
+    await world.recompute(users, "e", Hooked(world.store, limit))
     assert sizes == [5, 2, 3, 1, 2]
     versions = {(await world.access(f"u{number}")).version for number in range(5)}
     assert versions == {before.version + 1}
 
 
-async def test_a_race_without_end_is_an_error_of_one_user_only(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recomputation, "BACKOFF", 0)
+async def test_a_race_without_end_is_an_error_of_one_user_only(world: World) -> None:
     await staff(world, 3)
 
     async def interfere(method: str, asked: tuple[Any, ...]) -> None:
         if method == "batch" and any(op.document["id"] == access_id("u2") for op in asked[1]):
             await world.store.batch(TENANT, [Update(access_id("u2"), (Assign(("x",), 1),))])
 
-    reconciler = world.reconciler(Hooked(world.store, interfere))
     with pytest.raises(PreconditionFailed, match=access_id("u2")):
-        await reconciler.recompute(TENANT, ["u0", "u1", "u2"], "e")
+        await world.recompute(["u0", "u1", "u2"], "e", Hooked(world.store, interfere))
     versions = [(await world.access(f"u{number}")).version for number in range(3)]
     assert versions[0] == versions[1] == versions[2] + 1
 
@@ -416,15 +409,14 @@ async def test_one_member_more_costs_the_same_in_any_group_and_nothing_is_scanne
     assert all("INDEX Membership." in plan[0] for plan in plans)
 
 
-async def test_users_with_many_grants_are_written_few_at_a_time(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_users_with_many_grants_are_written_few_at_a_time(world: World) -> None:
     """And a message ends sooner: what holds its tenant's turn is bounded by grants, too."""
     many = [f"costCenterMembership:{number}" for number in range(10)]
-    monkeypatch.setattr(recomputation, "PAGE", 4)
-    monkeypatch.setattr(worker, "PAGE", 4)
-    monkeypatch.setattr(recomputation, "PAGE_STEPS", 20 * STEPS_PER_GRANT)
-    monkeypatch.setattr(worker, "STEPS_PER_MESSAGE", 40 * STEPS_PER_GRANT)
+    world.portions = Portions(
+        users_per_batch=4,
+        steps_per_batch=20 * STEPS_PER_GRANT,
+        steps_per_message=40 * STEPS_PER_GRANT,
+    )
     await staff(world, 12)
     await world.put_mapping("staff", many)
     written: list[int] = []

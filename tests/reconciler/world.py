@@ -1,16 +1,13 @@
 """A small tenant to play with: writes as the use cases make them, messages in a list, and a model
 that says in the plainest way what everybody's access must be in the end."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-import pytest
-
-from directory import membership_change
 from directory.access import (
     Access,
     AccessChange,
@@ -23,6 +20,7 @@ from directory.access import (
 from directory.checked import CheckedStore
 from directory.condition import EVERYTHING, Condition
 from directory.documents import (
+    RETENTION,
     Actor,
     EntitlementKey,
     Event,
@@ -35,6 +33,7 @@ from directory.documents import (
     membership_id,
     user_id,
 )
+from directory.portions import PORTIONS, Portions
 from directory.reading import every
 from directory.reasons import REASONS
 from directory.store import (
@@ -53,12 +52,13 @@ from directory.store import (
     Upsert,
 )
 from directory.tenants import TENANT_ID, Policy, Tenant
-from reconciler import recomputation, shared_walk, worker
-from reconciler.recomputation import Committed
-from reconciler.worker import Reconciler
+from reconciler.recomputation import AccessRecords, Committed, Recomputed
+from reconciler.worker import Publish, Reconciler, Submit
 from tests.reconciler.places import PLACES, Place
 
 TENANT = "contoso"
+PAUSE_SECONDS = 0.002
+"""The longest after the first race for a record."""
 type Held = tuple[bool, frozenset[str]]
 """Enabled, and `kind:key` of every grant."""
 
@@ -130,7 +130,8 @@ type Message = tuple[str, dict[str, Any] | None]
 class World:
     """A tenant in a store. Each change commits its event and puts its message into `queue`."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, portions: Portions = PORTIONS) -> None:
+        self.portions = portions
         self.store: Store = CheckedStore(place.store)
         self.place = place
         self.model = Model()
@@ -144,7 +145,7 @@ class World:
     async def copy(self) -> AsyncIterator["World"]:
         """The same tenant elsewhere; this one rests until then."""
         async with self.place.copied() as place:
-            copy = World(place)
+            copy = World(place, self.portions)
             copy.model = deepcopy(self.model)
             copy.queue = list(self.queue)
             copy.sent = set(self.sent)
@@ -157,9 +158,38 @@ class World:
         """How many changes were committed so far."""
         return self._events
 
-    def reconciler(self, store: Store | None = None) -> Reconciler:
+    def reconciler(
+        self,
+        store: Store | None = None,
+        *,
+        submit: Submit | None = None,
+        publish: Publish | None = None,
+    ) -> Reconciler:
         """A reconciler; in a process of its own where it has a store of its own."""
-        return Reconciler(store or self.store, self.submit, self.publish, self.now)
+        return Reconciler(
+            store or self.store,
+            submit or self.submit,
+            publish or self.publish,
+            self.now,
+            portions=self.portions,
+            pause_seconds=PAUSE_SECONDS,
+        )
+
+    async def recompute(self, users: Iterable[str], cause: str, store: Store | None = None) -> None:
+        """What a reconciler does with users whom an event concerns: their records are brought up to
+        date, and the application is told. Raises Unreadable after that."""
+        done = Recomputed()
+        records = AccessRecords(
+            store or self.store,
+            self.now,
+            RETENTION,
+            portions=self.portions,
+            pause_seconds=PAUSE_SECONDS,
+        )
+        await records.recompute(TENANT, dict.fromkeys(users, cause), done)
+        await self.publish(done.committed)
+        if done.unreadable:
+            raise done.unreadable[0]
 
     async def submit(self, tenant_id: str, event: str, cursor: dict[str, Any] | None) -> None:
         """The queue, duplicate detection included."""
@@ -402,27 +432,23 @@ class World:
         self.queue.append((ulid, None))
 
 
-@contextmanager
-def small_pieces() -> Iterator[None]:
-    """Five users are a crowd."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(membership_change, "CHUNK", 2)
-        patch.setattr(worker, "PAGE", 2)
-        patch.setattr(worker, "PAGES_PER_MESSAGE", 2)
-        patch.setattr(worker, "EDGES_PER_MESSAGE", 3)
-        patch.setattr(recomputation, "PAGE", 2)
-        patch.setattr(shared_walk, "GROUPS_ALONE", 1)
-        patch.setattr(recomputation, "BACKOFF", 0.002)
-        yield
+SMALL = Portions(
+    edges_per_batch=2,
+    users_per_batch=2,
+    pages_per_message=2,
+    edges_per_message=3,
+    groups_per_event=1,
+)
+"""Five users are a crowd."""
 
 
 @asynccontextmanager
-async def tenant(place: str = "sqlite") -> AsyncIterator[World]:
+async def tenant(place: str = "sqlite", portions: Portions = PORTIONS) -> AsyncIterator[World]:
     """A world of its own, in one of PLACES."""
     async with PLACES[place]() as opened:
         document = Tenant(tenant_id=TENANT, name="Contoso").to_document()
         await opened.store.batch(TENANT, [Create(document)])
-        yield World(opened)
+        yield World(opened, portions)
 
 
 STATE = {"enabled", "reasons", "grants"}

@@ -1,15 +1,16 @@
 """What a client is told where the store fails, and what becomes of its request."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from directory import membership_change
 from directory.cosmos import store as cosmos
 from directory.cosmos.indexing import indexing_policy
-from scim import groups
+from directory.cosmos.store import CosmosStore
+from directory.portions import Portions
 from tests.consistency import assert_consistent
 from tests.emulators.cosmos import Facade, Fault, serving
 from tests.emulators.cosmos_container import Container
@@ -31,12 +32,11 @@ async def muster(
     facade: Facade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Environment]:
     """On Cosmos DB's wire protocol; four memberships are more than a batch holds."""
-    monkeypatch.setattr(cosmos, "PAUSES", (0.0,))
-    monkeypatch.setattr(cosmos, "THROTTLE_RETRIES", 2)
-    monkeypatch.setattr(groups, "BATCH_EDGES", 3)
-    monkeypatch.setattr(membership_change, "CHUNK", 2)
+    impatient = partial(CosmosStore, pauses=(0.0,), throttle_retries=2)
+    monkeypatch.setattr(cosmos, "CosmosStore", impatient)
     store: dict[str, Any] = {"cosmos_endpoint": facade.endpoint, "cosmos_key": "Zm9v"}
-    async with running(tmp_path, **store) as environment:
+    few = Portions(edges_beside_group=3, edges_per_batch=2)
+    async with running(tmp_path, portions=few, **store) as environment:
         yield environment
 
 

@@ -11,9 +11,9 @@ import pytest
 from directory.condition import EVERYTHING
 from directory.cosmos.indexing import indexing_policy
 from directory.documents import new_resource_id
+from directory.portions import PORTIONS, Portions
 from directory.store import Create, Delete, Query, Store, Unset, Update
 from directory.tenants import COMPARABLE_FORM, TENANT_ID
-from scim import comparable_form
 from scim.protocol import comparison
 from scim.protocol.comparison import searchable
 from scim.protocol.schema import load_resource_types
@@ -30,15 +30,24 @@ SPELLINGS = (COMPOSED, DECOMPOSED, FULL_WIDTH)
 CREATED = "2026-01-31T08:00:00.000Z"
 
 
+@pytest.fixture
+def portions(request: pytest.FixtureRequest) -> Portions:
+    """As a test's parameter says."""
+    found: Portions = getattr(request, "param", PORTIONS)
+    return found
+
+
 @pytest.fixture(params=["sqlite", "cosmos"])
-async def muster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Environment]:
+async def muster(
+    request: pytest.FixtureRequest, tmp_path: Path, portions: Portions
+) -> AsyncIterator[Environment]:
     if request.param == "sqlite":
-        async with running(tmp_path) as environment:
+        async with running(tmp_path, portions=portions) as environment:
             yield environment
         return
     async with serving(Facade(Container(indexing_policy()))) as facade:
         settings: dict[str, Any] = {"cosmos_endpoint": facade.endpoint, "cosmos_key": "Zm9v"}
-        async with running(tmp_path, **settings) as environment:
+        async with running(tmp_path, portions=portions, **settings) as environment:
             yield environment
 
 
@@ -169,11 +178,12 @@ async def test_a_user_of_an_earlier_version_is_changed_before_it_is_brought_up_t
     await create_user(scim, "x", userName=COMPOSED)
 
 
+@pytest.mark.parametrize(
+    "portions", [Portions(documents_per_page=2, pages_per_run=2)], indirect=True, ids=["small"]
+)
 async def test_the_timer_brings_every_tenant_up_to_date_once(
     muster: Environment, former: Former, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparable_form, "PAGE", 2)
-    monkeypatch.setattr(comparable_form, "PAGES_IN_A_RUN", 2)
     ids = [await former.add(userName=f"{n}{DECOMPOSED}") for n in range(6)]
     form = muster.application.service.form
     lefts = [await form.run() for _ in range(4)]
@@ -185,11 +195,12 @@ async def test_the_timer_brings_every_tenant_up_to_date_once(
     assert await form.run() == 0
 
 
+@pytest.mark.parametrize(
+    "portions", [Portions(documents_per_page=2, pages_per_request=1)], indirect=True, ids=["small"]
+)
 async def test_a_large_directory_is_gone_through_before_a_value_is_reserved(
-    muster: Environment, former: Former, monkeypatch: pytest.MonkeyPatch
+    muster: Environment, former: Former
 ) -> None:
-    monkeypatch.setattr(comparable_form, "PAGE", 2)
-    monkeypatch.setattr(comparable_form, "PAGES_IN_A_REQUEST", 1)
     for n in range(3):
         await former.add(userName=f"{n}@example.com")
     await former.add(userName=DECOMPOSED)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,6 @@ from administration.reading.health import Hour, read_health
 from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Unavailable
 from directory.tenants import Tenant
-from scim import counting
 from scim.counting import RequestCounter
 from scim.exchange import Answer
 from scim.refusing import Asked
@@ -40,9 +40,9 @@ class Store(SqliteStore):
         return await super().batch(tenant_id, operations)
 
 
-def counting_at(store: SqliteStore, moment: datetime) -> RequestCounter:
+def counting_at(store: SqliteStore, moment: datetime, **bounds: Any) -> RequestCounter:
     """A process of which it is that moment."""
-    return RequestCounter(store, lambda: moment)
+    return RequestCounter(store, lambda: moment, **bounds)
 
 
 def saw(counter: RequestCounter, tenant_id: str, status: int) -> None:
@@ -75,20 +75,16 @@ async def test_processes_add_up_by_the_hour_and_tenants_do_not(tmp_path: Path) -
     await store.close()
 
 
-async def test_a_count_is_written_once_for_many_requests_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(counting, "EVERY_SECONDS", 0.01)
+async def test_a_count_is_written_once_for_many_requests_and_goes_on(tmp_path: Path) -> None:
     store = Store(tmp_path / "muster.sqlite")
-    counter = counting_at(store, NINE)
+    counter = counting_at(store, NINE, every_seconds=0.01)
     for total in (100, 200):
         for _ in range(100):
             saw(counter, "acme", 200)
         await counter._notes.settle()
         assert (await read_health(store, "acme", NINE)).hours[-1] == Hour(NINE, total, 0)
     assert store.written == {"acme": 2}
-    monkeypatch.setattr(counting, "EVERY_SECONDS", 3600)
-    await asyncio.sleep(0.02)
+    counter = counting_at(store, NINE, every_seconds=3600)
     for _ in range(2):
         saw(counter, "acme", 200)  # at once, the first one
         await asyncio.sleep(0.02)
@@ -100,9 +96,8 @@ async def test_a_count_is_written_once_for_many_requests_and_goes_on(
 
 
 async def test_a_store_that_fails_is_no_matter_and_loses_no_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(counting, "EVERY_SECONDS", 0.01)
     store = Store(tmp_path / "muster.sqlite")
     counter = counting_at(store, NINE)
     store.fails = True

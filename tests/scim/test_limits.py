@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from directory import membership_change
+from directory.portions import Portions
 from directory.store import Store
 from directory.tenants import Policy
-from scim import groups, membership
+from scim import membership
 from scim.protocol.body import BODY_DEPTH
 from scim.selection import PARAMETER_CHARACTERS
 from tests.consistency import assert_consistent
@@ -51,7 +51,6 @@ async def test_a_body_deeper_than_any_request_is_refused_whole(tmp_path: Path) -
 async def test_too_many_members_are_refused_before_any_is_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "NAMED_LIMIT", 3)
     async with running(tmp_path) as muster:
         users = await create_users(muster.client, 3)
         team = await create_group(muster.client, "Team", users)
@@ -60,7 +59,7 @@ async def test_too_many_members_are_refused_before_any_is_looked_up(
             raise AssertionError("members were looked up")
 
         monkeypatch.setattr(membership, "read_all", nothing)
-        named = [*users, "nobody"]
+        named = [*users, *(f"nobody{n}" for n in range(membership.NAMED_LIMIT - 2))]
         for method, path, body in (
             ("POST", "/Groups", group("Other", named)),
             ("PUT", f"/Groups/{team}", group("Team", named)),
@@ -68,7 +67,7 @@ async def test_too_many_members_are_refused_before_any_is_looked_up(
         ):
             answer = await muster.client.request(method, path, json=body)
             assert answer.status_code == 413
-            assert "names 4 members; at most 3" in answer.json()["detail"]
+            assert "names 5,001 members; at most 5,000" in answer.json()["detail"]
         monkeypatch.undo()
         assert await members(muster.client, team) == users
 
@@ -182,9 +181,8 @@ async def test_a_large_change_that_takes_too_long_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, written: bool
 ) -> None:
     """What is committed is the whole intention; whoever finds it finishes it."""
-    monkeypatch.setattr(groups, "BATCH_EDGES", 3)
-    monkeypatch.setattr(membership_change, "CHUNK", 2)
-    async with running(tmp_path, request_seconds=1.0) as muster:
+    few = Portions(edges_beside_group=3, edges_per_batch=2)
+    async with running(tmp_path, portions=few, request_seconds=1.0) as muster:
         people = await create_users(muster.client, 6)
         await muster.settle()
         body = group("Sales", people)

@@ -4,8 +4,8 @@ members does is among the recorded requests."""
 import httpx
 import pytest
 
+from directory.portions import PORTIONS
 from directory.store import BATCH_OPERATIONS
-from scim.groups import BATCH_EDGES
 from tests.scim.messages import (
     NOBODY,
     add,
@@ -20,6 +20,9 @@ from tests.scim.messages import (
     values,
 )
 from tests.transports import Tenant
+
+LARGEST = PORTIONS.edges_beside_group
+"""More are not written in one batch."""
 
 
 @pytest.fixture
@@ -87,8 +90,8 @@ async def test_a_put_of_300_members_replaced_by_120_others(
     assert (await tenant.scim.get(f"/Groups/{sales}")).json() == answer.json()
 
 
-@crowd_of(BATCH_EDGES + 1)
-@pytest.mark.parametrize("size", [BATCH_EDGES - 1, BATCH_EDGES, BATCH_EDGES + 1])
+@crowd_of(LARGEST + 1)
+@pytest.mark.parametrize("size", [LARGEST - 1, LARGEST, LARGEST + 1])
 async def test_around_the_size_of_a_batch(tenant: Tenant, crowd: list[str], size: int) -> None:
     """With everything else that can stand in the same request."""
     body = group("Sales", crowd[:size], externalId="S-1")

@@ -10,7 +10,6 @@ from administration.reading.log import Filter
 from administration.reading.refusals import Refused, list_refusals, refusals_about
 from directory.store import Unavailable
 from directory.tenants import Tenant
-from scim import counting
 from scim.counting import KINDS
 from scim.exchange import Answer
 from scim.refusing import Asked
@@ -134,11 +133,10 @@ async def test_a_flood_is_one_batch_and_says_that_there_was_more(tmp_path: Path)
     await store.close()
 
 
-async def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "MOST", 3)
+async def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
     store = Store(tmp_path / "muster.sqlite")
     for n in range(5):
-        counter = counting_at(store, NINE + timedelta(minutes=n))
+        counter = counting_at(store, NINE + timedelta(minutes=n), most=3)
         counter.saw(asked(body={"userName": f"u{n}"}), refused())
         await counter.close()
     assert [one.name for one in await list_refusals(store, TENANT, Filter())] == ["u4", "u3", "u2"]
@@ -149,7 +147,6 @@ async def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
 async def test_what_could_not_be_written_is_written_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    monkeypatch.setattr(counting, "EVERY_SECONDS", 0.0)
     store = Store(tmp_path / "muster.sqlite")
     counter = counting_at(store, NINE)
 

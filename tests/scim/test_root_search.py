@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from scim import search, selection
+from scim import search
+from scim.selection import PAGE_LIMIT
 from tests.scim.messages import (
     ENTERPRISE,
     GROUP,
@@ -17,6 +18,7 @@ from tests.scim.messages import (
     create,
     create_group,
     create_user,
+    create_users,
     group,
     user,
 )
@@ -139,16 +141,14 @@ async def test_the_edges_of_pages(
     assert (len(body["Resources"]), body["totalResults"]) == (found, 6)
 
 
-async def test_a_page_has_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_has_its_limit(scim: httpx.AsyncClient) -> None:
     """RFC 7643 section 5 `maxResults`: of both kinds together."""
-    monkeypatch.setattr(selection, "PAGE_LIMIT", 3)
-    async with in_process(tmp_path) as muster:
-        scim = (await muster.tenant()).scim
-        for i in range(2):
-            await create_group(scim, f"G{i}")
-            await create_user(scim, f"u{i}")
-        body = await query(scim, count=10)
-        assert (names(body), body["totalResults"]) == (["u0", "u1", "G0"], 4)
+    users = await create_users(scim, PAGE_LIMIT - 1)
+    for i in range(2):
+        await create_group(scim, f"G{i}")
+    body = await query(scim, count=PAGE_LIMIT + 1)
+    assert (len(names(body)), names(body)[-1]) == (PAGE_LIMIT, "G0")
+    assert body["totalResults"] == len(users) + 2
 
 
 # Sorting

@@ -10,7 +10,6 @@ from starlette.responses import RedirectResponse, Response
 
 from tests.environment import Environment
 from tests.trust.issuer import DIRECTORY, Issuer, private_key, published
-from trust import published as reading
 from trust.keysets import KeySets, parse_key_set
 from trust.published import (
     ANSWER_BYTES,
@@ -154,10 +153,8 @@ async def test_nobody_there(asking: Asking) -> None:
     assert await asking.is_unavailable()
 
 
-async def test_an_issuer_that_does_not_answer_is_given_up(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "FETCH_SECONDS", 0.05)
+async def test_an_issuer_that_does_not_answer_is_given_up(asking: Asking) -> None:
+    asking.key_sets.published.fetch_seconds = 0.05
     asking.issuer.pause = asyncio.Event()
     assert await asking.is_unavailable()
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from directory.documents import Actor, Event
 from directory.sqlite.store import SqliteStore
 from directory.store import Create, Page, Query, Unavailable
-from queues import relay as relay_module
 from queues.port import Message, QueueError
 from queues.relay import EventMessage, Relay, message_for, message_for_all, parse
 from queues.sqlite.queue import Counts, SqliteQueue
@@ -88,11 +87,20 @@ def sender(queue: SqliteQueue) -> Sender:
 
 
 @pytest.fixture
-async def relay(sender: Sender, store: SqliteStore, clock: Clock) -> AsyncIterator[Relay]:
-    relay = Relay(sender, store, clock, attempts=3, backoff=0.001)
+async def relay(
+    request: pytest.FixtureRequest, sender: Sender, store: SqliteStore, clock: Clock
+) -> AsyncIterator[Relay]:
+    """As a test's `relay_with` says."""
+    bounds: dict[str, Any] = getattr(request, "param", {})
+    relay = Relay(sender, store, clock, attempts=3, backoff=0.001, **bounds)
     yield relay
     sender.gate.set()
     await relay.close()
+
+
+def relay_with(**bounds: float) -> pytest.MarkDecorator:
+    """A relay with other bounds."""
+    return pytest.mark.parametrize("relay", [bounds], indirect=True, ids=[""])
 
 
 async def received(queue: SqliteQueue) -> list[EventMessage]:
@@ -210,14 +218,10 @@ class TestSubmit:
             EventMessage("t2", "e2", {"after": "m1"}),
         ]
 
+    @relay_with(gather_seconds=0.03)
     async def test_events_of_a_tenant_gather_after_its_message(
-        self,
-        relay: Relay,
-        sender: Sender,
-        queue: SqliteQueue,
-        monkeypatch: pytest.MonkeyPatch,
+        self, relay: Relay, sender: Sender, queue: SqliteQueue
     ) -> None:
-        monkeypatch.setattr(relay_module, "GATHER_SECONDS", 0.03)
         relay.submit("t1", "a")
         relay.submit("t2", "b")
         relay.submit("t1", "c")
@@ -289,14 +293,10 @@ class TestSubmit:
         await relay.drain()
         assert await received(queue) == [EventMessage("t1", "e2")]
 
+    @relay_with(most_waiting=2)
     async def test_beyond_the_limit_it_leaves_events_to_the_timer(
-        self,
-        relay: Relay,
-        sender: Sender,
-        caplog: pytest.LogCaptureFixture,
-        monkeypatch: pytest.MonkeyPatch,
+        self, relay: Relay, sender: Sender, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(relay_module, "WAITING_SUBMISSIONS", 2)
         sender.gate.clear()
         relay.submit("t1", "a")
         await asyncio.sleep(0)
@@ -468,15 +468,10 @@ class TestResendPending:
         sent = {message.event_id for message in await received(queue)}
         assert sent == {e.event_id for e in events[: len(old)]}
 
+    @relay_with(resend_events=150)
     async def test_a_run_is_bounded_and_the_next_one_goes_on(
-        self,
-        relay: Relay,
-        sender: Sender,
-        queue: SqliteQueue,
-        store: SqliteStore,
-        monkeypatch: pytest.MonkeyPatch,
+        self, relay: Relay, sender: Sender, queue: SqliteQueue, store: SqliteStore
     ) -> None:
-        monkeypatch.setattr(relay_module, "RESEND_EVENTS", 150)
         at = datetime(2026, 11, 22, 12, tzinfo=UTC)
         events = [event(n, at, tenant_id=f"t{n % 3}") for n in range(400)]
         await store_events(store, *events)
@@ -485,6 +480,7 @@ class TestResendPending:
         sent = [(message.tenant_id, message.event_id) for message in await received(queue)]
         assert sent == [(e.tenant_id, e.event_id) for e in events], "oldest first"
 
+    @relay_with(resend_events=1)
     async def test_a_place_that_the_store_refuses_is_not_asked_for_again(
         self,
         relay: Relay,
@@ -493,7 +489,6 @@ class TestResendPending:
         clock: Clock,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(relay_module, "RESEND_EVENTS", 1)
         at = datetime(2026, 11, 22, 12, tzinfo=UTC)
         await store_events(store, event(1, at), event(2, at))
         assert await relay.resend_pending(60) == 1
@@ -531,16 +526,16 @@ class TestResendPending:
         assert await relay.resend_pending(60) == 1
         assert await relay.resend_pending(60) == 0
 
+    @relay_with(resend_events=1)
     async def test_the_oldest_is_told_wherever_the_run_is(
-        self, relay: Relay, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+        self, relay: Relay, store: SqliteStore
     ) -> None:
-        monkeypatch.setattr(relay_module, "RESEND_EVENTS", 1)
         await store_events(
             store, *(event(n, NOW - timedelta(seconds=900 - 300 * n)) for n in range(2))
         )
         for _ in range(2):
             with Observation(logging.getLogger("test"), "relay") as seen:
-                await relay.resend_pending(60)
+                assert await relay.resend_pending(60) == 1
             assert seen.measures["oldest_pending_seconds"] == 900
 
     async def test_the_queue_drops_what_it_was_sent_before(

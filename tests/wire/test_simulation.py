@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from delivery.endpoints import ACCESS_CHANGED
 from directory.access import AccessChange
 from directory.cosmos import store as cosmos
 from directory.cosmos.indexing import indexing_policy
+from directory.cosmos.store import CosmosStore
 from directory.reading import every
 from directory.store import Document, Query, Store
 from laptop.simulation import checking
@@ -56,8 +58,8 @@ SUBSCRIPTION = f"{ACCESS_CHANGES}/Subscriptions/{WEBHOOKS}"
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses as short as the outages are here."""
     monkeypatch.setattr(checking, "POLL_SECONDS", 0.2)
-    monkeypatch.setattr(cosmos, "PAUSES", (0.01, 0.05))
-    monkeypatch.setattr(cosmos, "THROTTLE_RETRIES", 3)
+    impatient = partial(CosmosStore, pauses=(0.01, 0.05), throttle_retries=3)
+    monkeypatch.setattr(cosmos, "CosmosStore", impatient)
     monkeypatch.setattr(attempts, "PAUSES", (0.0, *[0.1] * 9))
     monkeypatch.setattr(patience, "LONGEST_SECONDS", 0.3)
 
