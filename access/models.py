@@ -43,7 +43,7 @@ class UsersQuery(Parameters):
     """Users that a page looks at. With a filter it may hold fewer, even none, and the list goes on
     as long as there is a `nextCursor`."""
     cursor: Annotated[str | None, Field(max_length=100)] = None
-    """`nextCursor` of the page before; every other parameter stays as it was."""
+    """`nextCursor` of the page before (empty: the first page); all else stays as it was."""
     enabled: bool | None = None
     """Who is enabled, or who is not."""
     grant: Annotated[str | None, Field(pattern=r"^[^:]+:.+$", max_length=2_000)] = None

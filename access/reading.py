@@ -129,7 +129,7 @@ class AccessReader:
         created, and the cursor of the next page. Takes one query, and a round trip for each CHUNK
         of records. Unreadable users are logged and left out; with an unreadable record a user is
         pending. Raises BadContinuation."""
-        if after is not None and not is_resource_id(after):
+        if after and not is_resource_id(after):
             raise BadContinuation
         behind = Compare(("id",), "gt", user_id(after)) if after else EVERYTHING
         query = Query("User", behind, fields=("resource", "source"), limit=limit, damaged=True)

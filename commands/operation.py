@@ -19,6 +19,7 @@ from commands.output import Server, on_store, reported, server
 from operators.call import PATH, Call
 from operators.http import DOCUMENT, OPERATIONS
 from trust.signing import SigningKeys
+from web.cursor import Pages
 from web.operation import Fault, Handler, Operation, ProblemDetails
 from web.problems import Problem
 from web.reading import parsed_body
@@ -92,8 +93,9 @@ async def _here(application: wiring.Application, asked: _Asked) -> Any:
         body=body,
         content=asked.content,
         if_match="",
-        asked=repr([operation.name, sorted(asked.path.items())]),
-        cursor_keys=await keys.keys("operator"),
+        pages=Pages(
+            repr([operation.name, sorted(asked.path.items())]), await keys.keys("operator")
+        ),
     )
     answer = await operation.handler(call)
     return None if answer is None else answer.model_dump(mode="json", by_alias=True)

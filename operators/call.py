@@ -9,8 +9,7 @@ from administration.tenants import read_tenant
 from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
-from trust.signing import Keys
-from web.cursor import Cursor
+from web.cursor import Pages
 
 PATH = "/operator/v1"
 OF_TENANT = "/tenants/{tenant}"
@@ -32,9 +31,8 @@ class Call[Q, B]:
     """The body as it came."""
     if_match: str
     """The ETag that the request names, as it came; empty: none."""
-    asked: str
-    """All that was asked but for the cursor, which counts for nothing else."""
-    cursor_keys: Keys
+    pages: Pages
+    """Of the list that the request asks for."""
 
     @property
     def store(self) -> Store:
@@ -53,11 +51,3 @@ class Call[Q, B]:
     def changing[A: Administration](self, subject: type[A]) -> A:
         """What changes the tenant in this operator's name."""
         return subject(self.deployment.service, self.tenant_id, self.actor)
-
-    def place(self, cursor: str | None) -> str | None:
-        """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
-        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation if cursor else None
-
-    def next(self, continuation: str | None) -> str | None:
-        """The cursor of the next page, signed for this list alone."""
-        return Cursor(continuation, 0).write(self.asked, self.cursor_keys) if continuation else None

@@ -65,12 +65,12 @@ async def replay_failed(call: Call[Parameters, None]) -> Replayed:
 async def audit_access(call: Call[Continued, None]) -> Audit:
     """Compute a tenant's access anew and compare it with the records, 1,000 users to a part.
     Nothing is written."""
-    place = call.place(call.query.cursor) or ""
-    part = await drift.audit_part(call.store, (await call.tenant()).tenant_id, place)
+    start = call.pages.continuation(call.query.cursor) or ""
+    part = await drift.audit_part(call.store, (await call.tenant()).tenant_id, start)
     return Audit(
         users=part.examined,
         differences=tuple(Difference.model_validate(one) for one in part.differences),
-        next_cursor=call.next(part.next),
+        next_cursor=call.pages.cursor(part.next),
     )
 
 

@@ -27,6 +27,7 @@ from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
+from web.cursor import Pages
 from web.interface import answered, interface_surface
 from web.openapi import Interface
 from web.operation import Operation
@@ -123,8 +124,9 @@ class _Api:
             body=parsed_body(operation, content, DOCUMENT),
             content=content,
             if_match=request.headers.get("if-match", ""),
-            asked=_asked(operation, request.path_params, query),
-            cursor_keys=await self._keys.keys("operator"),
+            pages=Pages(
+                _asked(operation, request.path_params, query), await self._keys.keys("operator")
+            ),
         )
 
 

@@ -225,9 +225,10 @@ async def list_tenants(call: Call[TenantsQuery, None]) -> TenantRows:
     """Every tenant at a glance, those in the worst trouble first. The rows are some minutes old
     (`asOf`); a tenant whose trouble changes between two pages may come twice, or on neither."""
     query = call.query
-    page = await fleet.list_fleet(call.store, query.q, call.place(query.cursor), query.limit)
+    after = call.pages.continuation(query.cursor)
+    page = await fleet.list_fleet(call.store, query.q, after, query.limit)
     rows = tuple(TenantRow.model_validate(one) for one in page.rows)
-    return TenantRows(tenants=rows, next_cursor=call.next(page.next))
+    return TenantRows(tenants=rows, next_cursor=call.pages.cursor(page.next))
 
 
 async def add_tenant(call: Call[Parameters, NewTenant]) -> TenantAnswer:

@@ -46,3 +46,21 @@ class Cursor:
     def _signature(self, query: str, key: bytes) -> str:
         signed = repr([query, self.total, self.continuation]).encode("utf-8", "surrogatepass")
         return hmac.digest(key, signed, "sha256").hex()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The pages of one list of a JSON interface: its cursors carry no total. `asked` names
+    everything in the request that decides what is listed; the first of the `keys` signs."""
+
+    asked: str
+    keys: Sequence[bytes]
+
+    def continuation(self, cursor: str | None) -> str | None:
+        """The store's continuation in a client's cursor; None for the first page, which an empty
+        cursor asks for, too (RFC 9865). Raises BadContinuation for a cursor of another list."""
+        return Cursor.read(cursor, self.asked, self.keys).continuation if cursor else None
+
+    def cursor(self, continuation: str | None) -> str | None:
+        """The cursor of the next page; None after the last one."""
+        return Cursor(continuation, 0).write(self.asked, self.keys) if continuation else None

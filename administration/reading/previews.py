@@ -50,7 +50,7 @@ class Previewed:
     """(kind, key) → display name, of every entitlement in it."""
 
 
-def preview_place(text: str) -> PreviewCursor | None:
+def preview_cursor(text: str) -> PreviewCursor | None:
     """Where a preview goes on, from the JSON of the page's cursor; empty: at its start. Raises
     BadContinuation."""
     try:

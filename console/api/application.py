@@ -25,6 +25,7 @@ from trust.caller import Caller
 from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
+from web.cursor import Pages
 from web.interface import answered, interface_surface
 from web.openapi import Interface
 from web.operation import JSON, Operation
@@ -111,8 +112,10 @@ class _Api:
             body=body,
             content=content,
             if_match=request.headers.get("if-match"),
-            asked=_asked(tenant.tenant_id, operation, request.path_params, query, body),
-            cursor_keys=await self._keys.keys("console-api"),
+            pages=Pages(
+                _asked(tenant.tenant_id, operation, request.path_params, query, body),
+                await self._keys.keys("console-api"),
+            ),
         )
 
 

@@ -135,7 +135,7 @@ class ProposedMapping(Body):
 
     entitlements: Entitlements
     cursor: str | None = None
-    """`nextCursor` of the page before."""
+    """`nextCursor` of the page before; empty: the first page."""
 
 
 class SavedMapping(Body):
@@ -177,10 +177,10 @@ class Imported(Answer):
 async def list_groups(call: Call[GroupQuery, None]) -> Groups:
     """Groups by name, with their status and what they give."""
     query = call.query
-    after = call.place(query.cursor)
+    after = call.pages.continuation(query.cursor)
     page = await reading.list_groups(call.store, call.tenant_id, query.q, after, query.limit)
     groups = tuple(Group.model_validate(one) for one in page.rows)
-    return Groups(groups=groups, next_cursor=call.next(page.next))
+    return Groups(groups=groups, next_cursor=call.pages.cursor(page.next))
 
 
 async def read_group(call: Call[Parameters, None]) -> Group:
@@ -191,11 +191,11 @@ async def read_group(call: Call[Parameters, None]) -> Group:
 async def list_members(call: Call[Continued, None]) -> Members:
     """The direct members of a group."""
     group = (await _known(call)).group_id
-    after = call.place(call.query.cursor)
+    after = call.pages.continuation(call.query.cursor)
     policy = call.tenant.policy
     page = await members.list_members(call.store, call.tenant_id, group, policy, after)
     found = tuple(_member(one) for one in page.rows)
-    return Members(members=found, next_cursor=call.next(page.next))
+    return Members(members=found, next_cursor=call.pages.cursor(page.next))
 
 
 async def read_mapping(call: Call[Parameters, None]) -> Mapping:
@@ -212,7 +212,7 @@ async def preview_mapping(call: Call[Parameters, ProposedMapping]) -> PreviewAns
         call.store,
         call.tenant_id,
         MappingProposal({found.group_id: wanted}),
-        call.preview_place(call.body.cursor),
+        call.preview_cursor(call.body.cursor),
         takes=takes_any(found.gives, wanted),
     )
     return call.previewed(page)
@@ -245,10 +245,10 @@ async def save_mapping(call: Call[Parameters, SavedMapping]) -> Mapping:
 async def list_remembered_mappings(call: Call[Paged, None]) -> RememberedMappingsPage:
     """What groups gave that were deleted within the last 30 days, and give again if they come
     back."""
-    after = call.place(call.query.cursor)
+    after = call.pages.continuation(call.query.cursor)
     page = await list_remembered(call.store, call.tenant_id, after, call.query.limit)
     mappings = tuple(RememberedMapping.model_validate(one) for one in page.rows)
-    return RememberedMappingsPage(mappings=mappings, next_cursor=call.next(page.next))
+    return RememberedMappingsPage(mappings=mappings, next_cursor=call.pages.cursor(page.next))
 
 
 async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:

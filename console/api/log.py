@@ -111,10 +111,10 @@ async def list_log(call: Call[LogQuery, None]) -> Entries:
     query = call.query
     filter = await _filter(call)
     page = await reading.list_entries(
-        call.store, call.tenant_id, filter, call.place(query.cursor), query.limit
+        call.store, call.tenant_id, filter, call.pages.continuation(query.cursor), query.limit
     )
     entries = tuple(Entry.model_validate(one) for one in page.rows)
-    return Entries(entries=entries, next_cursor=call.next(page.next))
+    return Entries(entries=entries, next_cursor=call.pages.cursor(page.next))
 
 
 async def log_as_csv(call: Call[LogFilter, None]) -> str:

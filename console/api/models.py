@@ -19,7 +19,7 @@ class Continued(Parameters):
     """Of a list that goes on."""
 
     cursor: str | None = None
-    """`nextCursor` of the page before; every other parameter stays as it was."""
+    """`nextCursor` of the page before (empty: the first page); all else stays as it was."""
 
 
 class Paged(Continued):

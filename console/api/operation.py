@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from administration.deployment import Deployment
 from administration.events import Administration
-from administration.reading.previews import Previewed, preview_place
+from administration.reading.previews import Previewed, preview_cursor
 from console.api.models import Counts, Effect, PreviewAnswer, WouldKeep, named
 from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
 from reconciler.questions.preview import PreviewCursor
-from trust.signing import Keys
-from web.cursor import Cursor
+from web.cursor import Pages
 
 PATH = "/console/api"
 
@@ -34,9 +33,8 @@ class Call[Q, B]:
     content: bytes
     """The body as it came."""
     if_match: str | None
-    asked: str
-    """The tenant and all that was asked but for the cursor, which counts for nothing else."""
-    cursor_keys: Keys
+    pages: Pages
+    """Of the list, or the preview, that the request asks for."""
 
     @property
     def store(self) -> Store:
@@ -52,21 +50,9 @@ class Call[Q, B]:
         """What changes the tenant in this caller's name."""
         return subject(self.deployment.service, self.tenant_id, self.actor)
 
-    def place(self, cursor: str | None) -> str | None:
-        """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
-        if cursor is None:
-            return None
-        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation
-
-    def next(self, continuation: str | None) -> str | None:
-        """The cursor of the next page, signed for this list alone."""
-        if continuation is None:
-            return None
-        return Cursor(continuation, 0).write(self.asked, self.cursor_keys)
-
-    def preview_place(self, cursor: str | None) -> PreviewCursor | None:
+    def preview_cursor(self, cursor: str | None) -> PreviewCursor | None:
         """Where a preview goes on. Raises BadContinuation."""
-        return preview_place(self.place(cursor) or "")
+        return preview_cursor(self.pages.continuation(cursor) or "")
 
     def previewed(self, page: Previewed) -> PreviewAnswer:
         """A page of a preview."""
@@ -87,5 +73,5 @@ class Call[Q, B]:
             counts=Counts(complete=page.counting is None, **dict(page.counts)),
             no_owner=page.no_owner,
             kept=tuple(WouldKeep.model_validate(one) for one in page.kept),
-            next_cursor=self.next(page.cursor.model_dump_json() if page.cursor else None),
+            next_cursor=self.pages.cursor(page.cursor.model_dump_json() if page.cursor else None),
         )

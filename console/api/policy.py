@@ -84,7 +84,7 @@ class ProposedPolicy(Rules):
     """A policy to preview."""
 
     cursor: str | None = None
-    """`nextCursor` of the page before."""
+    """`nextCursor` of the page before; empty: the first page."""
 
 
 class SavedPolicy(Rules):
@@ -105,7 +105,7 @@ async def preview_policy(call: Call[Parameters, ProposedPolicy]) -> PreviewAnswe
         call.store,
         call.tenant_id,
         PolicyProposal(call.body.of(call.tenant.policy)),
-        call.preview_place(call.body.cursor),
+        call.preview_cursor(call.body.cursor),
     )
     return call.previewed(page)
 

@@ -199,12 +199,12 @@ async def list_users(call: Call[UserQuery, None]) -> Users:
         call.tenant_id,
         call.tenant.policy,
         query.q,
-        call.place(query.cursor),
+        call.pages.continuation(query.cursor),
         query.limit,
         query.source,
     )
     users = tuple(User(**_facts(one)) for one in page.rows)
-    return Users(users=users, next_cursor=call.next(page.next))
+    return Users(users=users, next_cursor=call.pages.cursor(page.next))
 
 
 async def read_user(call: Call[Parameters, None]) -> DetailedUser:
@@ -225,13 +225,13 @@ async def why_user_holds(call: Call[WhyQuery, None]) -> Why:
 async def list_changes(call: Call[Paged, None]) -> Timeline:
     """The changes of a user's access, the newest first."""
     user = (await known_user(call)).id
-    after = call.place(call.query.cursor)
+    after = call.pages.continuation(call.query.cursor)
     page = await history.timeline(call.store, call.tenant_id, user, after, call.query.limit)
     keys = [one for each in page.changes for one in (*each.gained, *each.lost)]
     names = await entitlement_names(call.store, call.tenant_id, keys)
     return Timeline(
         changes=tuple(_change(one, names) for one in page.changes),
-        next_cursor=call.next(page.continuation),
+        next_cursor=call.pages.cursor(page.continuation),
     )
 
 

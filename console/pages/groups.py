@@ -12,7 +12,7 @@ from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
-from administration.reading.previews import preview_place, read_preview
+from administration.reading.previews import preview_cursor, read_preview
 from administration.remembered import NotRemembered, RememberedMappings, list_remembered
 from console.pages.editing import choice_value, choices, chosen_from, chosen_in
 from console.rendering import render
@@ -66,7 +66,7 @@ async def preview(visit: Visit) -> Response:
         visit.store,
         visit.tenant_id,
         MappingProposal({found.group_id: wanted}),
-        preview_place(cursor),
+        preview_cursor(cursor),
         wanted=wanted,
         takes=takes_any(found.gives, wanted),
     )
