@@ -40,7 +40,7 @@ class Group(Answer):
     display_name: str
     external_id: str | None
     connection_id: str | None
-    """The connection that it belongs to; null until Entra ID touches an imported group."""
+    """The connection that it belongs to; null for an imported group until Entra ID writes it."""
     source: Literal["scim", "manual"]
     status: Literal["New", "Waiting for sync", "Applying changes", "Active"]
     done: int
@@ -50,10 +50,11 @@ class Group(Answer):
     members: int
     """Direct members."""
     version: int | None
-    """Of the mapping; null: it has none."""
+    """The mapping's version; null: there is no mapping."""
     applied_version: int | None
     given_again_from: AwareDatetime | None
-    """When the group was deleted that gave the same before; null once the mapping is saved."""
+    """Where the mapping was remembered from a deleted group: when that group was deleted. null once
+    the mapping is saved."""
     entitlements: tuple[NamedEntitlement, ...]
 
 
@@ -61,7 +62,7 @@ class GroupQuery(Paged):
     """Which groups."""
 
     q: Search = ""
-    """What their names hold."""
+    """A text that their names contain."""
 
 
 class Groups(Answer):
@@ -82,7 +83,7 @@ class Member(Answer):
     reasons: tuple[Reason, ...]
     """Why a user is not enabled."""
     unreadable: bool
-    """Whether the stored record of the user's access cannot be read: tell the operator."""
+    """Whether the stored record of the user's access cannot be read; then tell the operator."""
 
 
 class Members(Answer):
@@ -97,9 +98,9 @@ class Mapping(Answer):
 
     group_id: str
     version: int
-    """0: there is no mapping so far."""
+    """0: there is no mapping yet."""
     applied_version: int
-    """The version that everybody's access follows."""
+    """The version that has been applied to everybody."""
     entitlements: tuple[NamedEntitlement, ...]
 
     @property
@@ -109,8 +110,8 @@ class Mapping(Answer):
 
 
 class RememberedMapping(Answer):
-    """What a deleted group gave, and gives again when the same connection provisions a group with
-    this externalId before it is forgotten."""
+    """What a deleted group gave. It is given again when the same connection provisions a group with
+    this externalId before `forgottenAt`."""
 
     group_id: str
     """The SCIM id that the group had."""
@@ -131,7 +132,7 @@ class RememberedMappingsPage(Answer):
 
 
 class ProposedMapping(Body):
-    """What the members would get, exactly."""
+    """Exactly what the members would get."""
 
     entitlements: Entitlements
     cursor: str | None = None
@@ -139,21 +140,21 @@ class ProposedMapping(Body):
 
 
 class SavedMapping(Body):
-    """What the members get, exactly. The version that was read goes into `version`, into
-    If-Match, or both."""
+    """Exactly what the members get. Send the version that you read in `version`, in If-Match, or in
+    both."""
 
     entitlements: Entitlements
     version: Annotated[int, Field(ge=0)] | None = None
     """The version that was read, 0 where there was none."""
     confirmed: bool = False
-    """Save it though nobody would hold the role Owner."""
+    """Save it even if nobody would hold the role Owner."""
 
 
 class ImportQuery(Parameters):
     """How to import."""
 
     dry_run: bool = False
-    """Say what would change, and change nothing."""
+    """Only say what would change."""
 
 
 class ImportedGroup(Answer):
@@ -164,7 +165,7 @@ class ImportedGroup(Answer):
     group_id: str | None
     """null: it would be new."""
     outcome: Literal["new", "updated", "unchanged", "unreadable"]
-    """unreadable: what is stored of it cannot be read, so it was left as it is."""
+    """unreadable: the stored group cannot be read, so it was left as it is."""
     changed: tuple[str, ...]
 
 
@@ -243,8 +244,7 @@ async def save_mapping(call: Call[Parameters, SavedMapping]) -> Mapping:
 
 
 async def list_remembered_mappings(call: Call[Paged, None]) -> RememberedMappingsPage:
-    """What groups gave that were deleted within the last 30 days, and give again if they come
-    back."""
+    """What groups deleted within the last 30 days gave, and will give again if they come back."""
     after = call.pages.continuation(call.query.cursor)
     page = await list_remembered(call.store, call.tenant_id, after, call.query.limit)
     mappings = tuple(RememberedMapping.model_validate(one) for one in page.rows)
@@ -261,8 +261,8 @@ async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:
 
 async def import_groups(call: Call[ImportQuery, None]) -> Imported:
     """Create groups of an earlier integration with what they give, by externalId. They wait for
-    Entra ID, which brings their members. To import again changes nothing. CSV has the columns
-    externalId, displayName, kind, key, and a line for each entitlement of a group."""
+    Entra ID, which brings their members. Importing the same again changes nothing. CSV has the
+    columns externalId, displayName, kind, key, and a line for each entitlement of a group."""
     file = await apart(call.tenant_id, len(call.content), lambda: parse_import(call.content))
     done = await call.changing(GroupImport).load(file, dry_run=call.query.dry_run)
     return Imported(groups=tuple(ImportedGroup.model_validate(one) for one in done))

@@ -18,12 +18,12 @@ PATH = "/console/api"
 
 @dataclass(frozen=True, slots=True)
 class Call[Q, B]:
-    """One request of a proven caller, read as the operation says."""
+    """One request of an authenticated caller, parsed as the operation defines."""
 
     tenant: Tenant
-    """As it is now. It is the verified token's, and operations know no other."""
+    """The verified token's tenant, as it is now; operations know no other."""
     actor: Actor
-    """Whom the log names for what is changed."""
+    """Who is logged for changes."""
     deployment: Deployment
     origin: str
     """Scheme and host that clients see."""
@@ -31,14 +31,14 @@ class Call[Q, B]:
     query: Q
     body: B
     content: bytes
-    """The body as it came."""
+    """The raw body."""
     if_match: str | None
     pages: Pages
-    """Of the list, or the preview, that the request asks for."""
+    """The pages of the list, or the preview, that the request asks for."""
 
     @property
     def store(self) -> Store:
-        """What is stored."""
+        """The store."""
         return self.deployment.service.store
 
     @property
@@ -47,7 +47,7 @@ class Call[Q, B]:
         return self.tenant.tenant_id
 
     def changing[A: Administration](self, subject: type[A]) -> A:
-        """What changes the tenant in this caller's name."""
+        """A use case that changes the tenant in this caller's name."""
         return subject(self.deployment.service, self.tenant_id, self.actor)
 
     def preview_cursor(self, cursor: str | None) -> PreviewCursor | None:

@@ -49,7 +49,7 @@ async def group(visit: Visit) -> Response:
 
 
 async def status(visit: Visit) -> Response:
-    """How far its changes are applied: the part of its page that asks again."""
+    """How far the group's changes are applied: the part of its page that reloads itself."""
     found = await _read(visit)
     return HTMLResponse(render("status.html", group=found))
 
@@ -93,7 +93,7 @@ async def save(visit: Visit) -> Response:
     """Save the mapping that was previewed; the reconciler applies it."""
     found = await _read(visit)
     version = visit.given("version")
-    if version != str(found.version or 0):  # what was previewed would be of something else
+    if version != str(found.version or 0):  # the preview was of another version
         return await _overtaken(visit)
     try:
         await visit.changing(Mappings).edit(
@@ -109,8 +109,8 @@ async def save(visit: Visit) -> Response:
 
 
 async def _overtaken(visit: Visit) -> Response:
-    """The editor again: what is wanted, over what somebody else saved meanwhile, and what that
-    changed."""
+    """The editor again, after somebody else saved meanwhile: with the administrator's choice, and
+    what the other change was."""
     found = await _read(visit)
     was = chosen_from(visit.all_given("was"))
     now = found.gives

@@ -1,4 +1,4 @@
-"""The policy: each rule with its effect, and who would change before it is saved."""
+"""The policy: each rule with its effect, and a preview of whose access would change."""
 
 from dataclasses import dataclass
 
@@ -147,7 +147,7 @@ def _fields(wanted: Policy) -> list[tuple[str, str]]:
 def _changes(
     policy: Policy, wanted: Policy, names: dict[EntitlementKey, str]
 ) -> list[tuple[str, bool]]:
-    """What of a policy changes: the rule, and whether it counts from now on."""
+    """The rules that change: (title, whether the rule holds from now on)."""
     rules = [
         (rule.title, getattr(wanted, rule.name))
         for rule in RULES
