@@ -21,9 +21,9 @@ SUBJECT = "user"
 ACTION = "hold"
 """The only action."""
 MOST_EVALUATIONS = 100
-"""Evaluations in one request."""
+"""The most evaluations in one request."""
 MOST_RESULTS = 1_000
-"""Results in one page of a search."""
+"""The most results in one page of a search."""
 RESULTS = 100
 """Results in a page when the request has no `limit`."""
 
@@ -45,10 +45,10 @@ class Told(Answer):
 
 
 class SubjectProperties(Sent):
-    """What tells subjects apart."""
+    """How the subject is identified."""
 
     identifier: Identifier | None = None
-    """What `id` is. Without it: whatever it is found as first, of a SCIM id, an externalId and a
+    """The kind of `id`. Without it, `id` is looked up as a SCIM id, then as externalId, then as
     userName."""
 
 
@@ -56,14 +56,14 @@ class Subject(Sent):
     """Who."""
 
     type: Text
-    """`user`; nobody else may anything."""
+    """`user`; every other type is denied."""
     id: Text
     """A SCIM id, an externalId, or a userName in any case."""
     properties: SubjectProperties | None = None
 
     @property
     def named(self) -> Named:
-        """As it is looked for."""
+        """The name to look the subject up by."""
         return Named(self.id, self.properties.identifier if self.properties else None)
 
 
@@ -71,7 +71,7 @@ class Action(Sent):
     """What."""
 
     name: Text
-    """`hold`; nothing else is permitted to anybody."""
+    """`hold`; every other action is denied."""
     properties: Object | None = None
 
 
@@ -101,15 +101,15 @@ class Evaluation(Sent):
 
 
 class Options(Sent):
-    """How several are decided."""
+    """How several evaluations are decided."""
 
     evaluations_semantic: Semantic | None = None
     """Whether all are decided, or the answer ends with the first denial or the first permit."""
 
 
 class Evaluations(Sent):
-    """Several questions; what stands beside `evaluations` counts for each that does not say
-    otherwise. Without `evaluations`, one question."""
+    """Several questions; the members beside `evaluations` are defaults for each of them. Without
+    `evaluations`, one question."""
 
     subject: Object | None = None
     action: Object | None = None
@@ -118,7 +118,8 @@ class Evaluations(Sent):
     evaluations: Annotated[
         tuple[Object, ...] | None, Field(json_schema_extra={"maxItems": MOST_EVALUATIONS})
     ] = None
-    """Up to 100, each as a single evaluation has it; what it leaves out is taken from beside."""
+    """Up to 100 questions, each in the form of a single evaluation; what one leaves out is taken
+    from the defaults."""
     options: Options | None = None
 
 
@@ -142,7 +143,7 @@ class Grounds(Told):
     reasons: tuple[Reason, ...] | None = None
     """Why the user is disabled."""
     sources: tuple[GivenBy, ...] | None = None
-    """What gives the grant, 20 at most; `/users/{id}` has all of it, with every path."""
+    """What gives the grant, 20 sources at most; `/users/{id}` has all sources, with every path."""
 
 
 class Failed(Told):
@@ -171,7 +172,7 @@ class DecisionContext(Told):
     """`notHeld`: the user is enabled and does not hold it, or there is no such entitlement."""
     reason_admin: Grounds | None = None
     error: Failed | None = None
-    """Of one of several evaluations."""
+    """The error of one of several evaluations."""
 
 
 class Decision(Told):
@@ -182,7 +183,7 @@ class Decision(Told):
 
 
 class Decisions(Told):
-    """The answers to several, in their order."""
+    """The answers to several questions, in their order."""
 
     evaluations: tuple[Decision, ...]
 
@@ -197,7 +198,7 @@ class PageWanted(Sent):
     token: Annotated[str | None, Field(max_length=4_000)] = None
     """`next_token` of the page before; everything but `limit` stays as it was."""
     limit: Annotated[int | None, Field(ge=1)] = None
-    """Results of a page, at most. 100 without it, and never more than 1,000."""
+    """The most results in a page: 100 by default, 1,000 at most."""
 
 
 class OfType(Sent):
@@ -241,18 +242,18 @@ class Page(Told):
     next_token: str
     """Leads to the next page; empty at the end."""
     count: int
-    """Results of this page. It may be none where others follow."""
+    """How many results this page has. It may be 0 although others follow."""
 
 
 class UserProperties(Answer):
-    """What else a user is known by."""
+    """Other identifiers of a user."""
 
     user_name: str | None
     external_id: str | None
 
 
 class FoundUser(Told):
-    """Somebody who holds it."""
+    """A user who holds it."""
 
     type: Literal["user"]
     id: str
