@@ -1,4 +1,4 @@
-"""One request of an operator, as an operation gets it."""
+"""One request of an operator, in the form that operations receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ OF_TENANT = "/tenants/{tenant}"
 
 @dataclass(frozen=True, slots=True)
 class Call[Q, B]:
-    """One request of a proven operator, read as the operation says."""
+    """One request of an authenticated operator, parsed as the operation defines."""
 
     deployment: Deployment
     actor: Actor
-    """Whom a tenant's log names for what is changed."""
+    """Who is logged for changes in a tenant."""
     origin: str
     """Scheme and host that clients see."""
     path: Mapping[str, str]
     query: Q
     body: B
     content: bytes
-    """The body as it came."""
+    """The raw body."""
     if_match: str
-    """The ETag that the request names, as it came; empty: none."""
+    """The request's If-Match, unparsed; empty: none."""
     pages: Pages
-    """Of the list that the request asks for."""
+    """The pages of the list that the request asks for."""
 
     @property
     def store(self) -> Store:
-        """What is stored."""
+        """The store."""
         return self.deployment.service.store
 
     @property
@@ -49,5 +49,5 @@ class Call[Q, B]:
         return await read_tenant(self.store, self.tenant_id)
 
     def changing[A: Administration](self, subject: type[A]) -> A:
-        """What changes the tenant in this operator's name."""
+        """A use case that changes the tenant in this operator's name."""
         return subject(self.deployment.service, self.tenant_id, self.actor)

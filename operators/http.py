@@ -1,11 +1,8 @@
-"""The operators' interface over HTTP: who may, what is read of a request, what is answered, and
-what is noted of it.
-
-A credential of the deployment opens it, of kind `operator`; a tenant's own tokens, and credentials
-of another kind, open nothing here. A tenant comes from the path, and only once the credential is
-verified (`Authenticator.naming`). What is changed in a tenant is an entry in the tenant's log; what
-concerns none is a line of this surface's.
-"""
+"""The operators' interface over HTTP: authentication, reading requests, answers, and logging. It
+takes credentials of the deployment of kind `operator`; a tenant's own tokens, and credentials of
+another kind, are refused. The tenant comes from the path, but only after the credential is verified
+(`Authenticator.naming`). A change in a tenant gets an entry in the tenant's log; any other change
+is a line in this surface's log."""
 
 import logging
 import re
@@ -112,7 +109,7 @@ class _Api:
     async def _call(
         self, request: Request, operation: Operation, credential: str
     ) -> Call[Any, Any]:
-        """The request as the operation says. Raises Trouble."""
+        """The request, parsed as the operation defines. Raises Trouble."""
         query = parsed_query(request, operation, DOCUMENT)
         content = await _content(request, operation) if operation.body or operation.file else b""
         return Call(
@@ -131,7 +128,7 @@ class _Api:
 
 
 async def _content(request: Request, operation: Operation) -> bytes:
-    """The body, as far as it is taken. Raises Problem, Trouble."""
+    """The body, within the limits of size and number of values. Raises Problem, Trouble."""
     content = await read_content(request, operation, FILE_BYTES if operation.file else BODY_BYTES)
     most = FILE_VALUES if operation.file else JSON_VALUES
     if values_in(content) > most:
@@ -145,7 +142,7 @@ def _asked(operation: Operation, path: Mapping[str, str], query: BaseModel) -> s
 
 
 def _note(operation: Operation, path: Mapping[str, str], answer: object, credential: str) -> None:
-    """Say in the log what was done that is in no tenant's."""
+    """Log what was done, where no tenant's log has it."""
     named = [*path.values(), *(getattr(answer, name, "") for name in ("id", "endpoint_id"))]
     what = " ".join(each for each in named if isinstance(each, str) and _PLAIN.fullmatch(each))
     log.info("credential %s: %s %s", credential, operation.name, what)

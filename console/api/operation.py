@@ -1,4 +1,4 @@
-"""One request of the API, as an operation gets it."""
+"""One request of the API, in the form that operations receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
