@@ -67,7 +67,7 @@ async def evaluations(call: Call[Any, Evaluations]) -> Answered:
     if len(body.evaluations) > MOST_EVALUATIONS:
         raise malformed(
             f"{len(body.evaluations)} evaluations; at most {MOST_EVALUATIONS} are decided at once. "
-            "Send the others in a request of their own."
+            "Send the others in another request."
         )
     decided = await _decided(call, [_question_or_problem(body, one) for one in body.evaluations])
     semantic = (body.options and body.options.evaluations_semantic) or "execute_all"

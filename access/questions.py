@@ -32,19 +32,19 @@ type Object = dict[str, Any]
 type Semantic = Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"]
 
 
-class Sent(Body):
+class RequestPart(Body):
     """A part of a request."""
 
     model_config = ConfigDict(alias_generator=None, extra="ignore")
 
 
-class Told(Answer):
+class AnswerPart(Answer):
     """A part of an answer."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
-class SubjectProperties(Sent):
+class SubjectProperties(RequestPart):
     """How the subject is identified."""
 
     identifier: Identifier | None = None
@@ -52,7 +52,7 @@ class SubjectProperties(Sent):
     userName."""
 
 
-class Subject(Sent):
+class Subject(RequestPart):
     """Who."""
 
     type: Text
@@ -67,7 +67,7 @@ class Subject(Sent):
         return Named(self.id, self.properties.identifier if self.properties else None)
 
 
-class Action(Sent):
+class Action(RequestPart):
     """What."""
 
     name: Text
@@ -75,7 +75,7 @@ class Action(Sent):
     properties: Object | None = None
 
 
-class Resource(Sent):
+class Resource(RequestPart):
     """An entitlement."""
 
     type: Text
@@ -90,7 +90,7 @@ class Resource(Sent):
         return EntitlementKey(self.type, self.id)
 
 
-class Evaluation(Sent):
+class Evaluation(RequestPart):
     """May this user hold that entitlement?"""
 
     subject: Subject
@@ -100,14 +100,14 @@ class Evaluation(Sent):
     """Changes nothing."""
 
 
-class Options(Sent):
+class Options(RequestPart):
     """How several evaluations are decided."""
 
     evaluations_semantic: Semantic | None = None
     """Whether all are decided, or the answer ends with the first denial or the first permit."""
 
 
-class Evaluations(Sent):
+class Evaluations(RequestPart):
     """Several questions; the members beside `evaluations` are defaults for each of them. Without
     `evaluations`, one question."""
 
@@ -135,7 +135,7 @@ class GivenBy(Answer):
     """Of `kept`: the event that would have taken it."""
 
 
-class Grounds(Told):
+class Grounds(AnswerPart):
     """Why, for administrators."""
 
     en: str
@@ -146,7 +146,7 @@ class Grounds(Told):
     """What gives the grant, 20 sources at most; `/users/{id}` has all sources, with every path."""
 
 
-class Failed(Told):
+class Failed(AnswerPart):
     """What is wrong with one of several evaluations."""
 
     status: int
@@ -165,7 +165,7 @@ type Ground = Literal[
 ]
 
 
-class DecisionContext(Told):
+class DecisionContext(AnswerPart):
     """Why."""
 
     id: Ground
@@ -175,14 +175,14 @@ class DecisionContext(Told):
     """The error of one of several evaluations."""
 
 
-class Decision(Told):
+class Decision(AnswerPart):
     """The answer to one question."""
 
     decision: bool
     context: DecisionContext
 
 
-class Decisions(Told):
+class Decisions(AnswerPart):
     """The answers to several questions, in their order."""
 
     evaluations: tuple[Decision, ...]
@@ -192,7 +192,7 @@ class EvaluationsAnswer(RootModel[Decisions | Decision]):
     """The answers; or the one answer, where there was one question."""
 
 
-class PageWanted(Sent):
+class PageWanted(RequestPart):
     """Which page."""
 
     token: Annotated[str | None, Field(max_length=4_000)] = None
@@ -201,13 +201,13 @@ class PageWanted(Sent):
     """The most results in a page: 100 by default, 1,000 at most."""
 
 
-class OfType(Sent):
+class OfType(RequestPart):
     """What is searched for."""
 
     type: Text
 
 
-class SubjectSearch(Sent):
+class SubjectSearch(RequestPart):
     """Who holds this entitlement?"""
 
     subject: OfType
@@ -217,7 +217,7 @@ class SubjectSearch(Sent):
     page: PageWanted | None = None
 
 
-class ResourceSearch(Sent):
+class ResourceSearch(RequestPart):
     """What does this user hold, of this kind?"""
 
     subject: Subject
@@ -227,7 +227,7 @@ class ResourceSearch(Sent):
     page: PageWanted | None = None
 
 
-class ActionSearch(Sent):
+class ActionSearch(RequestPart):
     """What may this user do with this entitlement: hold it, or nothing."""
 
     subject: Subject
@@ -236,7 +236,7 @@ class ActionSearch(Sent):
     page: PageWanted | None = None
 
 
-class Page(Told):
+class Page(AnswerPart):
     """Where a page ends."""
 
     next_token: str
@@ -252,7 +252,7 @@ class UserProperties(Answer):
     external_id: str | None
 
 
-class FoundUser(Told):
+class FoundUser(AnswerPart):
     """A user who holds it."""
 
     type: Literal["user"]
@@ -261,34 +261,34 @@ class FoundUser(Told):
     properties: UserProperties
 
 
-class FoundEntitlement(Told):
+class FoundEntitlement(AnswerPart):
     """Something that is held."""
 
     type: str
     id: str
 
 
-class FoundAction(Told):
+class FoundAction(AnswerPart):
     """What may be done."""
 
     name: Literal["hold"]
 
 
-class UsersFound(Told):
+class UsersFound(AnswerPart):
     """A page of users, in the order in which they were made."""
 
     page: Page
     results: tuple[FoundUser, ...]
 
 
-class EntitlementsFound(Told):
+class EntitlementsFound(AnswerPart):
     """A page of entitlements, in the order of their keys."""
 
     page: Page
     results: tuple[FoundEntitlement, ...]
 
 
-class ActionsFound(Told):
+class ActionsFound(AnswerPart):
     """What may be done."""
 
     page: Page

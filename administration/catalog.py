@@ -27,11 +27,11 @@ from directory.reading import every, read_all
 from directory.store import Query, Store
 
 COLUMNS = ("kind", "key", "displayName")
+"""The columns of a catalog file in CSV."""
 MOST_ENTITLEMENTS = 1_000
 """The most that one mapping gives, or one user gets by hand."""
 MOST_ENTRIES = 10_000
 """The most in a file, and in a catalog: every page that offers entitlements shows them all."""
-"""Of a catalog file in CSV."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=200)]
 

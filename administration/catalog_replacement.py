@@ -1,4 +1,4 @@
-"""The catalog as the vendor's product has it, in place of what was there.
+"""Replaces the catalog by the one of the vendor's product.
 
 What is gone from the product is removed from the catalog. Where mappings or grants by hand still
 give it, the replacement is refused, or takes it away there, too: first from the mappings, each with

@@ -1,10 +1,8 @@
-"""Every tenant at a glance, for operators: summaries that a timer writes, read page by page.
-
-A run of the timer reads which tenants and summaries there are, and what sent requests, waits or
-has failed lately; then it looks at those tenants, and at those that nobody has looked at for the
-longest time: at most TENANTS_IN_A_RUN, each with a number of reads that does not grow with the
-tenant. What is left is looked at in the next run. Requests write nothing for it.
-"""
+"""Every tenant at a glance, for operators: summaries that a timer writes, read page by page. A run
+of the timer finds out which tenants and summaries there are, and which tenants sent requests lately
+or have events that wait or failed. It summarises those tenants, then those whose summaries are
+oldest: at most TENANTS_IN_A_RUN, each with a number of reads that does not grow with the tenant.
+The next run takes the rest. Requests write nothing for it."""
 
 import asyncio
 import logging

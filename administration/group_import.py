@@ -62,7 +62,7 @@ CHUNK = BATCH_OPERATIONS // 4
 
 type Text = Annotated[str, Field(min_length=1, max_length=1000), NOT_BLANK]
 type Outcome = Literal["new", "updated", "unchanged", "unreadable"]
-"""Of a group; `unreadable`: what is stored of it cannot be read, so it was not imported."""
+"""The outcome of a group; `unreadable`: the stored group cannot be read, so it was not imported."""
 OUTCOMES: tuple[Outcome, ...] = Outcome.__value__.__args__
 
 

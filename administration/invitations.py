@@ -1,9 +1,9 @@
-"""Set-up links: whoever has one opens the set-up pages of one organisation, without an account.
+"""Set-up links: each opens the set-up pages of one organisation, without an account.
 
-A link carries a random secret, and the tenant keeps its digest, as it does of every secret that
-Muster issues. A signature would save nothing: what can be revoked and listed needs a record in any
-case. The record is on the tenant, which every page reads; so a session that a link began ends with
-the link, at its next request.
+A link carries a random secret, and the tenant keeps its digest, as for every secret that Muster
+issues. A signed link would save nothing: a link that can be listed and revoked needs a record in
+any case. The record is in the tenant's document, which every page reads; so when a link ends, its
+sessions end at their next request.
 """
 
 from collections.abc import Sequence

@@ -173,7 +173,7 @@ async def _show(store: Store, tenant: Tenant) -> None:
 
 
 def _told(before: Tenant, after: Tenant, event: Event) -> list[Operation]:
-    """What the application is told of a change, by webhook."""
+    """The notices of a change, which webhooks send to the application."""
     if before.provisioning == after.provisioning:
         return []
     notice = Notice(

@@ -149,7 +149,7 @@ _NO_ROLE = (
     "You have no role here",
     (
         "Your account is known, but it has neither of the app roles Owner and "
-        "IntegrationAdministrator in this application. Ask whoever administers Entra ID in your "
+        "IntegrationAdministrator in this application. Ask the administrator of Entra ID in your "
         "organisation to assign one of them to you under Enterprise applications, Users and "
         "groups; then sign out and in again."
     ),
@@ -166,7 +166,7 @@ _LINK_ENDED = (
     "This session has ended",
     (
         "You signed out, or the set-up link that began it has expired or was revoked. Open the "
-        "link again, or ask whoever gave it to you for another one."
+        "link again, or ask the person who gave it to you for another one."
     ),
 )
 _READ_ONLY = (

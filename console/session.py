@@ -1,4 +1,5 @@
-"""Who is signed in: a signed cookie. The server keeps only which sessions were ended.
+"""Sessions: a signed cookie says who is signed in. The server stores only which sessions have
+ended.
 
 A session lasts an hour. Signing in again reads the roles anew, so a lost role works for an hour at
 most; it needs no password while the provider's own session lasts. Cookies are JSON Web Tokens (RFC

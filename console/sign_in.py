@@ -285,10 +285,10 @@ _NO_TENANT = (
 )
 _HERE_ONLY = "One-time links work only on the machine that runs Muster."
 _NOT_INVITED = (
-    "This set-up link has expired, was revoked, or is not complete. Ask whoever gave it to you for "
-    "another one."
+    "This set-up link has expired, was revoked, or is not complete. Ask the person who "
+    "gave it to you for another one."
 )
-_FROM_ELSEWHERE = "A set-up link is opened by the button of its own page. Open the link again."
+_FROM_ELSEWHERE = "Open the set-up link again and press the button on its page."
 _USED = "This link was used already, or it is too old."
 
 

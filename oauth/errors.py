@@ -6,7 +6,7 @@
 
 What goes wrong with any request, such as a busy store, is in `web.trouble`.
 
-`description` is written for whoever set the client up.
+`description` is written for the administrator who set the client up.
 """
 
 from typing import ClassVar

@@ -95,9 +95,9 @@ _REMEDIES: Mapping[Opening, str] = {
     "scim": "Create a new one in Muster and paste it into the Enterprise Application under "
     "Provisioning, Secret Token. Where Secret Token is left blank, the organisation's Entra ID "
     "directory must be registered in Muster.",
-    "access": "The access API takes tokens of its own kind: 'manage.py token create <tenant> "
+    "access": "The access API takes tokens of the kind access: 'manage.py token create <tenant> "
     "--kind access' makes one.",
-    "console": "The console's API takes tokens of its own kind: make one in the console under "
+    "console": "The console's API takes tokens of the kind console: make one in the console under "
     "Overview, Tokens of programs, for the Console API. The cookie of the console's pages does not "
     "count here.",
     "application": "A path that names an organisation, or none of them, takes a credential of the "

@@ -106,7 +106,7 @@ def trouble_of(error: Exception, request_id: str = "") -> Trouble:
         )
     return Trouble(
         500,
-        "Muster could not answer this request because of a fault of its own. Repeat it, and if it "
+        "Muster could not answer this request because of an internal fault. Repeat it, and if it "
         f"happens again tell the operator the request id {request_id}.",
     )
 

@@ -160,7 +160,7 @@ def _users(observed: _Observed) -> Iterator[Item]:
         "Users are matched by their object id",
         observed.at("userByExternalId"),
         observed.at("userByUserName", "userByEmail"),
-        "Entra ID looks users up by their name or e-mail address only: whoever is renamed is "
+        "Entra ID looks users up by their name or e-mail address only: a renamed user is "
         "created again. Map objectId to externalId and make it the first matching attribute.",
     )
 

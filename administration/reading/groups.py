@@ -82,8 +82,8 @@ async def list_groups(
 
 
 async def unmapped_groups(store: Store, tenant_id: str) -> list[StoredGroup]:
-    """Those without a mapping among the newest SAMPLE groups of connections, by name. Costs two
-    round trips, whatever the tenant's size."""
+    """The groups without a mapping among the newest SAMPLE groups of connections, by name. Costs
+    two round trips, whatever the tenant's size."""
     provisioned = Compare(("source",), "eq", "scim")
     page = await store.query(tenant_id, Query("Group", provisioned, NEWEST_FIRST, limit=SAMPLE))
     groups = [StoredGroup.of(item) for item in page.items]

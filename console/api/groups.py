@@ -79,7 +79,7 @@ class Member(Answer):
     type: Literal["User", "Group"]
     name: str
     enabled: bool | None
-    """Of a user."""
+    """Whether a user is enabled; null for a group."""
     reasons: tuple[Reason, ...]
     """Why a user is not enabled."""
     unreadable: bool

@@ -505,12 +505,12 @@ def _mend_attribute(
     if said.get("type") != "Attribute" or said.get("name") != source:
         attribute["source"] = new_attribute(target, source, priority)["source"]
         came = said.get("expression") or said.get("name") or "nothing"
-        mended.changes.append(f"{people}: {target} came from {came} in place of {source}")
+        mended.changes.append(f"{people}: {target} came from {came} instead of {source}")
     if attribute.get("matchingPriority") != priority:
         was = attribute.get("matchingPriority")
         attribute["matchingPriority"] = priority
         mended.changes.append(
-            f"{people}: {target} had matching precedence {was} in place of {priority}"
+            f"{people}: {target} had matching precedence {was} instead of {priority}"
         )
     if attribute.get("flowType", "Always") != "Always":
         attribute["flowType"] = "Always"
@@ -572,7 +572,7 @@ def _keep_original(
     if len(found) == 1 and whole and right(found[0]) and not found[0].get("matchingPriority"):
         return
     said = (found[0].get("source") or {}).get("expression", "") if found else "nothing"
-    wrong = f"{people}: {target} is mapped from {said or 'nothing'} in place of Entra ID's default"
+    wrong = f"{people}: {target} is mapped from {said or 'nothing'} instead of Entra ID's default"
     source = "User" if people == "users" else "Group"
     original = attributes_of(object_mapping(template, source), target) if template else []
     # Either way: Graph may not show the template's schema.
@@ -1327,7 +1327,7 @@ class Muster:
             )
         self.scim = Service(terminal, "Muster", options.tenant_url, options.token)
         self.users: dict[str, dict[str, Any]] = {}
-        """By SCIM id."""
+        """SCIM id → user."""
         self.people: dict[str, dict[str, Any]] = {}
         """Users that Entra ID provisioned, by their object id there."""
         self.groups: dict[str, dict[str, Any]] = {}

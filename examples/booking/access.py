@@ -48,7 +48,7 @@ class EverybodysAccess:
     def __init__(self, url: str, credential: str, tenant: str, secrets: Sequence[str]) -> None:
         self.tenant = tenant
         self.users: dict[str, User] = {}
-        """By id, as the page knows them."""
+        """SCIM id → the user as the page shows it."""
         self.changes: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self.number = 0
         """The number of the last change."""
