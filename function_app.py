@@ -113,7 +113,7 @@ async def reconcile(message: func.ServiceBusMessage) -> None:
     cardinality=func.Cardinality.ONE,
 )
 async def webhooks(message: func.ServiceBusMessage) -> None:
-    """Have a change of access sent to every endpoint of the application that is to get it."""
+    """Make a delivery of a change of access for every endpoint of the application that wants it."""
     with _observed("webhooks"):
         tenant_id, change_id = published(message.get_body()), message.message_id
         application = wiring.application()
@@ -183,7 +183,8 @@ async def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its
     arg_name="timer", schedule="0 */5 * * * *", run_on_startup=False, use_monitor=False
 )
 async def fleet(timer: func.TimerRequest) -> None:  # noqa: ARG001 (bound by its name)
-    """Look at the tenants of which something has happened, for those who watch all of them."""
+    """Summarise the tenants in which something has happened, for operators who watch all of
+    them."""
     with _observed("fleet") as seen:
         seen.outcome = f"looked at {await wiring.application().fleet.refresh()} tenants"
 

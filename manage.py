@@ -1,7 +1,7 @@
 """The operator's command line: tenants, tokens, the catalog, mappings, and a simulated Entra ID.
 
-It works on the store that the settings name, beside a running server; or, as far as the operators'
-interface has it, on the server that --url names. Every command takes --json for machines; without
+It works on the store that the settings name, beside a running server; or, for what the operators'
+interface offers, on the server that --url names. Every command takes --json for machines; without
 it, it prints tables for people.
 """
 
@@ -74,16 +74,16 @@ def settings(
         str,
         typer.Option(
             envvar="MUSTER_OPERATOR_URL",
-            help="Scheme and host of a Muster whose operators' interface to ask, in place of the "
-            "store.",
+            help="URL of a Muster, such as https://scim.example.com, whose operators' interface to "
+            "use instead of the store.",
         ),
     ] = "",
     credential: Annotated[
         str,
         typer.Option(
             envvar="MUSTER_OPERATOR_CREDENTIAL",
-            help="What proves you there: the secret of a credential of kind operator, or a token "
-            "of Entra ID. Better in the environment, where no list of processes shows it.",
+            help="Your credential for it: the secret of a credential of kind operator, or a token "
+            "of Entra ID. Better set it in the environment: lists of processes show options.",
         ),
     ] = "",
 ) -> None:

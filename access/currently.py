@@ -10,7 +10,7 @@ from reconciler.access import current_access
 from reconciler.facts import Current, known_access
 
 MOST_GRANTS = 50_000
-"""Grants in an answer about several users; a page of all users ends there."""
+"""The most grants in an answer about several users; a page of all users ends there."""
 STEPS_PER_USER = 60
 STEPS_PER_GRANT = 25
 

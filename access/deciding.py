@@ -30,7 +30,7 @@ from web.problems import Problem, unreadable
 from web.trouble import Trouble, malformed, trouble_of
 
 SOURCES = 20
-"""Sources of a grant that a decision shows."""
+"""The most sources of a grant that a decision shows."""
 _NEEDED = {"subject": ("type", "id"), "action": ("name",), "resource": ("type", "id")}
 """Members that every question needs."""
 _ENDS_WITH: Mapping[Semantic, bool] = {"deny_on_first_deny": False, "permit_on_first_permit": True}
@@ -48,27 +48,26 @@ class Holder:
 
     @classmethod
     def of(cls, current: Current) -> "Holder":
-        """From a user with current access."""
+        """The holder for a user's current access."""
         return cls(current, {grant.entitlement: grant for grant in current.access.grants})
 
 
 async def evaluation(call: Call[Any, Evaluation]) -> Answered:
-    """Whether a user holds an entitlement at this moment, and why. Nobody who is disabled holds
-    anything. A denial is an answer, too, whether or not the user and the entitlement are known."""
+    """Whether a user holds an entitlement at this moment, and why. A disabled user holds nothing.
+    An unknown user or entitlement gets a denial, not an error."""
     return await _decided_alone(call, call.body)
 
 
 async def evaluations(call: Call[Any, Evaluations]) -> Answered:
-    """The same, up to 100 times, answered in order; `options.evaluations_semantic` ends it early.
-    What is wrong with one of them denies that one. However many are about one user, the user is
-    read once."""
+    """Up to 100 evaluations, answered in order; `options.evaluations_semantic` can end them early.
+    An error in one denies that one. Each user is read only once."""
     body = call.body
     if not body.evaluations:
         return await _decided_alone(call, _question(body, {}))
     if len(body.evaluations) > MOST_EVALUATIONS:
         raise malformed(
             f"{len(body.evaluations)} evaluations; at most {MOST_EVALUATIONS} are decided at once. "
-            "Send the others in a request of their own."
+            "Send the others in another request."
         )
     decided = await _decided(call, [_question_or_problem(body, one) for one in body.evaluations])
     semantic = (body.options and body.options.evaluations_semantic) or "execute_all"

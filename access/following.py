@@ -24,14 +24,15 @@ MOST_SECONDS = 30
 LOOK_SECONDS = 1.0
 """Pause between two queries for a waiting reader."""
 WAITING = 8
-"""Readers who may wait in one process: a quarter of the requests that an instance gets at a time
-(`requestsPerInstance` in infra/main.bicep), so that others find room. More are answered at once."""
+"""The most readers that wait in one process: a quarter of an instance's simultaneous requests
+(`requestsPerInstance` in infra/main.bicep), so that others have room. Further readers are answered
+at once."""
 WAITING_EACH = 2
-"""Waiting readers of one tenant; also those who follow all tenants."""
+"""The most waiting readers of one tenant, and of those that follow all tenants."""
 CHUNK = 100
-"""Changes that are read at once."""
+"""Changes in one query."""
 MOST_GRANTS = 50_000
-"""Entitlements in an answer; further changes are left to the next answer."""
+"""The most grants in an answer; further changes are left to the next answer."""
 MARGIN = timedelta(days=1)
 """A position counts as too old this long before its changes expire."""
 _STEPS_PER_CHANGE = 100

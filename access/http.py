@@ -142,7 +142,7 @@ def _answer(request: Request, operation: Operation, answer: dict[str, Any]) -> R
     content = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
     if not operation.cached:
         return Response(content, media_type="application/json")
-    # A new position of the feed alone does not make another list: the old one serves as well.
+    # a new feed position alone does not change the ETag: the old position serves as well
     lasting = {name: value for name, value in answer.items() if name != "feedPosition"}
     compared = content if len(lasting) == len(answer) else orjson.dumps(lasting)
     etag = f'"{hashlib.sha256(compared).hexdigest()[:32]}"'

@@ -30,26 +30,26 @@ type Limit = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class UsersQuery(Parameters):
-    """Which users: one by `userName` or `externalId`; several by `ids`; else everybody, in pages,
-    as far as all that is given fits."""
+    """Which users: one by `userName` or `externalId`; several by `ids`; else everybody who fits all
+    filters, in pages."""
 
     user_name: Annotated[str | None, Field(max_length=2_000)] = None
-    """One user, in any case of the letters. The answer is that user."""
+    """One user; upper and lower case are equal. The answer is that user."""
     external_id: Annotated[str | None, Field(max_length=2_000)] = None
     """One user. The answer is that user."""
     ids: Annotated[str | None, Field(min_length=1, max_length=30_000)] = None
     """SCIM ids with commas between them, 1,000 at most; `POST /users/query` takes them as JSON."""
     limit: Limit = PAGE
-    """Users that a page looks at. With a filter it may hold fewer, even none, and the list goes on
+    """How many users a page examines. With a filter it may hold fewer, even none; the list goes on
     as long as there is a `nextCursor`."""
     cursor: Annotated[str | None, Field(max_length=100)] = None
-    """`nextCursor` of the page before; every other parameter stays as it was."""
+    """`nextCursor` of the page before (empty: the first page); all else stays as it was."""
     enabled: bool | None = None
-    """Who is enabled, or who is not."""
+    """Only users who are enabled, or only those who are not."""
     grant: Annotated[str | None, Field(pattern=r"^[^:]+:.+$", max_length=2_000)] = None
-    """Who holds this entitlement: `kind:key`."""
+    """Only users who hold this entitlement: `kind:key`, such as `role:owner`."""
     changed_since: Moment | None = None
-    """Whose access changed at this moment or later, or is about to."""
+    """Only users whose access changed at this moment or later, or is about to change."""
 
 
 class UsersBody(Body):
@@ -96,11 +96,11 @@ class UserAccess(Answer):
     reasons: tuple[Reason, ...]
     """Why the user is disabled."""
     pending: bool
-    """The record of the access lags behind the user. What disables the user counts already; what
-    enables does not. Ask again: that it caught up is no change of its own."""
+    """The access record lags behind the user. What disables the user counts already; what enables
+    the user does not. Ask again: the feed has no change for catching up."""
     grants: tuple[Held, ...]
     version: int
-    """Of the record. It grows with every change; 0: there is no record so far."""
+    """The version of the access record. It grows with every change; 0: there is no record yet."""
     changed_at: datetime | None
     """When the access last changed."""
 
@@ -115,7 +115,7 @@ class Everybody(Answer):
     """Of the first page: where the feed of changes was when the list began. The list, and the
     changes after this position, are all there is."""
     missing: tuple[str, ...] | None = None
-    """Of `ids`: those that no user has."""
+    """Those of the `ids` that no user has."""
 
 
 class UsersAnswer(RootModel[Everybody | UserAccess]):
@@ -152,16 +152,16 @@ class Change(Answer):
     """A change of somebody's access."""
 
     id: str
-    """The same each time that the change is told, here and in the topic."""
+    """The same whenever the change is sent, here and in the topic."""
     tenant: str
     user_id: str | None
     version: int
-    """Of the access record. The highest one is what holds."""
+    """The version of the access record. The highest one holds."""
     at: datetime | None
     event_id: str | None
     """The event that changed it: the provisioning log's entry."""
     complete: bool
-    """false: what is stored of the change cannot be read, and neither side is told. Ask for the
+    """false: the stored change cannot be read, so `before` and `after` are null. Ask for the
     user."""
     before: State | None
     """null: the user was new."""
@@ -175,6 +175,6 @@ class ChangesAnswer(Answer):
 
     changes: tuple[Change, ...]
     position: str
-    """To go on from. Keep it with what was applied."""
+    """Where to go on. Store it together with the applied changes."""
     more: bool
-    """Others can be read at once."""
+    """Whether further changes can be read at once."""

@@ -104,7 +104,7 @@ def _found(access: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _authzen(path: str, handler: Handler, body: type[Body], answer: type[BaseModel]) -> Operation:
-    """An operation of AuthZEN, whose test scenario wants a 400 where the body is no JSON."""
+    """An operation of AuthZEN, whose test scenario requires a 400 for a body that is not JSON."""
     return Operation("POST", path, handler, answer, body=body, other_media_type=400)
 
 

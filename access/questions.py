@@ -21,9 +21,9 @@ SUBJECT = "user"
 ACTION = "hold"
 """The only action."""
 MOST_EVALUATIONS = 100
-"""Evaluations in one request."""
+"""The most evaluations in one request."""
 MOST_RESULTS = 1_000
-"""Results in one page of a search."""
+"""The most results in one page of a search."""
 RESULTS = 100
 """Results in a page when the request has no `limit`."""
 
@@ -32,50 +32,50 @@ type Object = dict[str, Any]
 type Semantic = Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"]
 
 
-class Sent(Body):
+class RequestPart(Body):
     """A part of a request."""
 
     model_config = ConfigDict(alias_generator=None, extra="ignore")
 
 
-class Told(Answer):
+class AnswerPart(Answer):
     """A part of an answer."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
-class SubjectProperties(Sent):
-    """What tells subjects apart."""
+class SubjectProperties(RequestPart):
+    """How the subject is identified."""
 
     identifier: Identifier | None = None
-    """What `id` is. Without it: whatever it is found as first, of a SCIM id, an externalId and a
+    """The kind of `id`. Without it, `id` is looked up as a SCIM id, then as externalId, then as
     userName."""
 
 
-class Subject(Sent):
+class Subject(RequestPart):
     """Who."""
 
     type: Text
-    """`user`; nobody else may anything."""
+    """`user`; every other type is denied."""
     id: Text
     """A SCIM id, an externalId, or a userName in any case."""
     properties: SubjectProperties | None = None
 
     @property
     def named(self) -> Named:
-        """As it is looked for."""
+        """The name to look the subject up by."""
         return Named(self.id, self.properties.identifier if self.properties else None)
 
 
-class Action(Sent):
+class Action(RequestPart):
     """What."""
 
     name: Text
-    """`hold`; nothing else is permitted to anybody."""
+    """`hold`; every other action is denied."""
     properties: Object | None = None
 
 
-class Resource(Sent):
+class Resource(RequestPart):
     """An entitlement."""
 
     type: Text
@@ -90,7 +90,7 @@ class Resource(Sent):
         return EntitlementKey(self.type, self.id)
 
 
-class Evaluation(Sent):
+class Evaluation(RequestPart):
     """May this user hold that entitlement?"""
 
     subject: Subject
@@ -100,16 +100,16 @@ class Evaluation(Sent):
     """Changes nothing."""
 
 
-class Options(Sent):
-    """How several are decided."""
+class Options(RequestPart):
+    """How several evaluations are decided."""
 
     evaluations_semantic: Semantic | None = None
     """Whether all are decided, or the answer ends with the first denial or the first permit."""
 
 
-class Evaluations(Sent):
-    """Several questions; what stands beside `evaluations` counts for each that does not say
-    otherwise. Without `evaluations`, one question."""
+class Evaluations(RequestPart):
+    """Several questions; the members beside `evaluations` are defaults for each of them. Without
+    `evaluations`, one question."""
 
     subject: Object | None = None
     action: Object | None = None
@@ -118,7 +118,8 @@ class Evaluations(Sent):
     evaluations: Annotated[
         tuple[Object, ...] | None, Field(json_schema_extra={"maxItems": MOST_EVALUATIONS})
     ] = None
-    """Up to 100, each as a single evaluation has it; what it leaves out is taken from beside."""
+    """Up to 100 questions, each in the form of a single evaluation; what one leaves out is taken
+    from the defaults."""
     options: Options | None = None
 
 
@@ -134,7 +135,7 @@ class GivenBy(Answer):
     """Of `kept`: the event that would have taken it."""
 
 
-class Grounds(Told):
+class Grounds(AnswerPart):
     """Why, for administrators."""
 
     en: str
@@ -142,10 +143,10 @@ class Grounds(Told):
     reasons: tuple[Reason, ...] | None = None
     """Why the user is disabled."""
     sources: tuple[GivenBy, ...] | None = None
-    """What gives the grant, 20 at most; `/users/{id}` has all of it, with every path."""
+    """What gives the grant, 20 sources at most; `/users/{id}` has all sources, with every path."""
 
 
-class Failed(Told):
+class Failed(AnswerPart):
     """What is wrong with one of several evaluations."""
 
     status: int
@@ -164,25 +165,25 @@ type Ground = Literal[
 ]
 
 
-class DecisionContext(Told):
+class DecisionContext(AnswerPart):
     """Why."""
 
     id: Ground
     """`notHeld`: the user is enabled and does not hold it, or there is no such entitlement."""
     reason_admin: Grounds | None = None
     error: Failed | None = None
-    """Of one of several evaluations."""
+    """The error of one of several evaluations."""
 
 
-class Decision(Told):
+class Decision(AnswerPart):
     """The answer to one question."""
 
     decision: bool
     context: DecisionContext
 
 
-class Decisions(Told):
-    """The answers to several, in their order."""
+class Decisions(AnswerPart):
+    """The answers to several questions, in their order."""
 
     evaluations: tuple[Decision, ...]
 
@@ -191,22 +192,22 @@ class EvaluationsAnswer(RootModel[Decisions | Decision]):
     """The answers; or the one answer, where there was one question."""
 
 
-class PageWanted(Sent):
+class PageWanted(RequestPart):
     """Which page."""
 
     token: Annotated[str | None, Field(max_length=4_000)] = None
     """`next_token` of the page before; everything but `limit` stays as it was."""
     limit: Annotated[int | None, Field(ge=1)] = None
-    """Results of a page, at most. 100 without it, and never more than 1,000."""
+    """The most results in a page: 100 by default, 1,000 at most."""
 
 
-class OfType(Sent):
+class OfType(RequestPart):
     """What is searched for."""
 
     type: Text
 
 
-class SubjectSearch(Sent):
+class SubjectSearch(RequestPart):
     """Who holds this entitlement?"""
 
     subject: OfType
@@ -216,7 +217,7 @@ class SubjectSearch(Sent):
     page: PageWanted | None = None
 
 
-class ResourceSearch(Sent):
+class ResourceSearch(RequestPart):
     """What does this user hold, of this kind?"""
 
     subject: Subject
@@ -226,7 +227,7 @@ class ResourceSearch(Sent):
     page: PageWanted | None = None
 
 
-class ActionSearch(Sent):
+class ActionSearch(RequestPart):
     """What may this user do with this entitlement: hold it, or nothing."""
 
     subject: Subject
@@ -235,24 +236,24 @@ class ActionSearch(Sent):
     page: PageWanted | None = None
 
 
-class Page(Told):
+class Page(AnswerPart):
     """Where a page ends."""
 
     next_token: str
     """Leads to the next page; empty at the end."""
     count: int
-    """Results of this page. It may be none where others follow."""
+    """How many results this page has. It may be 0 although others follow."""
 
 
 class UserProperties(Answer):
-    """What else a user is known by."""
+    """Other identifiers of a user."""
 
     user_name: str | None
     external_id: str | None
 
 
-class FoundUser(Told):
-    """Somebody who holds it."""
+class FoundUser(AnswerPart):
+    """A user who holds it."""
 
     type: Literal["user"]
     id: str
@@ -260,34 +261,34 @@ class FoundUser(Told):
     properties: UserProperties
 
 
-class FoundEntitlement(Told):
+class FoundEntitlement(AnswerPart):
     """Something that is held."""
 
     type: str
     id: str
 
 
-class FoundAction(Told):
+class FoundAction(AnswerPart):
     """What may be done."""
 
     name: Literal["hold"]
 
 
-class UsersFound(Told):
+class UsersFound(AnswerPart):
     """A page of users, in the order in which they were made."""
 
     page: Page
     results: tuple[FoundUser, ...]
 
 
-class EntitlementsFound(Told):
+class EntitlementsFound(AnswerPart):
     """A page of entitlements, in the order of their keys."""
 
     page: Page
     results: tuple[FoundEntitlement, ...]
 
 
-class ActionsFound(Told):
+class ActionsFound(AnswerPart):
     """What may be done."""
 
     page: Page

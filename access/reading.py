@@ -33,7 +33,7 @@ from reconciler.facts import Current, read_current
 from scim.protocol.schema import ResourceType
 
 MOST = 1_000
-"""Users in one answer."""
+"""The most users in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Wanted:
 
 class AccessReader:
     """Answers "what may this user do?" for the application. Users' documents are read together with
-    the records, so that a deactivation shows from the moment it was answered (product, section 5).
+    the records, so that a deactivation counts from the moment it was answered (product, section 5).
     An answer about several users holds `most_grants` at most; a page reads `chunk` records at once.
     """
 
@@ -135,11 +135,11 @@ class AccessReader:
     async def page(
         self, tenant: Tenant, after: str | None, limit: int, wanted: Wanted
     ) -> tuple[list[Current], str | None]:
-        """The wanted ones of the `limit` users behind a cursor, in the order in which they were
-        created, and the cursor of the next page. Takes one query, and a round trip for each `chunk`
-        of records. Unreadable users are logged and left out; with an unreadable record a user is
-        pending. Raises BadContinuation."""
-        if after is not None and not is_resource_id(after):
+        """Those of the `limit` users after a cursor (None or empty: from the start) that fit, in
+        the order in which they were created, and the cursor of the next page. Takes one query, and
+        a round trip for each `chunk` of records. Unreadable users are logged and left out; with an
+        unreadable record a user is pending. Raises BadContinuation."""
+        if after and not is_resource_id(after):
             raise BadContinuation
         behind = Compare(("id",), "gt", user_id(after)) if after else EVERYTHING
         query = Query("User", behind, fields=("resource", "source"), limit=limit, damaged=True)

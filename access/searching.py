@@ -30,22 +30,22 @@ LOOKED_AT = 250
 
 
 async def search_subject(call: Call[Any, SubjectSearch]) -> dict[str, Any]:
-    """Who holds an entitlement at this moment, page by page, in the order in which users were
-    made. A page looks at as many users as it may hold results, 250 at least: it may hold fewer,
-    even none, and the search goes on as long as there is a `next_token`."""
+    """Who holds an entitlement at this moment, page by page, in the order in which users were made.
+    A page examines `limit` users, but 250 at least: it may hold fewer results, even none, and the
+    search goes on as long as there is a `next_token`."""
     body = call.body
     if body.subject.type != SUBJECT or body.action.name != ACTION:
         return _page([])
     entitlement = body.resource.entitlement
     question, limit = ["subject", *entitlement], _limit(body.page)
-    after = _place(body.page, question)
+    after = _last(body.page, question)
     if after is not None and not is_resource_id(after):
         raise _wrong_token()
     looked_at, wanted = max(limit, LOOKED_AT), Wanted(grant=entitlement)
-    found, place = await call.reader.page(call.known_tenant, after, looked_at, wanted)
+    found, last = await call.reader.page(call.known_tenant, after, looked_at, wanted)
     if len(found) > limit:
         found = found[:limit]
-        place = found[-1].user.id
+        last = found[-1].user.id
     results = [
         {
             "type": SUBJECT,
@@ -54,7 +54,7 @@ async def search_subject(call: Call[Any, SubjectSearch]) -> dict[str, Any]:
         }
         for one in found
     ]
-    return _page(results, question, place)
+    return _page(results, question, last)
 
 
 async def search_resource(call: Call[Any, ResourceSearch]) -> dict[str, Any]:
@@ -65,11 +65,11 @@ async def search_resource(call: Call[Any, ResourceSearch]) -> dict[str, Any]:
         return _page([])
     kind, limit = body.resource.type, _limit(body.page)
     question = ["resource", kind, *body.subject.named]
-    after = _place(body.page, question)
+    after = _last(body.page, question)
     keys = sorted(held.key for held in holder.grants if held.kind == kind)
     left = [key for key in keys if after is None or key > after]
-    place = left[limit - 1] if len(left) > limit else None
-    return _page([{"type": kind, "id": key} for key in left[:limit]], question, place)
+    last = left[limit - 1] if len(left) > limit else None
+    return _page([{"type": kind, "id": key} for key in left[:limit]], question, last)
 
 
 async def search_action(call: Call[Any, ActionSearch]) -> dict[str, Any]:
@@ -89,27 +89,26 @@ async def _holder(call: Call[Any, Any]) -> Holder | None:
 
 
 def _page(
-    results: Sequence[Any], question: Sequence[Any] = (), place: str | None = None
+    results: Sequence[Any], question: Sequence[Any] = (), last: str | None = None
 ) -> dict[str, Any]:
-    token = "" if place is None else f"{_mark(question)}.{place}"
+    token = "" if last is None else f"{_mark(question)}.{last}"
     return {"page": {"next_token": token, "count": len(results)}, "results": results}
 
 
-def _place(page: PageWanted | None, question: Sequence[Any]) -> str | None:
-    """Where the page before ended: the last user or key. Raises Trouble for the token of another
-    question."""
+def _last(page: PageWanted | None, question: Sequence[Any]) -> str | None:
+    """The last user or key of the page before. Raises Trouble for the token of another question."""
     if page is None or not page.token:
         return None
-    mark, _, place = page.token.partition(".")
+    mark, _, last = page.token.partition(".")
     if mark != _mark(question):
         raise _wrong_token()
-    return place
+    return last
 
 
 def _wrong_token() -> Trouble:
     return malformed(
-        "page.token is none of this search's. Send the next_token of the page before, and leave "
-        "everything else as it was; or begin without a token."
+        "page.token does not belong to this search. Send the next_token of the page before, and "
+        "leave everything else as it was; or begin without a token."
     )
 
 

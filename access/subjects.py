@@ -19,9 +19,9 @@ from web.trouble import Trouble
 type Unique = Literal["externalId", "userName"]
 type Identifier = Literal["id", "externalId", "userName"]
 UNIQUE: tuple[Unique, ...] = ("externalId", "userName")
-"""Attributes in the order in which a name is looked up, if it is no SCIM id."""
+"""Attributes in the order in which a name is looked up, if it is not a SCIM id."""
 CHUNK = 50
-"""Users that are read at once; with the largest mapping they hold MOST_GRANTS together."""
+"""Users in one read; with the largest mapping they hold MOST_GRANTS together."""
 
 
 class Named(NamedTuple):

@@ -9,14 +9,15 @@ _JSON = ContentSettings(content_type="application/json")
 
 class BlobContainer:
     """The container at `url`, such as `https://account.blob.core.windows.net/tenants`, reached with
-    the credential, or with the shared access signature that the URL ends in. The credential stays
-    its maker's to close."""
+    the credential, or with the shared access signature at the end of the URL. The caller closes the
+    credential."""
 
     def __init__(self, url: str, credential: AsyncTokenCredential | None) -> None:
         self._client = ContainerClient.from_container_url(url, credential)
 
     async def put(self, name: str, content: bytes) -> None:
-        """Write a blob; an older version of it is the account's to keep. Raises AzureError."""
+        """Write a blob; the account's settings decide whether older versions are kept. Raises
+        AzureError."""
         await self._client.upload_blob(
             name, content, overwrite=True, content_settings=_JSON, max_concurrency=1
         )

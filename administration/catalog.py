@@ -27,11 +27,11 @@ from directory.reading import every, read_all
 from directory.store import Query, Store
 
 COLUMNS = ("kind", "key", "displayName")
+"""The columns of a catalog file in CSV."""
 MOST_ENTITLEMENTS = 1_000
-"""In one mapping, and of one user by hand."""
+"""The most that one mapping gives, or one user gets by hand."""
 MOST_ENTRIES = 10_000
-"""In a file, and in a catalog: every page that offers entitlements shows all of it."""
-"""Of a catalog file in CSV."""
+"""The most in a file, and in a catalog: every page that offers entitlements shows them all."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -57,7 +57,8 @@ def default_catalog() -> CatalogFile:
 
 def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) -> CatalogFile:
     """Read a catalog file: JSON, or CSV with the columns kind, key, displayName. Raises
-    AdministrationError that names the place; so does an entry of another kind than these."""
+    AdministrationError that says where the fault is, also for an entry of a kind that is not in
+    `kinds`."""
     what = "The catalog"
     lines: list[int] | None = None
     if is_json(content):
@@ -72,7 +73,8 @@ def parse_catalog(content: bytes, kinds: Collection[str] = ENTITLEMENT_KINDS) ->
 
 
 def refuse_more(number: int, whose: str) -> None:
-    """Raises AdministrationError for more entitlements than a mapping, or a user by hand, gives."""
+    """Raises AdministrationError for more entitlements than one mapping, or one user by hand, may
+    have."""
     if number > MOST_ENTITLEMENTS:
         raise AdministrationError(
             f"{whose} would give {number:,} entitlements; at most {MOST_ENTITLEMENTS:,} can be "
@@ -83,19 +85,19 @@ def refuse_more(number: int, whose: str) -> None:
 def check_entries(
     file: CatalogFile, kinds: Collection[str], what: str, lines: Sequence[int] | None = None
 ) -> None:
-    """Raises AdministrationError that names the place of an entry that is there twice or is of
-    another kind than these; `lines` are the entries' lines in a CSV file."""
+    """Raises AdministrationError that says where an entry is that is listed twice or whose kind is
+    not in `kinds`; `lines` are the entries' line numbers in a CSV file."""
     seen: set[EntitlementKey] = set()
     for index, entry in enumerate(file.entitlements):
-        place = f"line {lines[index]}" if lines else f"entitlements.{index}"
+        where = f"line {lines[index]}" if lines else f"entitlements.{index}"
         if entry.kind not in kinds:
             raise AdministrationError(
-                f"{what} cannot be read: {place}: there is no kind {entry.kind!r}. The kinds of "
+                f"{what} cannot be read: {where}: there is no kind {entry.kind!r}. The kinds of "
                 f"this deployment are {', '.join(kinds)}."
             )
         if entry.entitlement in seen:
             raise AdministrationError(
-                f"{what} cannot be read: {place}: {entry.kind} {entry.key} is there twice."
+                f"{what} cannot be read: {where}: {entry.kind} {entry.key} is there twice."
             )
         seen.add(entry.entitlement)
 
@@ -125,7 +127,7 @@ async def export_catalog(store: Store, tenant_id: str) -> str:
 async def unknown_entitlements(
     store: Store, tenant_id: str, wanted: Iterable[EntitlementKey]
 ) -> list[EntitlementKey]:
-    """Those of the entitlements that the catalog does not have."""
+    """Which of these entitlements the catalog lacks."""
     keys = list(dict.fromkeys(wanted))
     found = await read_all(store, tenant_id, [entitlement_id(*key) for key in keys])
     return [key for key in keys if entitlement_id(*key) not in found]
@@ -137,8 +139,8 @@ async def refuse_unknown(
     wanted: Iterable[EntitlementKey],
     coming: Collection[EntitlementKey] = (),
 ) -> None:
-    """Raises AdministrationError where the catalog lacks any of the entitlements, but for those
-    that are `coming` into it."""
+    """Raises AdministrationError where the catalog lacks any of the entitlements. Those that are
+    `coming` into it count as there."""
     missing = [one for one in wanted if one not in coming]
     unknown = await unknown_entitlements(store, tenant_id, missing)
     if unknown:

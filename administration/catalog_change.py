@@ -1,7 +1,7 @@
 """Changing a tenant's catalog.
 
-A catalog entry changes somebody's access where users name it in an attribute and the tenant's
-policy lets that grant: a cost center, or an app role. Everything else is names.
+A catalog entry can change somebody's access only where the tenant's policy lets an attribute of
+users grant it: a cost center, or an app role. All other entries are only names.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -47,7 +47,7 @@ from directory.store import (
 from directory.tenants import TENANT_ID, Tenant
 from reconciler.access import COST_CENTER, ROLE, granted_by_attributes
 
-SHOWN_PLACES = 5
+SHOWN_USES = 5
 
 
 class CatalogPlan(Model):
@@ -55,15 +55,15 @@ class CatalogPlan(Model):
 
     added: tuple[CatalogEntry, ...] = ()
     changed: tuple[CatalogEntry, ...] = ()
-    """Those that get another display name."""
+    """The entries that get another display name."""
     removed: tuple[CatalogEntry, ...] = ()
     unchanged: int = 0
 
 
 @dataclass(slots=True)
 class Fence:
-    """The version of the tenant's document that a replacement of the catalog goes on from; each of
-    its batches moves it, so that of two at the same time one is refused."""
+    """The version of the tenant's document that a replacement of the catalog starts from. Each of
+    its batches changes that version, so one of two simultaneous replacements is refused."""
 
     etag: str
 
@@ -75,7 +75,7 @@ class Catalog(Administration):
         self, file: CatalogFile, *, remove_missing: bool = False, dry_run: bool = False
     ) -> CatalogPlan:
         """Import a file, or say what that would do. Entries that the file lacks stay, unless
-        `remove_missing`; then an entry that is in use refuses the whole import."""
+        `remove_missing`; then the whole import is refused if one of them is in use."""
         known = await list_catalog(self.service.store, self.tenant_id)
         plan = self.planned(known, file, remove_missing=remove_missing)
         await self._refuse_in_use([one.entitlement for one in plan.removed])
@@ -86,7 +86,7 @@ class Catalog(Administration):
     def planned(
         self, known: Sequence[Entitlement], file: CatalogFile, *, remove_missing: bool
     ) -> CatalogPlan:
-        """What makes the file of the catalog that is `known`."""
+        """The changes that turn the `known` catalog into the file."""
         before = {one.entitlement: one.display_name for one in known}
         wanted = {entry.entitlement: entry for entry in file.entitlements}
         gone = [one for one in before if one not in wanted] if remove_missing else []
@@ -111,7 +111,7 @@ class Catalog(Administration):
         return plan
 
     async def remove(self, kind: str, key: str) -> None:
-        """Remove an entry that no mapping and nobody has."""
+        """Remove an entry that no mapping gives and no user holds by hand."""
         found = {
             one.entitlement: one for one in await list_catalog(self.service.store, self.tenant_id)
         }
@@ -127,23 +127,23 @@ class Catalog(Administration):
         await self.apply(CatalogPlan(removed=(named,)))
 
     async def _refuse_in_use(self, entries: Collection[EntitlementKey]) -> None:
-        """Raises AdministrationError that says where the entries are used, if they are."""
+        """Raises AdministrationError where an entry is in use, and says by whom."""
         if not entries:
             return
-        for entry, places in (await self._places(frozenset(entries))).items():
-            shown = ", ".join(places[:SHOWN_PLACES])
-            more = len(places) - SHOWN_PLACES
+        for entry, uses in (await self._used_in(frozenset(entries))).items():
+            shown = ", ".join(uses[:SHOWN_USES])
+            more = len(uses) - SHOWN_USES
             raise AdministrationError(
                 f"{entry.kind} {entry.key} cannot be removed: it is given by {shown}"
                 + (f" and {more} more" if more > 0 else "")
                 + ". Take it out there first."
             )
 
-    async def _places(
+    async def _used_in(
         self, entries: frozenset[EntitlementKey]
     ) -> Mapping[EntitlementKey, list[str]]:
-        """Entitlement → who gives it: groups by their mapping, hands to users; and for whom it
-        is kept."""
+        """Entitlement → where it is used: the groups whose mapping gives it, the users who were
+        given it by hand, and the user for whom it is kept."""
         store = self.service.store
         owners: dict[EntitlementKey, list[str]] = {}
         async for item in every(store, self.tenant_id, Query("Mapping", limit=1000)):
@@ -155,14 +155,14 @@ class Catalog(Administration):
             kept = (one.entitlement for one in given.kept)
             for one in entries.intersection((*given.entitlements, *kept)):
                 owners.setdefault(one, []).append(user_id(given.user_id))
-        shown = [id for ids in owners.values() for id in ids[:SHOWN_PLACES]]
+        shown = [id for ids in owners.values() for id in ids[:SHOWN_USES]]
         found = readable(await read_all(store, self.tenant_id, shown))
         return {one: [_named(id, found) for id in ids] for one, ids in owners.items()}
 
     async def apply(self, plan: CatalogPlan, fence: Fence | None = None) -> None:
-        """Write a plan in bounded batches, those that may change access last and each of those
-        with an event that stands for the ones before: in the end one event is left to reconcile,
-        whenever the process dies. Raises Overtaken where somebody got past the fence."""
+        """Write a plan in bounded batches. Those that may change access come last. The event of
+        each of them replaces the event of the one before: whenever the process dies, one event is
+        left to reconcile. Raises Overtaken where somebody else changed what the fence guards."""
         writes: list[tuple[str, Operation]] = [
             (_named_kind(entry), Upsert(to_entitlement(self.tenant_id, entry).to_document()))
             for entry in plan.added
@@ -196,8 +196,9 @@ class Catalog(Administration):
         before: Event | None,
         fence: Fence | None,
     ) -> Event | None:
-        """Commit one batch, with entries of `kinds` that attributes can name, under the policy that
-        decides whose access it may change; the event that is left to reconcile then, if any."""
+        """Commit one batch, which holds entries of those `kinds` that attributes can name. The
+        policy that is read with it decides whose access it may change. Returns the event that is
+        left to reconcile, if any."""
 
         async def attempt() -> Event | None:
             stored = await self.service.store.read(self.tenant_id, TENANT_ID)
@@ -222,8 +223,8 @@ class Catalog(Administration):
                 if fence is None:
                     raise
                 raise Overtaken(
-                    "Somebody else changed the tenant or its catalog meanwhile, and this one is "
-                    "replaced in part. Read it again and send it once more."
+                    "Somebody else changed the tenant or its catalog meanwhile: the catalog is "
+                    "replaced only in part. Read it again and send it once more."
                 ) from lost
             except NotFound as missing:
                 raise Overtaken(
@@ -236,7 +237,7 @@ class Catalog(Administration):
         return await self.retrying(attempt, f"tenant {self.tenant_id}")
 
     def _stood_for(self, event: Event) -> Operation:
-        """Marks an event done, since the one in the same batch does its work."""
+        """Marks an event done: another event in the same batch does its work."""
         now = self.service.now().isoformat().replace("+00:00", "Z")
         changes = (
             Assign(("state",), "done"),
@@ -247,7 +248,7 @@ class Catalog(Administration):
 
 
 def _named_kind(entry: CatalogEntry) -> str:
-    """Its kind, where users' attributes can name it."""
+    """The entry's kind where users' attributes can name it; empty for any other."""
     return entry.kind if entry.kind in (COST_CENTER, ROLE) else ""
 
 

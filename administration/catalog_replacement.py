@@ -1,8 +1,9 @@
-"""The catalog as the vendor's product has it, in place of what was there.
+"""Replaces the catalog by the one of the vendor's product.
 
-What is gone from the product is gone from the catalog. Where groups or hands still give it, that is
-refused, or taken away with it: first from the mappings, each with a new version and an event, and
-from what was given by hand, then from the catalog. Whoever dies in between sends it again.
+What is gone from the product is removed from the catalog. Where mappings or grants by hand still
+give it, the replacement is refused, or takes it away there, too: first from the mappings, each with
+a new version and an event, and from the grants by hand, then from the catalog. A replacement that
+was interrupted is sent again.
 """
 
 import hashlib
@@ -24,11 +25,11 @@ from directory.tenants import TENANT_ID, Tenant
 from reconciler.questions.proposal import MappingProposal
 
 MOST_USES = 500
-"""Mappings and users whose given entitlements one replacement changes."""
+"""The most mappings, and users with grants by hand, that one replacement changes."""
 
 
 def catalog_tag(entries: Sequence[Entitlement]) -> str:
-    """The version of a catalog: equal where its entries are."""
+    """The version of a catalog: equal for equal entries."""
     shown = sorted((one.kind, one.key, one.display_name) for one in entries)
     return hashlib.sha256(repr(shown).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -53,9 +54,8 @@ class CatalogReplacement(Catalog):
         self, file: CatalogFile, if_match: str = "", *, take_away: bool, dry_run: bool
     ) -> Replacement:
         """Make the file the catalog, or say what that would do. With `if_match` only where that is
-        the catalog's version (`catalog_tag`). An entry that is gone and in use refuses it all,
-        unless it is to be taken away from whoever has it; one that the policy protects always
-        does."""
+        the catalog's version (`catalog_tag`). Refused where an entry that is gone is still in use,
+        unless `take_away`, and always where the policy protects one."""
         store = self.service.store
         stored = await store.read(self.tenant_id, TENANT_ID)
         fence = Fence(stored.etag)
@@ -63,7 +63,7 @@ class CatalogReplacement(Catalog):
         if if_match and if_match != catalog_tag(known):
             raise Overtaken(
                 "If-Match names another version of the catalog: it has changed since it was read. "
-                "Read it again and send what it is to be."
+                "Read it again, then send the new catalog."
             )
         plan = self.planned(known, file, remove_missing=True)
         gone = frozenset(one.entitlement for one in plan.removed)
@@ -105,7 +105,7 @@ class CatalogReplacement(Catalog):
                 given[by_hand.user_id] = withdrawn
         if len(mappings) + len(given) > MOST_USES:
             raise AdministrationError(
-                f"{len(mappings)} mappings and {len(given)} users would have to give up something; "
+                f"{len(mappings)} mappings and {len(given)} users would lose something; "
                 f"at most {MOST_USES} can at once. Remove fewer entries in one request."
             )
         return mappings, given

@@ -94,7 +94,7 @@ class TenantCheck:
         try:
             await self.key_sets.key(url, "any")
         except KeysUnavailable:
-            remedy = "Let this deployment reach that address; a proxy or firewall may be between."
+            remedy = "Let this deployment reach that address; a proxy or firewall may block it."
             return Finding(item, "failing", f"no keys from {url}", remedy)
         return Finding(item, "ok", f"keys at {url}")
 
@@ -107,7 +107,7 @@ class TenantCheck:
         return Finding(item, "failing", "expired", f"manage.py {create}")
 
     def _judged(self, ways: list[Finding]) -> list[Finding]:
-        """Test Connection needs one way in; another that is broken is a warning then."""
+        """Test Connection needs one way in; once one works, a broken one is a warning only."""
         if not ways:
             id = self.tenant.tenant_id
             remedy = (
@@ -152,7 +152,7 @@ class TenantCheck:
         uses = await last_uses(self.store, self.tenant.tenant_id, credentials)
         if not uses:
             remedy = "In the Enterprise Application, under Provisioning, press Test Connection."
-            return Finding("last request", "warning", "none was let in so far", remedy)
+            return Finding("last request", "warning", "no accepted request so far", remedy)
         credential, at = max(uses.items(), key=lambda use: use[1])
         return Finding("last request", "ok", f"{at:%Y-%m-%d %H:%M} UTC, with {credential}")
 

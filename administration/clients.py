@@ -1,4 +1,5 @@
-"""The OAuth client of a connection: its secrets, and the workload that may stand in for one."""
+"""The OAuth client of a connection: its secrets, and the workload identity that may replace a
+secret."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,16 +17,17 @@ from trust.cloud import Cloud, audiences_of, is_trustworthy
 from trust.tokens import is_live, issue, new_client_id, new_signing_key
 
 LIVE = 2
-"""Secrets of a client that live at once: the old one and the new one of a rotation."""
+"""The most secrets of a client that are valid at once: the old one and the new one of a rotation.
+"""
 LONGEST = timedelta(days=3 * 365 + 1)
-"""How long a secret may live: three years, the most that Microsoft's gallery allows."""
+"""The longest that a secret may be valid: three years, the most that Microsoft's gallery allows."""
 CHARACTERS = 500
-"""Of each name of a workload's identity."""
+"""The longest issuer, subject or audience of a workload identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedCredential:
-    """A client's secret, or the workload that stands in for one, as it is listed."""
+    """A client's secret, or the workload identity that replaces one, as it is listed."""
 
     kind: Literal["secret", "federation"]
     id: str
@@ -37,7 +39,7 @@ class ListedCredential:
 
 @dataclass(frozen=True, slots=True)
 class ListedClient:
-    """A client as it is listed: never a secret's text, which nobody has."""
+    """A client as it is listed: never with a secret's text, which Muster does not store."""
 
     connection_id: str
     client_id: str
@@ -52,9 +54,10 @@ class Clients(TenantChange):
     async def add_secret(
         self, connection_id: str, lifetime: timedelta, overlap: timedelta | None = None
     ) -> tuple[str, str]:
-        """A new secret of the connection's client, which is made with the first one. With an
-        `overlap` the older secret goes on living for that long only. Answers the client's id and
-        the only copy of the secret. Refused where two live already, and beyond LONGEST."""
+        """Make a secret of the connection's client; the first secret makes the client, too. With an
+        `overlap` the older secret stays valid for that long only. Returns the client's id and the
+        only copy of the secret. Refused where two are valid already, and for a lifetime beyond
+        LONGEST."""
         if not timedelta() < lifetime <= LONGEST:
             raise AdministrationError(
                 f"A client's secret lives for three years at most ({LONGEST.days} days)."
@@ -68,7 +71,7 @@ class Clients(TenantChange):
             if len(live) >= LIVE:
                 raise AdministrationError(
                     f"The client has two secrets already ({', '.join(s.token_id for s in live)}), "
-                    "the most there can be: one in use, and one to take its place. End the one "
+                    "the most there can be: one in use, and one to replace it. End the one "
                     "that is not in use.",
                     f"client revoke {self.tenant_id} SECRET --connection {connection_id}",
                 )
@@ -84,7 +87,7 @@ class Clients(TenantChange):
         return client.client_id, text
 
     async def revoke_secret(self, connection_id: str, secret_id: str) -> None:
-        """End a secret, and within seconds every access token that was got with it."""
+        """End a secret, and within seconds every access token that it obtained."""
 
         def revoke(client: OAuthClient) -> OAuthClient:
             left = tuple(each for each in client.secrets if each.token_id != secret_id)
@@ -107,9 +110,9 @@ class Clients(TenantChange):
         cloud: Cloud,
         keys_url: str = "",
     ) -> None:
-        """Let a workload's own identity stand in for a secret, in place of the one that did; the
-        client is made where there is none. Without `keys_url`, which only operators may choose,
-        the issuer must be one of the `cloud`."""
+        """Let a workload identity authenticate the client instead of a secret. It replaces the
+        identity that did before; the client is made where there is none. Without `keys_url`, which
+        only operators may choose, the issuer must be one of the `cloud`."""
         named = (issuer, subject, audience)
         if not all(named) or max(map(len, named)) > CHARACTERS:
             raise AdministrationError(
@@ -119,9 +122,9 @@ class Clients(TenantChange):
         keys_url = keys_url or cloud.keys_url_of(issuer) or ""
         if not keys_url:
             raise AdministrationError(
-                f"{issuer} is no issuer of Entra ID; those read "
-                f"{cloud.issuer('2.0', '<directory id>')}. For another one, the operator says "
-                "where its keys are published.",
+                f"{issuer} is not an issuer of Entra ID; its issuers look like "
+                f"{cloud.issuer('2.0', '<directory id>')}. For another issuer, an operator names "
+                "the URL of its keys.",
                 f"client federate {self.tenant_id} --keys-url URL",
             )
         if not is_trustworthy(keys_url):
@@ -157,7 +160,8 @@ class Clients(TenantChange):
         change: Callable[[OAuthClient], OAuthClient | None],
         fresh: OAuthClient | None = None,
     ) -> Tenant:
-        """Change the connection's client; the `fresh` one, if any, where it has none."""
+        """Change the connection's client; where it has none, the `fresh` one, if any, is changed
+        and stored."""
 
         def apply(tenant: Tenant) -> Changed:
             before = connection_of(tenant, connection_id)
@@ -224,14 +228,14 @@ def _client_of(connection: Connection, tenant_id: str) -> OAuthClient:
 
 
 def _worked_on(before: OAuthClient | None, after: OAuthClient | None) -> tuple[str, ...]:
-    """What the log names: a client that came or went, and whichever of its credentials came, went
-    or changed."""
+    """What the log names: a client that was added or removed, and those of its credentials that
+    were added, removed or changed."""
     old, new = (_parts(client) if client else {} for client in (before, after))
     return tuple(name for name in {**old, **new} if old.get(name) != new.get(name))
 
 
 def _parts(client: OAuthClient) -> dict[str, Model | str]:
-    """A client's id and its credentials, by what the log calls them."""
+    """A client's id and its credentials, by their names in the log."""
     parts: dict[str, Model | str] = {f"client {client.client_id}": client.client_id}
     parts |= {f"secret {secret.token_id}": secret for secret in client.secrets}
     if client.federation:

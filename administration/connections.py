@@ -46,7 +46,7 @@ class Connections(TenantChange):
 
 
 def named(connection_id: str) -> tuple[str, ...]:
-    """What the log says of a connection."""
+    """The name of a connection in the log."""
     return (f"connection {connection_id}",)
 
 

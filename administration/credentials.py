@@ -28,8 +28,8 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class ListedSecret:
-    """A secret as operators see it: never its text, which nobody has. A credential whose secrets
-    are all gone is listed without one."""
+    """A secret as operators see it: never its text, which Muster does not store. A credential that
+    has no secret left is listed without one."""
 
     credential: DeploymentCredential
     token: Token | None
@@ -63,8 +63,8 @@ class Credentials:
         return credential, text
 
     async def rotate(self, credential_id: str, overlap: timedelta) -> str:
-        """A new secret; the one before goes on living for `overlap` at most. The new one lives as
-        long as the newest was meant to. Refused where two live already."""
+        """Make a secret; the one before stays valid for `overlap` at most. The new one gets the
+        lifetime that the newest had. Refused where two are valid already."""
 
         def rotated(old: DeploymentCredential) -> tuple[DeploymentCredential, str]:
             now = self._now()

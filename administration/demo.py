@@ -19,8 +19,8 @@ NOTE = "demo"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The demo tenant and its tokens. They are kept in a file that only its owner can read, which
-    no real tenant's ever are."""
+    """The demo tenant and its tokens. They are kept in a file that only its owner can read; a real
+    tenant's tokens are never stored."""
 
     tenant: str
     scim_token: str
@@ -28,14 +28,14 @@ class Demo:
 
     @classmethod
     def read(cls, folder: Path) -> "Demo | None":
-        """What an earlier start left in the data folder, if anything."""
+        """The demo tenant that an earlier start stored in the data folder, if any."""
         try:
             return cls(**json.loads((folder / FILE).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def write(self, folder: Path) -> None:
-        """Keep it for later starts."""
+        """Store it for later starts."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / FILE
         file.touch(mode=0o600)

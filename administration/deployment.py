@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment. `public_url` (scheme and host) is what clients see; empty: what they address.
-    `kinds` are those of entitlements; workloads of the `cloud` may stand in for a client's
-    secret."""
+    """A deployment. `public_url` (such as `https://scim.example.com`) is what clients see; empty:
+    the host of each request. `kinds` are the kinds of entitlements. Workload identities of the
+    `cloud` may replace a client's secret."""
 
     service: Service
     sender: QueueSender
@@ -33,7 +33,7 @@ class Deployment:
 
     @asynccontextmanager
     async def replay(self, tenant_id: str | None, actor: Actor) -> AsyncIterator[Replay]:
-        """What failed in a tenant or (None) in all of them, and doing it once more in the name of
+        """What replays failed events of a tenant or (None) of all of them, in the name of
         `actor`."""
         async with self.dead_letters() as letters:
             yield Replay(self.service.ledger, letters, self.sender, tenant_id, actor)

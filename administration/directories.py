@@ -1,4 +1,4 @@
-"""Which Entra ID directory is whose, and which of its tokens count."""
+"""Which tenant an Entra ID directory belongs to, and which of its tokens count."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,10 @@ from trust.cloud import is_guid
 
 
 async def claim_directory(store: Store, tenant_id: str, directory_id: str) -> str:
-    """Reserve a directory for a tenant that names it next, or does already; answers its id as
-    tokens write it. A claim that no tenant stands behind is taken over. Raises
-    AdministrationError where it is another tenant's."""
+    """Reserve a directory for a tenant whose document names it already, or will next; returns the
+    directory's id in the form that tokens have. A claim counts only while its tenant names the
+    directory; any other is taken over. Raises AdministrationError where the directory is another
+    tenant's."""
     directory_id = directory_id.strip().lower()
     if not is_guid(directory_id):
         raise AdministrationError(
@@ -36,8 +37,8 @@ async def refuse_taken(store: Store, tenant_id: str, directory_id: str) -> None:
     if not await _names(store, holder, directory_id):
         return
     raise AdministrationError(
-        f"The directory {directory_id} is registered for the tenant {holder}. One directory is "
-        "one tenant: that one gives it free first.",
+        f"The directory {directory_id} is registered for the tenant {holder}. A directory "
+        "belongs to one tenant only: release it there first.",
         f"tenant entra {holder} --no-directory",
     )
 
@@ -64,7 +65,8 @@ class Directories(TenantChange):
     """The Entra ID directory of a tenant. Every method raises AdministrationError."""
 
     async def register(self, directory_id: str | None) -> Tenant:
-        """Make a directory the tenant's, in place of the one it had; None: none at all."""
+        """Make a directory the tenant's, instead of the one before; None: the tenant has no
+        directory."""
         store, tenant_id = self.service.store, self.tenant_id
         before = await read_tenant(store, tenant_id)
         claimed = await claim_directory(store, tenant_id, directory_id) if directory_id else None
@@ -73,7 +75,7 @@ class Directories(TenantChange):
         def change(found: Tenant) -> Changed:
             if found.directory_id == claimed:
                 return found, ()
-            # Whoever is signed in, is so by the word of the directory before.
+            # the directory before vouched for those who are signed in
             return without_sessions(found).model_copy(update={"directory_id": claimed}), (says,)
 
         tenant = await self.apply("directory", change)
@@ -82,7 +84,7 @@ class Directories(TenantChange):
         return tenant
 
     async def change_trust(self, changes: Mapping[str, Any]) -> Tenant:
-        """Say which of Entra ID's tokens count, by the names that EntraTrust has."""
+        """Set which of Entra ID's tokens count; `changes` are fields of EntraTrust."""
 
         def change(found: Tenant) -> Changed:
             entra = found.entra.model_copy(update=changes)
@@ -92,7 +94,7 @@ class Directories(TenantChange):
 
 
 async def _release(store: Store, directory_id: str, tenant_id: str) -> None:
-    """Remove a claim of the tenant; one that stays behind would count for nothing."""
+    """Remove a claim of the tenant. One that is left behind by a failure has no effect."""
     partition = directory_partition(directory_id)
     try:
         stored = await store.read(partition, CLAIM_ID)

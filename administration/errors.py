@@ -1,11 +1,11 @@
-"""What refuses an administrator or an operator, in words that they read."""
+"""Why administrators and operators are refused, in words for them to read."""
 
 from directory.ledger import NotAccepted
 
 
 class AdministrationError(NotAccepted):
-    """What was asked cannot be done; the text says why and what to do instead, to whoever reads
-    it. `command` is for those who have a command line: what to type there."""
+    """What was asked cannot be done; the text says why and what to do instead. `command` is what to
+    type instead, for readers who have a command line."""
 
     def __init__(self, text: str, command: str = "") -> None:
         super().__init__(text)
@@ -13,7 +13,7 @@ class AdministrationError(NotAccepted):
 
 
 class Absent(AdministrationError):
-    """What was named does not exist, or not any more."""
+    """What was named does not exist, or no longer."""
 
 
 class Overtaken(AdministrationError):
@@ -23,7 +23,7 @@ class Overtaken(AdministrationError):
 
 
 class OwnerlessUnconfirmed(AdministrationError):
-    """Nobody would hold the role Owner afterwards, and nobody said that this is meant."""
+    """Nobody would hold the role Owner afterwards, and the request did not confirm that."""
 
     def __init__(self) -> None:
         super().__init__(

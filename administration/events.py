@@ -1,4 +1,4 @@
-"""What an administrator or an operator changes in a tenant, and the event of it."""
+"""Changes that administrators and operators make in a tenant, and their events."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ OPERATOR = Actor(type="operator", id="manage.py")
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """The base of what is done by hand in one tenant, by `actor`."""
+    """The base class of changes by hand in one tenant, made by `actor`."""
 
     service: Service
     tenant_id: str
@@ -21,7 +21,7 @@ class Administration:
 
     @property
     def ledger(self) -> Ledger:
-        """What is changed is committed here, with its event."""
+        """Commits each change together with its event."""
         return self.service.ledger
 
     def event(
@@ -51,8 +51,8 @@ class Administration:
 async def until_written[T](
     attempt: Callable[[], Awaitable[T]], what: str, attempts: int = ATTEMPTS
 ) -> T:
-    """Run an attempt until it does not lose a race. Raises AdministrationError where somebody else
-    keeps changing `what`."""
+    """Run an attempt again until no concurrent write gets in its way. Raises AdministrationError
+    where somebody else keeps changing `what`."""
     try:
         return await retrying(attempt, attempts=attempts)
     except RACES:

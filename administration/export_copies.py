@@ -1,4 +1,4 @@
-"""Copies of every tenant's file outside the region, for the day on which the region is lost."""
+"""Copies of every tenant's file outside the region, in case the region is lost."""
 
 import hashlib
 import logging
@@ -15,10 +15,10 @@ log = logging.getLogger("muster.exports")
 
 
 class Container(Protocol):
-    """Keeps files by name; what is written again replaces what was there."""
+    """Keeps files by name; a new file replaces the one of the same name."""
 
     async def put(self, name: str, content: bytes) -> None:
-        """Write a file. Raises whatever keeps it from that."""
+        """Write a file. Any exception means that it was not written."""
         ...
 
 
@@ -29,7 +29,7 @@ class CopiesIncomplete(Exception):
 class ExportCopies:
     """Writes `<region>/<tenant id>.json` for every tenant at home in the region.
 
-    What did not change since this process wrote it is not written again.
+    A file that has not changed since this process wrote it is not written again.
     """
 
     def __init__(self, service: Service, container: Container, region: str) -> None:
@@ -39,9 +39,9 @@ class ExportCopies:
         self._written: dict[str, bytes] = {}
 
     async def write(self) -> int:
-        """Copy all tenants; returns how many files were written. One tenant that cannot be copied
-        holds up no other. Raises CopiesIncomplete at the end, StoreError where the tenants cannot
-        be listed."""
+        """Copy all tenants; returns how many files were written. A tenant that cannot be copied
+        does not stop the others. Raises CopiesIncomplete at the end, StoreError where the tenants
+        cannot be listed."""
         at_home = Query("Tenant", Compare(("region",), "eq", self._region), fields=("tenantId",))
         written = failed = 0
         async for stored in every_tenant(self._service.store, at_home):

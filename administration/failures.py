@@ -1,4 +1,4 @@
-"""What failed: events, and dead letters of events that did not."""
+"""Failed events, and dead letters whose events did not fail."""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from queues.relay import EventMessage, parse
 
 PAGE = 100
 MOST_LETTERS = 10_000
-"""Dead letters that one call looks at."""
+"""The most dead letters that one call looks at."""
 
 FAILED: Condition = Compare(("state",), "eq", "failed")
 SHOWN = (
@@ -36,13 +36,13 @@ class FailedEvent(Model):
     event_id: str
     at: datetime
     operation: str
-    """Empty, like what follows, where the event cannot be read."""
+    """This and the following fields are empty where the event cannot be read."""
     resource_type: str
     resource_id: str
     attributes: tuple[str, ...] = ()
     reason: str = ""
     attempts: int = 0
-    """Deliveries of its dead letters."""
+    """How often its dead letters were delivered."""
 
 
 type LetterState = Literal["pending", "done", "gone", "unreadable"]
@@ -51,12 +51,12 @@ _STATES: Mapping[str, LetterState | Literal["failed"]] = {
     "done": "done",
     "failed": "failed",
 }
-"""What an event's state says, where it can be read."""
+"""An event's state, as far as it can be read."""
 
 
 class Letter(Model):
     """A dead letter whose event did not fail: the event is pending (the store did not answer, and
-    the timer sends it again), done, or gone; or the message is none of Muster's."""
+    the timer sends it again), done, or gone; or the message is not from Muster."""
 
     message_id: str
     tenant_id: str | None = None
@@ -113,7 +113,7 @@ class FailedWork:
         return None
 
     async def events(self, ulid: str | None = None, page: int = PAGE) -> AsyncIterator[FailedEvent]:
-        """All failed events or the one, those that cannot be read among them."""
+        """All failed events, or the one, including those that cannot be read."""
         where = FAILED if ulid is None else All((FAILED, Compare(("id",), "eq", event_id(ulid))))
         query = Query("Event", where, fields=SHOWN, limit=page, damaged=True)
         if self._tenant_id is None:
@@ -124,7 +124,7 @@ class FailedWork:
             yield _failed(stored)
 
     async def letters(self) -> dict[str, list[DeadLetter]]:
-        """Dead letters by the event that they are of; unreadable ones under ""."""
+        """Dead letters by the id of their event; unreadable ones under ""."""
         letters: dict[str, list[DeadLetter]] = {}
         seen = after = 0
         while seen < MOST_LETTERS:
@@ -139,7 +139,7 @@ class FailedWork:
         return letters
 
     async def shown(self, letter: DeadLetter) -> Letter | None:
-        """How a dead letter of no failed event is shown; None where its event failed after all."""
+        """The dead letter with the state of its event; None where the event has failed."""
         event = event_of(letter)
         state: LetterState | Literal["failed"] = "unreadable"
         if event is not None:
@@ -162,7 +162,7 @@ class FailedWork:
 
 
 def _failed(stored: Stored) -> FailedEvent:
-    """A failed event; one that cannot be read is shown with hardly more than its id."""
+    """A failed event; of one that cannot be read hardly more than the id is shown."""
     if not isinstance(stored, Damaged):
         return FailedEvent.model_validate(stored.document)
     ulid = ulid_of(stored.error.document_id)
@@ -178,7 +178,7 @@ def _failed(stored: Stored) -> FailedEvent:
 
 
 def event_of(letter: DeadLetter) -> EventMessage | None:
-    """Which event a dead letter is of; None where it is unreadable."""
+    """The event that a dead letter belongs to; None where the letter is unreadable."""
     try:
         return parse(letter.body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Files that administrators bring and take: JSON, or CSV as a spreadsheet saves it."""
+"""Files that administrators import and export: JSON, or CSV as a spreadsheet saves it."""
 
 import csv
 import io
@@ -14,17 +14,17 @@ from directory.completeness import is_blank
 from directory.documents import Model
 
 FORMULA = "=+-@＝＋－＠\t\r\n"
-"""What a spreadsheet takes for the beginning of a formula, or passes over before one."""
+"""Characters that begin a formula in a spreadsheet, or that it skips before one."""
 SEPARATORS = ",;\t\r\n"
-"""Where this or that spreadsheet begins another cell, whatever is quoted."""
+"""Characters at which some spreadsheets begin another cell, even inside quotes."""
 
 MOST_LINES = 20_000
-"""Of a CSV file."""
+"""The most lines of a CSV file."""
 
 _BEGINNING = rf"(?:\A|(?<=[{SEPARATORS}]))"
 _LIKE_A_FORMULA = re.compile(rf"{_BEGINNING}(?=['\"]*[{re.escape(FORMULA)}])")
-"""Also behind quotes, which a reader may take away, and behind apostrophes, so that every one that
-was put there can be told."""
+"""Also after quotes, which a reader may remove, and after apostrophes, so that `_meant` recognises
+every apostrophe that `as_csv` added."""
 _GUARDED = re.compile(rf"{_BEGINNING}'(?=['\"]*[{re.escape(FORMULA)}])")
 
 
@@ -35,7 +35,7 @@ def _says_something(text: str) -> str:
 
 
 NOT_BLANK = AfterValidator(_says_something)
-"""Of a text that names something: white space alone is no name."""
+"""Validates a text that names something: white space alone is not a name."""
 
 
 class Row(Mapping[str, str]):
@@ -61,7 +61,7 @@ def is_json(content: bytes) -> bool:
 
 
 def read_json[M: Model](model: type[M], content: bytes, what: str) -> M:
-    """A JSON file as this model. Raises AdministrationError that names the place."""
+    """A JSON file as this model. Raises AdministrationError that says where the fault is."""
     try:
         return validated(model, orjson.loads(content.removeprefix(b"\xef\xbb\xbf")), what)
     except orjson.JSONDecodeError as error:
@@ -73,30 +73,30 @@ def read_json[M: Model](model: type[M], content: bytes, what: str) -> M:
 def validated[M: Model](
     model: type[M], value: Any, what: str, lines: Sequence[int] | None = None
 ) -> M:
-    """A value as this model; `lines` are the lines of a list's elements in a CSV file. Raises
-    AdministrationError that names the place."""
+    """A value as this model; `lines` are the line numbers of a list's elements in a CSV file.
+    Raises AdministrationError that says where the fault is."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise AdministrationError(f"{what} cannot be read: {_places(error, lines)}") from None
+        raise AdministrationError(f"{what} cannot be read: {_faults(error, lines)}") from None
 
 
-def _places(error: ValidationError, lines: Sequence[int] | None = None) -> str:
-    """What is wrong where, for a person."""
+def _faults(error: ValidationError, lines: Sequence[int] | None = None) -> str:
+    """Where the faults are and what they are, such as `entitlements.3.key: Field required`."""
 
-    def place(steps: tuple[int | str, ...]) -> str:
+    def path(steps: tuple[int | str, ...]) -> str:
         if lines and len(steps) > 1 and isinstance(steps[1], int):
             steps = (f"line {lines[steps[1]]}", *steps[2:])
         return ".".join(str(step) for step in steps) or "the file"
 
     return "; ".join(
-        f"{place(one['loc'])}: {one['msg']}"
+        f"{path(one['loc'])}: {one['msg']}"
         for one in error.errors(include_url=False, include_input=False)[:5]
     )
 
 
 def refuse_long(what: str, number: int, most: int, of_what: str) -> None:
-    """Raises AdministrationError where a file holds more of something than one import takes."""
+    """Raises AdministrationError where a file holds more than `most` of something."""
     if number > most:
         raise AdministrationError(
             f"{what} has {number:,} {of_what}; at most {most:,} are imported at once. Divide it "
@@ -106,8 +106,8 @@ def refuse_long(what: str, number: int, most: int, of_what: str) -> None:
 
 def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
     """The rows of a CSV file in UTF-8 whose first line names at least these columns, separated by
-    commas, semicolons or tabs; such as `as_csv` writes. Raises AdministrationError, also for more
-    than MOST_LINES."""
+    commas, semicolons or tabs. It reads what `as_csv` writes. Raises AdministrationError, also for
+    more than MOST_LINES."""
     refuse_long(what, content.count(b"\n"), MOST_LINES, "lines")
     try:
         # Not splitlines(): it also breaks at what is part of a text, such as U+2028.
@@ -140,8 +140,8 @@ def read_csv(content: bytes, columns: Sequence[str], what: str) -> list[Row]:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A CSV file (RFC 4180) none of whose cells a spreadsheet takes for a formula, even where it
-    takes part of a cell for another one: an apostrophe goes before what looks like one
+    """A CSV file (RFC 4180) in which a spreadsheet finds no formula, even where it splits a cell:
+    an apostrophe goes before what looks like a formula
     (https://owasp.org/www-community/attacks/CSV_Injection)."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -151,5 +151,5 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _meant(cell: str) -> str:
-    """A cell without the apostrophes that `as_csv` puts into it."""
+    """A cell without the apostrophes that `as_csv` added."""
     return _GUARDED.sub("", cell)

@@ -1,10 +1,8 @@
-"""Every tenant at a glance, for operators: summaries that a timer writes, read page by page.
-
-A run of the timer reads which tenants and summaries there are, and what sent requests, waits or
-has failed lately; then it looks at those tenants, and at those that nobody has looked at for the
-longest time: at most TENANTS_IN_A_RUN, each with a number of reads that does not grow with the
-tenant. What is left is looked at in the next run. Requests write nothing for it.
-"""
+"""Every tenant at a glance, for operators: summaries that a timer writes, read page by page. A run
+of the timer finds out which tenants and summaries there are, and which tenants sent requests lately
+or have events that wait or failed. It summarises those tenants, then those whose summaries are
+oldest: at most TENANTS_IN_A_RUN, each with a number of reads that does not grow with the tenant.
+The next run takes the rest. Requests write nothing for it."""
 
 import asyncio
 import logging
@@ -44,14 +42,14 @@ from trust.signing import PARTITION
 TENANTS_IN_A_RUN = 500
 RUN_SECONDS = 60.0
 AT_ONCE = 8
-"""Tenants that are looked at together."""
+"""How many tenants are summarised at the same time."""
 STALE = timedelta(hours=1)
-"""After so long a tenant is looked at though nothing is known to have happened."""
+"""A summary of this age is written anew even if nothing is known to have happened."""
 DAY = timedelta(hours=24)
 WAITING_EVENTS = 1_000
-"""Events that wait or have failed, of each kind, by which a run finds tenants to look at."""
+"""How many pending events, and how many failed ones, a run reads to find tenants to look at."""
 ALL_AT_ONCE = 10_000
-"""Documents of a page, of those that a run only reads the ids and times of."""
+"""Page size of queries that read only ids and times."""
 PENDING: Condition = Compare(("state",), "eq", "pending")
 
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -63,8 +61,8 @@ log = logging.getLogger("muster.fleet")
 async def list_fleet(
     store: Store, text: str = "", after: str | None = None, limit: int = 100
 ) -> PageOf[TenantSummary]:
-    """A page of the tenants, those in the worst trouble first; whose name or id has the text in
-    it. One query, however many tenants there are. Raises BadContinuation, StoreError."""
+    """A page of the tenants whose name or id contains the text, those in the worst trouble first.
+    One query, however many tenants there are. Raises BadContinuation, StoreError."""
     wanted = fold(text)
     where = Compare(("search",), "co", wanted) if wanted else EVERYTHING
     query = Query("TenantSummary", where, limit=limit, continuation=after)
@@ -76,8 +74,8 @@ async def list_fleet(
 async def summarize(
     store: Store, tenant: Tenant, now: datetime, before: datetime | None = None
 ) -> TenantSummary:
-    """A tenant as it is now; `before` is the last request that was known. A number of reads that
-    does not grow with the tenant. Raises StoreError."""
+    """A tenant as it is now; `before` is the time of the last request known so far. The number of
+    reads does not grow with the tenant. Raises StoreError."""
     id = tenant.tenant_id
     since = Compare(("lastAt",), "ge", second(now - DAY))
     hours, oldest, written = await asyncio.gather(
@@ -115,8 +113,8 @@ async def summarize(
 
 
 def first_end(tenant: Tenant, now: datetime) -> datetime | None:
-    """When the first owner of secrets has none that lives any more: a connection's token counts as
-    long as one of its tokens does. None: not within 30 days."""
+    """When a connection, a client or an API first has no valid secret left; of several valid ones
+    the last to expire counts. None: not within 30 days."""
     ends: dict[tuple[str, str], datetime] = {}
     for kind, connection_id, token in tenant_secrets(tenant):
         owner, expires = (kind, connection_id), token.expires or FOR_EVER
@@ -134,12 +132,12 @@ class _Known:
     """What is stored of a tenant's summary."""
 
     ids: list[str] = field(default_factory=list)
-    """More than one only where a process died, or two ran at once."""
+    """More than one only after a process died, or while two run at once."""
     as_of: datetime = NEVER
     last_request: datetime | None = None
     etag: str = ""
     waits: bool = False
-    """Something was pending, or had failed."""
+    """Whether an event was pending, or had failed."""
 
 
 class Fleet:
@@ -153,8 +151,9 @@ class Fleet:
         self._most = most
 
     async def refresh(self) -> int:
-        """Look at the tenants of which something has happened, and at those of the longest time
-        ago; returns how many. One that cannot be read holds up no other. Raises StoreError."""
+        """Summarise the tenants in which something has happened, and those whose summaries are
+        oldest; returns how many. A tenant that cannot be read does not stop the others. Raises
+        StoreError."""
         end = time.monotonic() + RUN_SECONDS
         known, moved = await self._known(), await self._moved()
         tenants = [
@@ -174,7 +173,7 @@ class Fleet:
     def _due(
         self, tenants: Iterable[Stored], known: defaultdict[str, _Known], moved: dict[str, datetime]
     ) -> list[str]:
-        """Whom to look at, in order."""
+        """The tenants to look at, in order."""
         now, due = self._now(), list[tuple[bool, datetime, str]]()
         for stored in tenants:
             id = stored.document["tenantId"]
@@ -204,8 +203,8 @@ class Fleet:
         return known
 
     async def _moved(self) -> dict[str, datetime]:
-        """Tenants that sent requests in this hour or the one before, with the last one; and those
-        of which events wait or have failed."""
+        """Tenants that sent requests in this hour or the one before, with the time of the last
+        request; and tenants with pending or failed events."""
         begin = self._now() - timedelta(hours=1)
         counts = Query(
             "RequestCount",
@@ -224,7 +223,7 @@ class Fleet:
         return moved
 
     async def _look(self, tenant_id: str, known: _Known) -> bool:
-        """Write the tenant's summary anew; whether that was done."""
+        """Write the tenant's summary anew; returns whether it was written."""
         try:
             stored = await self._store.read(tenant_id, TENANT_ID)
             tenant = Tenant.from_document(stored.document)

@@ -64,7 +64,7 @@ class Grants(Administration):
     AdministrationError."""
 
     async def give(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
-        """Give a user these entitlements, which the catalog must have; whether any was new."""
+        """Give a user these entitlements, which the catalog must have; returns if any was new."""
         await refuse_unknown(self.service.store, self.tenant_id, entitlements)
 
         def with_these(held: tuple[ManualGrant, ...], event: Event) -> tuple[ManualGrant, ...]:
@@ -73,7 +73,7 @@ class Grants(Administration):
         return await self._change(who, with_these)
 
     async def withdraw(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
-        """Take these entitlements back; whether the user had been given any of them by hand."""
+        """Take these entitlements back; returns whether the user had any of them by hand."""
 
         def without_these(held: tuple[ManualGrant, ...], _: Event) -> tuple[ManualGrant, ...]:
             return tuple(grant for grant in held if grant.entitlement not in entitlements)
@@ -81,8 +81,8 @@ class Grants(Administration):
         return await self._change(who, without_these)
 
     async def give_exactly(self, who: str, entitlements: Sequence[EntitlementKey]) -> bool:
-        """Give and withdraw until this is what the user is given by hand; whether anything was
-        different. The catalog must have what is new."""
+        """Make these exactly the entitlements that the user is given by hand; returns whether
+        anything changed. The catalog must have what is new."""
         store = self.service.store
         user = (await find_user(store, self.tenant_id, who)).id
         stored = await _stored(store, self.tenant_id, user)
@@ -99,7 +99,7 @@ class Grants(Administration):
     def _with(
         self, held: tuple[ManualGrant, ...], wanted: Iterable[EntitlementKey], event: Event
     ) -> tuple[ManualGrant, ...]:
-        """What is held, and whatever of the wanted is not."""
+        """What is held, and those of the wanted that are not held yet."""
         known = {grant.entitlement for grant in held}
         new = [one for one in dict.fromkeys(wanted) if one not in known]
         refuse_more(len(held) + len(new), "Somebody by hand")
@@ -115,8 +115,8 @@ class Grants(Administration):
         who: str,
         change: Callable[[tuple[ManualGrant, ...], Event], tuple[ManualGrant, ...]],
     ) -> bool:
-        """Write what a user is given, with its event; a user who is deleted meanwhile loses it
-        again when the event is reconciled."""
+        """Write what a user is given, with its event. If the user is deleted meanwhile, reconciling
+        the event removes it."""
         store = self.service.store
         user = (await find_user(store, self.tenant_id, who)).id
 
@@ -135,7 +135,7 @@ class Grants(Administration):
 
 
 def write_given(given: ManualGrants, stored: Stored | None) -> Operation:
-    """What stores it in place of what was read."""
+    """The operation that stores it over the version that was read."""
     if stored is None:
         return Create(given.to_document())
     if not given.grants and not given.kept:

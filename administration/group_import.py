@@ -54,15 +54,15 @@ from scim.reservations import unique_values
 from scim.writing import Writing
 
 STEPS_PER_GROUP = 20
-"""What it takes to look at one, as `directory.lanes` counts."""
+"""The work of looking at one group, in the steps of `directory.lanes`."""
 MOST_GROUPS = 2_000
-"""In a file."""
+"""The most groups in a file."""
 TOGETHER = BATCH_OPERATIONS // 4
 """Groups per batch: each is a document, its reservation, its mapping and its event."""
 
 type Text = Annotated[str, Field(min_length=1, max_length=1000), NOT_BLANK]
 type Outcome = Literal["new", "updated", "unchanged", "unreadable"]
-"""Of a group; `unreadable`: what is stored of it cannot be read, so it was not imported."""
+"""The outcome of a group; `unreadable`: the stored group cannot be read, so it was not imported."""
 OUTCOMES: tuple[Outcome, ...] = Outcome.__value__.__args__
 
 
@@ -92,8 +92,9 @@ class ImportedGroup(Model):
 
 
 def parse_import(content: bytes) -> ImportFile:
-    """Read an import file: JSON, or CSV with the columns externalId, displayName, kind, key and
-    one line for every entitlement of a group. Raises AdministrationError that names the place."""
+    """Read an import file: JSON, or CSV with the columns externalId, displayName, kind, key and one
+    line for every entitlement of a group. Raises AdministrationError that says where the fault is.
+    """
     what = "The import"
     file = read_json(ImportFile, content, what) if is_json(content) else _from_csv(content, what)
     refuse_long(what, len(file.groups), MOST_GROUPS, "groups")
@@ -132,7 +133,7 @@ def _from_csv(content: bytes, what: str) -> ImportFile:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one group takes to be as the file says."""
+    """The operations and the event that make one group as the file says."""
 
     report: ImportedGroup
     operations: tuple[Operation, ...] = ()
@@ -150,10 +151,10 @@ class GroupImport(Administration):
         coming: Collection[EntitlementKey] = (),
         together: int = TOGETHER,
     ) -> list[ImportedGroup]:
-        """Import a file in batches of `together` groups, or say what that would do. What stands in
-        the way of one group (an entitlement that the catalog lacks, unless it is `coming` into it;
-        a value that no group can have) refuses the file before anything is written. A group that is
-        stored and cannot be read is left as it is, and all others are imported. Raises
+        """Import a file in batches of `together` groups, or say what that would do. The file is
+        refused before anything is written if one group in it is invalid: with an entitlement that
+        the catalog lacks (unless it is `coming` into it), or a value that no group can have. A
+        stored group that cannot be read is left as it is, and all others are imported. Raises
         AdministrationError, StoreError."""
         wanted = [one for entry in file.groups for one in entry.entitlements or ()]
         await refuse_unknown(self.service.store, self.tenant_id, wanted, coming)
@@ -202,7 +203,7 @@ class GroupImport(Administration):
         return [*await self._import(entries[:middle]), *await self._import(entries[middle:])]
 
     async def _plan(self, entries: Sequence[tuple[ImportEntry, dict[str, Any]]]) -> list[_Plan]:
-        """What each group takes, from what is stored now; two round trips."""
+        """What to write for each group, from what is stored now; two round trips."""
         store = self.service.store
         keys = [self._key(resource) for _, resource in entries]
         reserved = await store.read_many(self.tenant_id, keys)
@@ -215,7 +216,7 @@ class GroupImport(Administration):
                 if key in reserved:
                     Key.from_document(reserved[key].document)
                 plans.append(await self._planned(entry, resource, owner, found))
-            except Unreadable:  # the store has told in the log what it is
+            except Unreadable:  # the store has logged which document it is
                 plans.append(_Plan(_unreadable(entry, owner)))
         return plans
 
@@ -322,5 +323,5 @@ def _unreadable(entry: ImportEntry, owner: str | None) -> ImportedGroup:
 
 
 def _as_told_before(report: ImportedGroup) -> ImportedGroup:
-    """The report of what is not done: a new group has no id yet."""
+    """The report of a dry run: a new group has no id yet."""
     return report.model_copy(update={"group_id": None}) if report.outcome == "new" else report

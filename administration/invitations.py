@@ -1,9 +1,9 @@
-"""Set-up links: whoever has one opens the set-up pages of one organisation, without an account.
+"""Set-up links: each opens the set-up pages of one organisation, without an account.
 
-A link carries a random secret, and the tenant keeps its digest, as it does of every secret that
-Muster issues. A signature would save nothing: what can be revoked and listed needs a record in any
-case. The record is on the tenant, which every page reads; so a session that a link began ends with
-the link, at its next request.
+A link carries a random secret, and the tenant keeps its digest, as for every secret that Muster
+issues. A signed link would save nothing: a link that can be listed and revoked needs a record in
+any case. The record is in the tenant's document, which every page reads; so when a link ends, its
+sessions end at their next request.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from trust.tokens import is_live, issue, presented, prove
 
 LIFE = timedelta(days=7)
 LIVE = 10
-"""Links of a tenant that live at once."""
+"""The most links of a tenant that are valid at once."""
 PATH = "/console/set-up/link"
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A new link; nobody can show it again."""
+    """A new link; it cannot be shown again."""
 
     id: str
     link: str
@@ -35,7 +35,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class ListedInvitation:
-    """A link as it is listed: never its secret, which nobody has."""
+    """A link as it is listed: never with its secret, which Muster does not store."""
 
     id: str
     created: datetime
@@ -48,7 +48,8 @@ class Invitations(TenantChange):
     """The set-up links of a tenant. Every method raises AdministrationError."""
 
     async def create(self, origin: str) -> Invitation:
-        """A new link to the console at `origin` (scheme and host). Refused where LIVE live."""
+        """Make a link to the console at `origin` (such as `https://scim.example.com`). Refused
+        where LIVE links are valid already."""
         now = self.service.now()
         expires = now + LIFE
         key, kept = issue("invitation", self.tenant_id, now, expires=expires)
@@ -84,7 +85,7 @@ class Invitations(TenantChange):
 
 
 async def list_invitations(store: Store, tenant: Tenant, now: datetime) -> list[ListedInvitation]:
-    """The set-up links of a tenant, those that expired lately among them, oldest first. Raises
+    """The set-up links of a tenant, recently expired ones included, oldest first. Raises
     StoreError."""
     ids = [each.token_id for each in tenant.invitations]
     opened = await last_uses(store, tenant.tenant_id, ids)
@@ -115,14 +116,14 @@ async def invited(store: Store, key: str, now: datetime) -> tuple[Tenant, str] |
 
 
 async def note_opening(store: Store, tenant_id: str, id: str, now: datetime) -> None:
-    """Keep when a link was last opened, for as long as it can live. Raises StoreError."""
+    """Store when a link was last opened, until the link expires. Raises StoreError."""
     ttl = int(LIFE.total_seconds())
     use = LastUse(tenant_id=tenant_id, credential=id, at=now, ttl=ttl)
     await store.batch(tenant_id, [Upsert(use.to_document())])
 
 
 def is_invited(tenant: Tenant, id: str, now: datetime) -> bool:
-    """Whether a link still lives."""
+    """Whether a link is still valid."""
     return any(each.token_id == id and is_live(each, now) for each in tenant.invitations)
 
 

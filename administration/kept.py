@@ -26,7 +26,7 @@ class KeptEntitlement(Entitled):
     display_name: str
     user_id: str
     name: str
-    """Of the user."""
+    """The user's name."""
     since: datetime
     event_id: str
     """The event that would have taken it."""
@@ -66,7 +66,7 @@ class Kept(Administration):
     """What is kept in one tenant. Raises AdministrationError."""
 
     async def let_go(self, who: str, entitlement: EntitlementKey) -> None:
-        """Keep an entitlement no longer for a user (id or userName), so that nobody holds it. The
+        """Stop keeping an entitlement for a user (id or userName), so that nobody holds it. The
         reconciler then takes it from the user."""
         store = self.service.store
         user = (await find_user(store, self.tenant_id, who)).id

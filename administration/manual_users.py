@@ -30,11 +30,9 @@ from scim.writing import Writing
 
 
 class ManualUsers(Administration):
-    """The users of one tenant that are made by hand.
-
-    Attributes are given as SCIM paths with their values, such as `userName`, `name.givenName`,
-    `emails[type eq "work"].value`; an empty value clears. Every method raises AdministrationError.
-    """
+    """The users of one tenant that are made by hand. Attributes are given as SCIM paths with their
+    values, such as `userName`, `name.givenName`, `emails[type eq "work"].value`; an empty value
+    clears the attribute. Every method raises AdministrationError."""
 
     async def create(self, attributes: Mapping[str, Any]) -> str:
         """A new user; returns the SCIM id."""
@@ -53,7 +51,8 @@ class ManualUsers(Administration):
         return id
 
     async def edit(self, who: str, attributes: Mapping[str, Any]) -> bool:
-        """Change a user; whether anything was different. Refused for one whom Entra ID manages."""
+        """Change a user; returns whether anything changed. Refused for a user whom Entra ID
+        manages."""
 
         async def attempt() -> bool:
             stored = await self._by_hand(who, "change")
@@ -105,7 +104,8 @@ class ManualUsers(Administration):
         return stored
 
     def _changed(self, resource: dict[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """The resource with these attributes, refused where a user made by hand cannot be so."""
+        """The resource with these attributes. Raises AdministrationError for values that a user
+        made by hand cannot have."""
         operations = [_Edit("replace", path, value) for path, value in attributes.items()]
         changed = patch.apply(self._type, resource, operations)
         if changed.ignored:
@@ -131,7 +131,8 @@ class ManualUsers(Administration):
         return after
 
     async def _refuse_duplicates(self, resource: dict[str, Any]) -> None:
-        """Nobody else may have the work e-mail: Entra ID cannot adopt one of two."""
+        """Raises AdministrationError where another user has the work e-mail: Entra ID could not
+        tell which of the two to adopt."""
         email = work_email(resource) or ""
         is_work = All((Compare(("type",), "eq", "work"), OneOf(("value",), folds(email))))
         query = Query("User", AnyElement(("search", "emails"), is_work), limit=2)
@@ -140,7 +141,7 @@ class ManualUsers(Administration):
                 raise _already("The work e-mail", email, owner)
 
     async def _taken(self, resource: dict[str, Any], error: Uniqueness) -> AdministrationError:
-        """Says who has the value that stood in the way."""
+        """The error of a value that is taken, naming the user who has it."""
         store = self.service.store
         for unique, given in unique_values(self._type, resource).items():
             try:
@@ -155,7 +156,7 @@ class ManualUsers(Administration):
 
 
 class _Edit(Operation):
-    """What an administrator changes; errors need not say which operation of a request it was."""
+    """An administrator's change; its errors need not name an operation of a request."""
 
     def blamed(self, error: ScimError) -> ScimError:
         detail = error.detail
@@ -164,7 +165,7 @@ class _Edit(Operation):
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What SCIM refuses, said to an administrator."""
+    """Turns a refusal of SCIM into an error for administrators."""
     try:
         yield
     except ScimError as error:
@@ -176,6 +177,6 @@ def _already(what: str, value: str, owner: StoredUser) -> AdministrationError:
 
 
 def _described(user: StoredUser) -> str:
-    """Who a user is, to an administrator of the same tenant."""
+    """How a user is named to administrators of the same tenant."""
     origin = "made by hand" if user.manual else "from Entra ID"
     return f"{person_name(user)} ({origin}, id {user.id})"

@@ -1,6 +1,6 @@
 """Mappings: which entitlements the members of a group get.
 
-Saving a mapping changes nobody at once: it stores the mapping and an event in one batch, and the
+Saving a mapping changes no access at once: it stores the mapping and an event in one batch, and the
 reconciler applies it to the members.
 """
 
@@ -32,8 +32,8 @@ from reconciler.questions.proposal import MappingProposal
 from scim.protocol.scalars import folds
 
 GRANTS_LIMIT = 1_000_000
-"""Entitlements of a mapping × users who get them: ten for each of 100,000 users, or a thousand
-for each of 1,000. Each is in a user's access record and in its history."""
+"""The most entitlements of a mapping × users who get them: ten for each of 100,000 users, or a
+thousand for each of 1,000. Each is in a user's access record and in its history."""
 
 
 class MappingEntry(Model):
@@ -52,7 +52,7 @@ class MappingFile(Model):
 
 
 def parse_mappings(content: bytes) -> MappingFile:
-    """Read a mapping file. Raises AdministrationError that names the place."""
+    """Read a mapping file. Raises AdministrationError that says where the fault is."""
     return read_json(MappingFile, content, "The mapping file")
 
 
@@ -66,8 +66,8 @@ class Mappings(Administration):
         return [await self.save(group, entitlements) for group, entitlements in found.items()]
 
     async def resolve(self, file: MappingFile) -> dict[str, tuple[EntitlementKey, ...]]:
-        """Group (SCIM id) → what its members get by a file; the last entry of a group counts.
-        Raises AdministrationError."""
+        """Group (SCIM id) → what a file gives its members; the last entry of a group counts. Raises
+        AdministrationError."""
         groups = [await self._group(entry) for entry in file.mappings]
         wanted = [one for entry in file.mappings for one in entry.entitlements]
         await refuse_unknown(self.service.store, self.tenant_id, wanted)
@@ -86,9 +86,9 @@ class Mappings(Administration):
         *,
         confirmed: bool = False,
     ) -> Mapping:
-        """Save what an administrator made of the mapping that was `had` in this version (0: there
-        was none). The catalog must have what is new. Raises Overtaken where it has another version
-        by now, OwnerlessUnconfirmed, AdministrationError."""
+        """Save an administrator's edit of a mapping. The administrator read `had` in this version
+        (0: there was no mapping). The catalog must have what is new. Raises Overtaken where the
+        mapping has another version by now, OwnerlessUnconfirmed, AdministrationError."""
         new = sorted({*wanted} - {*had})
         await refuse_unknown(self.service.store, self.tenant_id, new)
         proposal = MappingProposal({group: wanted})
@@ -100,9 +100,9 @@ class Mappings(Administration):
     async def save(
         self, group: str, entitlements: tuple[EntitlementKey, ...], version: int | None = None
     ) -> Mapping:
-        """Give the members of a group (SCIM id) exactly these entitlements, as a new version; with
-        `version`, of that one only (else Overtaken). Raises AdministrationError where these are too
-        many for so many members."""
+        """Give the members of a group (SCIM id) exactly these entitlements, as a new version. With
+        `version`, raises Overtaken where the mapping has another one. Raises AdministrationError
+        where these are too many for so many members."""
         await refuse_too_many(self.service.store, self.tenant_id, group, entitlements)
         return await self.retrying(lambda: self._save(group, entitlements, version), "this mapping")
 
@@ -178,8 +178,8 @@ class Mappings(Administration):
 async def refuse_too_many(
     store: Store, tenant_id: str, group: str, entitlements: Collection[EntitlementKey]
 ) -> None:
-    """Raises AdministrationError where a group (SCIM id) would give so much to so many that
-    applying it would hold up everybody else's changes."""
+    """Raises AdministrationError where a group (SCIM id) would give so many entitlements to so many
+    users that applying them would delay everybody else's changes."""
     each = len({*entitlements})
     refuse_more(each, "The group")
     if each == 0:
@@ -194,13 +194,13 @@ async def refuse_too_many(
 
 
 def takes_any(had: Iterable[EntitlementKey], wanted: Iterable[EntitlementKey]) -> bool:
-    """Whether anybody may lose anything where a group that gave the first gives the second."""
+    """Whether a member may lose anything when a group that gave `had` gives `wanted`."""
     return not {*had} <= {*wanted}
 
 
 async def list_mappings(store: Store, tenant_id: str) -> list[dict[str, Any]]:
-    """All mappings of a tenant, with their groups' names, as a table shows them; at the end those
-    of deleted groups, while they are remembered."""
+    """All mappings of a tenant, with their groups' names, as rows of a table; at the end the
+    remembered ones of deleted groups."""
     found = [
         Mapping.from_document(item.document)
         async for item in every(store, tenant_id, Query("Mapping", limit=1000))

@@ -1,5 +1,4 @@
-"""Moments that people write: in the console's forms, in its API's parameters, on the command
-line."""
+"""Times that people write: in the console's forms, in its API's parameters, on the command line."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any

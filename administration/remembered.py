@@ -1,5 +1,5 @@
-"""What deleted groups gave, while it is remembered for the case that they come back
-(`scim.remembering`): administrators see it, and can forget it before its time."""
+"""What deleted groups gave. It is remembered in case they come back (`scim.remembering`);
+administrators see it, and can forget it earlier."""
 
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ class Remembered(Model):
     connection_id: str
     """The connection that it would come back by."""
     version: int
-    """Of the mapping."""
+    """The mapping's version."""
     entitlements: tuple[Granted, ...]
     deleted_at: datetime
     forgotten_at: datetime
@@ -50,7 +50,7 @@ def _shown(mapping: RememberedMapping, names: dict[EntitlementKey, str]) -> Reme
 
 
 class NotRemembered(Absent):
-    """Nothing is remembered of a deleted group."""
+    """Nothing is remembered of such a deleted group."""
 
 
 class RememberedMappings(Administration):
@@ -66,7 +66,7 @@ class RememberedMappings(Administration):
             try:
                 await self.ledger.commit([Delete(stored.document["id"], stored.etag)], event)
             except (NotFound, PreconditionFailed):
-                break  # it came back, or was deleted anew: what was asked for is not there any more
+                break  # it came back, or was deleted anew: what was to be forgotten is gone
             return
         raise NotRemembered(
             f"Nothing is remembered of a deleted group {group}. It may have come back and give "

@@ -1,4 +1,4 @@
-"""What failed: doing it once more, or discarding what is left of it.
+"""Replaying what failed, or discarding its dead letters.
 
 An event fails when its message was delivered in vain as often as the queue allows: the event is
 marked with a reason, and the message is a dead letter. A replay makes the event pending again and
@@ -7,8 +7,8 @@ idempotent, so a replay is safe beside a running server, twice, and at any time;
 interrupted, the timer finds the event pending. Who replayed what is an entry in the log of the
 tenant, written with the event, or before a dead letter of an event that did not fail is sent.
 
-Discarding removes a dead letter and nothing else, so it is for those that nothing waits for: the
-event is done or gone, or the message is none of Muster's.
+Discarding removes a dead letter and nothing else. It is only for letters that nothing waits for:
+the event is done or gone, or the message is not from Muster.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -34,9 +34,9 @@ from queues.port import DeadLetter, DeadLetterQueue, QueueSender
 from queues.relay import EventMessage, replay_message
 
 BEGUN = ("reason", "progress", "resume")
-"""What an event that begins anew forgets."""
+"""Fields that are cleared when an event begins anew."""
 NAMED = 100
-"""Events that one log entry names."""
+"""The most events that one log entry names."""
 
 
 class Replayed(Model):
@@ -55,11 +55,11 @@ class Discarded(Model):
 
 
 class NoSuchLetter(Absent):
-    """There is no dead letter of this message id, or not any more."""
+    """There is no dead letter of this message id, or no longer."""
 
 
 class NotFailed(Absent):
-    """No event of this id has failed, or not any more."""
+    """No event of this id has failed, or it is no longer failed."""
 
 
 class Replay:
@@ -77,7 +77,7 @@ class Replay:
         actor: Actor = OPERATOR,
     ) -> None:
         self.failed = FailedWork(ledger.store, dead_letters, tenant_id)
-        """What there is to replay, or to discard."""
+        """The failed events and dead letters that there are."""
         self._ledger = ledger
         self._store = ledger.store
         self._dead_letters = dead_letters
@@ -90,8 +90,8 @@ class Replay:
         reopened = [event async for event in self._reopened(found)]
         if not reopened:
             raise NotFailed(
-                f"No event {ulid[:100]} has failed, or not any more; or what is stored of it "
-                "cannot be read.",
+                f"No event {ulid[:100]} has failed; it may have been replayed, or its "
+                "document cannot be read.",
                 "replay --list",
             )
         letters = await self.failed.letters()
@@ -119,8 +119,8 @@ class Replay:
         return Replayed(events=len(reopened), letters=letter_count)
 
     async def discard(self, message_ids: Collection[str]) -> Discarded:
-        """Remove the dead letters with these message ids for good. Each of them is looked at
-        before the first one goes: one whose event is still to be applied refuses them all. Raises
+        """Remove the dead letters with these message ids for good. All of them are checked before
+        the first is removed: if the event of one is still to be applied, none is removed. Raises
         NoSuchLetter."""
         found = [
             letter
@@ -131,7 +131,8 @@ class Replay:
         known = {letter.id for letter in found}
         if unknown := [id for id in message_ids if id not in known]:
             raise NoSuchLetter(
-                f"There is no dead letter {unknown[0][:100]}, or not any more.", "replay --list"
+                f"There is no dead letter {unknown[0][:100]}, or it is gone by now.",
+                "replay --list",
             )
         shown = {letter.sequence_number: await self._settled(letter) for letter in found}
         await self._trace("discard", [event for letter in found if (event := event_of(letter))])
@@ -144,8 +145,8 @@ class Replay:
         return Discarded(letters=tuple(shown[number] for number in removed))
 
     async def _settled(self, letter: DeadLetter) -> Letter:
-        """How a dead letter that nothing waits for is shown. Raises AdministrationError for any
-        other: without the message its event would stay as it is, or be sent again."""
+        """The dead letter, if nothing waits for it. Raises AdministrationError for any other:
+        without the message its event would stay failed, or be sent again."""
         shown, event = await self.failed.shown(letter), event_of(letter)
         if shown is None:
             raise AdministrationError(
@@ -163,7 +164,8 @@ class Replay:
     async def _reopen_and_send(
         self, page: Sequence[FailedEvent], letters: Mapping[str, Sequence[DeadLetter]]
     ) -> set[str]:
-        """Make events pending again, and send those that have no dead letter; which they are."""
+        """Make events pending again, and send those that have no dead letter. Returns the events
+        that are pending now."""
         reopened = [event async for event in self._reopened(page)]
         await self._send([event for event in reopened if event.event_id not in letters], ())
         return {event.event_id for event in reopened}
@@ -171,8 +173,8 @@ class Replay:
     async def _trace(
         self, operation: Literal["replay", "discard"], events: Sequence[EventMessage]
     ) -> None:
-        """Say in each tenant's log whose dead letters are sent again though none failed, or are
-        discarded."""
+        """Log, in each tenant concerned, that dead letters of events that did not fail are sent
+        again, or that dead letters are discarded."""
         by_tenant: dict[str, list[str]] = {}
         for event in sorted(events, key=lambda one: one.event_id):
             by_tenant.setdefault(event.tenant_id, []).extend(event.event_ids)
@@ -180,7 +182,7 @@ class Replay:
             try:
                 await read_tenant(self._store, tenant_id)
             except AdministrationError:
-                continue  # nobody would read it
+                continue  # without a tenant there is no log to write to
             for some in batched(dict.fromkeys(ulids), NAMED, strict=False):
                 entry = self._entry(operation, tenant_id, "Tenant", tenant_id, some)
                 await self._ledger.commit([], entry)
@@ -207,8 +209,8 @@ class Replay:
     async def _send(
         self, events: Sequence[EventMessage], letters: Sequence[DeadLetter]
     ) -> Replayed:
-        """Send the dead letters, which know how far their event is; the events themselves where
-        there is none."""
+        """Send the dead letters again, which carry their event's cursor; for events without a dead
+        letter, a new message."""
         sent = await self._dead_letters.resubmit([one.id for one in letters]) if letters else 0
         if not sent and events:
             again = [replay_message(event.tenant_id, event.event_id) for event in events]
@@ -216,7 +218,7 @@ class Replay:
         return Replayed(events=len(events), letters=sent)
 
     async def _reopened(self, found: Sequence[FailedEvent]) -> AsyncIterator[EventMessage]:
-        """Those of the failed events that are pending from now on."""
+        """Reopens failed events; returns those that are pending from now on."""
         for failed in found:
             if await self._reopen(failed.tenant_id, failed.event_id):
                 yield EventMessage(failed.tenant_id, failed.event_id)

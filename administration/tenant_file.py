@@ -1,8 +1,9 @@
 """A tenant in one file: what administrators and operators decided, and nothing that is secret.
 
-It serves the way to another region, from staging to production, and back after a region is lost.
-Users, groups' members and everything computed from them are not in it: Entra ID brings them again
-(Provisioning, Restart). Neither are the keys that sign access tokens, nor any text of a token.
+It moves a tenant to another region or from staging to production, and restores it after a region is
+lost. Users, groups' members and everything computed from them are not in it: Entra ID brings them
+again (Provisioning, Restart). Neither are the keys that sign access tokens, nor any text of a
+token.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ VERSION = 1
 
 
 class ExportedFederation(Model):
-    """A workload whose identity stands in for a client's secret, without the key that signs its
-    access tokens."""
+    """A workload identity that replaces a client's secret, without the key that signs its access
+    tokens."""
 
     federation_id: str
     issuer: str
@@ -46,7 +47,7 @@ class ExportedSecret(Token):
 
 
 class ExportedClient(Model):
-    """An OAuth client; its secrets by their digests."""
+    """An OAuth client; of its secrets only the digests."""
 
     client_id: str
     created: datetime
@@ -64,7 +65,7 @@ class ExportedConnection(Model):
 
 
 class ExportedSettings(Model):
-    """The tenant itself; tokens by their digests."""
+    """The tenant itself; of its tokens only the digests."""
 
     id: str
     name: str
@@ -101,7 +102,7 @@ class TenantFile(Model):
     schemas: tuple[dict[str, Any], ...] = Field(default=())
 
     def to_json(self) -> bytes:
-        """As the file holds it, in an order that lets two exports be compared."""
+        """The file's text, in a fixed order, so that two exports can be compared."""
         content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
@@ -123,8 +124,8 @@ async def export_tenant(service: Service, tenant_id: str) -> TenantFile:
 
 
 def parse_tenant_file(content: bytes) -> TenantFile:
-    """Read a tenant's file. Raises AdministrationError for what is no such file, one of another
-    version, and one that says anything that this version does not know."""
+    """Read a tenant's file. Raises AdministrationError for a file of another kind or version, and
+    for one with members that this version does not know."""
     what = "The tenant's file"
     file = read_json(TenantFile, content, what)
     if file.version != VERSION:
@@ -137,13 +138,13 @@ def parse_tenant_file(content: bytes) -> TenantFile:
     if unknown:
         raise AdministrationError(
             f"{what} says what this Muster does not know: {', '.join(unknown[:5])}. Nothing was "
-            "imported. Take it out, or import it with the version that wrote it."
+            "imported. Remove that, or import it with the version that wrote it."
         )
     return file
 
 
 def extension_schemas(resource_types: Mapping[str, ResourceType]) -> dict[str, dict[str, Any]]:
-    """The served schemas (SCIM Schema resources) beside the core ones, by lower-case URN."""
+    """The extension schemas that are served (SCIM Schema resources), by lower-case URN."""
     core = {resource_type.schema.id for resource_type in resource_types.values()}
     served = schemas_for(resource_types, frozenset(), "")["Resources"]
     return {
@@ -154,7 +155,7 @@ def extension_schemas(resource_types: Mapping[str, ResourceType]) -> dict[str, d
 
 
 def _settings(tenant: Tenant) -> ExportedSettings:
-    """Only what the exported models name: no key that signs, whatever a tenant comes to hold."""
+    """Only the fields of the exported models, so that no signing key is ever exported."""
     stored = dict(tenant) | {"id": tenant.tenant_id}
     return ExportedSettings.model_validate(stored, from_attributes=True)
 
@@ -179,15 +180,16 @@ async def _groups(service: Service, tenant_id: str) -> tuple[ExportedGroup, ...]
     return tuple(sorted(groups, key=lambda group: (group.display_name, group.external_id or "")))
 
 
-def _unknown(given: Any, known: Any, place: str) -> list[str]:
-    """Where `given` has members that `known`, the same as it was understood, has not."""
+def _unknown(given: Any, known: Any, path: str) -> list[str]:
+    """The paths (such as `tenant.policy.x`) of members of `given` that its parsed form `known`
+    lacks."""
     if isinstance(given, list) and isinstance(known, list):
         pairs = enumerate(zip(given, known, strict=True))
-        return [name for index, (a, b) in pairs for name in _unknown(a, b, f"{place}[{index}]")]
+        return [name for index, (a, b) in pairs for name in _unknown(a, b, f"{path}[{index}]")]
     if not (isinstance(given, dict) and isinstance(known, dict)):
         return []
     found = []
     for key, value in given.items():
-        here = f"{place}.{key}".lstrip(".")
+        here = f"{path}.{key}".lstrip(".")
         found += _unknown(value, known[key], here) if key in known else [here]
     return found

@@ -1,9 +1,8 @@
 """Bringing a tenant's file into this deployment.
 
-What can be refused is refused before anything is written. A new tenant is created disabled and
-without credentials; then come the catalog, the groups with their mappings, and last, in one batch,
-settings and credentials. So an interrupted import lets nobody in, and importing the file again
-completes it.
+Everything is checked before anything is written. A new tenant is created disabled and without
+credentials; then come the catalog, the groups with their mappings, and last, in one batch, settings
+and credentials. So an interrupted import lets nobody in, and importing the file again completes it.
 """
 
 from collections.abc import Collection
@@ -38,7 +37,7 @@ class TenantImported(Model):
     catalog: CatalogPlan
     groups: tuple[ImportedGroup, ...] = ()
     left_out: tuple[str, ...] = ()
-    """What the file says and the import does not do: why, and what to do about it."""
+    """Sentences on what of the file is not imported: why, and what to do about it."""
 
 
 class TenantImport(TenantChange):
@@ -52,8 +51,8 @@ class TenantImport(TenantChange):
         *,
         dry_run: bool = False,
     ) -> TenantImported:
-        """Import a file, or say what that would do. A new tenant is at home in `region`; `kinds`
-        are those that a catalog can have here. Raises AdministrationError, StoreError."""
+        """Import a file, or say what that would do. A new tenant gets the home `region`; `kinds`
+        are the kinds of entitlements of this deployment. Raises AdministrationError, StoreError."""
         catalog = await self._checked(file, kinds)
         present = await self._present()
         before = present or new_tenant(self.tenant_id, file.tenant.name, region)
@@ -84,8 +83,7 @@ class TenantImport(TenantChange):
         return self.service, self.tenant_id, self.actor
 
     async def _checked(self, file: TenantFile, kinds: Collection[str]) -> CatalogFile:
-        """The file's catalog, once nothing stands in the way that could be known before. Raises
-        AdministrationError."""
+        """The file's catalog, after all checks that need no write. Raises AdministrationError."""
         served = extension_schemas(self.service.resource_types)
         urns = [str(schema.get("id")) for schema in file.schemas]
         missing = [urn for urn in urns if urn.lower() not in served]
@@ -166,8 +164,8 @@ def merged(before: Tenant, file: TenantFile) -> tuple[Tenant, tuple[str, ...]]:
 
 
 def _client(exported: ExportedClient) -> OAuthClient:
-    """A client with new signing keys: what was got with it before counts no longer, and its
-    secrets and its workload get new access tokens as before."""
+    """A client with new signing keys: access tokens issued before are invalid, and its secrets and
+    its workload identity obtain new ones."""
     federation = exported.federation
     return OAuthClient(
         client_id=exported.client_id,
@@ -183,7 +181,7 @@ def _client(exported: ExportedClient) -> OAuthClient:
 
 
 def _groups(file: TenantFile) -> tuple[ImportFile, tuple[str, ...]]:
-    """The groups that can be found again, and a sentence for each that cannot."""
+    """The groups that can be recognised again, and a sentence for each that cannot."""
     entries = tuple(
         ImportEntry(
             external_id=group.external_id,

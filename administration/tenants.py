@@ -45,7 +45,7 @@ from trust.signing import PARTITION
 from trust.tokens import TENANT_ID_PATTERN
 
 SUMMARISED = ("name", "region", "provisioning", "directory_id")
-"""What a tenant's summary has of the tenant itself."""
+"""Fields of a tenant that its summary repeats."""
 
 type Changed = tuple[Tenant, Sequence[str]]
 """A tenant as it is to be, and what the log names of the change: never a secret."""
@@ -96,7 +96,7 @@ def new_tenant(
 
 
 def new_summary(tenant: Tenant) -> TenantSummary:
-    """Of a tenant that nobody has looked at."""
+    """The summary of a tenant that no run has looked at yet."""
     return TenantSummary(
         tenant_id=PARTITION,
         tenant=tenant.tenant_id,
@@ -129,7 +129,7 @@ async def list_tenants(store: Store) -> list[Tenant]:
 
 
 class TenantChange(Administration):
-    """The base of what changes the tenant itself, its connections and credentials included."""
+    """The base class of changes of the tenant's document, with its connections and credentials."""
 
     async def apply(
         self,
@@ -137,9 +137,9 @@ class TenantChange(Administration):
         change: Callable[[Tenant], Changed],
         scope: Literal["none", "tenant"] = "none",
     ) -> Tenant:
-        """Change the tenant in one batch with the event of it, again where somebody else changed
-        it meanwhile; where nothing changes, nothing is written. Raises AdministrationError, and
-        what `change` raises."""
+        """Change the tenant in one batch with its event; try again where somebody else changed it
+        meanwhile. Where nothing changes, nothing is written. Raises AdministrationError, and what
+        `change` raises."""
 
         async def attempt() -> Tenant:
             stored = await _stored(self.service.store, self.tenant_id)
@@ -160,8 +160,8 @@ class TenantChange(Administration):
 
 
 async def _show(store: Store, tenant: Tenant) -> None:
-    """Say in the tenant's summary what operators have just changed. The timer does it, too, so
-    whatever keeps it from that is no trouble."""
+    """Write what operators have just changed into the tenant's summary. The timer does so, too, so
+    a failure here does no harm."""
     named = Compare(("id",), "ew", f":{tenant.tenant_id}")
     fresh = new_summary(tenant).to_document()
     values = {name: fresh.get(name) for name in (*map(to_camel, SUMMARISED), "search")}
@@ -173,7 +173,7 @@ async def _show(store: Store, tenant: Tenant) -> None:
 
 
 def _told(before: Tenant, after: Tenant, event: Event) -> list[Operation]:
-    """What the application is told of a change, by webhook."""
+    """The notices of a change, which webhooks send to the application."""
     if before.provisioning == after.provisioning:
         return []
     notice = Notice(
@@ -191,15 +191,15 @@ class Tenancy(TenantChange):
     raises AdministrationError."""
 
     async def set_provisioning(self, state: Literal["enabled", "disabled"]) -> Tenant:
-        """Let the tenant's connections write, or refuse it."""
+        """Allow or refuse writes by the tenant's connections."""
         return await self.apply(
             "enable" if state == "enabled" else "disable",
             lambda found: (found.model_copy(update={"provisioning": state}), ("provisioning",)),
         )
 
     async def set_region(self, region: Literal["eu", "us"]) -> Tenant:
-        """Say where the tenant is at home, and end its sessions at the console. Nothing of what
-        it stores is moved."""
+        """Set the tenant's home region, and end its sessions at the console. Nothing that is stored
+        is moved."""
 
         def change(found: Tenant) -> Changed:
             if found.region == region:
@@ -209,7 +209,7 @@ class Tenancy(TenantChange):
         return await self.apply("region", change)
 
     async def note_look(self) -> None:
-        """Say in the tenant's log that somebody looks at its pages."""
+        """Log in the tenant that an operator looks at its pages."""
         event = self.event("look", "Tenant", self.tenant_id, (), "none")
         await self.ledger.commit([], event)
 
@@ -222,8 +222,8 @@ class Tenancy(TenantChange):
     async def replace_policy(
         self, tenant: Tenant, wanted: Policy, *, confirmed: bool = False
     ) -> Tenant:
-        """Save the policy that an administrator made of the tenant's, where any rule differs.
-        Raises OwnerlessUnconfirmed."""
+        """Save an administrator's edit of the policy, where any rule differs. Raises
+        OwnerlessUnconfirmed."""
         changes = {rule: getattr(wanted, rule) for rule in differing(tenant.policy, wanted)}
         if not changes:
             return tenant
@@ -238,9 +238,9 @@ class Tenancy(TenantChange):
             str, bool | tuple[Reason, ...] | tuple[EntitlementKey, ...] | MassLossLimits
         ],
     ) -> Tenant:
-        """Set rules of the policy, by the names that Policy has for them. What it protects from
-        now on, the catalog must have. The reconciler then applies it to every user of the
-        tenant."""
+        """Set rules of the policy; `changes` are fields of Policy. The catalog must have what is
+        protected from now on. The reconciler then applies the policy to every user of the tenant.
+        """
         wanted = Policy().model_copy(update=changes).protected
         await self._refuse_to_protect(wanted)
 
@@ -254,7 +254,7 @@ class Tenancy(TenantChange):
         if len(wanted) > MOST_PROTECTED:
             raise AdministrationError(
                 f"{len(wanted)} entitlements to protect; at most {MOST_PROTECTED} can be: protect "
-                "those without which nobody could put the others right."
+                "those that are needed to restore the others."
             )
         before = (await read_tenant(self.service.store, self.tenant_id)).policy.protected
         new = [one for one in wanted if one not in before]
@@ -262,13 +262,13 @@ class Tenancy(TenantChange):
 
 
 def without_sessions(tenant: Tenant) -> Tenant:
-    """The tenant with every session at its console ended, and without the links that would begin
-    another."""
+    """The tenant with every console session ended, and without its set-up links, which could begin
+    new ones."""
     ended = {"session_epoch": tenant.session_epoch + 1, "invitations": ()}
     return tenant.model_copy(update=ended)
 
 
 def differing[M: Model](before: M, after: M) -> tuple[str, ...]:
-    """The fields in which two of a kind differ."""
+    """The fields in which two models of one type differ."""
     fields = type(before).model_fields
     return tuple(name for name in fields if getattr(before, name) != getattr(after, name))

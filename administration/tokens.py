@@ -14,7 +14,8 @@ from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use
 from trust.tokens import TokenKind, bearer_tokens, is_live, issue
 
 LIVE = 2
-"""So many of a kind live at once, per connection: the old one and the new one of a rotation."""
+"""The most tokens of one kind that are valid at once, per connection: the old one and the new one
+of a rotation."""
 KINDS: tuple[TokenKind, ...] = ("scim", "access", "console")
 PROGRAM_LIFE = timedelta(hours=1)
 PROGRAM_NOTE = "Set-up program"
@@ -22,7 +23,7 @@ PROGRAM_NOTE = "Set-up program"
 
 @dataclass(frozen=True, slots=True)
 class ListedToken:
-    """A token as operators see it: never its text, which nobody has."""
+    """A token as operators see it: never its text, which Muster does not store."""
 
     kind: TokenKind
     connection_id: str
@@ -30,7 +31,7 @@ class ListedToken:
     live: bool
     last_used: datetime | None
     of_program: bool = False
-    """Whether it is that of the set-up program."""
+    """Whether it is the set-up program's token."""
 
 
 class Tokens(TenantChange):
@@ -45,8 +46,8 @@ class Tokens(TenantChange):
         connection_id: str = ENTRA_CONNECTION,
         expires: datetime | None = None,
     ) -> str:
-        """A new token: of a connection (`scim`), of the application (`access`), or for the
-        console's JSON API. Refused where two live already."""
+        """Make a token: for a connection (`scim`), for the application (`access`), or for the
+        console's JSON API (`console`). Refused where two are valid already."""
         now = self.service.now()
         text, token = issue(kind, self.tenant_id, now, note, expires)
 
@@ -60,8 +61,8 @@ class Tokens(TenantChange):
         return text
 
     async def for_program(self, connection_id: str) -> str:
-        """A token for the set-up program, which ends in an hour and takes the place of the one
-        before. It is not one of the two that can live at once."""
+        """Make a token for the set-up program. It expires in an hour and replaces the one before.
+        It does not count among the two that can be valid at once."""
         now = self.service.now()
         text, token = issue("scim", self.tenant_id, now, PROGRAM_NOTE, now + PROGRAM_LIFE)
 
@@ -73,8 +74,8 @@ class Tokens(TenantChange):
         return text
 
     async def rotate(self, token_id: str, overlap: timedelta) -> str:
-        """A new token in place of an old one, which goes on living for `overlap` at most. The new
-        one lives as long as the old one was meant to."""
+        """Make a token that replaces an old one, which stays valid for `overlap` at most. The new
+        one gets the old one's lifetime."""
         now = self.service.now()
         tenant = await read_tenant(self.service.store, self.tenant_id)
         kind, connection_id, old = find_token(tenant, token_id)
@@ -138,7 +139,7 @@ async def list_tokens(store: Store, tenant: Tenant, now: datetime) -> list[Liste
 async def last_uses(
     store: Store, tenant_id: str, credentials: Sequence[str]
 ) -> dict[str, datetime]:
-    """When each was last used; those that never were are left out."""
+    """When each credential was last used; those never used are left out."""
     ids = [last_use_id(each) for each in credentials]
     found = readable(await read_all(store, tenant_id, ids))
     uses = [LastUse.from_document(stored.document) for stored in found.values()]
@@ -146,7 +147,7 @@ async def last_uses(
 
 
 def _named(kind: TokenKind, *tokens: str) -> tuple[str, ...]:
-    """What the log says of tokens, by their ids."""
+    """The names of tokens in the log, by their ids."""
     return tuple(f"{kind} {token_id}" for token_id in tokens)
 
 
@@ -169,12 +170,12 @@ def _with_program_token(tenant: Tenant, connection_id: str, token: Token | None)
 def _added(
     tokens: Sequence[Token], token: Token, tenant_id: str, now: datetime
 ) -> tuple[Token, ...]:
-    """The tokens that live, and one more. Raises AdministrationError where two live already."""
+    """The valid tokens, and one more. Raises AdministrationError where two are valid already."""
     live = tuple(each for each in tokens if is_live(each, now))
     if len(live) >= LIVE:
         raise AdministrationError(
             f"Two such tokens live already ({', '.join(each.token_id for each in live)}), the most "
-            "there can be: one in use, and one to take its place. The list of tokens says when "
+            "there can be: one in use, and one to replace it. The list of tokens says when "
             "each was last used: revoke the one that is not in use.",
             f"token revoke {tenant_id} TOKEN",
         )

@@ -48,16 +48,15 @@ LIVE_KEYS = 2
 LABEL_CHARACTERS = 200
 ATTEMPTS = 5
 SKEW = timedelta(minutes=1)
-"""By so much the clocks of instances may differ: what is sent again from a moment on begins so
-much earlier."""
+"""How much the clocks of instances may differ: resending from a moment begins this much earlier."""
 
 
 class Webhooks:
-    """What is done with endpoints. `queue` is that of deliveries, `roots` answers the keys that
-    secrets are derived from, `subscribe` has the topic keep changes for webhooks from then on.
-    With `private`, any address may be an endpoint. What creates or enables one takes `known_after`
-    seconds, until every instance knows it. Every method raises AdministrationError, StoreError, and
-    where it sends, QueueError."""
+    """Manages endpoints. `queue` holds the deliveries, `roots` answers the keys that secrets are
+    derived from, `subscribe` makes the topic keep changes for webhooks. With `private`, any address
+    may be an endpoint. Creating or enabling one takes `known_after` seconds, until every instance
+    knows it. Every method raises AdministrationError, StoreError, and where it sends, QueueError.
+    """
 
     def __init__(
         self,
@@ -81,8 +80,8 @@ class Webhooks:
     async def create(
         self, url: str, label: str = "", types: Sequence[str] = (), tenants: Sequence[str] = ()
     ) -> Endpoint:
-        """A new endpoint, enabled; without types, of all types; without tenants, of all. It is sent
-        everything that happens after this has returned."""
+        """Make an endpoint, enabled, for these types and tenants; without any, for all. Everything
+        that happens after this has returned is sent to it."""
         if fault := fault_of(url, self._private):
             raise AdministrationError(
                 f"A webhook endpoint must have {fault}. On a laptop, MUSTER_WEBHOOK_PRIVATE=true "
@@ -97,7 +96,9 @@ class Webhooks:
         for tenant_id in tenants:
             await read_tenant(self._store, tenant_id)
         if len(await self.listed()) >= MOST_ENDPOINTS:
-            raise AdministrationError(f"There are {MOST_ENDPOINTS} endpoints; more cannot be.")
+            raise AdministrationError(
+                f"There are {MOST_ENDPOINTS} endpoints, the most there can be."
+            )
         now = self._now()
         endpoint = Endpoint(
             tenant_id=PARTITION,
@@ -110,7 +111,7 @@ class Webhooks:
             changed=now,
             created=now,
         )
-        await self._subscribe()  # before: what is made in between finds nobody, and is dropped
+        await self._subscribe()  # subscribe first: a change that finds no endpoint yet is dropped
         await self._store.batch(PARTITION, [Create(endpoint.to_document())])
         await asyncio.sleep(self._known_after)
         return endpoint
@@ -120,19 +121,19 @@ class Webhooks:
         return await list_endpoints(self._store)
 
     async def read(self, endpoint_id: str) -> Endpoint:
-        """One of them."""
+        """One endpoint."""
         known = await find_endpoint(self._store, endpoint_id)
         if known is None:
             raise _no_endpoint(endpoint_id)
         return known[0]
 
     async def secrets(self, endpoint: Endpoint) -> list[str]:
-        """Those that sign now, the newest first, as a receiver is given them."""
+        """The secrets that sign now, newest first, in the form that a receiver gets."""
         return [shown(one) for one in secrets_of(await self._roots(), endpoint, self._now())]
 
     async def rotate(self, endpoint_id: str, *, at_once: bool = False) -> Endpoint:
-        """Sign with a new secret, and with the one before for a day more; not with that one any
-        more if it leaked (`at_once`)."""
+        """Sign with a new secret. The one before signs, too, for one day; not at all with
+        `at_once`, for a secret that leaked."""
 
         def change(found: Endpoint) -> Endpoint:
             live = found.live_keys(self._now())
@@ -146,8 +147,8 @@ class Webhooks:
         return await self._change(endpoint_id, change)
 
     async def set_state(self, endpoint_id: str, state: Literal["enabled", "disabled"]) -> Endpoint:
-        """Send to it, or send nothing any more. What happens while it is disabled is not kept for
-        it; `resend_since` sends it."""
+        """Enable or disable an endpoint. What happens while it is disabled is not kept for it;
+        `resend_since` sends it."""
         reason = "" if state == "enabled" else "An operator disabled it."
         changed = await self._change(
             endpoint_id,
@@ -159,7 +160,7 @@ class Webhooks:
         return changed
 
     async def delete(self, endpoint_id: str) -> None:
-        """Forget it. What waits to be sent to it is dropped."""
+        """Delete an endpoint. Messages that wait to be sent to it are dropped."""
         await self.read(endpoint_id)
         try:
             await self._store.batch(PARTITION, [Delete(endpoint_document_id(endpoint_id))])
@@ -167,7 +168,7 @@ class Webhooks:
             raise _no_endpoint(endpoint_id) from None
 
     async def test(self, endpoint_id: str) -> str:
-        """Have it sent a message of type `test`, once, also if it is disabled; returns the id."""
+        """Send it a message of type `test`, once, even if it is disabled; returns its id."""
         endpoint = await self.read(endpoint_id)
         notice = Notice(
             tenant_id=PARTITION,
@@ -182,7 +183,7 @@ class Webhooks:
         return notice.notice_id
 
     async def resend(self, endpoint_id: str, message_id: str) -> None:
-        """Have a message sent once more, whether it arrived or not."""
+        """Send a message once more, whether it arrived or not."""
         endpoint = await self._enabled(endpoint_id)
         for type, document in (
             ("AccessChange", access_change_id(message_id)),
@@ -202,8 +203,8 @@ class Webhooks:
         )
 
     async def resend_since(self, endpoint_id: str, since: datetime) -> int:
-        """Have everything sent that happened since then and that the endpoint wants, whether it
-        arrived or not; returns how many messages."""
+        """Send everything that happened since then and that the endpoint wants, whether it arrived
+        or not; returns the number of messages."""
         endpoint = await self._enabled(endpoint_id)
         run, sent = new_resource_id(), 0
         waiting: list[Message] = []
@@ -229,7 +230,8 @@ class Webhooks:
     async def log(
         self, endpoint_id: str, limit: int, *, failed: bool = False, message_id: str = ""
     ) -> list[Attempt]:
-        """The attempts to deliver to it, the newest first; those that failed, or of one message."""
+        """The attempts to deliver to an endpoint, newest first; only failed ones, or those of one
+        message, where asked."""
         await self.read(endpoint_id)
         conditions: list[Condition] = []
         if message_id:
@@ -263,7 +265,7 @@ class Webhooks:
         return endpoint
 
     async def _change(self, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
-        """Under its ETag, again where somebody else changed it meanwhile."""
+        """Change an endpoint under its ETag; try again where somebody else changed it meanwhile."""
 
         async def attempt() -> Endpoint:
             known = await find_endpoint(self._store, endpoint_id)

@@ -1,4 +1,4 @@
-"""`manage.py access`: what a user may do, might do at a time, and every change of it."""
+"""`manage.py access`: what a user may do, now or at a past time, and every change of it."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from directory.access import Grant
 from directory.documents import EntitlementKey
 from reconciler.questions.history import PastAccess, Timeline, access_at, access_now, timeline
 
-app = typer.Typer(no_args_is_help=True, help="What a user may do, and might do at a time.")
+app = typer.Typer(no_args_is_help=True, help="What a user may do, now or at a past time.")
 
 
 def _moment(text: str) -> datetime:
@@ -53,7 +53,7 @@ def access_show(
         show(plain(found), as_json, ())
         return
     if not found.known:
-        out.print("What is kept does not reach back so far.")
+        out.print("The history does not reach back so far.")
         return
     if found.state is None:
         out.print("There was no such user, or no access was computed yet.")
@@ -71,7 +71,7 @@ def access_show(
 def access_history(
     tenant: TenantId,
     user: UserName,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Changes to show.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many changes to show.")] = 20,
     after: Annotated[
         str | None, typer.Option(help="The continuation that the page before ended with.")
     ] = None,
@@ -125,7 +125,7 @@ def access_let_go(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Keep an entitlement no longer for its last holder; nobody holds it then."""
+    """Stop keeping an entitlement for its last holder; then nobody holds it."""
 
     async def let_go(application: wiring.Application) -> None:
         await tenants.read_tenant(application.store, tenant)

@@ -50,7 +50,7 @@ def catalog_remove(
     key: Annotated[str, typer.Argument(help="Its key.")],
     as_json: AsJson = False,
 ) -> None:
-    """Remove an entry that no mapping gives and nobody was given by hand."""
+    """Remove an entry that no mapping gives and no user holds by hand."""
 
     async def remove(application: wiring.Application) -> None:
         await tenants.read_tenant(application.store, tenant)

@@ -20,8 +20,8 @@ app = typer.Typer(no_args_is_help=True, help="OAuth 2.0 clients of connections."
 
 COLUMNS = ("credential", "id", "state", "created", "expires", "lastUsed")
 
-ConnectionOption = Annotated[str, typer.Option("--connection", help="Whose client it is.")]
-Days = Annotated[int, typer.Option(min=1, max=LONGEST.days, help="How long the secret lives.")]
+ConnectionOption = Annotated[str, typer.Option("--connection", help="The client's connection.")]
+Days = Annotated[int, typer.Option(min=1, max=LONGEST.days, help="Days that the secret is valid.")]
 
 
 @app.command("create")
@@ -31,7 +31,7 @@ def client_create(
     days: Days = 365,
     as_json: AsJson = False,
 ) -> None:
-    """Create the client of a connection, or a second secret of it, and show the secret, this
+    """Create the client of a connection, or a second secret of it, and show the secret, only
     once."""
     _show_secret(tenant, connection, days, None, as_json)
 
@@ -42,11 +42,11 @@ def client_rotate(
     connection: ConnectionOption = ENTRA_CONNECTION,
     days: Days = 365,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, help="How long the old secret goes on working.")
+        float, typer.Option(min=0, help="How many hours the old secret still works.")
     ] = 168,
     as_json: AsJson = False,
 ) -> None:
-    """Create a secret in place of the old one, which goes on working for a while."""
+    """Create a secret that replaces the old one, which still works for a while."""
     _show_secret(tenant, connection, days, overlap_hours, as_json)
 
 
@@ -56,7 +56,7 @@ def client_federate(
     issuer: Annotated[
         str, typer.Option(help="Who issues the assertions: https://login…/<directory id>/v2.0.")
     ],
-    subject: Annotated[str, typer.Option(help="Object id of the workload's identity.")],
+    subject: Annotated[str, typer.Option(help="Object id of the workload identity.")],
     audience: Annotated[
         str,
         typer.Option(
@@ -70,7 +70,7 @@ def client_federate(
     connection: ConnectionOption = ENTRA_CONNECTION,
     as_json: AsJson = False,
 ) -> None:
-    """Let a workload's own identity stand in for a secret."""
+    """Let a workload identity replace a secret."""
     workload = {
         "issuer": issuer,
         "subject": subject,
@@ -85,7 +85,7 @@ def client_federate(
 def client_show(
     tenant: TenantId, connection: ConnectionOption = ENTRA_CONNECTION, as_json: AsJson = False
 ) -> None:
-    """The client of a connection and its credentials (never their text)."""
+    """The client of a connection and its credentials, without their text."""
 
     clients = ask(list_oauth_clients, {"tenant": tenant})["clients"]
     found = [one for one in clients if one["connectionId"] == connection]
@@ -122,7 +122,7 @@ def client_revoke(
     connection: ConnectionOption = ENTRA_CONNECTION,
     as_json: AsJson = False,
 ) -> None:
-    """End a secret, and within seconds the access tokens that were got with it."""
+    """End a secret, and within seconds the access tokens that it obtained."""
     path = {"tenant": tenant, "connectionId": connection, "secretId": secret}
     ask(end_client_secret, path)
     show({"tenant": tenant, "revoked": secret}, as_json, ("tenant", "revoked"))

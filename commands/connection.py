@@ -46,7 +46,7 @@ def connection_list(tenant: TenantId, as_json: AsJson = False) -> None:
 
 @app.command("show")
 def connection_show(tenant: TenantId, connection: ConnectionId, as_json: AsJson = False) -> None:
-    """One connection and its credentials (never their text)."""
+    """One connection and its credentials, without their text."""
 
     found = [row for row in _rows(tenant) if row["connection"] == connection]
     if not found:

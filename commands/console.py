@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="The administrators' console.")
 @app.command("link")
 def console_link(tenant: TenantId, as_json: AsJson = False) -> None:
     """A link that signs in to the console of a tenant: once, within ten minutes, on this machine.
-    HOST and PORT say where the server listens, as they do for it."""
+    HOST and PORT name the address of the server, as they do for the server itself."""
 
     async def make(application: wiring.Application) -> str:
         if not application.settings.on_laptop:
@@ -69,8 +69,8 @@ def console_invite(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """A link for whoever sets up a tenant's Entra ID and has no account: it opens the set-up
-    pages of the tenant and nothing else, for seven days. Who has it can make secret tokens of the
+    """A link for the person who sets up a tenant's Entra ID and has no account: it opens the set-up
+    pages of the tenant and nothing else, for seven days. Its holder can make secret tokens of the
     tenant."""
 
     origin = url
@@ -91,8 +91,8 @@ def console_invitations(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """The set-up links of a tenant: when each was made, expires and was last opened. With
-    --revoke, those that are left after it."""
+    """The set-up links of a tenant: when each was made, expires and was last opened. With --revoke,
+    the remaining links."""
 
     if revoke:
         ask(revoke_set_up_link, {"tenant": tenant, "linkId": revoke})
@@ -102,14 +102,13 @@ def console_invitations(
 
 @app.command("end")
 def console_end(tenant: TenantId, as_json: AsJson = False) -> None:
-    """End every session at the console of a tenant, and its set-up links, at once.
-    Whoever still has a role there can sign in again; whom Entra ID no longer lets in, or gives no
-    role, cannot."""
+    """End every session at the console of a tenant, and its set-up links, at once. Users who still
+    have a role can sign in again; users who lost the role or the account in Entra ID cannot."""
     ask(end_sessions, {"tenant": tenant})
     show({"tenant": tenant, "sessions": "ended"}, as_json, ("tenant", "sessions"))
 
 
 def _this_machine() -> str:
-    """Where the server of a laptop listens."""
+    """The URL of the server on a laptop."""
     host, port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "7071")
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -42,7 +42,7 @@ def credential_create(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a credential that serves every tenant, and show its secret, this once."""
+    """Create a credential that serves every tenant, and show its secret, only once."""
 
     new = {"kind": kind, "name": name, "expires": _end(expires)}
     made = ask(create_credential, body=new)
@@ -52,7 +52,8 @@ def credential_create(
 
 @app.command("list")
 def credential_list(as_json: AsJson = False) -> None:
-    """The credentials of the deployment and when each secret was last used, to within minutes."""
+    """The credentials of the deployment and when each secret was last used, accurate to some
+    minutes."""
 
     listed = ask(list_credentials)["credentials"]
     show([_row(each) for each in listed], as_json, COLUMNS)
@@ -62,11 +63,11 @@ def credential_list(as_json: AsJson = False) -> None:
 def credential_rotate(
     credential: CredentialId,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, help="How long the old secret goes on working.")
+        float, typer.Option(min=0, help="How many hours the old secret still works.")
     ] = 168,
     as_json: AsJson = False,
 ) -> None:
-    """Create a secret in place of another, which goes on working for a while."""
+    """Create a secret that replaces another one, which still works for a while."""
     path, body = {"credentialId": credential}, {"overlapHours": overlap_hours}
     made = ask(rotate_credential, path, body=body)
     _show({"credentialId": credential, "secret": made["secret"]}, as_json)
@@ -87,7 +88,8 @@ def credential_revoke(
 
 
 def _end(text: str | None) -> str | None:
-    """When it ends, as JSON has it; what is no time ends the command."""
+    """The expiry as JSON has it, such as `2027-01-31T00:00:00Z`; ends the command for a text that
+    is not a time."""
     try:
         return None if text is None else str(plain(moment(text)))
     except ValueError as error:

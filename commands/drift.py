@@ -14,7 +14,7 @@ from reconciler.questions.drift import Difference, audit, compare
 from reconciler.questions.drift import repair as write_anew
 
 LISTED = 1_000
-"""Differences that are listed; all are counted."""
+"""The most differences that are listed; all are counted."""
 
 
 def drift(
@@ -26,8 +26,8 @@ def drift(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute every user's access anew and compare it with the records. What waits for its event
-    is pending, not drift. Exit code 1: drift remains."""
+    """Compute every user's access anew and compare it with the records. A record whose event still
+    waits is pending, not drift. Exit code 1: drift remains."""
 
     if server() is not None and tenant is not None and not repair:
         _say(_asked(tenant), as_json)
@@ -48,7 +48,7 @@ def drift(
 
 
 def _asked(tenant: str) -> dict[str, Any]:
-    """What a server's parts of the audit say together."""
+    """The audit by a server, which answers it in parts."""
     report: dict[str, Any] = dict.fromkeys(("users", "drift", "pending", "repaired"), 0)
     report["differences"] = []
     query: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def _asked(tenant: str) -> dict[str, Any]:
 
 
 def _say(report: dict[str, Any], as_json: bool) -> None:
-    """Print it; exit with 1 where drift remains."""
+    """Print the report; exit with 1 where drift remains."""
     if as_json:
         show(report, as_json, ())
     else:

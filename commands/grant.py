@@ -1,4 +1,4 @@
-"""`manage.py grant`: what a user holds by hand, whatever the groups say."""
+"""`manage.py grant`: what a user holds by hand, independently of groups."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any

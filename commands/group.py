@@ -51,7 +51,7 @@ def group_import(
 ) -> None:
     """Create groups of an earlier integration, with what they give, by externalId. They wait for
     Entra ID, which brings their members. CSV has the columns externalId, displayName, kind, key,
-    and a line for each entitlement of a group. To import again changes nothing."""
+    and a line for each entitlement of a group. Importing the same again changes nothing."""
 
     async def load(application: wiring.Application) -> list[ImportedGroup]:
         await tenants.read_tenant(application.store, tenant)

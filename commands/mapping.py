@@ -31,8 +31,8 @@ def mapping_load(tenant: TenantId, file: JsonFile, as_json: AsJson = False) -> N
 
 @app.command("list")
 def mapping_list(tenant: TenantId, as_json: AsJson = False) -> None:
-    """Which group gives what, and whether it is applied; at the end what deleted groups give again
-    if they come back within 30 days."""
+    """Which group gives what, and whether it is applied; at the end what deleted groups will give
+    again if they come back within 30 days."""
 
     async def read(application: wiring.Application) -> list[dict[str, Any]]:
         await tenants.read_tenant(application.store, tenant)

@@ -1,7 +1,5 @@
-"""How commands do what the operators' interface has, too: by its operations, each asked of a server
-where `--url` names one, and else carried out here, on the store. So what a command does, refuses
-and answers is the same in both ways.
-"""
+"""Runs the operations of the operators' interface for commands: on the server that `--url` names,
+or else in this process, on the store. So a command does, refuses and answers the same both ways."""
 
 import json
 import re
@@ -19,17 +17,18 @@ from commands.output import Server, on_store, reported, server
 from operators.call import PATH, Call
 from operators.http import DOCUMENT, OPERATIONS
 from trust.signing import SigningKeys
+from web.cursor import Pages
 from web.operation import Fault, Handler, Operation, ProblemDetails
 from web.problems import Problem
 from web.reading import parsed_body
 
 SECONDS = 100.0
-"""Longer than a request may take there."""
+"""Timeout of a request: longer than the server's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """An operation with what it is sent."""
+    """An operation with its parameters and body."""
 
     operation: Operation
     path: Mapping[str, str]
@@ -48,9 +47,9 @@ def ask(
     content: bytes = b"",
     origin: str = "",
 ) -> Any:
-    """What the operation of this handler answers, as JSON. `body` is as JSON has it, or a file's
-    `content`; `origin` is what clients see, where the store is worked on. Where it is refused, the
-    command ends and says why."""
+    """The answer of this handler's operation, as JSON. `body` is JSON; `content` is a file's
+    instead. `origin` (such as `https://scim.example.com`) is what clients see, if this process
+    works on the store. A refusal ends the command and says why."""
     operation = _operation(handler, path or {})
     asked = _Asked(operation, path or {}, query or {}, body or {}, content, origin)
     if (known := server()) is not None:
@@ -59,7 +58,7 @@ def ask(
 
 
 def every_row(handler: Handler, rows: str) -> Iterator[Any]:
-    """All rows of a list that goes on by cursors."""
+    """All rows of a list with cursors."""
     query: dict[str, Any] = {"limit": 1000}
     while True:
         page = ask(handler, query=query)
@@ -70,7 +69,7 @@ def every_row(handler: Handler, rows: str) -> Iterator[Any]:
 
 
 def _operation(handler: Handler, path: Mapping[str, str]) -> Operation:
-    """The operation of a handler whose path has these parameters."""
+    """The handler's operation whose path has these parameters."""
     for each in OPERATIONS:
         if each.handler is handler and {*re.findall(r"\{(\w+)\}", each.path)} == path.keys():
             return each
@@ -92,8 +91,9 @@ async def _here(application: wiring.Application, asked: _Asked) -> Any:
         body=body,
         content=asked.content,
         if_match="",
-        asked=repr([operation.name, sorted(asked.path.items())]),
-        cursor_keys=await keys.keys("operator"),
+        pages=Pages(
+            repr([operation.name, sorted(asked.path.items())]), await keys.keys("operator")
+        ),
     )
     answer = await operation.handler(call)
     return None if answer is None else answer.model_dump(mode="json", by_alias=True)

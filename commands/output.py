@@ -40,7 +40,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The Muster whose operators' interface commands ask, in place of the store."""
+    """The server whose operators' interface commands call, instead of working on the store."""
 
     url: str
     """Scheme and host."""
@@ -51,18 +51,18 @@ _server: ContextVar[Server | None] = ContextVar("server", default=None)
 
 
 def choose(known: Server | None) -> None:
-    """Let commands ask this one; None: let them work on the store."""
+    """Let commands call this server; None: let them work on the store."""
     _server.set(known)
 
 
 def server() -> Server | None:
-    """The one that `--url` names."""
+    """The server that `--url` names; None without it."""
     return _server.get()
 
 
 def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
-    """Run something on the application; what an operator can mend is said in one line. It works on
-    the store alone: what works by `--url`, too, is an operation (`commands.operation`)."""
+    """Run something on the application; print errors that an operator can mend in one line. This
+    works on the store only: a command that also works by `--url` uses `commands.operation`."""
     if server() is not None:
         refuse(
             "This command, or this option, works on the store alone: run it beside the server, "
@@ -72,7 +72,7 @@ def run[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
 
 
 def on_store[T](use: Callable[[wiring.Application], Awaitable[T]]) -> T:
-    """The same, wherever the command is meant to work."""
+    """Like `run`, but allowed with `--url`."""
 
     async def with_application() -> T:
         application = wiring.Application(Settings())
@@ -94,7 +94,8 @@ def refuse(text: str, command: str = "") -> NoReturn:
 
 
 def reported[T](do: Callable[[], T]) -> T:
-    """What is done; what an operator can mend is said in one line."""
+    """The result of `do`; prints errors that an operator can mend in one line, and ends the
+    command."""
     try:
         return do()
     except (AdministrationError, QueueError, StoreError, UnusableFile) as error:
@@ -106,18 +107,18 @@ def reported[T](do: Callable[[], T]) -> T:
 
 @contextmanager
 def begun_here() -> Iterator[None]:
-    """Where a list goes on at `--after`: one that is not of this list is the operator's to mend."""
+    """Turns BadContinuation into an error of the option `--after`."""
     try:
         yield
     except BadContinuation:
         raise AdministrationError(
-            "--after is not a place in this list: leave it out to begin anew, then take what each "
+            "--after does not belong to this list: leave it out to begin anew, then take what each "
             "page ends with."
         ) from None
 
 
 def plain(value: Any) -> Any:
-    """JSON of what a use case answers: dataclasses, models and moments, names in camelCase."""
+    """A use case's result as JSON: dataclasses, models and times, with names in camelCase."""
     match value:
         case BaseModel():
             return value.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -133,12 +134,13 @@ def plain(value: Any) -> Any:
 
 
 def moment_text(text: str | None) -> str:
-    """A moment of an answer to the second; empty for none."""
+    """A time in an answer, shortened to the second; empty for None."""
     return f"{text[:19]}+00:00" if text else ""
 
 
 def show_once(row: dict[str, str], name: str, what: str, as_json: bool) -> None:
-    """A secret that nobody can show again: the value of that name, alone on standard output."""
+    """Show a secret that cannot be shown again: the value of that name, alone on standard
+    output."""
     if as_json:
         show(row, as_json, ())
         return
@@ -151,7 +153,7 @@ def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> 
     if as_json:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
         return
-    # Nothing is cut off, and ids stay in one line: they are copied.
+    # nothing is cut off, and ids stay in one line, so that they can be copied
     headers = [Column(name, overflow="fold", no_wrap=name.endswith("Id")) for name in columns]
     table = Table(*headers, title=title or None, title_justify="left")
     for row in value if isinstance(value, list) else [value]:
@@ -160,7 +162,7 @@ def show(value: Any, as_json: bool, columns: Sequence[str], title: str = "") -> 
 
 
 def keys_named(entitlements: list[str]) -> tuple[EntitlementKey, ...]:
-    """Entitlements that are named KIND:KEY. Raises BadParameter."""
+    """Entitlements from texts KIND:KEY, such as `role:owner`. Raises BadParameter."""
     pairs = [entitlement.partition(":") for entitlement in entitlements]
     wrong = [kind for kind, separator, key in pairs if not (kind and separator and key)]
     if wrong:

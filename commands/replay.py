@@ -1,4 +1,4 @@
-"""`manage.py replay`: what failed, doing it once more, or discarding what is left of it."""
+"""`manage.py replay`: listing what failed, replaying it, or discarding its dead letters."""
 
 from typing import Annotated, Any
 

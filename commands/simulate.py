@@ -50,7 +50,7 @@ def simulate(
         bool,
         typer.Option(
             "--graph",
-            help="Play the set-up by Microsoft Graph in place of days: setup, the first cycle, "
+            help="Play the set-up by Microsoft Graph instead of days: setup, the first cycle, "
             "differences made by hand, audit, repair. Of the demo tenant alone.",
         ),
     ] = False,

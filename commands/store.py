@@ -1,4 +1,4 @@
-"""`manage.py store`: where everything is kept."""
+"""`manage.py store`: the store, which keeps everything."""
 
 from typing import Annotated
 
@@ -10,13 +10,13 @@ from commands.output import AsJson, run, show
 from delivery.signing import DOCUMENT as WEBHOOK_SECRET
 from trust.signing import SigningKeys
 
-app = typer.Typer(no_args_is_help=True, help="Where everything is kept.")
+app = typer.Typer(no_args_is_help=True, help="The store, which keeps everything.")
 
 
 @app.command("create")
 def store_create(as_json: AsJson = False) -> None:
-    """Make the Cosmos DB database and container that the settings name, where they are not there
-    yet: for the emulator. On Azure, Bicep makes them; a SQLite file makes itself."""
+    """Create the Cosmos DB database and container that the settings name, if they do not exist: for
+    the emulator. On Azure, Bicep creates them; a SQLite file is created by itself."""
     show(run(_create), as_json, ("account", "container"))
 
 
@@ -50,7 +50,7 @@ def store_roll_key(
     as_json: AsJson = False,
 ) -> None:
     """Make a new secret for what Muster signs: sessions at the console and cursors. It signs in a
-    few minutes, when every instance knows it; what the old one signed counts for a day more."""
+    few minutes, when every instance knows it; what the old one signed stays valid for a day."""
 
     async def roll(application: wiring.Application) -> dict[str, str]:
         keys = SigningKeys(application.store, wiring.utc_now)

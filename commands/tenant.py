@@ -65,8 +65,8 @@ def tenant_create(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a tenant with the default catalog. Provisioning is not enabled yet. One whose home is
-    another region is known here, so that its requests are sent there."""
+    """Create a tenant with the default catalog. Provisioning is not enabled yet. Also create it
+    here if its home is another region: its requests then get the URL of that region."""
 
     new = {"id": tenant, "name": name, "region": region, "directoryId": directory_id}
     show(_row(ask(add_tenant, body=new)), as_json, TENANT_COLUMNS)
@@ -74,8 +74,8 @@ def tenant_create(
 
 @app.command("demo")
 def tenant_demo(as_json: AsJson = False) -> None:
-    """The demo tenant that 'simulate' plays, as 'make run' prepares it: enabled, with tokens that
-    MUSTER_DATA keeps. Under 'func start' nobody else does."""
+    """Prepare the demo tenant that 'simulate' plays: enabled, with its tokens in MUSTER_DATA. 'make
+    run' does it by itself; 'func start' does not."""
 
     async def prepare(application: wiring.Application) -> dict[str, str]:
         settings = application.settings
@@ -99,7 +99,7 @@ def tenant_list(as_json: AsJson = False) -> None:
 
 @app.command("show")
 def tenant_show(tenant: TenantId, as_json: AsJson = False) -> None:
-    """One tenant, with its policy and its tokens (never their text)."""
+    """One tenant, with its policy and its tokens, without their text."""
 
     found = ask(read_one_tenant, {"tenant": tenant})
     row = _row(found) | {"policy": found["policy"], "tokens": token_rows(tenant)}
@@ -113,7 +113,7 @@ def tenant_show(tenant: TenantId, as_json: AsJson = False) -> None:
 
 @app.command("health")
 def tenant_health(tenant: TenantId, as_json: AsJson = False) -> None:
-    """How a tenant is at this moment: what is wrong, its requests, what waits or has failed, and
+    """A tenant's health at this moment: what is wrong, its requests, what waits or has failed, and
     how far the set-up in Entra ID is."""
     found = ask(read_tenant_health, {"tenant": tenant})
     if as_json:
@@ -129,13 +129,13 @@ def tenant_health(tenant: TenantId, as_json: AsJson = False) -> None:
 
 @app.command("enable")
 def tenant_enable(tenant: TenantId, as_json: AsJson = False) -> None:
-    """Let the tenant's connections write."""
+    """Allow writes by the tenant's connections."""
     _provisioning(tenant, "enabled", as_json)
 
 
 @app.command("disable")
 def tenant_disable(tenant: TenantId, as_json: AsJson = False) -> None:
-    """Refuse writes of the tenant's connections; reads go on."""
+    """Refuse writes by the tenant's connections; reads stay allowed."""
     _provisioning(tenant, "disabled", as_json)
 
 
@@ -158,7 +158,7 @@ def tenant_policy(
     disable_when: Annotated[
         list[str] | None,
         typer.Option(
-            help="What disables a user, in place of what did; can be repeated: "
+            help="What disables a user, replacing what did; can be repeated: "
             f"{', '.join(REASONS)}; '': nothing.",
             metavar="REASON",
         ),
@@ -166,8 +166,7 @@ def tenant_policy(
     protected: Annotated[
         list[str] | None,
         typer.Option(
-            help="What its last holder keeps, in place of what it was; can be repeated; "
-            "'': nothing.",
+            help="What the last holder keeps, replacing what it was; can be repeated; '': nothing.",
             metavar="KIND:KEY",
         ),
     ] = None,
@@ -201,8 +200,8 @@ def tenant_policy(
 
 @app.command("check")
 def tenant_check(tenant: TenantId, as_json: AsJson = False) -> None:
-    """What stands between a tenant and a green Test Connection, with the remedy for each. Exits
-    with 1 where Test Connection would fail."""
+    """What keeps a tenant's Test Connection from succeeding, with the remedy for each. Exits with 1
+    where Test Connection would fail."""
 
     async def check(application: wiring.Application) -> list[Finding]:
         key_sets, settings = KeySets(), application.settings
@@ -226,8 +225,8 @@ def tenant_region(
     region: Annotated[Literal["eu", "us"], typer.Argument(help="Its home region.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say where a tenant is at home. Elsewhere its requests are refused with a 403 that names the
-    right URL. Nothing of what it stores is moved."""
+    """Set a tenant's home region. Other regions refuse its requests with a 403 that names the right
+    URL. Nothing that is stored is moved."""
     changed = ask(set_region, {"tenant": tenant}, body={"region": region})
     show(_row(changed), as_json, TENANT_COLUMNS)
 
@@ -240,8 +239,8 @@ def tenant_export(
     ] = None,
 ) -> None:
     """Write a tenant's settings, catalog, mappings and digests of tokens as one JSON file: for
-    another region, from staging to production, or for the day on which a region is lost. Nothing
-    in it is secret, and nobody's data; users and members come again from Entra ID."""
+    another region, from staging to production, or in case a region is lost. It holds no secrets and
+    no personal data; users and members come again from Entra ID."""
     content = TenantFile.model_validate(ask(export_file, {"tenant": tenant})).to_json()
     if output is None:
         sys.stdout.write(content.decode())
@@ -260,9 +259,9 @@ def tenant_import(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a tenant's file into this deployment: a new tenant, disabled, or what differs of one
-    that is here. Credentials are taken where the tenant has none of a kind. To import again
-    changes nothing."""
+    """Import a tenant's file: it creates a tenant, disabled, or changes what differs in one that
+    exists. Credentials of a kind are imported only if the tenant has none of that kind. Importing
+    the same file again changes nothing."""
 
     how = {"tenant": tenant or "", "dryRun": dry_run}
     report = TenantImported.model_validate(ask(import_file, query=how, content=file.read_bytes()))
@@ -283,7 +282,8 @@ def tenant_entra(
         bool | None, typer.Option(help="Whether Secret Token may be left blank.")
     ] = None,
     audience: Annotated[
-        list[str] | None, typer.Option(help="Audiences in place of the deployment's; '': those.")
+        list[str] | None,
+        typer.Option(help="Audiences that replace the deployment's; '': the deployment's."),
     ] = None,
     application: Annotated[
         list[str] | None,
@@ -291,8 +291,8 @@ def tenant_entra(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which of Entra ID's own tokens are the tenant's: those that arrive where Secret Token is
-    left blank. Without an option it shows that."""
+    """Set which of Entra ID's own tokens count for the tenant: Entra ID sends them where Secret
+    Token is left blank. Without an option it shows the settings."""
     given = {
         "accepted": accept,
         "audiences": _texts(audience),
@@ -313,13 +313,13 @@ def tenant_entra(
 
 
 def _texts(given: list[str] | None) -> tuple[str, ...] | None:
-    """What an option that can be repeated says; one empty text says none."""
+    """The values of an option that can be repeated; a single empty text means none."""
     return None if given is None else tuple(text for text in given if text)
 
 
 def _reasons(given: list[str] | None) -> tuple[Reason, ...] | None:
-    """The reasons to disable a user that an option names, in their own order; any other ends the
-    command."""
+    """The reasons to disable a user that an option names, in their fixed order; an unknown one ends
+    the command."""
     texts = _texts(given)
     if unknown := set(texts or ()) - set(REASONS):
         refuse(

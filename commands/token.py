@@ -27,15 +27,16 @@ def token_create(
         typer.Option(help="scim for Entra ID, access for the application, console for its API."),
     ] = "scim",
     connection: Annotated[
-        str, typer.Option(help="Whose token it is, of kind scim.")
+        str, typer.Option(help="The connection, for a token of kind scim.")
     ] = ENTRA_CONNECTION,
     days: Annotated[
-        int | None, typer.Option(min=1, help="How long it lives; for ever if left out.")
+        int | None, typer.Option(min=1, help="How many days it is valid; without end if left out.")
     ] = None,
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Create a token and show it, this once. Two of a kind may live at a time, per connection."""
+    """Create a token and show it, only once. Two of a kind can be valid at a time, per
+    connection."""
     expires = wiring.utc_now() + timedelta(days=days) if days else None
     new = {"kind": kind, "note": note, "connectionId": connection, "expires": plain(expires)}
     made = ask(create_token, {"tenant": tenant}, body=new)
@@ -45,7 +46,7 @@ def token_create(
 
 @app.command("list")
 def token_list(tenant: TenantId, as_json: AsJson = False) -> None:
-    """The tokens of a tenant and when they were last used, to within minutes."""
+    """The tokens of a tenant and when they were last used, accurate to some minutes."""
 
     show(token_rows(tenant), as_json, TOKEN_COLUMNS)
 
@@ -55,11 +56,11 @@ def token_rotate(
     tenant: TenantId,
     token: TokenId,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, help="How long the old one goes on working.")
+        float, typer.Option(min=0, help="How many hours the old one still works.")
     ] = 168,
     as_json: AsJson = False,
 ) -> None:
-    """Create a token in place of another, which goes on working for a while."""
+    """Create a token that replaces another one, which still works for a while."""
     path, body = {"tenant": tenant, "tokenId": token}, {"overlapHours": overlap_hours}
     made = ask(rotate_token, path, body=body)
     row = {"tenant": tenant, "replaces": token, "token": made["secret"]}
@@ -74,7 +75,7 @@ def token_revoke(tenant: TenantId, token: TokenId, as_json: AsJson = False) -> N
 
 
 def token_rows(tenant: str) -> list[dict[str, Any]]:
-    """The tokens of a tenant as a table shows them."""
+    """The tokens of a tenant as rows of a table."""
     listed = ask(list_tenant_tokens, {"tenant": tenant})["tokens"]
     return [
         {

@@ -1,4 +1,4 @@
-"""`manage.py user`: who is there, and users made by hand."""
+"""`manage.py user`: listing users, and users made by hand."""
 
 from typing import Annotated, Any
 
@@ -96,7 +96,8 @@ def user_edit(
     attributes: Attributes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a user made by hand; an empty value clears. What Entra ID manages is changed there."""
+    """Change a user made by hand; an empty value clears the attribute. Users whom Entra ID manages
+    are changed there."""
     changes = _attributes(given_name, family_name, email, display_name, attributes)
     if user_name is not None:
         changes["userName"] = user_name

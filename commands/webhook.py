@@ -1,4 +1,4 @@
-"""`manage.py webhook`: where the application is told what changes."""
+"""`manage.py webhook`: endpoints of the application that changes are sent to."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from operators.deployment import (
     test_webhook,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Where the application is told what changes.")
+app = typer.Typer(no_args_is_help=True, help="Endpoints that changes are sent to.")
 
 COLUMNS = ("endpointId", "state", "since", "label", "url", "types", "tenants", "reason")
 LOG_COLUMNS = ("at", "messageId", "type", "attempt", "outcome", "milliseconds", "nextAt")
@@ -32,19 +32,20 @@ EndpointId = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoin
 
 @app.command("create")
 def webhook_create(
-    url: Annotated[str, typer.Argument(help="Where to post messages to: https, port 443 or 8443.")],
+    url: Annotated[str, typer.Argument(help="URL to post messages to: https, port 443 or 8443.")],
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
     type: Annotated[
         list[str] | None,
         typer.Option(help=f"What to send, can be repeated; all without it: {', '.join(TYPES)}."),
     ] = None,
     tenant: Annotated[
-        list[str] | None, typer.Option(help="Whose, can be repeated; everybody's without it.")
+        list[str] | None,
+        typer.Option(help="The tenants whose messages to send; can be repeated; all without it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send messages to an address from now on, and show the secret that they are signed with. A
-    server that runs already may take five seconds to know."""
+    """Send messages to a URL from now on, and show the secret that signs them. A running server may
+    need five seconds to notice."""
 
     new = {"url": url, "label": label, "types": type or [], "tenants": tenant or []}
     _show_secrets(ask(create_webhook, body=new), as_json)
@@ -87,7 +88,8 @@ def webhook_show(
 def webhook_rotate(
     endpoint: EndpointId,
     at_once: Annotated[
-        bool, typer.Option("--at-once", help="Because the old one leaked: it signs no more.")
+        bool,
+        typer.Option("--at-once", help="Stop signing with the old one at once, because it leaked."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -100,28 +102,28 @@ def webhook_rotate(
 
 @app.command("enable")
 def webhook_enable(endpoint: EndpointId, as_json: AsJson = False) -> None:
-    """Send to an endpoint again. What happened meanwhile is sent with 'webhook resend --since'."""
+    """Enable an endpoint again. 'webhook resend --since' sends what happened meanwhile."""
     changed = ask(set_webhook_state, {"endpointId": endpoint}, body={"state": "enabled"})
     show(_row(changed, as_json), as_json, COLUMNS)
 
 
 @app.command("disable")
 def webhook_disable(endpoint: EndpointId, as_json: AsJson = False) -> None:
-    """Send nothing to an endpoint, and drop what waits for it."""
+    """Disable an endpoint, and drop what waits for it."""
     changed = ask(set_webhook_state, {"endpointId": endpoint}, body={"state": "disabled"})
     show(_row(changed, as_json), as_json, COLUMNS)
 
 
 @app.command("delete")
 def webhook_delete(endpoint: EndpointId, as_json: AsJson = False) -> None:
-    """Forget an endpoint."""
+    """Delete an endpoint."""
     ask(delete_webhook, {"endpointId": endpoint})
     show({"deleted": endpoint}, as_json, ("deleted",))
 
 
 @app.command("test")
 def webhook_test(endpoint: EndpointId, as_json: AsJson = False) -> None:
-    """Have the running server send a message of type test, once. The log says what came of it."""
+    """Let the running server send a message of type test, once. The log shows the result."""
     sent = ask(test_webhook, {"endpointId": endpoint})
     show({"endpointId": endpoint, **sent}, as_json, ("endpointId", "messageId"))
 
@@ -137,8 +139,8 @@ def webhook_resend(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send once more what was sent or what was missed: one message, or all since a moment. They
-    keep their ids, so that a receiver knows what it has already."""
+    """Send messages once more, whether they arrived or not: one, or all since a moment. They keep
+    their ids, so that a receiver recognises what it has already."""
     if (message is None) == (since is None):
         raise typer.BadParameter("Give a message, or --since.")
 

@@ -18,8 +18,8 @@ from reconciler.questions.why import why as ask
 def why(
     tenant: TenantId,
     user: UserName,
-    kind: Annotated[str, typer.Argument(help="Kind of the entitlement, as role.")],
-    key: Annotated[str, typer.Argument(help="Its key, as addInUser.")],
+    kind: Annotated[str, typer.Argument(help="Kind of the entitlement, such as role.")],
+    key: Annotated[str, typer.Argument(help="Its key, such as addInUser.")],
     as_json: AsJson = False,
 ) -> None:
     """The chain from the request to the grant; for what a user does not hold, what is missing."""
@@ -75,9 +75,9 @@ def _print(chain: Chain) -> None:
 
 
 def caused(cause: Cause | None) -> str:
-    """Who did it, when, with which request."""
+    """Who caused it, when, and with which request."""
     if cause is None:
-        return "by an event that is not known any more"
+        return "by an event that is no longer known"
     at = f" at {cause.at:%Y-%m-%d %H:%M:%S}Z" if cause.at else ""
     if cause.event is None:
         return f"event {cause.event_id}{at}, which has expired"

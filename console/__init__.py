@@ -1,2 +1,2 @@
-"""The console: where a customer's administrator sees and decides. Server-rendered pages, their
+"""The console, in which a customer's administrators see and change access: server-rendered pages,
 sign-in, and the same use cases as a JSON API."""

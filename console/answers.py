@@ -1,4 +1,4 @@
-"""What is answered in place of a page."""
+"""Answers that replace a page: errors, and the redirection to the sign-in."""
 
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ def problem(status: int, title: str, text: str, session: Session | None = None) 
 
 
 def to_sign_in(request: Request) -> Response:
-    """To the sign-in page and back again."""
+    """Redirect to the sign-in page, which returns to this page."""
     safe = request.method in ("GET", "HEAD")
     path = request.url.path if safe else PATH
     query = f"?{request.url.query}" if request.url.query and safe else ""

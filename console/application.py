@@ -1,10 +1,9 @@
 """The ASGI application for /console: routes, who may use them, and what every answer carries.
 
-A page is reached only through `_page`, which lets in a signed-in administrator of an existing
-tenant, an operator who looks at it and changes nothing, or a session that a set-up link began where
-the page says so, and takes a form only from that session's own pages. What is open to everybody is
-listed in `_open`: the way in, the way out, and the static files. Operators have pages of their own
-(`console.fleet`).
+A page is reached only through `_page`. It admits signed-in administrators of an existing tenant,
+operators who read it and change nothing, and, where the page allows it, sessions that a set-up link
+began. It accepts a form only from that session's own pages. `_open` lists what is open to
+everybody: sign-in, sign-out, and the static files. Pages for operators are in `console.fleet`.
 """
 
 import logging
@@ -58,7 +57,8 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class Console:
-    """The console over one store. Without a `sign_in` at a provider only one-time links work."""
+    """The console over one store. Without an OpenID provider in `sign_in`, only one-time links
+    work."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Console:
         routes = [*self._open(), *fleet.routes(), *map(self._page, PAGES)]
         self._application = routed(routes, "There is no such page in the console.")
         self.routes: dict[str, set[str]] = {}
-        """The methods that it knows, by path."""
+        """The methods of each path."""
         for each in routes:
             self.routes.setdefault(each.path, set()).update(each.methods or ())
 
@@ -84,14 +84,14 @@ class Console:
         await _careful(self._application)(scope, receive, send)
 
     def _open(self) -> Iterator[Route]:
-        """What needs no session."""
+        """Routes that need no session."""
         yield at(f"{PATH}/static/{{name}}", _static, ("GET",))
         for method, path, endpoint in self._sign_in.routes():
             yield at(PATH + path, endpoint, (method,))
         yield at(f"{PATH}/sign-out", self._sign_out, ("POST",))
 
     def _page(self, page: Page) -> Route:
-        """What needs one."""
+        """The route of a page that needs a session."""
 
         async def endpoint(request: Request) -> Response:
             session = await self._cookies.session(request)
@@ -140,7 +140,7 @@ class Console:
             render("signed_out.html", offered=self._sign_in.offered, invited=invited)
         )
         self._cookies.sign_out(request, response)
-        # Not its cookies: they would be those of every application under the same domain.
+        # not cookies: that would clear those of every application under the same domain
         response.headers["clear-site-data"] = '"cache", "storage"'
         return response
 
@@ -149,7 +149,7 @@ _NO_ROLE = (
     "You have no role here",
     (
         "Your account is known, but it has neither of the app roles Owner and "
-        "IntegrationAdministrator in this application. Ask whoever administers Entra ID in your "
+        "IntegrationAdministrator in this application. Ask the administrator of Entra ID in your "
         "organisation to assign one of them to you under Enterprise applications, Users and "
         "groups; then sign out and in again."
     ),
@@ -166,7 +166,7 @@ _LINK_ENDED = (
     "This session has ended",
     (
         "You signed out, or the set-up link that began it has expired or was revoked. Open the "
-        "link again, or ask whoever gave it to you for another one."
+        "link again, or ask the person who gave it to you for another one."
     ),
 )
 _READ_ONLY = (
@@ -202,7 +202,7 @@ _TITLES = {
 
 
 def _careful(application: ASGIApp) -> ASGIApp:
-    """The same with HEADERS on every answer."""
+    """The same application, with HEADERS on every answer."""
 
     async def with_headers(scope: Scope, receive: Receive, send: Send) -> None:
         async def add(message: Message) -> None:

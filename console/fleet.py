@@ -1,9 +1,7 @@
-"""Every tenant at a glance, for the vendor's operators, and from there into one of them to look.
-
-An operator is signed in by the vendor's own directory, or by a one-time link on a laptop, and by
-nothing that a tenant could say. Looking at a tenant is said in that tenant's log before anything of
-it is shown.
-"""
+"""Every tenant at a glance, for the vendor's operators, who can open a tenant's pages from there to
+read them. Operators sign in with the vendor's own directory, or with a one-time link on a laptop;
+nothing in a tenant can make anybody an operator. Before a tenant's pages are shown, its log gets an
+entry that says so."""
 
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -27,9 +25,9 @@ from web.surface import at
 from web.trouble import too_many_requests
 
 PAGE = 100
-"""Tenants of a page."""
+"""Tenants on one page."""
 SEARCHED = 200
-"""Characters of a text that is looked for."""
+"""The longest text to search for, in characters."""
 
 type Handler = Callable[[Request, Session], Awaitable[Response]]
 
@@ -80,7 +78,7 @@ class FleetPages:
         return HTMLResponse(shown)
 
     async def _look(self, request: Request, session: Session) -> Response:
-        """Into the pages of a tenant, to read them."""
+        """Open the pages of a tenant, read-only."""
         form = await request.form(max_files=0, max_fields=10, max_part_size=1000)
         if not session.sent(str(form.get("csrf", ""))):
             return problem(403, *FORGED, session=session)

@@ -1,11 +1,7 @@
-"""One-time sign-in on a laptop: a random link, good for one use within minutes.
-
-To open it uses nothing up, because programs that show links open them, too: it leads to a page with
-a button, and the button redeems it.
-
-There is no such thing on Azure: wiring leaves it out wherever the state is not in a file of the
-machine's own, and a link works only where the console is addressed on loopback.
-"""
+"""One-time sign-in on a laptop: a random link that works once, within minutes. Opening the link
+does not use it up, because programs that preview links open them, too: it leads to a page with a
+button, and the button redeems it. It does not exist on Azure: wiring leaves it out unless the state
+is in a local file, and a link works only on a loopback address."""
 
 import hashlib
 import ipaddress
@@ -20,7 +16,7 @@ LIFE_SECONDS = 600
 
 
 class OneTimeSignIn(StoredModel):
-    """A link that was given out and not used yet; only a digest of its key is kept."""
+    """A link that was issued and not used yet; only a digest of its key is stored."""
 
     document_type = "OneTimeSignIn"
 
@@ -34,7 +30,7 @@ class OneTimeSignIn(StoredModel):
 
 
 async def one_time_link(store: Store, tenant_id: str, base_url: str, now: datetime) -> str:
-    """A link that signs somebody in to the console of a tenant, once."""
+    """A link that signs in to the console of a tenant, once."""
     key = secrets.token_urlsafe(32)
     expires = datetime.fromtimestamp(now.timestamp() + LIFE_SECONDS, now.tzinfo)
     entry = OneTimeSignIn(tenant_id=tenant_id, digest=_digest(key), expires=expires)
@@ -52,8 +48,8 @@ async def is_open(store: Store, tenant_id: str, key: str, now: datetime) -> bool
 
 
 async def redeem(store: Store, tenant_id: str, key: str, now: Callable[[], datetime]) -> bool:
-    """Whether this key was given out for the tenant, is young enough and was not used before. It
-    is used now."""
+    """Use a key up. Returns whether it was issued for the tenant, has not expired, and was not used
+    before."""
     try:
         stored = await store.read(tenant_id, f"sign-in:{_digest(key)}")
         await store.batch(tenant_id, [Delete(stored.document["id"], stored.etag)])
@@ -63,7 +59,7 @@ async def redeem(store: Store, tenant_id: str, key: str, now: Callable[[], datet
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name is this machine's own."""
+    """Whether a host name is this machine's loopback."""
     if host == "localhost":
         return True
     try:

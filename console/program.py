@@ -10,6 +10,7 @@ _FILLED_IN = re.compile(r"^FILLED_IN = \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 
 
 def filled_in(values: Mapping[str, str]) -> str:
-    """The program with these values. Each is a literal of Python: whatever it holds, it is data."""
+    """The program with these values, each written as a Python literal, so that no value can become
+    code."""
     lines = "".join(f"    {json.dumps(key)}: {json.dumps(text)},\n" for key, text in values.items())
     return _FILLED_IN.sub(lambda _: f"FILLED_IN = {{\n{lines}}}\n", PROGRAM.read_text(), count=1)

@@ -29,17 +29,17 @@ from trust.signed import of_directory
 
 ENTRA_ID = "https://login.microsoftonline.com/organizations/v2.0"
 REDEMPTIONS = 4
-"""Codes that are redeemed at once, by this process."""
+"""The most codes that this process redeems at once."""
 _ERRORS = frozenset(
     ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
 )
-"""What a token endpoint answers (RFC 6749 section 5.2); anything else is not logged."""
+"""Error codes of a token endpoint (RFC 6749 section 5.2); anything else is not logged."""
 
 log = logging.getLogger("muster.console")
 
 
 class SignInRefused(Exception):
-    """Nobody is signed in; the text says why, to the person who tried."""
+    """The sign-in was refused; the text tells the user why."""
 
 
 class ProviderUnavailable(SignInRefused):
@@ -51,8 +51,8 @@ class ProviderUnavailable(SignInRefused):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom the provider vouches for. `directory_id` is the verified `tid`; `object_id` is
-    what the directory knows the person by, for the log."""
+    """The person whom the provider signed in. `directory_id` is the verified claim `tid`;
+    `object_id` is the claim `oid`, for the log."""
 
     directory_id: str
     name: str
@@ -62,7 +62,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Where the provider is (OpenID Connect Discovery 1.0 section 3)."""
+    """The provider's metadata (OpenID Connect Discovery 1.0 section 3)."""
 
     issuer: str
     authorization_endpoint: str
@@ -71,7 +71,7 @@ class Metadata:
 
 
 class Provider:
-    """Speaks with the authority, by way of what `key_sets` reads published documents with."""
+    """Speaks with the authority; `key_sets` fetches its metadata and its keys."""
 
     def __init__(
         self, authority: str, client_id: str, client_secret: str, key_sets: KeySets
@@ -86,7 +86,8 @@ class Provider:
         """After a request that failed, none is made for a moment."""
 
     async def begin(self, redirect_uri: str, path: str) -> tuple[str, SignIn]:
-        """Where to send the browser, and what to remember meanwhile. Raises SignInRefused."""
+        """The URL to send the browser to, and what to remember for the callback. Raises
+        SignInRefused."""
         metadata = await self._metadata()
         begun = SignIn(_random(), _random(), _random(), path)
         challenge = hashlib.sha256(begun.verifier.encode()).digest()
@@ -103,7 +104,7 @@ class Provider:
         return f"{metadata.authorization_endpoint}?{urlencode(asked)}", begun
 
     async def finish(self, code: str, redirect_uri: str, begun: SignIn) -> Person:
-        """Redeem a code: whom the ID token names, once everything about it is verified. Raises
+        """Redeem a code; returns the person in the ID token, after verifying the token. Raises
         SignInRefused."""
         metadata = await self._metadata()
         form = {
@@ -159,7 +160,7 @@ class Provider:
         return document.content
 
     async def _redeem(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """What the token endpoint answers, whatever it says. Raises ProviderUnavailable."""
+        """The answer of the token endpoint, also an error. Raises ProviderUnavailable."""
         async with self._redeeming:
             if self._published.clock() < self._resting_until:
                 raise ProviderUnavailable
@@ -176,7 +177,8 @@ class Provider:
 
 
 def parse_metadata(content: bytes) -> Metadata:
-    """Raises ValueError for what is no OpenID provider's metadata, or leads away from https."""
+    """Raises ValueError for anything but an OpenID provider's metadata, and for endpoints without
+    https."""
     document = orjson.loads(content)
     named = document if isinstance(document, dict) else {}
     texts = [named.get(field.name) for field in fields(Metadata)]
@@ -189,7 +191,7 @@ def parse_metadata(content: bytes) -> Metadata:
 
 
 def _random() -> str:
-    """256 random bits; as many characters as PKCE asks for at least."""
+    """256 random bits, in 43 characters: the fewest that PKCE allows (RFC 7636 section 4.1)."""
     return secrets.token_urlsafe(32)
 
 

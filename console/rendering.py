@@ -1,5 +1,5 @@
-"""Templates to HTML: everything is escaped, and nothing is written inline that the content
-security policy would refuse."""
+"""Renders templates to HTML. Everything is escaped, and no inline script or style is written, which
+the content security policy would refuse."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ KINDS = {
     "receptionAssignment": ("Reception assignment", "Reception assignments"),
     "serviceProviderMembership": ("Service provider", "Service providers"),
 }
-"""The kinds that ship, by what a page calls one and many of them, in the order that pages use."""
+"""The built-in kinds, with their names in singular and plural, in the order of the pages."""
 OPERATIONS = {
     "create": "Created",
     "replace": "Replaced",
@@ -77,7 +77,7 @@ TOLD = {
     "enabled": "Provisioning is enabled. Entra ID writes from its next cycle on.",
     "disabled": "Provisioning is disabled. Reads go on; writes are refused and say why.",
     "invitation-revoked": "The set-up link is revoked, and the sessions that it began have ended.",
-    "secret-ended": "The client's secret has ended, and the access tokens that were got with it.",
+    "secret-ended": "The client's secret has ended, with the access tokens that it obtained.",
     "client-removed": "The OAuth client is removed, and its access tokens have ended.",
     "federated": "The workload's identity is saved: it gets access tokens without a secret.",
     "token-revoked": "The token is revoked. It stops working within seconds.",
@@ -90,14 +90,14 @@ TOLD = {
     "user-saved": "The user is saved.",
     "user-deleted": "The user is deleted.",
     "grants-saved": "What is given by hand is saved and is being applied.",
-    "let-go": "It is kept no longer. Nobody holds it as soon as that is applied.",
+    "let-go": "It is no longer kept. Once that is applied, nobody holds it.",
     "discarded": "The dead letter is discarded.",
     "replayed": "Sent again. It leaves this list once it is applied.",
 }
 
 
 def render(template: str, **context: Any) -> str:
-    """A template of this folder as HTML."""
+    """A template of this folder, rendered as HTML."""
     return _environment().get_template(template).render(context)
 
 
@@ -106,20 +106,21 @@ _SIGN_OUT = 'action="/console/sign-out"'
 
 
 def read_only(page: str) -> str:
-    """A page without its forms, but for the way out and those that only look for something. Forms
-    are not nested, and everything that could look like one is escaped."""
+    """A page without its forms, except sign-out and searches. A regular expression suffices: forms
+    are not nested, and values are escaped."""
     return _FORM.sub(lambda form: form[0] if _SIGN_OUT in form[0] else "", page)
 
 
 @cache
 def static_files() -> Mapping[str, bytes]:
-    """What is served as it is, by file name."""
+    """The static files, by name."""
     return {file.name: file.read_bytes() for file in STATIC.iterdir() if file.suffix in MEDIA_TYPES}
 
 
 @cache
 def static_version() -> str:
-    """Changes with any of the static files, so that browsers may keep them for ever."""
+    """A digest of all static files. It is part of their URLs, so browsers may cache them for
+    ever."""
     digest = hashlib.sha256()
     for name, content in sorted(static_files().items()):
         digest.update(name.encode() + content)
@@ -173,6 +174,6 @@ def distance(at: datetime, now: datetime) -> str:
 
 
 def iso(value: datetime | str) -> str:
-    """A time as `<time datetime>` has it."""
+    """A time for the attribute `datetime` of `<time>`."""
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at.astimezone(UTC).isoformat(timespec="seconds")

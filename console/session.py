@@ -1,9 +1,9 @@
-"""Who is signed in: a signed cookie. The server keeps only which sessions were ended.
+"""Sessions: a signed cookie says who is signed in. The server stores only which sessions have
+ended.
 
-A session lasts an hour; signing in again costs no password while the provider still knows the
-person, and asks for the roles anew, so that somebody who lost a role keeps it for that long at
-most. Cookies are JSON Web Tokens (RFC 7519) under HMAC with SHA-256; `aud` keeps one purpose's
-cookie from another's.
+A session lasts an hour. Signing in again reads the roles anew, so a lost role works for an hour at
+most; it needs no password while the provider's own session lasts. Cookies are JSON Web Tokens (RFC
+7519) signed with HMAC-SHA-256; `aud` keeps a cookie of one purpose from being used for another.
 """
 
 import hmac
@@ -25,15 +25,15 @@ from directory.tenants import TENANT_ID, Tenant
 from trust.signing import PARTITION, Keys
 
 ROLES = ("Owner", "IntegrationAdministrator")
-"""The app roles that open the console; either opens all of it."""
+"""The app roles that open the console; each opens all of it."""
 LIFE = timedelta(hours=1)
 SIGN_IN_LIFE = timedelta(minutes=15)
-"""How long somebody may take at the provider."""
+"""The longest time for signing in at the provider."""
 PATH = "/console"
 FLEET = f"{PATH}/fleet"
 """Where operators see every tenant."""
 SECURE_PREFIX = "__Host-"
-"""Of cookies that no other host, and nobody without TLS, can set
+"""The name prefix of cookies that only this host can set, and only over TLS
 (https://www.rfc-editor.org/rfc/rfc6265bis, section 4.1.3)."""
 _SESSION = "muster_console"
 _SIGN_IN = "muster_sign_in"
@@ -41,8 +41,8 @@ _SIGN_IN = "muster_sign_in"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A proven administrator of one tenant. `name` is what pages and the log show; `csrf` proves
-    that a form came from one of this session's own pages."""
+    """The session of a signed-in administrator of one tenant. Pages and the log show `name`; `csrf`
+    proves that a form came from one of this session's own pages."""
 
     tenant_id: str
     name: str
@@ -50,32 +50,32 @@ class Session:
     csrf: str
     session_id: str
     epoch: int
-    """The tenant's, when the session began."""
+    """The tenant's epoch when the session began."""
     expires: datetime
     invitation_id: str = ""
     """The set-up link that began it; such a session has no roles."""
     operator: bool = False
-    """Whether it is of one of the vendor's operators, who sees every tenant and changes none. The
-    tenant is the one that is looked at, or PARTITION."""
+    """Whether it belongs to an operator of the vendor, who sees every tenant and changes none.
+    `tenant_id` is then the tenant whose pages are open, or PARTITION."""
 
     @property
     def partition(self) -> str:
-        """Where it is noted that it has ended: an operator's is one session, whatever tenant is
-        looked at."""
+        """The partition in which its end is stored: the same for all tenants that an operator's
+        session looks at."""
         return PARTITION if self.operator else self.tenant_id
 
     @property
     def may_administer(self) -> bool:
-        """Whether one of the roles opens all of the console."""
+        """Whether one of its roles opens the console."""
         return bool(set(self.roles).intersection(ROLES))
 
     def sent(self, csrf: str) -> bool:
-        """Whether a form's token is this session's."""
+        """Whether a form's CSRF token is this session's."""
         return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
 
 
 class EndedSession(StoredModel):
-    """A session that somebody signed out of; kept for longer than its cookie counts."""
+    """A session that was signed out of; stored for longer than its cookie is valid."""
 
     document_type = "EndedSession"
 
@@ -93,19 +93,19 @@ def ended_session_id(session_id: str) -> str:
 
 
 async def end(store: Store, session: Session) -> None:
-    """End a session, whoever has a copy of its cookie. Raises StoreError."""
+    """End a session, also for copies of its cookie. Raises StoreError."""
     ended = EndedSession(tenant_id=session.partition, session_id=session.session_id)
     await store.batch(session.partition, [Upsert(ended.to_document())])
 
 
 async def has_ended(store: Store, session: Session) -> bool:
-    """Whether somebody signed out of it. Raises StoreError."""
+    """Whether the session was signed out of. Raises StoreError."""
     ended = ended_session_id(session.session_id)
     return ended in await store.read_many(session.partition, [ended])
 
 
 async def tenant_of(store: Store, session: Session, now: datetime) -> Tenant | None:
-    """The tenant of a session, as it is now; None where the session was ended, by itself or with
+    """The tenant of a session, as it is now; None where the session has ended, by sign-out or with
     the set-up link that began it. Raises StoreError."""
     if session.operator and await has_ended(store, session):
         return None
@@ -128,13 +128,13 @@ class SignIn:
     state: str
     nonce: str
     verifier: str
-    """Of PKCE (RFC 7636)."""
+    """The PKCE code verifier (RFC 7636)."""
     path: str
     """Where to go afterwards."""
 
 
 class Cookies:
-    """Writes and reads the console's cookies. `keys` answers what signs them; `now` an aware UTC
+    """Writes and reads the console's cookies. `keys` answers the signing keys, `now` an aware UTC
     time."""
 
     def __init__(self, keys: Callable[[], Awaitable[Keys]], now: Callable[[], datetime]) -> None:
@@ -150,7 +150,7 @@ class Cookies:
         roles: Sequence[str],
         invitation_id: str = "",
     ) -> str:
-        """Begin a session of a tenant; answers its id."""
+        """Begin a session of a tenant; returns its id."""
         claims = {
             "tenant": tenant.tenant_id,
             "roles": [*roles],
@@ -162,7 +162,7 @@ class Cookies:
         return str(claims["jti"])
 
     async def sign_in_operator(self, request: Request, response: Response, name: str) -> str:
-        """Begin an operator's session; answers its id."""
+        """Begin an operator's session; returns its id."""
         claims = {"tenant": PARTITION, "roles": [], "epoch": 0, "operator": True, **_fresh(name)}
         await self._set(request, response, _SESSION, claims, self._now() + LIFE)
         return str(claims["jti"])
@@ -170,7 +170,7 @@ class Cookies:
     async def look_at(
         self, request: Request, response: Response, session: Session, tenant: Tenant
     ) -> None:
-        """Let an operator's session go on with another tenant; it lives no longer for it."""
+        """Switch an operator's session to another tenant; its end stays the same."""
         claims = {
             "tenant": tenant.tenant_id,
             "roles": [],
@@ -183,11 +183,12 @@ class Cookies:
         await self._set(request, response, _SESSION, claims, session.expires)
 
     def sign_out(self, request: Request, response: Response) -> None:
-        """Take the session's cookie from this browser."""
+        """Delete the session's cookie in this browser."""
         _delete(request, response, _SESSION)
 
     async def session(self, request: Request) -> Session | None:
-        """The session that a request proves, if any; whether it was ended is another question."""
+        """The session that the request's cookie proves, if any; `tenant_of` says whether it has
+        ended."""
         claims = await self._read(request, _SESSION)
         if claims is None or "epoch" not in claims:
             return None
@@ -204,7 +205,7 @@ class Cookies:
         )
 
     async def remember(self, request: Request, response: Response, begun: SignIn) -> None:
-        """Keep what the callback will ask for."""
+        """Store in a cookie what the callback needs."""
         claims = {
             "state": begun.state,
             "nonce": begun.nonce,
@@ -214,11 +215,11 @@ class Cookies:
         await self._set(request, response, _SIGN_IN, claims, self._now() + SIGN_IN_LIFE)
 
     def forget(self, request: Request, response: Response) -> None:
-        """Let the callback be the last one."""
+        """Delete the sign-in's cookie, so that no further callback works."""
         _delete(request, response, _SIGN_IN)
 
     async def begun(self, request: Request) -> SignIn | None:
-        """The sign-in that this browser began, if it did so lately."""
+        """The sign-in that this browser began in the last minutes, if any."""
         claims = await self._read(request, _SIGN_IN)
         if claims is None:
             return None
@@ -238,11 +239,11 @@ class Cookies:
             max_age=int((expires - self._now()).total_seconds()),
             httponly=True,
             samesite="lax",  # the provider's redirect back must carry it
-            **_place(request, name),
+            **_scope(request, name),
         )
 
     async def _read(self, request: Request, name: str) -> dict[str, Any] | None:
-        if not (text := request.cookies.get(_place(request, name)["key"])):
+        if not (text := request.cookies.get(_scope(request, name)["key"])):
             return None
         for key in await self._keys():
             if (claims := _verified(text, key, name)) is not None:
@@ -250,8 +251,8 @@ class Cookies:
         return None
 
 
-class _Place(TypedDict):
-    """Under what name a cookie is kept, and when it is sent."""
+class _Scope(TypedDict):
+    """The name and the scope of a cookie."""
 
     key: str
     path: str
@@ -259,7 +260,7 @@ class _Place(TypedDict):
 
 
 def _fresh(name: str) -> dict[str, Any]:
-    """What is a new session's own."""
+    """The claims that every new session gets."""
     return {
         "name": name,
         "csrf": secrets.token_urlsafe(24),
@@ -267,8 +268,8 @@ def _fresh(name: str) -> dict[str, Any]:
     }
 
 
-def _place(request: Request, name: str) -> _Place:
-    """Cookies are Secure and this host's alone, except where the console is addressed without TLS
+def _scope(request: Request, name: str) -> _Scope:
+    """Cookies are Secure and bound to this host, except where the console is addressed without TLS
     on loopback."""
     url = request.url
     if url.scheme == "http" and is_loopback(url.hostname):
@@ -277,7 +278,7 @@ def _place(request: Request, name: str) -> _Place:
 
 
 def _delete(request: Request, response: Response, name: str) -> None:
-    response.delete_cookie(**_place(request, name), httponly=True, samesite="lax")
+    response.delete_cookie(**_scope(request, name), httponly=True, samesite="lax")
 
 
 def _verified(text: str, key: bytes, name: str) -> dict[str, Any] | None:

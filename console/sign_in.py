@@ -1,8 +1,6 @@
-"""The way in: a provider's sign-in, a set-up link, or a one-time link on a laptop.
-
-Nobody here has proven anything yet. So the pages share a rate for the whole process, and a sign-in
-that was begun is good for one request to the provider.
-"""
+"""The ways to sign in: at a provider, by a set-up link, or by a one-time link on a laptop. Requests
+here are not authenticated yet. So all of them share one rate limit per process, and each sign-in
+makes at most one request to the provider."""
 
 import logging
 import math
@@ -28,31 +26,32 @@ from trust.tenants import Tenants
 from web.reading import origin_of
 
 SIGN_INS_PER_SECOND = 10.0
-"""Requests to each of these pages, by whoever, in each process."""
+"""The rate limit of each of these pages, over all clients, per process."""
 SET_UP = f"{PATH}/set-up"
 LINK = INVITATION_PATH.removeprefix(PATH)
 REDEEMED = 10_000
-"""Sign-ins that are remembered as redeemed: more than the rate lets through in their time."""
+"""How many redeemed sign-ins are remembered: more than the rate limit admits within their
+lifetime."""
 RETRY_SECONDS = 5
 OPERATOR_ROLE = "Operator"
-"""The app role of the vendor's own people."""
+"""The app role of operators, in the vendor's own directory."""
 LAPTOP_NAME = "you@this-machine"
-"""Whom the log names for a session that a one-time link began."""
+"""The name in the log for a session that a one-time link began."""
 
 log = logging.getLogger("muster.console")
 
 
 class Redeemed:
-    """The sign-ins of the last minutes whose callback came. `clock` is a steady one."""
+    """The sign-ins of the last minutes whose callback has come. `clock` is monotonic."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}
-        """By state; the oldest first."""
+        """State → when it can be forgotten; the oldest first."""
 
     def first(self, state: str) -> bool:
-        """Whether this is the first callback of a sign-in, which is used up by it. Nothing is the
-        first where there is no room to remember it."""
+        """Whether this is the first callback of a sign-in; records it. False, too, where there is
+        no room to record it."""
         now = self._clock()
         while self._until and (oldest := next(iter(self._until.items())))[1] <= now:
             del self._until[oldest[0]]
@@ -64,8 +63,8 @@ class Redeemed:
 
 class SignInPages:
     """The pages that need no session. `provider` is None where none is set up; `one_time` says
-    whether links of `console.one_time` work; `operators` is the directory whose app role Operator
-    counts (empty: none), since any other says of its own people what it likes."""
+    whether links of `console.one_time` work; `operators` is the one directory whose app role
+    Operator counts (empty: none), since every directory can define such a role."""
 
     def __init__(
         self,
@@ -140,7 +139,7 @@ class SignInPages:
         return response
 
     async def _redeem(self, provider: Provider, begun: SignIn, request: Request) -> Response:
-        """What comes of a sign-in that this browser began."""
+        """The answer to the callback of a sign-in that this browser began."""
         code = request.query_params.get("code")
         if code is None:
             return self._refused("The provider did not sign you in, or you cancelled it.", 403)
@@ -170,8 +169,8 @@ class SignInPages:
         who: str,
         invitation_id: str = "",
     ) -> Response:
-        """Begin a session in place of the one that this browser had. `who` is for the log, and
-        no name."""
+        """Begin a session; it replaces the one that this browser had. `who` is for the log, and not
+        a name."""
         if (elsewhere := self.elsewhere(tenant)) is not None:
             return elsewhere
         if (before := await self._cookies.session(request)) is not None:
@@ -184,7 +183,7 @@ class SignInPages:
         return response
 
     async def _operator_signed_in(self, request: Request, name: str, who: str) -> Response:
-        """Begin an operator's session in place of the one that this browser had."""
+        """Begin an operator's session; it replaces the one that this browser had."""
         if (before := await self._cookies.session(request)) is not None:
             await end(self._service.store, before)
         response = RedirectResponse(FLEET, 303)
@@ -193,7 +192,8 @@ class SignInPages:
         return response
 
     def elsewhere(self, tenant: Tenant) -> Response | None:
-        """What somebody is told whose organisation is another region's; None where it is here."""
+        """The message for members of an organisation whose home is another region; None where it is
+        this one."""
         if tenant.region == self._home.region:
             return None
         url = self._home.urls.get(tenant.region, "").rstrip("/")
@@ -201,7 +201,7 @@ class SignInPages:
         return self._refused(f"Your organisation's console is in another region: {there}.", 403)
 
     async def _offer(self, request: Request) -> Response:
-        """What a one-time link leads to."""
+        """The page that a one-time link opens."""
         if not self._may_be_once(request):
             return self._refused(_HERE_ONLY, 403)
         tenant_id = request.query_params.get("tenant", "")
@@ -228,7 +228,8 @@ class SignInPages:
         )
 
     async def _offer_set_up(self, request: Request) -> Response:
-        """What a set-up link leads to. Mail scanners follow links, so it opens nothing yet."""
+        """The page that a set-up link opens. It begins no session yet, because mail scanners follow
+        links."""
         key = request.query_params.get("key", "")
         found = await invited(self._service.store, key, self._service.now())
         if found is None:
@@ -236,7 +237,7 @@ class SignInPages:
         return HTMLResponse(render("sign_in_set_up.html", name=found[0].name, key=key, path=LINK))
 
     async def _begin_set_up(self, request: Request) -> Response:
-        # A page elsewhere could bring a browser into a session that is not its person's.
+        # a page of another site could put the user into somebody else's session
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return self._refused(_FROM_ELSEWHERE, 403)
         form = await request.form(max_files=0, max_fields=10, max_part_size=1000)
@@ -274,7 +275,7 @@ class SignInPages:
 
 _NOT_BEGUN = "This sign-in was not begun in this browser, or too long ago."
 _REDEEMED = "This sign-in was used already. Sign in again."
-_MANY = "Too many sign in at the moment. Try again in a few seconds."
+_MANY = "Too many people are signing in at the moment. Try again in a few seconds."
 _NO_PROVIDER = "Sign-in with Microsoft Entra ID is not set up for this deployment."
 _ASK = "Ask the operator to set it up."
 _LINK = "On this machine a one-time link signs you in. Make one: manage.py console link demo."
@@ -282,17 +283,17 @@ _NO_TENANT = (
     "Your directory is not registered in Muster. Ask the operator to register its directory id for "
     "your organisation."
 )
-_HERE_ONLY = "One-time links work on the machine that runs Muster only."
+_HERE_ONLY = "One-time links work only on the machine that runs Muster."
 _NOT_INVITED = (
-    "This set-up link has expired, was revoked, or is not complete. Ask whoever gave it to you for "
-    "another one."
+    "This set-up link has expired, was revoked, or is not complete. Ask the person who "
+    "gave it to you for another one."
 )
-_FROM_ELSEWHERE = "A set-up link is opened by the button of its own page. Open the link again."
+_FROM_ELSEWHERE = "Open the set-up link again and press the button on its page."
 _USED = "This link was used already, or it is too old."
 
 
 def local_path(path: str) -> str:
-    """A path of the console to return to; the overview where it is anything else."""
+    """The path to return to: this one if it is a path of the console, else the overview."""
     inside = path == PATH or path.startswith((f"{PATH}/", f"{PATH}?"))
     plain = "\\" not in path and path.isprintable() and path.isascii()
     return path if inside and plain else PATH

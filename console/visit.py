@@ -1,4 +1,4 @@
-"""One request of a signed-in administrator, and what its page works with."""
+"""One request of a signed-in administrator, as its page gets it."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,8 +24,8 @@ from web.trouble import Trouble
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page's request: signed in, of a tenant that exists, and with a form only if it came from
-    this session."""
+    """A request for a page: it is signed in, its tenant exists, and a form in it came from this
+    session."""
 
     request: Request
     session: Session
@@ -35,12 +35,12 @@ class Visit:
 
     @property
     def service(self) -> Service:
-        """What use cases need."""
+        """The services that use cases need."""
         return self.deployment.service
 
     @property
     def store(self) -> Store:
-        """What is stored."""
+        """The store."""
         return self.service.store
 
     @property
@@ -60,7 +60,7 @@ class Visit:
 
     @property
     def actor(self) -> Actor:
-        """Whom the log names for what is changed here."""
+        """Who is logged for changes made by this request."""
         return Actor(type="administrator", id=self.session.name)
 
     @property
@@ -73,7 +73,7 @@ class Visit:
         return str(self.request.path_params[name])
 
     def given(self, name: str) -> str:
-        """A field of the form, without blanks around it; empty where it is missing."""
+        """A field of the form, stripped of white space; empty where it is missing."""
         value = self.form.get(name, "")
         return value.strip() if isinstance(value, str) else ""
 
@@ -82,11 +82,11 @@ class Visit:
         return [value for value in self.form.getlist(name) if isinstance(value, str)]
 
     def changing[A: Administration](self, subject: type[A]) -> A:
-        """What changes the tenant in this administrator's name."""
+        """A use case that changes the tenant in this administrator's name."""
         return subject(self.service, self.tenant_id, self.actor)
 
     async def again(self) -> "Visit":
-        """With the tenant as it is after a change."""
+        """The same visit, with the tenant read anew after a change."""
         return replace(self, tenant=await read_tenant(self.store, self.tenant_id))
 
     def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -107,7 +107,7 @@ class Visit:
         return Response(text, headers=headers, media_type=f"{media_type}; charset=utf-8")
 
     def go(self, path: str, told: str = "") -> Response:
-        """Send the browser to a page of the console, where it reads what was done."""
+        """Redirect to a page of the console, which shows the message TOLD[told]."""
         joiner = "&" if "?" in path else "?"
         return RedirectResponse(PATH + path + (f"{joiner}told={told}" if told else ""), 303)
 
@@ -123,7 +123,7 @@ class Page:
     handler: Handler
     method: str = "GET"
     set_up: bool = False
-    """Whether it is open to a session that a set-up link began, too."""
+    """Whether a session that a set-up link began may open it, too."""
 
 
 class NoSuchPage(Trouble):

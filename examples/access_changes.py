@@ -25,15 +25,16 @@ TOPIC, SUBSCRIPTION = "access-changes", "application"
 
 
 class Copy:
-    """The application's own copy. Messages may come twice and out of order: the version of what is
-    known decides, so that an older message never undoes a newer one."""
+    """The application's own copy. Messages may come twice and out of order: a message counts only
+    if its version is newer than the copy's, so an older message never undoes a newer one."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[str, Any]] = {}
-        """User id → the newest change that came; a database table in a real application."""
+        """User id → the newest change received; a database table in a real application."""
 
     def take(self, body: bytes) -> str:
-        """Apply one message; what it did, in a line. Doing it again does nothing."""
+        """Apply one message; returns a line that says what it did. Applying it again changes
+        nothing."""
         change = json.loads(body)
         user, version, after = change["userId"], change["version"], change["after"]
         if user in self.known and self.known[user]["version"] >= version:
@@ -50,7 +51,7 @@ class Copy:
 
 @asynccontextmanager
 async def service_bus() -> AsyncIterator[ServiceBusClient]:
-    """A client from the settings that Muster's Functions use."""
+    """A Service Bus client with the settings of Muster's Functions."""
     connection = os.environ.get("ServiceBusConnection", "")  # noqa: SIM112 - as Azure spells it
     host = os.environ.get("ServiceBusConnection__fullyQualifiedNamespace", "")  # noqa: SIM112
     async with AsyncExitStack() as stack:
@@ -63,8 +64,8 @@ async def service_bus() -> AsyncIterator[ServiceBusClient]:
 
 
 async def from_service_bus(copy: Copy, seconds: float | None = None) -> None:
-    """Take messages as they come, until none came for `seconds` (None: for ever). A message is
-    completed after it was applied: a death in between brings it again."""
+    """Receive messages until none came for `seconds` (None: for ever). A message is completed after
+    it was applied; if the program dies in between, it comes again."""
     async with (
         service_bus() as client,
         client.get_subscription_receiver(TOPIC, SUBSCRIPTION, max_wait_time=seconds) as receiver,
@@ -75,7 +76,7 @@ async def from_service_bus(copy: Copy, seconds: float | None = None) -> None:
 
 
 async def from_laptop(copy: Copy, folder: Path, seconds: float | None = None) -> None:
-    """The same on the embedded topic."""
+    """Receive messages from the embedded topic."""
     topic = SqliteTopic(folder / "muster.sqlite")
     queue = await topic.subscribe(SUBSCRIPTION)
     try:

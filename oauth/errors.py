@@ -1,4 +1,4 @@
-"""What the token endpoint answers where there is no token (RFC 6749 section 5.2).
+"""Errors of the token endpoint (RFC 6749 section 5.2).
 
     OAuthError
       ├─ InvalidRequest · UnsupportedGrantType                         400
@@ -6,14 +6,15 @@
 
 What goes wrong with any request, such as a busy store, is in `web.trouble`.
 
-`description` is written for whoever set the client up.
+`description` is written for the administrator who set the client up.
 """
 
 from typing import ClassVar
 
 
 class OAuthError(Exception):
-    """A request that is answered with an error. `description` is for whoever set the client up."""
+    """An error of the token endpoint. `description` is for the administrator who set the client
+    up."""
 
     status: ClassVar[int] = 400
     error: ClassVar[str]
@@ -29,19 +30,19 @@ class OAuthError(Exception):
 
 
 class InvalidRequest(OAuthError):
-    """A parameter is missing, there twice or malformed; or there are two ways to authenticate."""
+    """A parameter is missing, repeated or malformed; or the client authenticates in two ways."""
 
     error = "invalid_request"
 
 
 class UnsupportedGrantType(OAuthError):
-    """Another grant type than client_credentials."""
+    """The grant type is not client_credentials."""
 
     error = "unsupported_grant_type"
 
 
 class InvalidClient(OAuthError):
-    """The client is not known, or has not proven who it is."""
+    """The client is unknown, or not authenticated."""
 
     status = 401
     error = "invalid_client"
@@ -53,5 +54,6 @@ class InvalidClient(OAuthError):
 
 
 def described(text: str) -> str:
-    """A text as RFC 6749 allows it: printable ASCII without quotes and backslashes."""
+    """A text in the characters that RFC 6749 allows: printable ASCII without quotes and
+    backslashes."""
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)

@@ -1,7 +1,7 @@
-"""`POST /oauth/token`: OAuth 2.0 client credentials for SCIM clients, by a secret or by a
-workload's own identity (RFC 6749 sections 2.3, 4.4 and 5; RFC 7523 section 3 for assertions).
+"""`POST /oauth/token`: OAuth 2.0 client credentials for SCIM clients, by a secret or by a workload
+identity (RFC 6749 sections 2.3, 4.4 and 5; RFC 7523 section 3 for assertions).
 
-The token that it answers opens the SCIM endpoint for an hour.
+It returns a token that opens the SCIM endpoint for an hour.
 """
 
 import logging
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 64 * 1024
 SCOPE = "scim"
-"""The only thing that a token is for, whatever scope was asked for."""
+"""The scope of every token, whatever scope was asked for."""
 
 
 log = logging.getLogger("muster.oauth")
@@ -61,7 +61,7 @@ def oauth_application(
 
 
 async def _prove(authenticator: Authenticator, shown: Credentials, now: datetime) -> "ProvenClient":
-    """The client behind the credentials. Raises OAuthError, and what the store raises."""
+    """The client that the credentials prove. Raises OAuthError, and what the store raises."""
     from trust.clients import InvalidClient as NotProven
 
     clients = authenticator.signed().clients
@@ -86,7 +86,10 @@ def _granted(proven: "ProvenClient", scope: str | None, now: datetime) -> Respon
         "token_type": "Bearer",
         "expires_in": int(LIFETIME.total_seconds()),
     }
-    if scope not in (None, SCOPE):  # RFC 6749 section 5.1: said where it is not what was asked for
+    if scope not in (
+        None,
+        SCOPE,
+    ):  # RFC 6749 section 5.1: required where it differs from the scope asked for
         answer["scope"] = SCOPE
     return _json(200, answer)
 
@@ -109,10 +112,10 @@ _ERRORS = {
     500: "server_error",
     503: "temporarily_unavailable",
 }
-"""The names of section 4.1.2.1 where 5.2 has none."""
+"""Error codes of section 4.1.2.1 where section 5.2 has none."""
 
 
 def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    """RFC 6749 section 5.1: nothing of it may be stored."""
+    """A JSON answer that may not be cached (RFC 6749 section 5.1)."""
     fixed = {"cache-control": "no-store", "pragma": "no-cache"}
     return Response(orjson.dumps(body), status, fixed | (headers or {}), "application/json")

@@ -1,4 +1,4 @@
-"""A token request: its form, and how the client says who it is. Pure."""
+"""Parsing a token request: its form, and how the client authenticates. Pure."""
 
 import binascii
 from base64 import b64decode
@@ -15,7 +15,7 @@ PARAMETERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client shows: a secret, or else an assertion."""
+    """The credentials in a request: a secret, or else an assertion."""
 
     client_id: str
     secret: str = ""
@@ -23,8 +23,8 @@ class Credentials:
 
 
 def parse_form(content_type: str, body: bytes) -> dict[str, str]:
-    """The parameters that have a value (RFC 6749 section 3.2: one without counts as left out).
-    Raises InvalidRequest."""
+    """The parameters that have a value (RFC 6749 section 3.2: one without a value counts as
+    omitted). Raises InvalidRequest."""
     if content_type.partition(";")[0].strip().lower() != FORM:
         raise InvalidRequest(f"Send the parameters as {FORM}.")
     try:

@@ -1,2 +1,2 @@
-"""What operators do, for the vendor's own programs: `/operator/v1`. Not called `operator`, which is
-a module of Python's own."""
+"""The operators' interface for the vendor's own programs: `/operator/v1`. (The package is not
+called `operator`, because Python has a module of that name.)"""

@@ -1,4 +1,4 @@
-"""One request of an operator, as an operation gets it."""
+"""One request of an operator, in the form that operations receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ from administration.tenants import read_tenant
 from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
-from trust.signing import Keys
-from web.cursor import Cursor
+from web.cursor import Pages
 
 PATH = "/operator/v1"
 OF_TENANT = "/tenants/{tenant}"
@@ -18,27 +17,26 @@ OF_TENANT = "/tenants/{tenant}"
 
 @dataclass(frozen=True, slots=True)
 class Call[Q, B]:
-    """One request of a proven operator, read as the operation says."""
+    """One request of an authenticated operator, parsed as the operation defines."""
 
     deployment: Deployment
     actor: Actor
-    """Whom a tenant's log names for what is changed."""
+    """Who is logged for changes in a tenant."""
     origin: str
     """Scheme and host that clients see."""
     path: Mapping[str, str]
     query: Q
     body: B
     content: bytes
-    """The body as it came."""
+    """The raw body."""
     if_match: str
-    """The ETag that the request names, as it came; empty: none."""
-    asked: str
-    """All that was asked but for the cursor, which counts for nothing else."""
-    cursor_keys: Keys
+    """The request's If-Match, unparsed; empty: none."""
+    pages: Pages
+    """The pages of the list that the request asks for."""
 
     @property
     def store(self) -> Store:
-        """What is stored."""
+        """The store."""
         return self.deployment.service.store
 
     @property
@@ -51,13 +49,5 @@ class Call[Q, B]:
         return await read_tenant(self.store, self.tenant_id)
 
     def changing[A: Administration](self, subject: type[A]) -> A:
-        """What changes the tenant in this operator's name."""
+        """A use case that changes the tenant in this operator's name."""
         return subject(self.deployment.service, self.tenant_id, self.actor)
-
-    def place(self, cursor: str | None) -> str | None:
-        """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
-        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation if cursor else None
-
-    def next(self, continuation: str | None) -> str | None:
-        """The cursor of the next page, signed for this list alone."""
-        return Cursor(continuation, 0).write(self.asked, self.cursor_keys) if continuation else None

@@ -1,4 +1,4 @@
-"""A tenant's catalog, whole: as the vendor's own product has it."""
+"""A tenant's whole catalog, replaced by what the vendor's own product has."""
 
 from administration.catalog import CatalogFile, list_catalog, parse_catalog
 from administration.catalog_replacement import CatalogReplacement, catalog_tag
@@ -31,14 +31,14 @@ class ReplacementQuery(Parameters):
     """How the catalog is replaced."""
 
     dry_run: bool = False
-    """Change nothing, and say what would be."""
+    """Only say what would change."""
     take_away: bool = False
-    """Take what is gone from the mappings that give it and from whom it was given by hand, too.
-    Without it, an entry that is in use refuses the whole replacement."""
+    """Also take removed entries out of the mappings that give them, and from users who have them by
+    hand. Without it, the whole replacement is refused if a removed entry is in use."""
 
 
 class Loser(Answer):
-    """Somebody who loses something."""
+    """A user who loses something."""
 
     user_id: str
     user_name: str | None
@@ -46,22 +46,22 @@ class Loser(Answer):
 
 
 class ReplacedCatalog(Answer):
-    """What was changed, or would be."""
+    """What was changed, or would be changed."""
 
     added: tuple[CatalogEntry, ...]
     changed: tuple[CatalogEntry, ...]
     removed: tuple[CatalogEntry, ...]
     unchanged: int
     mappings: int
-    """That give less."""
+    """How many mappings give less."""
     given: int
-    """Users from whom something is withdrawn that they were given by hand."""
+    """How many users lose something that they were given by hand."""
     losing: int
-    """Users who lose something by the mappings, as far as they were counted."""
+    """How many users lose something by the mappings, as far as they were counted."""
     counted_all: bool
-    """Whether `losing` is of everybody."""
+    """Whether `losing` counts everybody."""
     losers: tuple[Loser, ...]
-    """The first ones of them."""
+    """The first of those users."""
 
 
 async def read_catalog(call: Call[Parameters, None]) -> CatalogAnswer:
@@ -76,9 +76,9 @@ async def read_catalog(call: Call[Parameters, None]) -> CatalogAnswer:
 
 
 async def replace_catalog(call: Call[ReplacementQuery, None]) -> ReplacedCatalog:
-    """Make this the tenant's catalog, as the vendor's product has it. What is not in it is removed;
-    nothing that is in use is, unless it is taken away from whoever has it. A dry run says who would
-    lose what."""
+    """Make this the tenant's catalog, as the vendor's product has it. Entries that are not in it
+    are removed. If one of them is in use, the replacement is refused, unless `takeAway` is set. A
+    dry run says who would lose what."""
     await call.tenant()
     found = await call.changing(CatalogReplacement).replace(
         parse_catalog(call.content, call.deployment.kinds),

@@ -1,4 +1,4 @@
-"""What is of the deployment and of no tenant: its credentials, and webhook endpoints."""
+"""What belongs to the deployment and not to a tenant: its credentials, and webhook endpoints."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -18,7 +18,7 @@ from web.operation import Answer, Body, Operation, Parameters
 
 
 class CredentialRow(Answer):
-    """A secret of a credential of the deployment, never its text."""
+    """A secret of a credential of the deployment, without its text."""
 
     credential_id: str
     kind: DeploymentKind
@@ -29,7 +29,7 @@ class CredentialRow(Answer):
     expires: datetime | None
     live: bool
     last_used: datetime | None
-    """To within minutes."""
+    """Accurate to some minutes."""
 
 
 class Credentials(Answer):
@@ -42,23 +42,23 @@ class NewCredential(Body):
     """A credential to create."""
 
     kind: DeploymentKind
-    """`application` reads access and follows changes; `operator` does what this interface does."""
+    """`application` reads access and follows changes; `operator` uses this interface."""
     name: Note = ""
     """Which program it is for."""
     expires: Moment | None = None
-    """Left out: never."""
+    """Left out: it never expires."""
 
 
 class Endpoint(Answer):
-    """An address of the application that messages are posted to."""
+    """A URL of the application that messages are posted to."""
 
     endpoint_id: str
     url: str
     label: str
     types: tuple[str, ...]
-    """What it is sent; empty: everything."""
+    """The types of messages that it gets; empty: all."""
     tenants: tuple[str, ...]
-    """Whose; empty: everybody's."""
+    """The tenants whose messages it gets; empty: all."""
     state: State
     reason: str
     """Why it is disabled."""
@@ -66,7 +66,7 @@ class Endpoint(Answer):
     """When it was enabled or disabled."""
     created: datetime
     keys: tuple[EndpointKey, ...]
-    """The versions of the key that signs, the newest last."""
+    """The versions of the signing key, the newest last."""
 
 
 class Endpoints(Answer):
@@ -100,7 +100,7 @@ class KeyRotation(Body):
     """How the older secret ends."""
 
     at_once: bool = False
-    """Because it leaked; else it signs for a day more."""
+    """End the older secret at once, because it leaked; otherwise it signs for one more day."""
 
 
 class Resend(Body):
@@ -138,7 +138,7 @@ class AttemptRow(Answer):
     number: int
     """1: the first attempt."""
     outcome: str
-    """A status, or the kind of the failure to get one."""
+    """The HTTP status, or the kind of failure where there was none."""
     milliseconds: float
     next_at: datetime | None
 
@@ -178,7 +178,7 @@ async def list_credentials(call: Call[Parameters, None]) -> Credentials:
 
 
 async def create_credential(call: Call[Parameters, NewCredential]) -> Fresh:
-    """Create a credential that serves every tenant and show its secret, this once."""
+    """Create a credential that serves every tenant and show its secret, only once."""
     new = call.body
     if new.expires is not None and new.expires <= call.deployment.service.now():
         raise AdministrationError("`expires` is in the past: such a secret would open nothing.")
@@ -187,7 +187,7 @@ async def create_credential(call: Call[Parameters, NewCredential]) -> Fresh:
 
 
 async def rotate_credential(call: Call[Parameters, Rotation]) -> Fresh:
-    """Create a secret of a credential in place of another, which goes on working for a while."""
+    """Create a secret of a credential that replaces another one, which still works for a while."""
     id, overlap = call.path["credentialId"], timedelta(hours=call.body.overlap_hours)
     return Fresh(id=id, secret=await _credentials(call).rotate(id, overlap))
 
@@ -218,7 +218,7 @@ async def read_webhook(call: Call[Parameters, None]) -> Endpoint:
 
 
 async def create_webhook(call: Call[Parameters, NewEndpoint]) -> SigningEndpoint:
-    """Send messages to an address from now on, and show the secret that they are signed with."""
+    """Send messages to a URL from now on, and show the secret that signs them."""
     new = call.body
     return await _signing(
         call, await _webhooks(call).create(new.url, new.label, new.types, new.tenants)
@@ -233,25 +233,24 @@ async def rotate_webhook(call: Call[Parameters, KeyRotation]) -> SigningEndpoint
 
 
 async def set_webhook_state(call: Call[Parameters, EndpointState]) -> Endpoint:
-    """Send to an endpoint again, or send nothing and drop what waits for it."""
+    """Enable an endpoint, or disable it and drop what waits for it."""
     changed = await _webhooks(call).set_state(_endpoint(call), call.body.state)
     return Endpoint.model_validate(changed)
 
 
 async def delete_webhook(call: Call[Parameters, None]) -> None:
-    """Forget an endpoint."""
+    """Delete an endpoint."""
     await _webhooks(call).delete(_endpoint(call))
 
 
 async def test_webhook(call: Call[Parameters, None]) -> TestMessage:
-    """Send a message of type `test`, once. The deliveries say what came of it."""
+    """Send a message of type `test`, once. The deliveries show the result."""
     return TestMessage(message_id=await _webhooks(call).test(_endpoint(call)))
 
 
 async def resend_messages(call: Call[Parameters, Resend]) -> Resent:
-    """Send once more what was sent or missed: one message, or all since a moment. They keep their
-    ids. What does not fit into one request's time is said with a 503; begin then at a later
-    moment."""
+    """Send messages once more, whether they arrived or not: one, or all since a moment. They keep
+    their ids. A 503 says that not all fit into one request's time; then begin at a later moment."""
     wanted, webhooks = call.body, _webhooks(call)
     if wanted.since is not None:
         return Resent(messages=await webhooks.resend_since(_endpoint(call), wanted.since))

@@ -1,4 +1,4 @@
-"""What failed, and whether access is what it must be."""
+"""What failed, and audits of access records."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,24 +14,24 @@ from web.operation import Answer, Operation, Parameters
 
 
 class Difference(Answer):
-    """A record of access that is not what it must be."""
+    """An access record that differs from the computed access."""
 
     user_id: str
     kind: Literal["missing", "orphaned", "different", "unreadable"]
     pending: bool
-    """An event that will change the record waits: no drift."""
+    """Whether an event waits that will change the record; then it is not drift."""
     text: str
-    """What is stored, and what it must be."""
+    """The difference between what is stored and what was computed."""
 
 
 class Audit(Answer):
     """A part of an audit."""
 
     users: int
-    """Who were looked at."""
+    """How many users were examined."""
     differences: tuple[Difference, ...]
     next_cursor: str | None
-    """Leads to the next part; null: that was the last one."""
+    """Leads to the next part; null: this was the last one."""
 
 
 async def list_failed(call: Call[Parameters, None]) -> Failures:
@@ -47,8 +47,8 @@ async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
 
 
 async def discard_dead_letter(call: Call[Parameters, None]) -> None:
-    """Remove a dead letter for good that nothing waits for: its event is done or gone, or the
-    message is none of Muster's."""
+    """Remove for good a dead letter that nothing waits for: its event is done or gone, or the
+    message is not from Muster."""
     async with _replay(call) as replay:
         await replay.discard([call.path["messageId"]])
 
@@ -57,7 +57,9 @@ async def replay_failed(call: Call[Parameters, None]) -> Replayed:
     """Apply one failed event once more."""
     id = call.path["eventId"]
     if not is_resource_id(id):
-        raise NotFailed(f"No event {id[:100]} has failed: that is no event's id.", "replay --list")
+        raise NotFailed(
+            f"No event {id[:100]} has failed: that is not an event's id.", "replay --list"
+        )
     async with _replay(call) as replay:
         return await replay.one(id)
 
@@ -65,18 +67,18 @@ async def replay_failed(call: Call[Parameters, None]) -> Replayed:
 async def audit_access(call: Call[Continued, None]) -> Audit:
     """Compute a tenant's access anew and compare it with the records, 1,000 users to a part.
     Nothing is written."""
-    place = call.place(call.query.cursor) or ""
-    part = await drift.audit_part(call.store, (await call.tenant()).tenant_id, place)
+    start = call.pages.continuation(call.query.cursor) or ""
+    part = await drift.audit_part(call.store, (await call.tenant()).tenant_id, start)
     return Audit(
         users=part.examined,
         differences=tuple(Difference.model_validate(one) for one in part.differences),
-        next_cursor=call.next(part.next),
+        next_cursor=call.pages.cursor(part.next),
     )
 
 
 @asynccontextmanager
 async def _replay(call: Call[Any, None]) -> AsyncIterator[Replay]:
-    """Of the tenant that the path names, or of all of them. Raises Absent."""
+    """A Replay for the tenant that the path names, or for all of them. Raises Absent."""
     named = call.path.get("tenant")
     tenant_id = (await call.tenant()).tenant_id if named is not None else None
     async with call.deployment.replay(tenant_id, call.actor) as replay:

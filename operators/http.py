@@ -1,11 +1,8 @@
-"""The operators' interface over HTTP: who may, what is read of a request, what is answered, and
-what is noted of it.
-
-A credential of the deployment opens it, of kind `operator`; a tenant's own tokens, and credentials
-of another kind, open nothing here. A tenant comes from the path, and only once the credential is
-verified (`Authenticator.naming`). What is changed in a tenant is an entry in the tenant's log; what
-concerns none is a line of this surface's.
-"""
+"""The operators' interface over HTTP: authentication, reading requests, answers, and logging. It
+takes credentials of the deployment of kind `operator`; a tenant's own tokens, and credentials of
+another kind, are refused. The tenant comes from the path, but only after the credential is verified
+(`Authenticator.naming`). A change in a tenant gets an entry in the tenant's log; any other change
+is a line in this surface's log."""
 
 import logging
 import re
@@ -27,6 +24,7 @@ from telemetry.observation import current
 from trust.authenticator import Authenticator
 from trust.rate import RateLimit
 from trust.signing import SigningKeys
+from web.cursor import Pages
 from web.interface import answered, interface_surface
 from web.openapi import Interface
 from web.operation import Operation
@@ -111,7 +109,7 @@ class _Api:
     async def _call(
         self, request: Request, operation: Operation, credential: str
     ) -> Call[Any, Any]:
-        """The request as the operation says. Raises Trouble."""
+        """The request, parsed as the operation defines. Raises Trouble."""
         query = parsed_query(request, operation, DOCUMENT)
         content = await _content(request, operation) if operation.body or operation.file else b""
         return Call(
@@ -123,13 +121,14 @@ class _Api:
             body=parsed_body(operation, content, DOCUMENT),
             content=content,
             if_match=request.headers.get("if-match", ""),
-            asked=_asked(operation, request.path_params, query),
-            cursor_keys=await self._keys.keys("operator"),
+            pages=Pages(
+                _asked(operation, request.path_params, query), await self._keys.keys("operator")
+            ),
         )
 
 
 async def _content(request: Request, operation: Operation) -> bytes:
-    """The body, as far as it is taken. Raises Problem, Trouble."""
+    """The body, within the limits of size and number of values. Raises Problem, Trouble."""
     content = await read_content(request, operation, FILE_BYTES if operation.file else BODY_BYTES)
     most = FILE_VALUES if operation.file else JSON_VALUES
     if values_in(content) > most:
@@ -143,7 +142,7 @@ def _asked(operation: Operation, path: Mapping[str, str], query: BaseModel) -> s
 
 
 def _note(operation: Operation, path: Mapping[str, str], answer: object, credential: str) -> None:
-    """Say in the log what was done that is in no tenant's."""
+    """Log what was done, where no tenant's log has it."""
     named = [*path.values(), *(getattr(answer, name, "") for name in ("id", "endpoint_id"))]
     what = " ".join(each for each in named if isinstance(each, str) and _PLAIN.fullmatch(each))
     log.info("credential %s: %s %s", credential, operation.name, what)

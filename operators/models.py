@@ -14,23 +14,23 @@ YEARS = 24 * 366 * 3
 
 
 class Continued(Parameters):
-    """Of a list that goes on."""
+    """Parameters of a list with further pages."""
 
     cursor: str | None = None
-    """`nextCursor` of the page before; every other parameter stays as it was."""
+    """`nextCursor` of the page before (empty: the first page); all else stays as it was."""
 
 
 class Rotation(Body):
     """How the older secret ends."""
 
     overlap_hours: Annotated[float, Field(ge=0, le=YEARS)] = 168
-    """How long it goes on working."""
+    """How long the older secret still works."""
 
 
 class Fresh(Answer):
-    """A secret that was made just now."""
+    """A new secret."""
 
     id: str
-    """Of what it belongs to."""
+    """The id of the token, or of the credential, that it belongs to."""
     secret: str
-    """Shown this once: Muster keeps its digest only."""
+    """Shown only once: Muster keeps its digest only."""

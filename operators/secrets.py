@@ -1,4 +1,4 @@
-"""What opens a tenant: its connections, their tokens and OAuth clients, and set-up links."""
+"""A tenant's connections, their tokens and OAuth clients, and set-up links."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -28,7 +28,7 @@ class NewConnection(Body):
     """A connection to add."""
 
     connection_id: Name
-    """Lower-case letters, digits and hyphens."""
+    """Lower-case letters, digits and hyphens, such as `entra-2`."""
     name: Name
     """What people call it; refusals name it."""
 
@@ -40,7 +40,7 @@ class ConnectionName(Body):
 
 
 class TokenRow(Answer):
-    """A token, never its text."""
+    """A token, without its text."""
 
     token_id: str
     kind: TokenKind
@@ -50,7 +50,7 @@ class TokenRow(Answer):
     expires: datetime | None
     live: bool
     last_used: datetime | None
-    """To within minutes."""
+    """Accurate to some minutes."""
 
 
 class Tokens(Answer):
@@ -60,18 +60,18 @@ class Tokens(Answer):
 
 
 class NewToken(Body):
-    """A token to create. Two of a kind can live at a time, per connection."""
+    """A token to create. Two of a kind can be valid at a time, per connection."""
 
     kind: TokenKind
     note: Note = ""
     connection_id: Name = ENTRA_CONNECTION
-    """Of a token of kind `scim`."""
+    """Of kind `scim`: the connection that the token belongs to."""
     expires: Moment | None = None
-    """Left out: never."""
+    """Left out: it never expires."""
 
 
 class Workload(Answer):
-    """The identity whose assertions count in place of a secret."""
+    """The workload identity whose assertions replace a secret."""
 
     issuer: str
     subject: str
@@ -80,7 +80,7 @@ class Workload(Answer):
 
 
 class ClientCredential(Answer):
-    """A secret, never its text; or a workload's identity."""
+    """A secret, without its text; or a workload identity."""
 
     kind: Literal["secret", "federation"]
     id: str
@@ -100,17 +100,17 @@ class Client(Answer):
 
 
 class Clients(Answer):
-    """One for each connection that has one."""
+    """The OAuth clients, one for each connection that has one."""
 
     clients: tuple[Client, ...]
 
 
 class NewSecret(Body):
-    """A secret to create. Two can live at a time."""
+    """A secret to create. Two can be valid at a time."""
 
     days: Annotated[int, Field(ge=1, le=LONGEST.days)] = 365
     overlap_hours: Annotated[float, Field(ge=0, le=24 * 365)] | None = None
-    """How long the older one goes on working; left out: as long as it was meant to."""
+    """How long the older secret still works; left out: until its own expiry."""
 
 
 class FreshSecret(Answer):
@@ -118,22 +118,22 @@ class FreshSecret(Answer):
 
     client_id: str
     client_secret: str
-    """Shown this once: Muster keeps its digest only."""
+    """Shown only once: Muster keeps its digest only."""
     token_endpoint: str
 
 
 class Federation(Body):
-    """A workload's identity."""
+    """A workload identity."""
 
     issuer: Identity
     subject: Identity
     audience: Identity
     keys_url: Annotated[str, Field(max_length=CHARACTERS)] = ""
-    """Where the issuer's keys are (https); known for Entra ID."""
+    """The URL of the issuer's keys (https); not needed for Entra ID."""
 
 
 class SetUpLink(Answer):
-    """A link to a tenant's set-up pages, never its secret."""
+    """A link to a tenant's set-up pages, without its secret."""
 
     id: str
     created: datetime
@@ -153,7 +153,7 @@ class FreshLink(Answer):
 
     id: str
     link: str
-    """Shown this once. Whoever has it opens the tenant's set-up pages, and nothing else."""
+    """Shown only once. It opens the tenant's set-up pages, and nothing else."""
     expires: datetime
 
 
@@ -196,7 +196,7 @@ async def list_tenant_tokens(call: Call[Parameters, None]) -> Tokens:
 
 
 async def create_token(call: Call[Parameters, NewToken]) -> Fresh:
-    """Create a token of a tenant and show it, this once."""
+    """Create a token of a tenant and show it, only once."""
     new = call.body
     text = await call.changing(tokens.Tokens).create(
         new.kind, new.note, connection_id=new.connection_id, expires=new.expires
@@ -205,7 +205,7 @@ async def create_token(call: Call[Parameters, NewToken]) -> Fresh:
 
 
 async def rotate_token(call: Call[Parameters, Rotation]) -> Fresh:
-    """Create a token in place of another, which goes on working for a while."""
+    """Create a token that replaces another one, which still works for a while."""
     overlap = timedelta(hours=call.body.overlap_hours)
     return _fresh(await call.changing(tokens.Tokens).rotate(call.path["tokenId"], overlap))
 
@@ -227,7 +227,7 @@ async def list_oauth_clients(call: Call[Parameters, None]) -> Clients:
 
 
 async def create_client_secret(call: Call[Parameters, NewSecret]) -> FreshSecret:
-    """Create a secret of a connection's client and show it, this once. The first one makes the
+    """Create a secret of a connection's client and show it, only once. The first secret makes the
     client."""
     hours = call.body.overlap_hours
     client_id, secret = await call.changing(clients.Clients).add_secret(
@@ -240,13 +240,14 @@ async def create_client_secret(call: Call[Parameters, NewSecret]) -> FreshSecret
 
 
 async def end_client_secret(call: Call[Parameters, None]) -> None:
-    """End a secret, and within seconds the access tokens that were got with it."""
+    """End a secret, and within seconds the access tokens that it obtained."""
     ending = call.changing(clients.Clients)
     await ending.revoke_secret(call.path["connectionId"], call.path["secretId"])
 
 
 async def federate_client(call: Call[Parameters, Federation]) -> Client:
-    """Let a workload's own identity stand in for a secret, in place of the one that did."""
+    """Let a workload identity authenticate the client instead of a secret; it replaces the one
+    before."""
     connection_id, body = call.path["connectionId"], call.body
     await call.changing(clients.Clients).federate(
         connection_id,
@@ -274,7 +275,8 @@ async def list_set_up_links(call: Call[Parameters, None]) -> SetUpLinks:
 
 
 async def create_set_up_link(call: Call[Parameters, None]) -> FreshLink:
-    """A link for whoever sets up the tenant's Entra ID and has no account here, for seven days."""
+    """Create a link for the person who sets up the tenant's Entra ID and has no account here. It is
+    valid for seven days."""
     made = await call.changing(invitations.Invitations).create(call.origin)
     return FreshLink.model_validate(made)
 

@@ -1,4 +1,4 @@
-"""Tenants: made, listed, enabled, and what is said of each."""
+"""Tenants: creating, listing, changing, exporting and importing them, and their health."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -46,16 +46,16 @@ class TenantAnswer(Answer):
     region: str
     provisioning: State
     directory_id: str | None
-    """Its Entra ID directory."""
+    """The tenant's Entra ID directory."""
     tenant_url: str
-    """What Entra ID asks for as Tenant URL."""
+    """What to enter as Tenant URL in Entra ID."""
     entra: EntraTrust
     policy: Policy
     connections: tuple[Connection, ...]
 
 
 class TenantRow(Answer):
-    """A tenant at a glance, as it was `asOf`."""
+    """A tenant at a glance, as of `asOf`."""
 
     tenant: str
     name: str
@@ -71,19 +71,19 @@ class TenantRow(Answer):
     refusals: int
     """Kinds of requests that were refused in the last 24 hours."""
     pending: int
-    """Events that wait."""
+    """How many events are pending."""
     oldest_pending: datetime | None
     failed: int
-    """Events that failed."""
+    """How many events have failed."""
     secret_ends: datetime | None
-    """When the first connection, or other owner of secrets, has none that lives any more: within
-    30 days, or before now."""
+    """When a connection, a client or an API first has no valid secret left. null: not within 30
+    days."""
     last_write: datetime | None
-    """Of a connection."""
+    """The last write of a connection."""
     users: int
     groups: int
     as_of: datetime | None
-    """null: the tenant is new, and nobody has looked so far."""
+    """null: the tenant is new, and no summary has been written yet."""
 
 
 class TenantRows(Answer):
@@ -106,12 +106,12 @@ class NewTenant(Body):
     """A tenant to create."""
 
     id: Name
-    """Lower-case letters, digits and hyphens."""
+    """Lower-case letters, digits and hyphens, such as `contoso`."""
     name: Name
     region: Region | None = None
-    """Its home; left out: this deployment's."""
+    """The tenant's home region; left out: this deployment's."""
     directory_id: Name | None = None
-    """Its Entra ID directory (a GUID)."""
+    """The tenant's Entra ID directory (a GUID)."""
 
 
 class ProvisioningState(Body):
@@ -121,7 +121,7 @@ class ProvisioningState(Body):
 
 
 class HomeRegion(Body):
-    """Where the tenant is at home."""
+    """The tenant's home region."""
 
     region: Region
 
@@ -134,14 +134,15 @@ class Directory(Body):
 
 
 class Trust(Body):
-    """Which of Entra ID's own tokens are the tenant's; what is left out stays as it is."""
+    """Which of Entra ID's own tokens count for the tenant; what is left out stays as it is."""
 
     accepted: bool | None = None
     """Whether Secret Token may be left blank."""
     audiences: Annotated[tuple[Name, ...], Field(max_length=20)] | None = None
-    """In place of the deployment's; none: those."""
+    """Replaces the deployment's audiences; empty: the deployment's count."""
     applications: Annotated[tuple[Name, ...], Field(max_length=20)] | None = None
-    """Those that tokens may be issued to, in place of the deployment's."""
+    """The applications that tokens may be issued to. Replaces the deployment's; empty: the
+    deployment's count."""
 
 
 class Protected(Body):
@@ -152,8 +153,8 @@ class Protected(Body):
 
 
 class Limits(Body):
-    """When an event is a mass loss: so many users, and such a share of those who held anything,
-    lost something."""
+    """When an event is a mass loss: at least so many users lost something by it, and at least this
+    share of those who held anything."""
 
     users: Annotated[int, Field(ge=FEWEST_LOST)]
     percent: Annotated[int, Field(ge=1, le=100)]
@@ -172,7 +173,7 @@ class Rules(Body):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """By the names that Policy has for them."""
+        """The rules to change, as fields of Policy."""
         given = {name: value for name, value in self if value is not None}
         if self.disable_when is not None:
             given["disable_when"] = tuple(one for one in REASONS if one in self.disable_when)
@@ -185,13 +186,13 @@ class Rules(Body):
 
 
 class Step(Answer):
-    """One step of the set-up in Entra ID, by what its requests have shown."""
+    """One step of the set-up in Entra ID, judged by its requests."""
 
     key: str
     title: str
     state: Literal["done", "waiting", "wrong"]
     says: str
-    """What was seen; where the state is `wrong`, what to do about it."""
+    """What was seen, and, where the state is `wrong`, what to do about it."""
     at: datetime | None
 
 
@@ -204,11 +205,11 @@ class Hour(Answer):
 
 
 class HealthAnswer(Answer):
-    """How a tenant is, at this moment."""
+    """A tenant's health at this moment."""
 
     summary: TenantRow
     hours: tuple[Hour, ...]
-    """The last 24; the last one is not over."""
+    """The last 24 hours; the last one is not over."""
     checklist: tuple[Step, ...]
 
 
@@ -216,18 +217,19 @@ class ImportQuery(Parameters):
     """How a file is imported."""
 
     tenant: Annotated[str, Field(max_length=100)] = ""
-    """The tenant's id; left out: that of the file."""
+    """The tenant's id; left out: the one in the file."""
     dry_run: bool = False
-    """Say what would change, change nothing."""
+    """Only say what would change."""
 
 
 async def list_tenants(call: Call[TenantsQuery, None]) -> TenantRows:
     """Every tenant at a glance, those in the worst trouble first. The rows are some minutes old
     (`asOf`); a tenant whose trouble changes between two pages may come twice, or on neither."""
     query = call.query
-    page = await fleet.list_fleet(call.store, query.q, call.place(query.cursor), query.limit)
+    after = call.pages.continuation(query.cursor)
+    page = await fleet.list_fleet(call.store, query.q, after, query.limit)
     rows = tuple(TenantRow.model_validate(one) for one in page.rows)
-    return TenantRows(tenants=rows, next_cursor=call.next(page.next))
+    return TenantRows(tenants=rows, next_cursor=call.pages.cursor(page.next))
 
 
 async def add_tenant(call: Call[Parameters, NewTenant]) -> TenantAnswer:
@@ -245,23 +247,23 @@ async def read_one_tenant(call: Call[Parameters, None]) -> TenantAnswer:
 
 
 async def set_provisioning(call: Call[Parameters, ProvisioningState]) -> TenantAnswer:
-    """Let the tenant's connections write, or refuse it. Reads go on."""
+    """Allow or refuse writes by the tenant's connections. Reads stay allowed."""
     return shown(call, await call.changing(Tenancy).set_provisioning(call.body.state))
 
 
 async def set_region(call: Call[Parameters, HomeRegion]) -> TenantAnswer:
-    """Say where the tenant is at home, and end its sessions at the console. Nothing of what it
-    stores is moved."""
+    """Set the tenant's home region, and end its sessions at the console. Nothing that is stored is
+    moved."""
     return shown(call, await call.changing(Tenancy).set_region(call.body.region))
 
 
 async def set_directory(call: Call[Parameters, Directory]) -> TenantAnswer:
-    """Make a directory of Entra ID the tenant's, in place of the one it had."""
+    """Make an Entra ID directory the tenant's; it replaces the one before."""
     return shown(call, await call.changing(Directories).register(call.body.directory_id))
 
 
 async def change_entra_tokens(call: Call[Parameters, Trust]) -> TenantAnswer:
-    """Say which of Entra ID's own tokens count for the tenant."""
+    """Set which of Entra ID's own tokens count for the tenant."""
     changes = {name: value for name, value in call.body if value is not None}
     return shown(call, await call.changing(Directories).change_trust(changes))
 
@@ -279,7 +281,7 @@ async def end_sessions(call: Call[Parameters, None]) -> None:
 
 
 async def read_tenant_health(call: Call[Parameters, None]) -> HealthAnswer:
-    """How the tenant is at this moment: its requests, what waits or has failed, and how far the
+    """The tenant's health at this moment: its requests, what waits or has failed, and how far the
     set-up in Entra ID is."""
     tenant, store, now = await call.tenant(), call.store, call.deployment.service.now()
     tokens = await list_tokens(store, tenant, now)
@@ -303,8 +305,8 @@ async def export_file(call: Call[Parameters, None]) -> TenantFile:
 
 
 async def import_file(call: Call[ImportQuery, None]) -> TenantImported:
-    """Bring a tenant's file into this deployment: a new tenant, disabled, or what differs of one
-    that is here. To import again changes nothing."""
+    """Import a tenant's file: it creates a tenant, disabled, or changes what differs in one that
+    exists. Importing the same file again changes nothing."""
     file, deployment = parse_tenant_file(call.content), call.deployment
     tenant_id = call.query.tenant or file.tenant.id
     importing = TenantImport(deployment.service, tenant_id, call.actor)
@@ -314,7 +316,7 @@ async def import_file(call: Call[ImportQuery, None]) -> TenantImported:
 
 
 def shown[Q, B](call: Call[Q, B], tenant: Tenant) -> TenantAnswer:
-    """A tenant as it is answered."""
+    """A tenant in the form of an answer."""
     return TenantAnswer(
         id=tenant.tenant_id,
         name=tenant.name,

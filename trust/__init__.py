@@ -1,1 +1,1 @@
-"""Who calls: every way to prove it, and what a proven caller belongs to."""
+"""Authentication: every way to prove who calls, and the tenant that a proven caller belongs to."""

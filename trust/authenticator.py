@@ -1,8 +1,8 @@
 """Who calls: a bearer token becomes a tenant and a connection, or a program of the vendor's.
 
 The tenant comes from the proven token and from nowhere else (product invariant 5). The vendor's own
-programs are the exception: `Authenticator.naming` takes it from the path, once their credential is
-proven, and nobody else does.
+programs are the only exception: `Authenticator.naming` takes the tenant from the path, after it
+verified their credential.
 """
 
 import hashlib
@@ -47,14 +47,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("muster.trust")
 
 SIGNED = ("ey", "muster_oauth_")
-"""What signed tokens begin with: a JSON object in base64url, and Muster's own prefix."""
+"""How signed tokens begin: with a JSON object in base64url, or with Muster's own prefix."""
 REMEMBERED = 10_000
-"""Secrets that were proven."""
+"""The most verified secrets that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The region that this deployment serves, and where the others are (scheme and host)."""
+    """The region that this deployment serves, and the URLs of the others, such as
+    `https://us.example.com`."""
 
     region: Literal["eu", "us"] = "eu"
     urls: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Home:
 
 class Authenticator:
     """Verifies bearer tokens. Tenants are remembered for `remember` seconds, so a revoked token
-    works that much longer at most; `clock` is a steady one."""
+    works that much longer at most; `clock` is monotonic."""
 
     def __init__(
         self,
@@ -94,22 +95,22 @@ class Authenticator:
         self._deployment = DeploymentSecrets(store, now, self._usage, clock, remember)
         self._signed: SignedTokens | None = None
         self._proven: dict[tuple[TokenKind, bytes], tuple[Caller, Token]] = {}
-        """By the digest of their text. A proof counts for the very tenant that it was made on: once
-        that is read again, it is made again."""
+        """Verified secrets by the digest of their text. A proof is valid for the tenant object that
+        it was made with; once the tenant is read again, the secret is verified again."""
 
     async def caller(self, authorization: str | None, kind: TokenKind) -> Caller:
         """The caller that an Authorization header proves. Raises Refused."""
         return await self._prove(authorization, kind, lambda text: self._caller(text, kind))
 
     async def deployment(self, authorization: str | None, kind: DeploymentKind) -> DeploymentCaller:
-        """The program of the vendor's that an Authorization header proves. Raises Refused."""
+        """The vendor's program that an Authorization header proves. Raises Refused."""
         return await self._prove(
             authorization, kind, lambda text: self._deployment_caller(text, kind)
         )
 
     async def reader(self, authorization: str | None) -> Caller | DeploymentCaller:
-        """Whoever may read access and has named no tenant: a caller of one, or a program of the
-        vendor's. Raises Refused."""
+        """The caller of a path without a tenant that reads access: a tenant's token, or a program
+        of the vendor's. Raises Refused."""
 
         async def prove(text: str) -> Caller | DeploymentCaller:
             shown = presented(text)
@@ -122,8 +123,8 @@ class Authenticator:
     async def naming(
         self, authorization: str | None, kind: DeploymentKind, tenant_id: str
     ) -> Caller:
-        """The same program as a caller of the tenant that the path names. Raises Refused,
-        UnknownTenant and HomedElsewhere among it."""
+        """The vendor's program as a caller of the tenant that the path names. Raises Refused, for
+        example UnknownTenant or HomedElsewhere."""
 
         async def prove(text: str) -> Caller:
             proven = await self._deployment_caller(text, kind)
@@ -131,7 +132,9 @@ class Authenticator:
             tenant = await self._tenants.get(tenant_id) if known else None
             if tenant is None:
                 raise UnknownTenant
-            if kind != "operator":  # who says where a tenant's home is manages it from anywhere
+            if (
+                kind != "operator"
+            ):  # operators set a tenant's home, so they may manage it in any region
                 self._home.check(tenant)
             return Caller(tenant, "", proven.credential)
 
@@ -140,7 +143,7 @@ class Authenticator:
     async def _prove[C](
         self, authorization: str | None, kind: Opening, prove: Callable[[str], Awaitable[C]]
     ) -> C:
-        """What `prove` makes of the bearer token in a header. Raises Refused."""
+        """The result of `prove` for the bearer token in a header. Raises Refused."""
         if not authorization:
             raise no_credentials(kind)
         scheme, _, text = authorization.partition(" ")
@@ -162,8 +165,8 @@ class Authenticator:
     async def anew_before[T](
         self, refusals: tuple[type[Exception], ...], prove: Callable[[], Awaitable[T]]
     ) -> T:
-        """What `prove` returns; where it raises a refusal, what it does with the tenant as it is
-        by now."""
+        """The result of `prove`. Where it raises a refusal, the tenant is read anew and `prove`
+        called again."""
         since = self._tenants.moment()
         try:
             return await prove()
@@ -174,7 +177,7 @@ class Authenticator:
     async def renewed(
         self, caller: Caller, authorization: str | None, kind: TokenKind
     ) -> Caller | None:
-        """The caller of a header again, where the tenant has changed since it was read for
+        """The caller of a header, verified again where the tenant has changed since it was read for
         `caller`. Raises Refused."""
         with self._tenants.anew(self._tenants.moment()):
             if await self._tenants.get(caller.tenant.tenant_id) == caller.tenant:
@@ -205,8 +208,8 @@ class Authenticator:
         raise bad_token(kind)
 
     async def _named(self, text: str) -> str:
-        """What a token says that it is, for the log: nothing of it is proven, so a tenant is named
-        only where there is one, and ids only in their fixed form. Raises StoreError."""
+        """What an unverified token claims to be, for the log. It names a tenant only if that
+        exists, and ids only in their fixed form. Raises StoreError."""
         if (shown := presented(text)) is not None:
             if shown.kind in DEPLOYMENT_KINDS:
                 return f"{shown.kind} credential {shown.token_id}"
@@ -222,7 +225,7 @@ class Authenticator:
         self._home.check(tenant)
 
     def signed(self) -> "SignedTokens":
-        """What verifies signed tokens, made at its first use."""
+        """The verifier of signed tokens, made on first use."""
         if self._signed is None:
             from trust.signed import SignedTokens
 
@@ -232,13 +235,14 @@ class Authenticator:
         return self._signed
 
     async def close(self) -> None:
-        """Finish what goes on beside the requests."""
+        """Finish background work."""
         await self._usage.close()
         if self._signed is not None:
             await self._signed.close()
 
     async def _known(self, key: tuple[TokenKind, bytes]) -> Caller | None:
-        """Whose secret was proven on the tenant as it is remembered, and has not expired."""
+        """The caller of a secret that was verified with the remembered tenant object and has not
+        expired; None for any other."""
         if (proven := self._proven.get(key)) is None:
             return None
         caller, token = proven
@@ -253,7 +257,7 @@ class Authenticator:
     async def _by_secret(self, shown: Presented, kind: TokenKind) -> tuple[Caller, Token]:
         tenant = await self._tenants.get(shown.owner)
         if tenant is not None:
-            # Not proven here, where the tenant keeps no tokens; nothing but the region is told.
+            # not verified: this region has no tokens of the tenant. Only its home is disclosed
             self._home.check(tenant)
         candidates = bearer_tokens(tenant, shown.kind)
         connection_id = prove(shown, candidates, self._now())

@@ -7,8 +7,8 @@ from directory.tenants import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. `connection_id` is empty for tokens that speak for no connection: those of the
-    access API and of the console."""
+    """Who calls. `connection_id` is empty for tokens that belong to no connection: those of the
+    access API and of the console's API."""
 
     tenant: Tenant
     connection_id: str

@@ -1,9 +1,9 @@
 """OAuth 2.0 clients: a connection proves itself once an hour and gets a short-lived token.
 
-An access token is `muster_oauth_` and a JWT (HS256), signed with a random key that the credential
-it was got with keeps on the tenant and that signs nothing else. So it needs no store of its own,
-there is no key that opens more than one connection, and it ends with the secret (or the
-federation) that it came from.
+An access token is `muster_oauth_` followed by a JWT (HS256). Its key is random, stored on the
+tenant with the credential that obtained the token, and signs nothing else. So access tokens need no
+store, no key opens more than one connection, and a token ends with the secret (or the federation)
+that obtained it.
 """
 
 import re
@@ -29,7 +29,7 @@ from trust.usage import Usage
 LIFETIME = timedelta(minutes=60)
 PREFIX = "muster_oauth_"
 ASSERTION_SECONDS = 90 * 60.0
-"""How long an assertion may live, so that one that leaks is soon worth nothing. Entra ID's live for
+"""The longest lifetime of an assertion, so that a leaked one expires soon. Entra ID's are valid for
 60 to 90 minutes (https://learn.microsoft.com/entra/identity-platform/access-tokens#token-lifetime).
 """
 
@@ -37,8 +37,8 @@ _CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})
 
 
 class InvalidClient(Exception):
-    """Nobody who may have a token. `reason` may be told; it is empty where that would help to
-    guess."""
+    """The client may not have a token. `reason` may be disclosed; it is empty where it would help
+    an attacker."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "the client is not known, or its credentials are wrong")
@@ -47,7 +47,7 @@ class InvalidClient(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProvenClient:
-    """A client that has shown who it is, and what it showed."""
+    """An authenticated client, and the credential that it used."""
 
     tenant: Tenant
     connection: Connection
@@ -68,7 +68,7 @@ class ProvenClient:
 
 
 class Clients:
-    """Proves clients, and the callers that bring their access tokens."""
+    """Authenticates clients, and callers with their access tokens."""
 
     def __init__(self, tenants: Tenants, usage: Usage, key_sets: KeySets) -> None:
         self._tenants = tenants
@@ -77,7 +77,7 @@ class Clients:
         self._proofs = Proofs()
 
     async def tenant_of(self, client_id: str) -> Tenant | None:
-        """The tenant that a client id names; nothing is proven by it."""
+        """The tenant that a client id names; that proves nothing."""
         named = _CLIENT_ID.fullmatch(client_id)
         return await self._tenants.get(named["tenant"]) if named else None
 
@@ -119,8 +119,8 @@ class Clients:
         raise InvalidClient
 
     async def caller(self, text: str) -> Caller:
-        """The caller that an access token proves, while its client still has the credential that
-        it was got with. Raises Refused."""
+        """The caller that an access token proves, as long as its client still has the credential
+        that obtained it. Raises Refused."""
         try:
             token = text.removeprefix(PREFIX)
             return await self._caller(token, unproven_header(token), unproven_claims(token))

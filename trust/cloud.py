@@ -1,4 +1,5 @@
-"""Where Entra ID is, and whose tokens count: what a deployment and a tenant configure."""
+"""Which Entra ID cloud issues tokens, and which tokens count: the configuration of a deployment and
+a tenant."""
 
 import re
 from dataclasses import dataclass
@@ -23,22 +24,22 @@ class Cloud:
     issuer_url: str = "https://sts.windows.net"
     audiences: tuple[str, ...] = (NON_GALLERY,)
     applications: tuple[str, ...] = (PROVISIONING,)
-    """Which applications the tokens may be issued to; empty: any of the tenant's directory."""
+    """The applications that tokens may be issued to; empty: any of the tenant's directory."""
 
     def issuer(self, version: str, directory_id: str) -> str:
-        """Who issues a directory's tokens of a version, to the letter
+        """The exact issuer of a directory's tokens of a version
         (https://learn.microsoft.com/entra/identity-platform/access-tokens)."""
         if version == "1.0":
             return f"{self.issuer_url}/{directory_id}/"
         return f"{self.login_url}/{directory_id}/v2.0"
 
     def keys_url(self, version: str, directory_id: str) -> str:
-        """Where the keys of those tokens are published."""
+        """The URL of the keys of those tokens."""
         path = "discovery/keys" if version == "1.0" else "discovery/v2.0/keys"
         return f"{self.login_url}/{directory_id}/{path}"
 
     def keys_url_of(self, issuer: str) -> str | None:
-        """Where the keys of one of this cloud's issuers are; None for any other issuer."""
+        """The URL of the keys of an issuer of this cloud; None for any other issuer."""
         for version in ("1.0", "2.0"):
             before, after = self.issuer(version, "\0").split("\0")
             directory_id = issuer.removeprefix(before).removesuffix(after)
@@ -49,21 +50,19 @@ class Cloud:
 
 @dataclass(frozen=True, slots=True)
 class OperatorDirectory:
-    """The vendor's own Entra ID directory, whose applications may be given what a credential of the
-    deployment opens. Empty: there is none."""
+    """The vendor's own Entra ID directory. Its applications can have the rights of a credential of
+    the deployment, by app roles. Empty: there is none."""
 
     directory_id: str = ""
     audience: str = ""
-    """The application that stands for Muster there: its id, or its URI."""
+    """The application that represents Muster there: its id, or its URI."""
 
 
 def audiences_of(named: str) -> tuple[str, ...]:
-    """What the `aud` of a token for this audience may be, the form to keep first.
-
-    Of one application, Entra ID's pages show the scope `api://<app id>/.default`; a token says
+    """The values that `aud` may have in a token for this audience; the first one is to be stored.
+    For one application, Entra ID's pages show the scope `api://<app id>/.default`; a token says
     `api://<app id>` in version 1.0 and `<app id>` in 2.0
-    (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
-    """
+    (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference)."""
     audience = named.removesuffix("/.default")
     application = audience.removeprefix("api://").lower()
     if not is_guid(application):
@@ -77,7 +76,7 @@ def is_guid(text: object) -> bool:
 
 
 def is_trustworthy(url: str) -> bool:
-    """Whether keys may be fetched from here: https, or this machine itself."""
+    """Whether keys may be fetched from this URL: over https, or from this machine."""
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
     return bool(parts.hostname) and (parts.scheme == "https" or (local and parts.scheme == "http"))

@@ -1,7 +1,7 @@
 """Credentials of the deployment: the vendor's own programs, which serve every tenant.
 
-Each is a document in a partition that is no tenant's. Like a tenant's tokens, its secrets are shown
-once and kept as digests, two may live at a time, and their last use is noted.
+Each is a document in a partition outside all tenants. As with a tenant's tokens, its secrets are
+shown once and stored as digests, two may be valid at a time, and their last use is recorded.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ def credential_document_id(credential_id: str) -> str:
 
 
 class DeploymentCredential(StoredModel):
-    """What one of the vendor's programs proves itself with."""
+    """The credential of one of the vendor's programs."""
 
     document_type = "DeploymentCredential"
 
     credential_id: str
     kind: DeploymentKind
     name: str = ""
-    """Which program it is."""
+    """The program's name."""
     created: datetime
     tokens: tuple[Token, ...] = ()
 
@@ -42,16 +42,16 @@ class DeploymentCredential(StoredModel):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentCaller:
-    """A proven program of the vendor's. It may name any tenant."""
+    """An authenticated program of the vendor's. It may name any tenant."""
 
     kind: DeploymentKind
     credential: str
-    """The id of the secret, or of the application in Entra ID, that it showed."""
+    """The id of its secret, or of its application in Entra ID."""
 
 
 class DeploymentSecrets:
-    """Proves callers by the secrets that Muster issued. Credentials are remembered as tenants are;
-    `clock` is a steady one."""
+    """Authenticates callers by the secrets that Muster issued. Credentials are remembered as
+    tenants are; `clock` is monotonic."""
 
     def __init__(
         self,

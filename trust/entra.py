@@ -1,9 +1,7 @@
-"""Entra ID's own tokens: what arrives where Secret Token is left blank.
-
-The token names a directory (`tid`); the directory names at most one tenant; and everything that
-the token is held against is built from what that tenant registered. All such tokens of a tenant
-are its one connection `entra`, because they do not tell applications apart.
-"""
+"""Entra ID's own tokens, which it sends where Secret Token is left blank. The token names a
+directory (`tid`), and the directory belongs to at most one tenant. The token is checked only
+against what that tenant registered. All such tokens of a tenant belong to its connection `entra`,
+because they do not distinguish applications."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,12 +34,12 @@ https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference)."
 
 
 def check_application(claims: Mapping[str, Any]) -> str:
-    """The id of the application that proven claims of Entra ID speak for by itself. Raises
-    Untrusted."""
+    """The id of the application that verified claims of Entra ID were issued to, without a user.
+    Raises Untrusted."""
     if claims.get("idtyp") == "user" or any(name in claims for name in OF_PEOPLE):
         raise Untrusted("the token speaks for a user")
     application = claims.get("appid" if claims["ver"] == "1.0" else "azp")
-    # An ID token is issued to nobody but its audience, and names no application.
+    # an ID token names no application besides its audience
     if not application or not isinstance(application, str):
         raise Untrusted("the token was issued to no application")
     return application
@@ -72,8 +70,8 @@ class EntraTokens:
         return Caller(tenant, ENTRA_CONNECTION)
 
     async def _demand(self, claims: Mapping[str, Any]) -> tuple[Tenant, Demand]:
-        """The tenant whose token this claims to be, and what it must be then. The keys of a
-        directory that nobody registered are not asked for."""
+        """The tenant that the token claims to belong to, and what the token must then be. The keys
+        of an unregistered directory are not fetched."""
         directory_id, version = claims.get("tid"), claims.get("ver")
         if not is_guid(directory_id) or version not in VERSIONS:
             raise Untrusted
@@ -87,10 +85,10 @@ class EntraTokens:
         )
 
     def _check(self, claims: Mapping[str, Any], tenant: Tenant) -> None:
-        """What is Entra ID's own about the claims of a proven token. Raises Untrusted."""
+        """Checks the claims of a verified token that only Entra ID has. Raises Untrusted."""
         if claims["tid"] != tenant.directory_id:
             raise Untrusted
-        # One of a person was asked for by somebody who signed in: not the provisioning service.
+        # a user's token was not issued to the provisioning service
         application = check_application(claims)
         applications = tenant.entra.applications or self._cloud.applications
         if applications and application not in applications:

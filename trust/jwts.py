@@ -1,4 +1,4 @@
-"""Signed tokens of other issuers (RFC 7519, RFC 8725): one way to verify them all."""
+"""Verifies signed tokens of other issuers (RFC 7519, RFC 8725), all in the same way."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from jwt.utils import base64url_decode
 from trust.keysets import KeySets
 
 LEEWAY_SECONDS = 60
-"""By so much may clocks differ."""
+"""How much clocks may differ."""
 TOKEN_CHARACTERS = 16 * 1024
 KEY_ID_CHARACTERS = 256
 
@@ -21,8 +21,8 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class Untrusted(Exception):
-    """A token that proves nothing. `reason` may be told to who sent it: it is empty unless the
-    signature was right."""
+    """A token that proves nothing. `reason` may be disclosed to its sender; it is empty unless the
+    signature was valid."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "the token is not valid")
@@ -31,13 +31,14 @@ class Untrusted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a token must be: signed with a key of this set, by this issuer, for one of these."""
+    """What a token must be: signed with a key of this set, by this issuer, for one of these
+    audiences."""
 
     keys_url: str
     issuer: str
     audiences: Sequence[str]
     life: float | None = None
-    """How many seconds may pass between its issue and its expiry; None: any number."""
+    """The most seconds between its issue and its expiry; None: any number."""
 
 
 def looks_signed(text: str) -> bool:
@@ -46,19 +47,18 @@ def looks_signed(text: str) -> bool:
 
 
 def unproven_header(text: str) -> dict[str, Any]:
-    """How a token says that it is signed. Raises Untrusted."""
+    """The unverified header of a token. Raises Untrusted."""
     return _segment(text, 0)
 
 
 def unproven_claims(text: str) -> dict[str, Any]:
-    """What a token says of itself, to find out what to demand of it; nothing of it is proven.
-    Raises Untrusted."""
+    """The unverified claims of a token, to find out what to demand of it. Raises Untrusted."""
     return _segment(text, 1)
 
 
 async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[str, Any]:
-    """The claims of a token that is all that is demanded, unexpired, and signed with RS256: no
-    other algorithm, and no key or address that the token itself brings. Raises Untrusted,
+    """The claims of a token that meets the demand, has not expired, and is signed with RS256. No
+    other algorithm, and no key or URL in the token itself is accepted. Raises Untrusted,
     KeysUnavailable."""
     header = unproven_header(text)
     key_id = header.get("kid")
@@ -95,8 +95,8 @@ async def verified_claims(key_sets: KeySets, text: str, demand: Demand) -> dict[
 
 
 def _check_life(claims: dict[str, Any], demand: Demand) -> None:
-    """A token that does not say when it was issued, or says later than now, was issued now.
-    Raises Untrusted, and ValueError and OverflowError for what is no time."""
+    """Checks a token's lifetime. A token without a time of issue, or with one in the future, counts
+    as issued now. Raises Untrusted; ValueError and OverflowError for an invalid time."""
     expires, now = float(claims["exp"]), time.time() + LEEWAY_SECONDS
     begins = min(float(claims.get("iat", now)), now)
     if demand.life is not None and expires - begins > demand.life:

@@ -1,7 +1,7 @@
 """The key sets that issuers publish (RFC 7517).
 
-A key that is not in a set causes one fetch, at most once a minute per set: keys are published
-before they are used, but a forged key id costs the issuer no more than that.
+An unknown key id causes a fetch of its set, at most once a minute per set: so new keys are found
+soon, and forged key ids cost the issuer no more than that.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,14 @@ type Keys = Mapping[str, RSAPublicKey]
 
 
 class KeySets:
-    """Finds public keys by the address of their set and their id. Use it on one event loop."""
+    """Finds public keys by the URL of their set and their id. Use it on one event loop."""
 
     def __init__(self, published: Published | None = None) -> None:
         self.published = published or Published()
 
     async def key(self, url: str, key_id: str) -> RSAPublicKey | None:
-        """The key of this id, or None where its issuer publishes none. Raises KeysUnavailable."""
+        """The key of this id, or None where its issuer does not publish it. Raises
+        KeysUnavailable."""
         found = self.published.document(url, parse_key_set)
         fetches = found.fetches
         try:
@@ -81,7 +82,7 @@ def _key(entry: dict[str, Any]) -> RSAPublicKey | None:
 
 @lru_cache(maxsize=1024)
 def _public_key(modulus: str, exponent: str) -> RSAPublicKey | None:
-    """Directories publish the same keys, so each is kept once."""
+    """The key object. Directories publish the same keys, so each object is kept once."""
     try:
         key = RSAAlgorithm.from_jwk({"kty": "RSA", "n": modulus, "e": exponent})
     except (InvalidKeyError, ValueError):

@@ -1,11 +1,8 @@
-"""Tokens that the vendor's own programs get from the vendor's own Entra ID directory: with a
-managed identity, say, and without any secret.
-
-The directory and the application that stands for Muster there are settings of the deployment. App
-roles of that application say what a program may do; only tokens that speak for a program itself
-count, never a person's
-(https://learn.microsoft.com/entra/identity-platform/scenario-daemon-app-registration).
-"""
+"""Tokens that the vendor's own programs get from the vendor's own Entra ID directory, for example
+with a managed identity and without any secret. The directory and the application that represents
+Muster there are settings of the deployment. App roles of that application say what a program may
+do. Only tokens of applications count, never those of users
+(https://learn.microsoft.com/entra/identity-platform/scenario-daemon-app-registration)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +20,7 @@ APP_ROLES: Mapping[DeploymentKind, str] = {
     "application": "Access.Read.All",
     "operator": "Tenants.ReadWrite.All",
 }
-"""The app role that opens what a credential of a kind opens."""
+"""Kind of credential → the app role with the same rights."""
 
 
 class OperatorTokens:
@@ -36,7 +33,7 @@ class OperatorTokens:
         self._proofs = Proofs()
 
     async def caller(self, text: str, kind: DeploymentKind) -> DeploymentCaller:
-        """The program that a token proves to have the app role of this kind. Raises Refused."""
+        """The program that a token proves, which has the app role of this kind. Raises Refused."""
         try:
             demand = self._demand(unproven_claims(text))
             claims = self._proofs.find(text, demand)
@@ -48,7 +45,7 @@ class OperatorTokens:
             raise bad_token(kind, error.reason) from None
 
     def _demand(self, claims: Mapping[str, Any]) -> Demand:
-        """What the token must be. No directory but the vendor's is asked for its keys."""
+        """What the token must be. Only the keys of the vendor's directory are fetched."""
         directory_id, audience = self._directory.directory_id, self._directory.audience
         version = claims.get("ver")
         if not (directory_id and audience) or claims.get("tid") != directory_id:
@@ -62,7 +59,7 @@ class OperatorTokens:
         )
 
     def _application(self, claims: Mapping[str, Any], kind: DeploymentKind) -> str:
-        """The id of the application that proven claims are of. Raises Untrusted."""
+        """The id of the application in verified claims. Raises Untrusted."""
         application = check_application(claims)
         roles = claims.get("roles")
         if not isinstance(roles, list) or APP_ROLES[kind] not in roles:

@@ -1,5 +1,5 @@
-"""Tokens that were proven a moment ago: a signature is checked once in minutes, not on every
-request of the hour that its token lives."""
+"""Tokens that were verified a moment ago: a signature is checked once in some minutes, not on every
+request during the token's hour."""
 
 import hashlib
 import time
@@ -7,16 +7,16 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 KEPT_SECONDS = 300.0
-"""So much longer may a key count that its issuer withdrew."""
+"""How much longer a key may count after its issuer withdrew it."""
 KEPT = 2000
 
 type Claims = dict[str, Any]
 
 
 class Proofs:
-    """Remembers claims by their token and what was demanded of it; a change of either is another
-    question. `now` gives seconds since 1970, which expiry is told in; `clock` is a steady one, by
-    which a proof ends, whatever somebody sets the time to."""
+    """Remembers claims by token and demand; a change of either means a new verification. `now`
+    answers seconds since 1970, as `exp` does. `clock` is monotonic: a proof ends by it, so setting
+    the system time does not prolong one."""
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class Proofs:
         self._known: dict[tuple[bytes, Hashable], tuple[float, Claims]] = {}
 
     def find(self, token: str, demand: Hashable) -> Claims | None:
-        """The claims of a token that was proven a moment ago and has not expired."""
+        """The claims of a token that was verified a moment ago and has not expired."""
         known = self._known.get(_key(token, demand))
         return known[1] if known and known[0] > self._clock() else None
 
     def keep(self, token: str, demand: Hashable, claims: Claims) -> None:
-        """Remember a token that is proven; `exp` is among its claims."""
+        """Remember a verified token; `exp` is among its claims."""
         if len(self._known) >= KEPT:
             self._known.clear()
         left = min(KEPT_SECONDS, float(claims["exp"]) - self._now())

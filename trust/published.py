@@ -20,22 +20,22 @@ FRESH_SECONDS = 3600.0
 KEPT_SECONDS = 24 * 3600.0
 LOOK_AGAIN_SECONDS = 60.0
 RETRY_SECONDS = 5.0
-"""How long an issuer is left alone after a request that failed."""
+"""How long an issuer gets no request after a failed one."""
 FETCH_SECONDS = 5.0
 ANSWER_BYTES = 256 * 1024
 
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError)
-"""What keeps a document from being read."""
+"""The errors of fetching a document."""
 
 log = logging.getLogger("muster.trust")
 
 
 class NotPublished(Exception):
-    """Nothing is known that still counts, and the issuer does not answer."""
+    """No valid copy is known, and the issuer does not answer."""
 
 
 class Document[T]:
-    """One published document, as it is known. `parse` raises ValueError for what it is not."""
+    """The known copy of one published document. `parse` raises ValueError for invalid content."""
 
     def __init__(self, url: str, parse: Callable[[bytes], T]) -> None:
         self.url = url
@@ -43,10 +43,10 @@ class Document[T]:
         self.content: T | None = None
         self.fetched = -KEPT_SECONDS
         self.failed: float | None = None
-        """When the last fetch failed; None where it did not."""
+        """When the last fetch failed; None where it succeeded."""
         self.fetches = 0
         self.looked_again = -LOOK_AGAIN_SECONDS
-        """When it was last fetched for something that it did not have."""
+        """When it was last fetched because it lacked something."""
         self.fetching: asyncio.Task[None] | None = None
 
 
@@ -66,12 +66,11 @@ class Published:
         self._client: httpx.AsyncClient | None = None
 
     def document[T](self, url: str, parse: Callable[[bytes], T]) -> Document[T]:
-        """The document at an address, as it is known: not at all at first."""
+        """The known copy of the document at a URL; empty until the first fetch."""
         return self._documents.setdefault(url, Document(url, parse))
 
     async def renew(self, document: Document[Any]) -> None:
-        """Fetch a document where it is not fresh. Raises NotPublished where nothing is known that
-        still counts."""
+        """Fetch a document unless it is fresh. Raises NotPublished where no valid copy is known."""
         age = self.clock() - document.fetched
         if age < FRESH_SECONDS:
             return
@@ -83,8 +82,7 @@ class Published:
             raise NotPublished
 
     async def look_again(self, document: Document[Any]) -> None:
-        """Fetch a document for something that it did not have, unless that was done a moment
-        ago."""
+        """Fetch a document because it lacks something, unless that was done a moment ago."""
         if document.fetching is None:
             if self.clock() - document.looked_again < LOOK_AGAIN_SECONDS:
                 return
@@ -97,7 +95,7 @@ class Published:
         """One request, within `fetch_seconds`: its status and at most ANSWER_BYTES. Raises one of
         FAILURES."""
         if self._client is None:
-            # Made once: to read the certificates takes as long as many requests.
+            # made once: reading the certificates takes as long as many requests
             self._client = httpx.AsyncClient(timeout=self.fetch_seconds, follow_redirects=False)
         content = bytearray()
         async with (
@@ -120,17 +118,17 @@ class Published:
             await self._client.aclose()
 
     async def _fetched(self, document: Document[Any]) -> None:
-        """Wait for one fetch, whoever began it; it goes on if this caller goes away."""
+        """Wait for the fetch under way, or a new one; it goes on if this caller is cancelled."""
         if (fetching := self._start(document)) is not None:
             await asyncio.shield(fetching)
 
     def _start(self, document: Document[Any]) -> asyncio.Task[None] | None:
-        """The fetch under way, a new one, or none so soon after one that failed."""
+        """The fetch under way, or a new one; none if the last one failed a moment ago."""
         if document.fetching is not None:
             return document.fetching
         if document.failed is not None and self.clock() - document.failed < RETRY_SECONDS:
             return None
-        # Of nobody's request: it outlives the one that happens to begin it.
+        # in an empty context, since it outlives the request that begins it
         document.fetching = asyncio.create_task(self._fetch(document), context=Context())
         return document.fetching
 

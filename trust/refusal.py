@@ -7,8 +7,8 @@
       ├─ UnknownTenant     404: the path names no organisation
       └─ KeysUnavailable   503: the directory's keys cannot be had at the moment
 
-`detail` is written for the administrator who reads it in Entra ID's provisioning log. It tells
-nothing that the caller has not proven to know: not whether a tenant, a token or a directory exists.
+`detail` is written for the administrator who reads it in Entra ID's provisioning log. It discloses
+nothing to unverified callers, not even whether a tenant, a token or a directory exists.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ type Opening = TokenKind | DeploymentKind
 
 
 class Refused(Exception):
-    """Base of everything that keeps a caller out."""
+    """The base class of all refusals."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -28,8 +28,8 @@ class Refused(Exception):
 
 
 class Unproven(Refused):
-    """No proven caller. `reason` is what the challenge says besides: of a token whose signature
-    was right, why it is refused all the same."""
+    """The caller is not authenticated. `reason` is added to the challenge: why a token with a valid
+    signature is refused all the same."""
 
     def __init__(self, detail: str, *, presented: bool = True, reason: str = "") -> None:
         super().__init__(f"{detail} ({reason}.)" if reason else detail)
@@ -44,18 +44,18 @@ class HomedElsewhere(Refused):
 
 
 class Misplaced(Refused):
-    """A credential of the deployment, without the organisation that it is to be used for."""
+    """A credential of the deployment on a path that names no organisation."""
 
     def __init__(self) -> None:
         super().__init__(
             "This credential serves every organisation, so the path must name one: "
-            "/access/v1/tenants/{tenant}/users in place of /access/v1/users. Only "
+            "/access/v1/tenants/{tenant}/users instead of /access/v1/users. Only "
             "/access/v1/changes is for all of them together."
         )
 
 
 class UnknownTenant(Refused):
-    """A path of a caller who may name any organisation names none."""
+    """The path of a caller who may name any organisation names one that does not exist."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -65,7 +65,7 @@ class UnknownTenant(Refused):
 
 
 class KeysUnavailable(Refused):
-    """A token cannot be judged, because the keys of its issuer do not answer."""
+    """A token cannot be verified, because its issuer's keys cannot be read."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(
@@ -76,14 +76,14 @@ class KeysUnavailable(Refused):
 
 
 def no_credentials(kind: Opening) -> Unproven:
-    """The request says nothing about who calls."""
+    """The error of a request without credentials."""
     return Unproven(
         f"The request carries no Authorization header. {_MISSING[kind]}", presented=False
     )
 
 
 def bad_token(kind: Opening, reason: str = "") -> Unproven:
-    """Whatever is wrong with a token, in the same words."""
+    """The error of an invalid token: the same words for every fault."""
     return Unproven(
         "The bearer token is not valid here: it may be mistyped, revoked, expired or meant for "
         f"another system. {_REMEDIES[kind]}",
@@ -95,9 +95,9 @@ _REMEDIES: Mapping[Opening, str] = {
     "scim": "Create a new one in Muster and paste it into the Enterprise Application under "
     "Provisioning, Secret Token. Where Secret Token is left blank, the organisation's Entra ID "
     "directory must be registered in Muster.",
-    "access": "The access API takes tokens of its own kind: 'manage.py token create <tenant> "
+    "access": "The access API takes tokens of the kind access: 'manage.py token create <tenant> "
     "--kind access' makes one.",
-    "console": "The console's API takes tokens of its own kind: make one in the console under "
+    "console": "The console's API takes tokens of the kind console: make one in the console under "
     "Overview, Tokens of programs, for the Console API. The cookie of the console's pages does not "
     "count here.",
     "application": "A path that names an organisation, or none of them, takes a credential of the "
@@ -107,7 +107,7 @@ _REMEDIES: Mapping[Opening, str] = {
     "credential create --kind operator' makes one, and an Entra ID application of the vendor's "
     "directory has the app role Tenants.ReadWrite.All.",
 }
-"""By what the token should have opened."""
+"""Remedies by what the token should have opened."""
 _MISSING: Mapping[Opening, str] = {
     **_REMEDIES,
     "scim": "In the Enterprise Application, under Provisioning, fill in Secret Token.",

@@ -1,5 +1,5 @@
-"""Everything that needs cryptography and an HTTP client, which take a while to import: many
-deployments need neither, and the others not before their first signed token."""
+"""Everything that needs cryptography and an HTTP client. They are slow to import, so this module is
+imported with the first signed token only."""
 
 from collections.abc import Callable
 
@@ -16,11 +16,9 @@ from trust.usage import Usage
 
 
 class SignedTokens:
-    """Entra ID's own tokens, also those of the vendor's directory, OAuth clients and their access
-    tokens, on one set of key sets.
-
-    `check_home` raises HomedElsewhere for a tenant of another region.
-    """
+    """Verifies Entra ID's own tokens, also those of the vendor's directory, OAuth clients and their
+    access tokens, with shared key sets. `check_home` raises HomedElsewhere for a tenant of another
+    region."""
 
     def __init__(
         self,
@@ -48,7 +46,7 @@ class SignedTokens:
         return caller
 
     async def named(self, text: str) -> str:
-        """What a signed token says that it is, for the log; nothing of it is proven."""
+        """What an unverified signed token claims to be, for the log."""
         if not text.startswith(PREFIX):
             return of_directory(text)
         try:
@@ -64,8 +62,8 @@ class SignedTokens:
 
 
 def of_directory(text: str) -> str:
-    """What a directory's token says that it is, for the log: ids of a fixed form, and nothing of
-    it proven."""
+    """What a directory's unverified token claims to be, for the log: only ids in their fixed
+    form."""
     try:
         claims = unproven_claims(text)
     except Untrusted:

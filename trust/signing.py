@@ -1,11 +1,10 @@
-"""The secrets that all instances of a deployment share, made by themselves and kept in the store.
+"""The secrets that all instances of a deployment share. The instances make them and keep them in
+the store. They sign what Muster hands out and takes back: the console's cookies and cursors. Each
+purpose has its own keys, derived from them, so what is signed for one is invalid for another.
 
-They sign what Muster hands out and takes back: the console's cookies and cursors. Each purpose has
-keys of its own, derived from them, so that what is signed for one is worth nothing for another.
-
-A secret is rolled in two steps, because instances read the store once a minute: a new one counts
-from the moment it is stored, and signs only once every instance knows it. The one before counts for
-a day more: longer than any session, and than anybody takes to walk through a list.
+A secret is rolled in two steps, because instances read the store once a minute: a new one is
+accepted from the moment it is stored, and signs once every instance knows it. The one before is
+accepted for a day more: longer than any session, and than reading any list page by page.
 """
 
 import base64
@@ -20,32 +19,33 @@ from directory.ledger import retrying
 from directory.store import Conflict, Create, NotFound, Replace, Store, Stored
 
 PARTITION = "_deployment"
-"""No tenant's: a tenant's id has no underscore."""
+"""Not a tenant's partition: a tenant's id has no underscore."""
 DOCUMENT = "secret"
 REMEMBER_SECONDS = 60.0
 AHEAD = timedelta(minutes=3)
-"""So long before it signs, a new secret is stored."""
+"""How long before it signs a new secret is stored."""
 OLD = timedelta(days=1)
-"""So long a secret counts once another one signs."""
+"""How long a secret is accepted after another one signs."""
 
 type Keys = tuple[bytes, ...]
-"""All that count, 32 bytes each; the first one signs."""
+"""All accepted keys, 32 bytes each; the first one signs."""
 
 
 class Rolled(Model):
-    """A secret that takes the place of the one before."""
+    """A secret that replaces the one before."""
 
     value: str
     signs_from: datetime
 
 
 class Secret(StoredModel):
-    """The secrets, oldest first: `value`, and those that took its place."""
+    """The secrets, oldest first: `value`, and those that replaced it."""
 
     document_type = "Secret"
 
     name: str = DOCUMENT
-    """Where it is stored: what must outlive the roll of another secret has one of its own."""
+    """The document's id: a secret that must outlive the roll of another one has its own
+    document."""
     value: str
     """256 random bits in Base64."""
     rolled: tuple[Rolled, ...] = ()
@@ -55,7 +55,7 @@ class Secret(StoredModel):
         return self.name
 
     def counting(self, now: datetime) -> Keys:
-        """The secrets that count at a moment; the first one signs."""
+        """The secrets that are accepted at a moment; the first one signs."""
         begin = [datetime.min.replace(tzinfo=UTC), *(each.signs_from for each in self.rolled)]
         values = [self.value, *(each.value for each in self.rolled)]
         signing = max(at for at, begins in enumerate(begin) if at == 0 or begins <= now)
@@ -64,7 +64,7 @@ class Secret(StoredModel):
         return tuple(base64.b64decode(values[at]) for at in (signing, *new, *old))
 
     def rolling(self, now: datetime) -> "Secret":
-        """With a new secret that signs soon, and without those that no longer count."""
+        """The document with a new secret that signs soon, and without expired ones."""
         kept = set(self.counting(now))
         all_of_them = (Rolled(value=self.value, signs_from=now), *self.rolled)
         first, *others = (each for each in all_of_them if base64.b64decode(each.value) in kept)
@@ -74,7 +74,7 @@ class Secret(StoredModel):
 
 class SigningKeys:
     """The deployment's keys, derived from the secret in `document` and remembered for a minute.
-    `clock` is a steady one."""
+    `clock` is monotonic."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class SigningKeys:
         self._known: tuple[float, Secret] | None = None
 
     async def keys(self, purpose: str) -> Keys:
-        """Those for this purpose. Raises StoreError."""
+        """The keys for this purpose. Raises StoreError."""
         known = self._known
         if known is None or self._clock() >= known[0]:
             known = self._clock() + REMEMBER_SECONDS, await self._read()
@@ -111,8 +111,8 @@ class SigningKeys:
         return made
 
     async def roll(self, *, at_once: bool = False) -> datetime:
-        """Sign with a new secret soon, and answer from when on. `at_once`: nothing that any other
-        secret has signed counts from then on, which is a minute from now. Raises StoreError."""
+        """Make a new secret that signs soon; returns from when. `at_once`: it signs in a minute,
+        and from then on nothing that another secret signed is accepted. Raises StoreError."""
 
         async def attempt() -> Secret:
             await self._read()

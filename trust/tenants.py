@@ -1,7 +1,7 @@
 """Tenants as authentication reads them: remembered for seconds, so that a request costs no read.
 
-Nobody is refused because of what is remembered: before that, it is read anew. So what an
-administrator enables, creates or permits counts at once, in every process.
+A request is never refused because of a remembered tenant: before that, the tenant is read anew. So
+what an administrator enables, creates or permits counts at once, in every process.
 """
 
 import time
@@ -20,19 +20,18 @@ from directory.tenants import (
 from trust.rate import RateLimit
 
 REMEMBERED = 10_000
-"""Tenants; those that do not exist must not fill the memory."""
+"""The most tenants that are remembered; ids that do not exist must not fill the memory."""
 ANEW_PER_SECOND = 5.0
-"""So often, and twice as often at once, a tenant is read anew before its time: a flood of refused
-requests is no flood of reads."""
+"""How often a second a tenant is read anew before its time; a burst may be twice that. So a flood
+of refused requests is no flood of reads."""
 
 _since: ContextVar[float | None] = ContextVar("since", default=None)
-"""What was read before this moment does not count."""
+"""What was read before this moment is read again."""
 
 
 class Tenants:
-    """Reads tenants by id. What was read counts for `remember` seconds, so a revoked token works
-    that much longer at most. `clock` is a steady one: nothing counts for longer because somebody
-    set the time."""
+    """Reads tenants by id and remembers them for `remember` seconds, so a revoked token works that
+    much longer at most. `clock` is monotonic, so setting the system time prolongs nothing."""
 
     def __init__(
         self, store: Store, remember: float = 5.0, clock: Callable[[], float] = time.monotonic
@@ -47,19 +46,20 @@ class Tenants:
         return await self._tenants.get(tenant_id)
 
     async def of_directory(self, directory_id: str) -> Tenant | None:
-        """The tenant that an Entra ID directory (a GUID in lower case) is registered for, or
-        None. Claim and tenant must agree."""
+        """The tenant that an Entra ID directory (a GUID in lower case) is registered for, or None.
+        The claim and the tenant must name each other."""
         tenant_id = await self._claims.get(directory_id)
         tenant = await self.get(tenant_id) if tenant_id else None
         return tenant if tenant and tenant.directory_id == directory_id else None
 
     def moment(self) -> float:
-        """Now, for `anew`."""
+        """The present moment of the clock, for `anew`."""
         return self._clock()
 
     @contextmanager
     def anew(self, since: float) -> Iterator[None]:
-        """Within it, what was read before `since` is read again, within ANEW_PER_SECOND."""
+        """A context in which tenants that were read before `since` are read again, within
+        ANEW_PER_SECOND."""
         token = _since.set(since)
         try:
             yield
@@ -82,8 +82,8 @@ class Tenants:
 
 
 class Memory[T]:
-    """What was read by a key, for `remember` seconds. What is read again and has not changed stays
-    the same object."""
+    """Remembers results by key for `remember` seconds. A result that is read again and has not
+    changed stays the same object."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Memory[T]:
         self._clock = clock
         self._remember = remember
         self._known: dict[str, tuple[float, T | None]] = {}
-        """When its reading began, and what was read."""
+        """Key → (when its reading began, what was read)."""
         self._anew = RateLimit(ANEW_PER_SECOND, clock)
 
     async def get(self, key: str) -> T | None:

@@ -1,10 +1,10 @@
 """The secrets that Muster issues: bearer tokens, the secrets of OAuth clients and of set-up links,
 and credentials of the deployment.
 
-They read `muster_<kind>_<owner>_<token id>_<secret>`, with 256 random bits of secret; secret
-scanners find them by that. The owner is a tenant, or of a credential of the deployment its id. It
-keeps their SHA-256 digests only: a fast digest is enough, because a secret of that size cannot be
-guessed. The owner named in one counts for nothing until the secret is proven.
+Their form is `muster_<kind>_<owner>_<token id>_<secret>`, with 256 random bits of secret; secret
+scanners recognise it. The owner is a tenant, or the id of a credential of the deployment. The owner
+keeps SHA-256 digests only: a fast digest is enough, because a secret of that size cannot be
+guessed. The owner that a token names is not trusted until the secret is verified.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from directory.tenants import Tenant, Token
 type TokenKind = Literal["scim", "access", "console"]
 """What a bearer token opens: the SCIM endpoint, the access API, the console's JSON API."""
 type SecretKind = Literal["scim", "access", "console", "secret", "invitation"]
-"""A `secret` is an OAuth client's, which gets its tokens for it; an `invitation` is that of a link
-to the console's set-up pages. Neither is a bearer token."""
+"""A `secret` belongs to an OAuth client, which obtains tokens with it; an `invitation` belongs to a
+link to the console's set-up pages. Neither is a bearer token."""
 type DeploymentKind = Literal["application", "operator"]
-"""What a credential of the deployment is for: to read the access of every tenant and to follow its
-changes, or to manage tenants."""
+"""What a credential of the deployment is for: `application` reads and follows the access of every
+tenant, `operator` manages tenants."""
 
 DEPLOYMENT_KINDS: tuple[DeploymentKind, ...] = ("application", "operator")
 TENANT_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -39,7 +39,7 @@ _NO_DIGEST = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A secret as somebody shows it: nothing of it is proven."""
+    """A secret as it was presented, still unverified."""
 
     kind: str
     owner: str
@@ -54,7 +54,7 @@ def issue(
     note: str = "",
     expires: datetime | None = None,
 ) -> tuple[str, Token]:
-    """A new secret: its text, to be shown once, and what its owner keeps of it."""
+    """A new secret: its text, to be shown once, and the part that its owner stores."""
     token_id = secrets.token_hex(4)
     text = f"muster_{kind}_{owner}_{token_id}_{secrets.token_hex(32)}"
     kept = Token(token_id=token_id, digest=_digest(text), created=now, note=note, expires=expires)
@@ -62,7 +62,7 @@ def issue(
 
 
 def new_client_id(tenant_id: str) -> str:
-    """The id of an OAuth client. It names its tenant, so that a client is found with one read;
+    """A new id of an OAuth client. It names the tenant, so that a client is found with one read;
     that proves nothing."""
     return f"muster_client_{tenant_id}_{secrets.token_hex(4)}"
 
@@ -73,7 +73,7 @@ def new_signing_key() -> str:
 
 
 def presented(text: str) -> Presented | None:
-    """What a text claims to be; None where it is nothing that Muster issues."""
+    """The parts of a secret's text; None where it does not have the form of Muster's secrets."""
     found = _SECRET.fullmatch(text)
     return Presented(found["kind"], found["owner"], found["token"], text) if found else None
 
@@ -84,8 +84,8 @@ def is_live(token: Token, now: datetime) -> bool:
 
 
 def bearer_tokens(tenant: Tenant | None, kind: str) -> list[tuple[str, Token]]:
-    """The tenant's tokens of a kind with the connections that they speak for: none ("") but for
-    those of SCIM."""
+    """The tenant's tokens of a kind with the ids of their connections, which are empty except for
+    SCIM."""
     match tenant, kind:
         case None, _:
             return []
@@ -104,14 +104,15 @@ def bearer_tokens(tenant: Tenant | None, kind: str) -> list[tuple[str, Token]]:
 
 
 def prove(shown: Presented, candidates: Iterable[tuple[str, Token]], now: datetime) -> str | None:
-    """Whose live secret this is among the candidates (owner, what is kept), or None."""
+    """The owner of this secret among the candidates (owner, stored part), or None; expired ones do
+    not count."""
     live = [
         (owner, token.digest)
         for owner, token in candidates
         if token.token_id == shown.token_id and is_live(token, now)
     ]
     owner, digest = live[0] if live else (None, _NO_DIGEST)
-    # Compared in any case, so that the time taken does not tell whether the token id exists.
+    # always compared, so that the time taken does not disclose whether the token id exists
     return owner if hmac.compare_digest(digest, _digest(shown.text)) else None
 
 

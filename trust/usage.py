@@ -1,4 +1,4 @@
-"""When a credential was last used: told to operators, and in nobody's way."""
+"""When a credential was last used: for operators to see, recorded without delaying requests."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from directory.store import Store
 from directory.tenants import LastUse
 
 EVERY_SECONDS = 300.0
-"""One credential's use is written at most once in so many seconds, by each process."""
+"""Each process writes a credential's use at most once in this many seconds."""
 KEPT_SECONDS = 400 * 86_400
 REMEMBERED = 10_000
 
@@ -18,8 +18,8 @@ log = logging.getLogger("muster.trust")
 
 
 class Usage:
-    """Records uses off the path of the request. Each is a document of its own, so that it fights
-    with nobody for the tenant's ETag."""
+    """Records uses in the background. Each is a separate document, so that it does not contend for
+    the tenant's ETag."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Usage:
         self._due: dict[tuple[str, str], float] = {}
 
     def saw(self, tenant_id: str, credential: str) -> None:
-        """A proven request used this credential of the tenant."""
+        """Record that a verified request used this credential of the tenant."""
         clock, key = self._clock(), (tenant_id, credential)
         if self._due.get(key, 0.0) > clock:
             return
@@ -44,5 +44,5 @@ class Usage:
         self._notes.begin(self._notes.write(use))
 
     async def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for pending writes."""
         await self._notes.settle()

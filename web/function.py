@@ -1,7 +1,7 @@
 """An ASGI application behind an HTTP-triggered function.
 
-`azure.functions.AsgiMiddleware` does the same by way of a WSGI environment and several copies of
-the headers, and takes as long as Muster takes to answer a read.
+`azure.functions.AsgiMiddleware` does the same, but builds a WSGI environment and several copies of
+the headers, which takes as long as Muster's answer to a read.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ type Asgi = Callable[
 
 
 class Trigger(Protocol):
-    """What is read of `azure.functions.HttpRequest`."""
+    """The part of `azure.functions.HttpRequest` that is used."""
 
     @property
     def method(self) -> str: ...
@@ -42,8 +42,8 @@ class Answered:
 
 
 def scope_of(request: Trigger) -> Message:
-    """The request as ASGI has it. A URL whose path is not percent-encoded UTF-8, or whose host or
-    port is none, is marked as UNREADABLE."""
+    """The request as an ASGI scope. It is marked UNREADABLE where the URL's path is not
+    percent-encoded UTF-8, or its host or port is invalid."""
     url, unreadable = request.url, False
     scheme, host, path, query = _parts(url)
     try:
@@ -71,13 +71,11 @@ def scope_of(request: Trigger) -> Message:
 
 
 def client_of(request: Trigger, proxies: int = 0) -> tuple[str, int] | None:
-    """Address and port (0 where it is not said) of whoever sent a request; None where nobody says.
-
-    Each hop appends to X-Forwarded-For where it had the request from, and what a client wrote
-    there itself stands before. The last entry is the one that Azure's front end made; with
-    `proxies` of one's own in front, such as Front Door, it names the last of those, and the client
-    stands as many places before it. https://learn.microsoft.com/azure/app-service/overview-inbound-outbound-ips
-    """
+    """Address and port (0: not given) of the client; None where they are unknown. Each hop appends
+    the address of its sender to X-Forwarded-For, after anything that the client wrote there itself.
+    Azure's front end makes the last entry. With own `proxies` in front, such as Front Door, that
+    entry names the last of them, and the client is that many entries before it.
+    https://learn.microsoft.com/azure/app-service/overview-inbound-outbound-ips"""
     said = request.headers.get("x-forwarded-for") or ""
     hops = [hop.strip() for hop in said.split(",") if hop.strip()]
     if len(hops) <= proxies:
@@ -90,7 +88,7 @@ def client_of(request: Trigger, proxies: int = 0) -> tuple[str, int] | None:
 
 
 def _bracketed(hop: str) -> str:
-    """`2001:db8::1` is written without brackets where no port follows."""
+    """Puts an IPv6 address without a port, such as `2001:db8::1`, into brackets."""
     return f"[{hop}]" if hop.count(":") > 1 and not hop.startswith("[") else hop
 
 

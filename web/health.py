@@ -1,7 +1,7 @@
 """`GET /health`: does this deployment answer, and does its database?
 
-For whoever asks from outside, without a token: an availability test, a load balancer. 200 where
-the database was reached a moment ago, 503 where it was not, and nothing else is told.
+For callers without a token, such as an availability test or a load balancer. 200 where the database
+was reached a moment ago, 503 where it was not; the answer holds nothing else.
 """
 
 import asyncio
@@ -22,11 +22,12 @@ from web.trouble import trouble_of
 PATH = "/health"
 METHODS = ("GET", "HEAD")
 REMEMBERED = 10.0
-"""Seconds for which an answer counts: asking more often reads no more often."""
+"""Seconds for which a result is reused: more requests cause no more reads."""
 PATIENCE = 5.0
-"""Seconds that the database may take."""
+"""Seconds to wait for the database."""
 NOWHERE = "health"
-"""The partition and the id that are read. No tenant has it: NotFound is an answer, too."""
+"""The partition and the id that are read. Neither exists: the answer NotFound proves that the
+database answers."""
 
 log = logging.getLogger("muster.health")
 
@@ -48,7 +49,8 @@ class Health:
         self._until = float("-inf")
 
     async def healthy(self) -> bool:
-        """What was found in the last ten seconds; whoever asks meanwhile waits for one read."""
+        """The result of the last REMEMBERED seconds, or of a new read; simultaneous requests share
+        one read."""
         async with self._asking:
             if self._clock() >= self._until:
                 self._healthy = await self._reached()

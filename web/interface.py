@@ -25,13 +25,13 @@ def interface_surface(
     known: str,
     beside: Mapping[str, Endpoint] | None = None,
 ) -> Surface:
-    """The surface of an interface. `known` says what there is, where nothing is; `beside` are
-    paths that answer GET and are no operations."""
+    """The surface of an interface. `known` is the text of a 404 and says what exists; `beside` are
+    further paths that answer GET."""
     by_path: dict[str, dict[str, Operation]] = {}
     for each in interface.operations:
         by_path.setdefault(interface.path + each.path, {})[each.method] = each
     open_to_all = {interface.document: _document(interface), **(beside or {})}
-    # What is spelt out comes before what a parameter would match, too.
+    # literal paths before those that a parameter would match, too
     ordered = sorted(by_path.items(), key=lambda each: each[0].count("{"))
     routes = [
         *(at(path, endpoint, ("GET",)) for path, endpoint in open_to_all.items()),
@@ -43,7 +43,7 @@ def interface_surface(
 
 
 def answered(operation: Operation, answer: BaseModel | str | None) -> Response:
-    """What an operation's handler gave back, as a response."""
+    """The result of an operation's handler, as a response."""
     if answer is None:
         return Response(status_code=operation.status)
     if isinstance(answer, str):
@@ -55,7 +55,7 @@ def answered(operation: Operation, answer: BaseModel | str | None) -> Response:
 
 
 def _served(by_method: Mapping[str, Operation], serve: Serve) -> Endpoint:
-    """What answers on a path."""
+    """The endpoint of a path."""
 
     async def endpoint(request: Request) -> Response:
         return await serve(

@@ -17,17 +17,17 @@ REFERENCE = "#/components/schemas/{model}"
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What the document says of all operations together."""
+    """A JSON interface: what its document says of all operations."""
 
     title: str
     description: str
     path: str
-    """What every operation's path is below."""
+    """The prefix of every operation's path."""
     token: str
-    """What is sent as a bearer token."""
+    """Which bearer token to send."""
     operations: Sequence[Operation]
     refuses: bool = False
-    """Whether what is well-formed can be refused for what it would change (422)."""
+    """Whether a well-formed request can be refused because of its effect (422)."""
 
     @property
     def document(self) -> str:
@@ -122,7 +122,7 @@ def _in_query(each: Operation) -> list[dict[str, Any]]:
 
 
 def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A parameter's schema without references to definitions of its model's own."""
+    """A parameter's schema, with references to its model's definitions resolved."""
     name = schema.pop("$ref", "").removeprefix("#/$defs/")
     return {**schema, **definitions.get(name, {})}
 
@@ -140,8 +140,11 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _in_headers(each: Operation) -> list[dict[str, Any]]:
     told = {
-        "If-Match": (each.conditional, "The ETag that was read; 412 where it is another by now."),
-        "If-None-Match": (each.cached, "ETags that are known; 304 where it is one of them still."),
+        "If-Match": (each.conditional, "The ETag that was read; 412 if it has changed since."),
+        "If-None-Match": (
+            each.cached,
+            "ETags that the client has; 304 if the present one is among them.",
+        ),
     }
     return [
         {"name": name, "in": "header", "description": what, "schema": {"type": "string"}}
@@ -166,7 +169,7 @@ def _success(each: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _statuses(each: Operation, refuses: bool) -> Iterable[int]:
-    """What can go wrong."""
+    """The statuses of errors."""
     yield from (400, 401, 403, 429, 503, *each.refusals)
     if "{" in each.path:
         yield 404

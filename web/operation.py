@@ -1,5 +1,5 @@
-"""One operation of a JSON interface: how it is called, what it takes and what it answers. The
-routes and the OpenAPI document of the interface are both made of this."""
+"""One operation of a JSON interface: path, parameters, body and answers. The routes and the OpenAPI
+document of the interface are both made from it."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ class Answer(BaseModel):
 
 
 class Body(BaseModel):
-    """What an operation is sent: nothing is converted, and nothing unknown is overlooked."""
+    """The body of a request: values are not converted, and unknown members are refused."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -59,10 +59,11 @@ class Parameters(BaseModel):
 
 
 class Fault(Answer):
-    """One thing that is wrong."""
+    """One fault of a request."""
 
     pointer: str
-    """Where: a JSON pointer into the body, or the name of a parameter."""
+    """Where the fault is: a JSON pointer into the body, such as `/grants/0/key`, or the name of a
+    parameter."""
     detail: str
     """What."""
 
@@ -100,15 +101,15 @@ class Operation:
     cached: bool = False
     """Whether If-None-Match counts."""
     other_media_type: int = 415
-    """Status of a body that is not said to be JSON."""
+    """The status where Content-Type is not JSON."""
     refusals: tuple[int, ...] = ()
-    """Statuses of what else can go wrong, beside what can with any such operation."""
+    """Statuses of further errors, besides those of every such operation."""
     suffix: str = ""
-    """What tells its operationId from that of another operation with the same handler."""
+    """Distinguishes its operationId from that of another operation with the same handler."""
 
     @property
     def media_types(self) -> tuple[str, ...]:
-        """Of the body that it is sent."""
+        """The media types that its body may have."""
         return (JSON, CSV) if self.file and self.in_csv else (JSON,)
 
     @property

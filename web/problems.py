@@ -1,4 +1,4 @@
-"""What a JSON interface answers where something is wrong: problem details (RFC 9457)."""
+"""Error answers of JSON interfaces: problem details (RFC 9457)."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from web.trouble import Trouble
 
 MEDIA_TYPE = "application/problem+json"
 FAULTS = 20
-"""Faults that one answer names."""
+"""The most faults that one answer names."""
 
 
 class Problem(Trouble):
@@ -36,7 +36,7 @@ def problem_details(found: Trouble) -> Response:
 
 
 def unreadable(where: str, error: ValidationError, document: str) -> Problem:
-    """A body or parameters that are not what the OpenAPI document at this path says."""
+    """The error for a body or parameters that do not fit the OpenAPI document at this path."""
     faults = [
         Fault(
             pointer="/".join(["", *(_escaped(step) for step in one["loc"])]),

@@ -1,5 +1,5 @@
-"""What is read of a request: where it was sent, its body, as far as a surface takes it, and
-what the operations of a JSON interface are sent."""
+"""Reading a request: its origin, its body within limits, and the parameters and bodies of JSON
+interfaces."""
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -9,12 +9,12 @@ from web.problems import Problem, unreadable
 from web.trouble import LESS, body_too_large
 
 _LENGTH_DIGITS = 18
-"""No body is as long as a number with more."""
+"""A Content-Length with more digits is too large in any case."""
 
 
 async def read_body(request: Request, most: int, hint: str = LESS) -> bytes:
-    """The body, of so many bytes at most; one that announces more is not read. Raises Trouble for
-    more, with a hint what to do."""
+    """The body, `most` bytes at most; a body whose Content-Length is larger is not read. Raises
+    Trouble for more, with the hint what to do."""
     length = request.headers.get("content-length", "")
     announced = length.isascii() and length.isdigit()
     if announced and (len(length) > _LENGTH_DIGITS or int(length) > most):
@@ -33,14 +33,15 @@ def origin_of(request: Request, public_url: str) -> str:
 
 
 def media_type(request: Request) -> str:
-    """What the body is said to be, in lower case and without parameters."""
+    """The media type in Content-Type, in lower case and without parameters, such as
+    `application/json`."""
     named, _, _ = request.headers.get("content-type", "").partition(";")
     return named.strip().lower()
 
 
 async def read_content(request: Request, operation: Operation, most: int) -> bytes:
-    """The body that an operation is sent, of so many bytes at most. Raises Problem for what is not
-    said to be JSON (or CSV, where it takes a file), Trouble for more."""
+    """The body for an operation, `most` bytes at most. Raises Problem where Content-Type is not
+    JSON (or CSV, where it takes a file), Trouble for more bytes."""
     allowed = operation.media_types
     if media_type(request) not in allowed:
         raise Problem(
@@ -51,7 +52,7 @@ async def read_content(request: Request, operation: Operation, most: int) -> byt
 
 
 def parsed_query(request: Request, operation: Operation, document: str) -> BaseModel:
-    """The query's parameters as the operation has them; `document` is the path of the interface's
+    """The query's parameters in the operation's model; `document` is the path of the interface's
     OpenAPI document. Raises Problem."""
     try:
         return operation.query.model_validate(dict(request.query_params))
@@ -60,7 +61,7 @@ def parsed_query(request: Request, operation: Operation, document: str) -> BaseM
 
 
 def parsed_body(operation: Operation, content: bytes, document: str) -> BaseModel | None:
-    """The body as the operation has it; None where it has none. Raises Problem."""
+    """The body in the operation's model; None where the operation has no body. Raises Problem."""
     if operation.body is None:
         return None
     try:

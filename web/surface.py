@@ -1,7 +1,5 @@
-"""What every HTTP surface has in common, around its ASGI application: request ids in and out,
-headers that make browsers careful, a limit of time, an answer to whatever is raised, and one log
-record and one span per request.
-"""
+"""What every HTTP surface puts around its ASGI application: request ids, security headers, a time
+limit, an answer to every exception, and one log record and one span per request."""
 
 import asyncio
 import logging
@@ -30,22 +28,22 @@ HEADERS: Mapping[str, str] = {
     "strict-transport-security": "max-age=31536000",
     "x-content-type-options": "nosniff",
 }
-"""On every answer that does not say otherwise."""
+"""On every answer, unless the answer sets them itself."""
 
 PARENT = "muster.traceparent"
-"""In the scope: the span of whoever hands the request over. A client's own is not taken; it would
-make a request part of a stranger's trace."""
+"""Key in the scope: the span of the trigger. A client's own traceparent is ignored; it would make
+the request part of a foreign trace."""
 UNREADABLE = "muster.unreadable"
-"""In the scope, where it is so: the URL cannot be read as one."""
+"""Key in the scope: set where the URL is malformed."""
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _REQUEST_ID_HEADERS = (b"x-request-id", b"client-request-id")
-"""In the order in which they count."""
+"""The first header that is present counts."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 type Refuse = Callable[[Exception], ASGIApp]
-"""The answer to anything that was raised (`web.trouble`), as this surface shows it."""
+"""Makes this surface's answer to an exception (see `web.trouble`)."""
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -86,19 +84,19 @@ class Surface:
                 span.set_attributes({f"muster.{k}": v for k, v in seen.fields().items()})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, seen: Observation) -> None:
-        """Serve it to its end, whatever that is: nothing leaves as an empty 500."""
+        """Serve it and answer every exception, so that no answer is an empty 500."""
         try:
             if scope.get(UNREADABLE):
                 raise malformed(_UNREADABLE_URL)
             await self._limited(scope, receive, send)
         except Exception as error:
-            if seen.outcome:  # the answer has begun, and cannot become another one
+            if seen.outcome:  # the answer has begun and cannot be replaced
                 raise
             await self._refuse(error)(scope, receive, send)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it. Raises Trouble where it took too long: what was committed by then stays, with
-        its event; what was not is gone, as no write depends on what would have come after it."""
+        """Serve it. Raises Trouble where it takes too long. What was committed by then stays, with
+        its event; the rest is not written. That is safe, because no write relies on a later one."""
         limit = asyncio.timeout(self._seconds)
         try:
             async with limit:
@@ -110,13 +108,13 @@ class Surface:
 
 
 def at(path: str, endpoint: Endpoint, methods: Iterable[str]) -> Route:
-    """A route of Starlette's, which log and trace name by its path."""
+    """A Starlette route; log and trace name it by its path."""
     return Route(path, _Noted(path, endpoint), methods=[*methods])
 
 
 class _Noted:
-    """An endpoint as an ASGI application: what Starlette puts around a function, to show
-    exceptions, is done by the surface for all that it serves."""
+    """An endpoint as an ASGI application. It bypasses Starlette's wrapper for functions, which
+    handles exceptions: the surface does that for all its endpoints."""
 
     def __init__(self, path: str, endpoint: Endpoint) -> None:
         self._path = path
@@ -129,14 +127,14 @@ class _Noted:
 
 
 def routed(routes: Iterable[Route], known: str) -> ASGIApp:
-    """Starlette's router without what it answers by itself: errors are raised. `known` says what
-    there is, where nothing is. A slash too many at the end of a path means nothing."""
+    """Starlette's router, raising errors instead of answering them. `known` is the text of a 404
+    and says what exists. A trailing slash in a path is ignored."""
     router = Router([*routes], redirect_slashes=False)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") or "/"
         try:
-            # Only below an application does the router raise what it finds wrong.
+            # the router raises errors only where the scope has an `app`
             await router({**scope, "path": path, "app": router}, receive, send)
         except HTTPException as error:
             if error.status_code == 404:
@@ -149,14 +147,15 @@ def routed(routes: Iterable[Route], known: str) -> ASGIApp:
 
 
 def _wrong_method(scope: Scope, error: HTTPException) -> Trouble:
-    """The router lists what is allowed as a set has it, in another order in each process."""
+    """Sorts the allowed methods, which the router lists in an order that differs between
+    processes."""
     allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
     detail = f"{_method(scope)} is not offered here; {allowed} is."
     return Trouble(405, detail, {"Allow": allowed})
 
 
 def request_id() -> str:
-    """The id of the request at hand."""
+    """The id of the current request."""
     return current().request_id
 
 
@@ -181,7 +180,7 @@ def _completed(send: Send, seen: Observation) -> Callable[[Message], Awaitable[N
 
 
 def _method(scope: Scope) -> str:
-    """A method that is none may hold anything, and this text is logged."""
+    """The method for the log; an unknown one may hold any text, and is not logged as it is."""
     method: str = scope["method"]
     return method if method in _METHODS else "OTHER"
 

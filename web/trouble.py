@@ -56,20 +56,20 @@ from trust.refusal import (
 )
 
 UNAVAILABLE_SECONDS = 5.0
-"""When to repeat a request that the store or the queue did not answer."""
+"""Retry-After of a request that the store or the queue did not answer."""
 TOO_SLOW_SECONDS = 30.0
-"""When to repeat a request that took too long."""
+"""Retry-After of a request that took too long."""
 LESS = "Send less at once."
 
 log = logging.getLogger("muster.web")
 
 type Kind = Literal["", "syntax", "cursor"]
-"""What is wrong with a request that is answered with a 400, where SCIM has a word for it."""
+"""What is wrong with a request that gets a 400, where SCIM has a scimType for it."""
 
 
 class Trouble(Exception):
-    """A request that is answered with an error. `detail` is for the person who reads it: what was
-    wrong, where, and what to do."""
+    """An error to answer a request with. `detail` is for people: what was wrong, where, and what to
+    do."""
 
     def __init__(
         self,
@@ -90,8 +90,9 @@ class Trouble(Exception):
 
 
 def trouble_of(error: Exception, request_id: str = "") -> Trouble:
-    """How anything that was raised is answered. What nobody foresaw goes to the log, by its place
-    alone: its text may hold a person's data. `request_id`: of a part of the request at hand."""
+    """The answer to any exception. An unexpected one is logged with its place in the code only,
+    because its text may hold personal data. `request_id` is given for one operation of a bulk
+    request."""
     found = error if isinstance(error, Trouble) else _of_store(error) or _of_caller(error)
     if found is not None:
         return found
@@ -105,7 +106,7 @@ def trouble_of(error: Exception, request_id: str = "") -> Trouble:
         )
     return Trouble(
         500,
-        "Muster could not answer this request because of a fault of its own. Repeat it, and if it "
+        "Muster could not answer this request because of an internal fault. Repeat it, and if it "
         f"happens again tell the operator the request id {request_id}.",
     )
 
@@ -190,7 +191,7 @@ def _of_caller(error: Exception) -> Trouble | None:
 
 
 def too_many_requests(seconds: float) -> Trouble:
-    """The answer to a tenant that sent more than its share."""
+    """The answer to a tenant that exceeds its rate limit."""
     return Trouble(
         429,
         "This organisation sends requests faster than Muster takes them from one organisation; "
@@ -202,7 +203,7 @@ def too_many_requests(seconds: float) -> Trouble:
 
 
 def too_slow(seconds: float) -> Trouble:
-    """The answer where a request took longer than it may."""
+    """The answer to a request that exceeded the time limit."""
     return Trouble(
         503,
         f"Muster did not finish this request within {seconds:g} seconds. What it asked for may be "

@@ -1,4 +1,4 @@
-"""How far the set-up of a customer's Entra ID is, by what its requests have shown."""
+"""How far the set-up of a customer's Entra ID is, judged by its requests."""
 
 import asyncio
 from collections import Counter
@@ -22,16 +22,16 @@ from scim.seeing import Step
 from trust.tokens import is_live
 
 SAMPLE = 50
-"""Users that are looked at: the newest."""
+"""How many of the newest users are looked at."""
 PATIENCE = timedelta(hours=1)
-"""So long after the first user it is a mistake that nothing has matched or brought a member."""
+"""This long after the first user, it is a mistake if nothing was matched, or no member came."""
 
 type State = Literal["done", "waiting", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One step. `says` is what was seen; where the state is `wrong`, what to do about it."""
+    """One step. `says` is what was seen, and, where the state is `wrong`, what to do about it."""
 
     key: str
     title: str
@@ -43,7 +43,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """All that the items are made of."""
+    """Everything that the steps are judged by."""
 
     tenant: Tenant
     now: datetime
@@ -54,7 +54,7 @@ class _Observed:
     refused: Sequence[Refusal]
 
     def at(self, *steps: Step) -> datetime | None:
-        """When any of these was last seen."""
+        """When one of these was last seen."""
         return max((self.seen[step] for step in steps if step in self.seen), default=None)
 
 
@@ -87,7 +87,7 @@ async def read_checklist(
 
 
 async def _seen(store: Store, tenant_id: str) -> dict[str, datetime]:
-    """Of all connections, the later moment of each step."""
+    """When each step was last seen, over all connections."""
     found: dict[str, datetime] = {}
     async for stored in every(store, tenant_id, Query("Seen")):
         found = Seen.from_document(stored.document).with_more(found).steps
@@ -136,7 +136,7 @@ _MAPPED: Mapping[Reason, tuple[str, str]] = {
     "familyNameMissing": ("familyName", "surname"),
     "workEmailMissing": ("workEmail", "mail"),
 }
-"""What every user needs → the key of its step, and Entra ID's attribute."""
+"""Attribute that every user needs → the key of its step, and Entra ID's attribute."""
 
 
 def _users(observed: _Observed) -> Iterator[Item]:
@@ -160,7 +160,7 @@ def _users(observed: _Observed) -> Iterator[Item]:
         "Users are matched by their object id",
         observed.at("userByExternalId"),
         observed.at("userByUserName", "userByEmail"),
-        "Entra ID looks users up by their name or e-mail address only: whoever is renamed is "
+        "Entra ID looks users up by their name or e-mail address only: a renamed user is "
         "created again. Map objectId to externalId and make it the first matching attribute.",
     )
 
@@ -208,7 +208,7 @@ def _matching(
 
 def _groups(observed: _Observed) -> Iterator[Item]:
     if not observed.has_groups:
-        says = "Assign the groups that give access; groups in groups need to be assigned each."
+        says = "Assign the groups that give access; assign each nested group, too."
         yield _step("group", "The first group", None, says)
         return
     created = observed.at("groupCreated")
@@ -218,8 +218,9 @@ def _groups(observed: _Observed) -> Iterator[Item]:
         "Groups are matched by their object id",
         observed.at("groupByExternalId"),
         observed.at("groupByDisplayName"),
-        "Entra ID looks groups up by name only: two groups of one name become one, and a renamed "
-        "one is created again. Map objectId to externalId and make it the matching attribute.",
+        "Entra ID looks groups up by name only: two groups with one name become one, and a "
+        "renamed one is created again. Map objectId to externalId and make it the matching "
+        "attribute.",
     )
     added = observed.at("memberAdded")
     if added:

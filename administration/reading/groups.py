@@ -23,7 +23,7 @@ from reconciler.status import EVENT_FIELDS, Status, group_status
 from scim.protocol.scalars import fold
 
 SAMPLE = 50
-"""Groups that are looked at for those without a mapping: the newest."""
+"""How many of the newest groups are searched for those without a mapping."""
 
 
 class GroupOverview(Model):
@@ -34,7 +34,7 @@ class GroupOverview(Model):
     display_name: str
     external_id: str | None = None
     connection_id: str | None = None
-    """The connection that it belongs to; None until Entra ID touches an imported group."""
+    """The connection that it belongs to; None for an imported group until Entra ID writes it."""
     source: Literal["scim", "manual"]
     status: Status
     done: int = 0
@@ -45,13 +45,12 @@ class GroupOverview(Model):
     members: int
     """Direct members, groups among them."""
     version: int | None = None
-    """Of the mapping; None: it has none."""
+    """The mapping's version; None: there is no mapping."""
     applied_version: int | None = None
     mapping_event_id: str | None = None
-    """The event that saved it."""
+    """The event that saved the mapping."""
     given_again_from: datetime | None = None
-    """Where the mapping was not saved by anybody but remembered: when the group was deleted that
-    gave it before."""
+    """Where the mapping was remembered from a deleted group: when that group was deleted."""
     entitlements: tuple[Granted, ...] = ()
 
     @property
@@ -63,9 +62,9 @@ class GroupOverview(Model):
 async def list_groups(
     store: Store, tenant_id: str, text: str = "", after: str | None = None, limit: int = PAGE
 ) -> PageOf[GroupOverview]:
-    """A tenant's groups by name, those whose display name holds `text`. Costs four round trips
-    and one count per group, whatever the tenant's size. Raises BadContinuation for an
-    `after` that is not of this list."""
+    """A tenant's groups whose display name contains `text`, by name. Costs four round trips and one
+    count per group, whatever the tenant's size. Raises BadContinuation for an `after` that is not
+    of this list."""
     where = Compare(("search", "displayName"), "co", fold(text)) if text else EVERYTHING
     query = Query(
         "Group",
@@ -83,8 +82,8 @@ async def list_groups(
 
 
 async def unmapped_groups(store: Store, tenant_id: str) -> list[StoredGroup]:
-    """Those without a mapping among the newest SAMPLE groups of connections, by name. Costs two
-    round trips, whatever the tenant's size."""
+    """The groups without a mapping among the newest SAMPLE groups of connections, by name. Costs
+    two round trips, whatever the tenant's size."""
     provisioned = Compare(("source",), "eq", "scim")
     page = await store.query(tenant_id, Query("Group", provisioned, NEWEST_FIRST, limit=SAMPLE))
     groups = [StoredGroup.of(item) for item in page.items]

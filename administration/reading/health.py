@@ -20,7 +20,7 @@ LOSS_SHOWN = timedelta(days=7)
 """How long the overview tells of a mass loss."""
 SHOWN = 3
 PROVISIONED = Compare(("actor", "type"), "eq", "connection")
-"""What a connection wrote; what administrators and operators changed is not provisioning."""
+"""Only what connections wrote: changes by administrators and operators are not provisioning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The SCIM requests of the last 24 hours by the hour; the current one is not over. Requests
-    without a valid token are nobody's, and not counted; the others are some seconds after they were
-    answered."""
+    """The SCIM requests of the last 24 hours, hour by hour, with the current, unfinished one. A
+    request without a valid token belongs to no tenant and is not counted; any other is counted some
+    seconds after its answer."""
 
     hours: tuple[Hour, ...]
     last_request: datetime | None
-    """The last one of these hours."""
+    """The last request in these hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Health:
     last: Event | None
     """The last write of a connection, whenever it was."""
     pending: int
-    """Of all events, those of administrators too."""
+    """How many events are pending, administrators' included."""
     failed: int
-    """As with `pending`."""
+    """How many events have failed, administrators' included."""
     losses: tuple[Loss, ...]
-    """Mass losses of the last days, the newest first, a few."""
+    """The newest mass losses of the last days, newest first."""
 
 
 async def read_health(store: Store, tenant_id: str, now: datetime) -> Health:
@@ -101,7 +101,7 @@ async def read_hours(store: Store, tenant_id: str, now: datetime) -> Hours:
 
 
 async def _counts(store: Store, tenant_id: str, since: datetime) -> list[RequestCount]:
-    """Of all processes; they are kept for a little more than the hours that are shown."""
+    """The counts of all processes; they are kept a little longer than the hours shown."""
     found = every(store, tenant_id, Query("RequestCount"))
     counts = [RequestCount.from_document(stored.document) async for stored in found]
     return [count for count in counts if count.hour >= since]

@@ -17,13 +17,13 @@ from scim.protocol.scalars import fold
 
 ENTRIES = 50
 EXPORTED = 10_000
-"""Entries in one export."""
+"""The most entries in one export."""
 EFFECTS = 100
-"""Changes of access that one entry shows."""
+"""The most changes of access that one entry shows."""
 FOUND = 100
-"""Users, and groups, that a name in the filter stands for at most."""
+"""The most users, and the most groups, that a name in the filter finds."""
 LAG = timedelta(days=2)
-"""How long after an event its effect is looked for, where the event is not done."""
+"""How long after an unfinished event its effects are looked for."""
 LISTED = tuple(
     field.alias or name for name, field in Event.model_fields.items() if name != "membership"
 )
@@ -46,7 +46,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries: all criteria that are given."""
+    """Which entries are listed: those that meet all criteria."""
 
     resources: tuple[str, ...] | None = None
     """SCIM ids of users and groups; None: all."""
@@ -58,8 +58,8 @@ class Filter:
 
     @property
     def condition(self) -> Condition:
-        """As the store is asked. An event's id begins with its time, so a time is a range of
-        ids."""
+        """The filter as a condition for the store. An event's id begins with its time, so a range
+        of time is a range of ids."""
         equal = {
             "resourceType": self.resource_type,
             "operation": self.operation,
@@ -105,8 +105,8 @@ async def list_entries(
 
 
 async def find_resources(store: Store, tenant_id: str, text: str) -> tuple[str, ...] | None:
-    """SCIM ids of what a text names: an id, or some of the users and groups that exist and whose
-    names hold it. None where there is no text."""
+    """SCIM ids of what a text names: an id, or some of the existing users and groups whose names
+    contain it. None where there is no text."""
     if not text:
         return None
     if is_resource_id(text):
@@ -132,7 +132,7 @@ async def read_entry(store: Store, tenant_id: str, id: str) -> Entry | None:
 
 
 async def effects(store: Store, tenant_id: str, event: Event) -> PageOf[Effect]:
-    """The changes of access that an event led to, the first of them where there are many."""
+    """The changes of access that an event caused, EFFECTS of them at most."""
     end = (event.done_at or event.at + LAG) + timedelta(seconds=1)
     where = All(
         (

@@ -47,7 +47,7 @@ async def list_members(
     rows: list[Member] = []
     for (type, id), document_id in zip(members, wanted, strict=True):
         if document_id not in found:
-            continue  # an edge whose end is gone counts for nothing; or the end cannot be read
+            continue  # the member is gone (the membership has no effect) or unreadable
         if type == "Group":
             name = StoredGroup.of(found[document_id]).display_name
             rows.append(Member(id, type, name, "Group", None))

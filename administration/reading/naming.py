@@ -1,4 +1,4 @@
-"""The names that people know things by, read for a handful of them at once."""
+"""Display names, read for a few documents at once."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -17,7 +17,7 @@ from directory.store import Store
 
 
 class Named(Protocol):
-    """Whatever names a catalog entry: a grant, an entry of a mapping."""
+    """Anything that names a catalog entry: a grant, or an entry of a mapping."""
 
     @property
     def kind(self) -> str: ...
@@ -53,7 +53,7 @@ def granted(
 
 
 async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> dict[str, str]:
-    """Names of groups by SCIM id; those that are gone or cannot be read are left out."""
+    """Names of groups by SCIM id; groups that are gone or cannot be read are left out."""
     ids = list(dict.fromkeys(groups))
     found = readable(await read_all(store, tenant_id, [group_id(id) for id in ids]))
     return {
@@ -62,7 +62,7 @@ async def group_names(store: Store, tenant_id: str, groups: Iterable[str]) -> di
 
 
 async def user_names(store: Store, tenant_id: str, users: Iterable[str]) -> dict[str, str]:
-    """Names of users by SCIM id; those that are gone or cannot be read are left out."""
+    """Names of users by SCIM id; users who are gone or cannot be read are left out."""
     ids = list(dict.fromkeys(users))
     found = readable(await read_all(store, tenant_id, [user_id(id) for id in ids]))
     return {

@@ -8,7 +8,7 @@ MOST_PER_PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class PageOf[Row]:
-    """Rows, and what leads to the next page where there is one."""
+    """Rows, and the continuation of the next page where there is one."""
 
     rows: tuple[Row, ...]
     next: str | None = None

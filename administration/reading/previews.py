@@ -18,17 +18,17 @@ PEOPLE = 50
 
 @dataclass(frozen=True, slots=True)
 class WouldKeep:
-    """A protected entitlement that would be kept for somebody, or no longer."""
+    """A protected entitlement that would be kept for somebody, or would no longer be kept."""
 
     kind: str
     key: str
     display_name: str
     ends: bool
-    """Whether it is kept for the user now, and would not be: something would give it."""
+    """True: it is kept for the user now and would no longer be, because something would give it."""
     user_id: str | None
-    """None: for one of its many holders."""
+    """None: it would be kept for one of its many holders."""
     name: str | None
-    """Of the user."""
+    """The user's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Previewed:
 
     effects: tuple[Effect, ...]
     counts: Counts
-    """Of everybody, whatever the page shows, or of those up to `counting`."""
+    """The figures of everybody, whatever the page shows; or of those before `counting`."""
     counting: PreviewCursor | None
     """Where the figures go on; None: they are of everybody."""
     cursor: PreviewCursor | None
@@ -45,12 +45,12 @@ class Previewed:
     no_owner: bool
     """Whether nothing would give the role Owner to anybody."""
     kept: tuple[WouldKeep, ...]
-    """What is protected, and would be kept for somebody or no longer."""
+    """Protected entitlements that would be kept for somebody, or would no longer be kept."""
     names: dict[EntitlementKey, str]
     """(kind, key) → display name, of every entitlement in it."""
 
 
-def preview_place(text: str) -> PreviewCursor | None:
+def preview_cursor(text: str) -> PreviewCursor | None:
     """Where a preview goes on, from the JSON of the page's cursor; empty: at its start. Raises
     BadContinuation."""
     try:
@@ -68,8 +68,8 @@ async def read_preview(
     wanted: Sequence[EntitlementKey] = (),
     takes: bool = True,
 ) -> Previewed:
-    """What a proposal would do; `wanted` are entitlements to name besides. `takes`: whether it may
-    take anything from anybody; only then is Owner looked for. Raises BadContinuation for a
+    """What a proposal would do; `wanted` are further entitlements to name. `takes`: whether it may
+    take anything from anybody; only then is `no_owner` computed. Raises BadContinuation for a
     cursor that is not of this proposal. The processor time is bounded whatever is proposed."""
     asking = Preview(store, tenant_id, proposal)
     page = await asking.page(cursor, PEOPLE)
@@ -99,5 +99,5 @@ async def read_preview(
 
 
 def _keeper(keeper: Keeper) -> str:
-    """Of whom to tell; empty: of one of many."""
+    """The SCIM id of the keeper; empty: one of many holders."""
     return keeper.before or keeper.after or ""

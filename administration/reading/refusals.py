@@ -32,7 +32,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """Refusals with the same words, whoever they were about: what was wrong, and what to do."""
+    """Refusals with the same text, about any user or group: what was wrong, and what to do."""
 
     says: str
     count: int
@@ -41,8 +41,8 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal, and what to call the user or group that it was about: the name by now, or else
-    what the request said; None where it said nothing."""
+    """A refusal, and the name of the user or group that it was about: the present name, or else the
+    one in the request; None where it had none."""
 
     refusal: Refusal
     name: str | None
@@ -51,8 +51,9 @@ class Refused:
 async def list_refusals(
     store: Store, tenant_id: str, filter: Filter, text: str = ""
 ) -> list[Refused]:
-    """Those that fit, the last ones first. A text is looked for in what requests called users and
-    groups, too; `filter` gives their ids, their kind and the time of the last request."""
+    """The refusals that fit, the last ones first. The text is also searched in the names that
+    requests gave users and groups; `filter` has their ids, their kind and the time of the last
+    request."""
     wanted = fold(text)
     found = [one for one in await all_refusals(store, tenant_id) if _fits(one, filter, wanted)]
     return await _named(store, tenant_id, found)
@@ -61,7 +62,7 @@ async def list_refusals(
 async def refusals_about(
     store: Store, tenant_id: str, resource_id: str, external_id: str | None, user_name: str | None
 ) -> list[Refused]:
-    """Those about one user, the last ones first."""
+    """The refusals about one user, the last ones first."""
     name = fold(user_name or "")
     found = [
         one
@@ -77,7 +78,7 @@ async def refusals_about(
 
 
 async def remedies(store: Store, tenant_id: str, since: datetime) -> list[Remedy]:
-    """What was refused from a time on, without anybody's name: the most frequent first."""
+    """What was refused since a time, without names of people: the most frequent first."""
     found: dict[str, Remedy] = {}
     for one in await all_refusals(store, tenant_id):
         if one.last_at >= since:
@@ -87,12 +88,12 @@ async def remedies(store: Store, tenant_id: str, since: datetime) -> list[Remedy
 
 
 def refusals_as_csv(found: Sequence[Refused]) -> str:
-    """A line for each."""
+    """The refusals as CSV, a line for each."""
     return as_csv(COLUMNS, [_cells(one) for one in found])
 
 
 async def all_refusals(store: Store, tenant_id: str) -> list[Refusal]:
-    """All that are kept, the last ones first, without names."""
+    """All refusals that are kept, the last ones first, without names."""
     query = Query("Refusal", order=(Order(("lastAt",), descending=True),), limit=MOST)
     return [Refusal.from_document(one.document) async for one in every(store, tenant_id, query)]
 

@@ -22,10 +22,10 @@ from reconciler.facts import read_current
 from scim.protocol.scalars import fold, folds
 
 GROUPS_OF_USER = 200
-"""Direct groups that a user's page shows."""
+"""The most direct groups that a user's page shows."""
 
 type UserSource = Literal["scim", "manual"]
-"""`manual`: made by hand, and not adopted by Entra ID so far."""
+"""`manual`: made by hand, and not yet adopted by Entra ID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class UserRow:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One reason why a user holds a grant. `path` are (id, name) of the groups from the user's own
-    to the mapped one; a group that is gone has no name."""
+    """One reason why a user holds a grant. `path` holds (id, name) of each group from the user's
+    direct group to the mapped one; a group that is gone has no name."""
 
     type: str
     path: tuple[tuple[str, str | None], ...] = ()
     mapping_version: int | None = None
     since: datetime | None = None
-    """Of what is kept: when it would have been lost."""
+    """Of a kept grant: when it would have been lost."""
     event_id: str | None = None
-    """Of what is kept: the event that would have taken it."""
+    """Of a kept grant: the event that would have taken it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,9 @@ async def list_users(
     limit: int = PAGE,
     source: UserSource | None = None,
 ) -> PageOf[UserRow]:
-    """Users whose name, userName or e-mail address holds `text`, by userName; without a text all
-    of them, the newest first. `source` leaves out the others. Raises BadContinuation for an `after`
-    that is not of this list."""
+    """Users whose name, userName or e-mail address contains `text`, by userName; without a text all
+    users, the newest first. With `source`, only users from there. Raises BadContinuation for an
+    `after` that is not of this list."""
     where = matching(text)
     if source is not None:
         where = All((Compare(("source",), "eq", source), where))
@@ -115,7 +115,7 @@ async def list_users(
 
 
 def matching(text: str) -> Condition:
-    """Users whose name, userName or e-mail address holds a text, in any case."""
+    """Users whose name, userName or e-mail address contains a text, in any case."""
     if not text:
         return EVERYTHING
     folded = fold(text)
@@ -150,7 +150,7 @@ async def find_user(store: Store, tenant_id: str, who: str) -> StoredUser:
 
 
 async def find_row(store: Store, tenant_id: str, policy: Policy, who: str) -> UserRow:
-    """One user as `find_user` finds it, as the list shows it. Raises AdministrationError."""
+    """The user that `find_user` finds, as a row of the list. Raises AdministrationError."""
     user = await find_user(store, tenant_id, who)
     (row,) = await _rows(store, tenant_id, policy, [user])
     return row
@@ -181,7 +181,7 @@ def _row(user: StoredUser, shown: ShownAccess) -> UserRow:
 
 
 async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> UserDetail | None:
-    """One user as of this moment, or None where there is none."""
+    """One user at this moment, or None where there is none."""
     if not is_resource_id(id):
         return None
     found = await read_current(store, tenant_id, id, policy)
@@ -220,7 +220,7 @@ async def read_user(store: Store, tenant_id: str, policy: Policy, id: str) -> Us
 async def held(
     store: Store, tenant_id: str, grants: tuple[Grant, ...], groups: dict[str, str]
 ) -> tuple[Held, ...]:
-    """Grants with their names, by kind and name; `groups` are the names of the groups in them."""
+    """Grants with their names, by kind and name; `groups` has the names of the groups in them."""
     names = await entitlement_names(store, tenant_id, grants)
     shown = [
         Held(

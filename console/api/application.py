@@ -1,7 +1,7 @@
-"""The ASGI application for /console/api: who may, what is read of a request, what is answered.
+"""The ASGI application for /console/api: authentication, reading requests, and answers.
 
-The tenant comes from the bearer token and from nowhere else. Cookies are not looked at, so no
-page of another site can make a browser do anything here.
+The tenant comes from the bearer token and from nowhere else. Cookies are ignored, so no page of
+another site can make a browser change anything here.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ from trust.caller import Caller
 from trust.rate import RateLimit
 from trust.refusal import bad_token
 from trust.signing import SigningKeys
+from web.cursor import Pages
 from web.interface import answered, interface_surface
 from web.openapi import Interface
 from web.operation import JSON, Operation
@@ -57,7 +58,7 @@ BODY_BYTES = 4 * 1024 * 1024
 FILE_VALUES = 100_000
 """The most values in a file."""
 JSON_VALUES = 20_000
-"""The most values in a body that is no file: everything that is wrong with them is said."""
+"""The most JSON values in a body that is not a file, since the answer names every fault in it."""
 
 
 def api_application(
@@ -92,7 +93,7 @@ class _Api:
         return answered(operation, await operation.handler(call))
 
     async def _call(self, request: Request, operation: Operation, caller: Caller) -> Call[Any, Any]:
-        """The request as the operation says. Raises Problem, Refused."""
+        """The request, parsed as the operation defines. Raises Problem, Refused."""
         deployment = self._deployment
         try:
             tenant = await read_tenant(deployment.service.store, caller.tenant.tenant_id)
@@ -111,8 +112,10 @@ class _Api:
             body=body,
             content=content,
             if_match=request.headers.get("if-match"),
-            asked=_asked(tenant.tenant_id, operation, request.path_params, query, body),
-            cursor_keys=await self._keys.keys("console-api"),
+            pages=Pages(
+                _asked(tenant.tenant_id, operation, request.path_params, query, body),
+                await self._keys.keys("console-api"),
+            ),
         )
 
 
@@ -129,7 +132,7 @@ def _asked(
 
 
 async def _content(request: Request, operation: Operation) -> bytes:
-    """The body, as far as it is taken. Raises Problem, Trouble."""
+    """The body, within the limits of size and number of values. Raises Problem, Trouble."""
     content = await read_content(request, operation, BODY_BYTES)
     most = FILE_VALUES if operation.file else JSON_VALUES
     if media_type(request) == JSON and values_in(content) > most:

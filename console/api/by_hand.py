@@ -29,13 +29,14 @@ _PATHS = {
 
 
 class UserAttributes(Body):
-    """What a user made by hand is. An empty text clears; what is left out stays."""
+    """The attributes of a user made by hand. An empty text clears an attribute; what is left out
+    stays."""
 
     user_name: Value | None = None
     given_name: Value | None = None
     family_name: Value | None = None
     work_email: Value | None = None
-    """By which Entra ID finds the user, and adopts the user."""
+    """Entra ID finds the user by it, and adopts the user."""
     display_name: Value | None = None
     attributes: dict[str, Value] = Field(default_factory=dict, max_length=50)
     """Any others: SCIM paths with their values, such as `title`."""
@@ -58,7 +59,7 @@ class GivenGrants(Answer):
 
 
 class WantedGrants(Body):
-    """What the user shall be given by hand, exactly."""
+    """Exactly what the user is given by hand from now on."""
 
     grants: Entitlements
 
@@ -70,7 +71,7 @@ async def create_user(call: Call[Parameters, UserAttributes]) -> DetailedUser:
 
 
 async def edit_user(call: Call[Parameters, UserAttributes]) -> DetailedUser:
-    """Change a user made by hand; what Entra ID manages is changed there."""
+    """Change a user made by hand. Users whom Entra ID manages are changed there."""
     user = (await known_user(call)).id
     await call.changing(ManualUsers).edit(user, _attributes(call.body))
     return detailed(await _user(call, user))
@@ -87,14 +88,14 @@ async def list_given_grants(call: Call[Parameters, None]) -> GivenGrants:
 
 
 async def set_given_grants(call: Call[Parameters, WantedGrants]) -> GivenGrants:
-    """Give and withdraw until the user is given exactly this by hand."""
+    """Make this exactly what the user is given by hand."""
     user = (await known_user(call)).id
     await call.changing(Grants).give_exactly(user, keys_of(call.body.grants))
     return await _given(call, user)
 
 
 async def let_go(call: Call[Parameters, Entitled]) -> DetailedUser:
-    """Keep an entitlement no longer for its last holder: nobody holds it then."""
+    """Stop keeping an entitlement for its last holder; then nobody holds it."""
     user, kept = (await known_user(call)).id, EntitlementKey(call.body.kind, call.body.key)
     await call.changing(Kept).let_go(user, kept)
     return detailed(await _user(call, user))

@@ -21,9 +21,9 @@ class CatalogImport(Parameters):
     """How to import."""
 
     dry_run: bool = False
-    """Say what would change, and change nothing."""
+    """Only say what would change."""
     remove_missing: bool = False
-    """Remove what the file lacks; an entry that is in use refuses the whole import."""
+    """Remove entries that the file lacks; the whole import is refused if one of them is in use."""
 
 
 class Plan(Answer):
@@ -31,7 +31,7 @@ class Plan(Answer):
 
     added: tuple[NamedEntitlement, ...]
     changed: tuple[NamedEntitlement, ...]
-    """Those with another name."""
+    """Entries with another name."""
     removed: tuple[NamedEntitlement, ...]
     unchanged: int
 
@@ -53,7 +53,7 @@ async def list_catalog(call: Call[Parameters, None]) -> CatalogAnswer:
 
 
 async def catalog_as_csv(call: Call[Parameters, None]) -> str:
-    """What can be granted, as the import takes it: the columns kind, key, displayName."""
+    """What can be granted, as CSV that can be imported: the columns kind, key, displayName."""
     return await export_catalog(call.store, call.tenant_id)
 
 
@@ -71,7 +71,7 @@ async def import_catalog(call: Call[CatalogImport, None]) -> Plan:
 
 
 async def remove_entitlement(call: Call[EntryQuery, None]) -> None:
-    """Remove an entry that no mapping and nobody has."""
+    """Remove an entry that no mapping gives and no user holds by hand."""
     await call.changing(Catalog).remove(call.query.kind, call.query.key)
 
 

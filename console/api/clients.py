@@ -1,4 +1,4 @@
-"""OAuth clients of connections: their secrets, and workloads that stand in for one."""
+"""OAuth clients of connections: their secrets, and workload identities that replace one."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -24,16 +24,16 @@ type Name = Annotated[str, Field(min_length=1, max_length=CHARACTERS)]
 
 
 class Workload(Answer):
-    """The identity whose assertions count in place of a secret."""
+    """The workload identity whose assertions replace a secret."""
 
     issuer: str
     subject: str
     audience: str
-    """As it is kept: of an application, `api://<application id>`."""
+    """As it is stored, for an application: `api://<application id>`."""
 
 
 class ClientCredential(Answer):
-    """A secret, never its text; or a workload's identity."""
+    """A secret, without its text; or a workload identity."""
 
     kind: Literal["secret", "federation"]
     id: str
@@ -41,7 +41,7 @@ class ClientCredential(Answer):
     expires: datetime | None
     live: bool
     last_used: datetime | None
-    """To within minutes."""
+    """Accurate to some minutes."""
 
 
 class Client(Answer):
@@ -55,18 +55,18 @@ class Client(Answer):
 
 
 class ConnectionClients(Answer):
-    """One for each connection that has one."""
+    """The OAuth clients, one for each connection that has one."""
 
     clients: tuple[Client, ...]
 
 
 class NewSecret(Body):
-    """A secret to create. Two can live at a time."""
+    """A secret to create. Two can be valid at a time."""
 
     days: Annotated[int, Field(ge=1, le=LONGEST.days)] = 365
-    """How long it lives."""
+    """How long it is valid."""
     overlap_hours: Annotated[float, Field(ge=0, le=24 * 365)] | None = None
-    """How long the older one goes on working; left out: as long as it was meant to."""
+    """How long the older secret still works; left out: until its own expiry."""
 
 
 class FreshSecret(Answer):
@@ -74,17 +74,17 @@ class FreshSecret(Answer):
 
     client_id: str
     client_secret: str
-    """Shown this once: Muster keeps its digest only."""
+    """Shown only once: Muster keeps its digest only."""
     token_endpoint: str
 
 
 class Federation(Body):
-    """A workload's identity: the issuer is one of Entra ID's."""
+    """A workload identity; its issuer is one of Entra ID's."""
 
     issuer: Name
     subject: Name
     audience: Name
-    """`api://<application id>`, with `/.default` or without, or the id alone: the same."""
+    """`api://<application id>`, with or without `/.default`, or the id alone: all mean the same."""
 
 
 async def list_oauth_clients(call: Call[Parameters, None]) -> ConnectionClients:
@@ -94,7 +94,7 @@ async def list_oauth_clients(call: Call[Parameters, None]) -> ConnectionClients:
 
 
 async def create_client_secret(call: Call[Parameters, NewSecret]) -> FreshSecret:
-    """Create a secret of a connection's client and show it, this once. The first one makes the
+    """Create a secret of a connection's client and show it, only once. The first secret makes the
     client."""
     hours = call.body.overlap_hours
     client_id, secret = await call.changing(Clients).add_secret(
@@ -108,7 +108,7 @@ async def create_client_secret(call: Call[Parameters, NewSecret]) -> FreshSecret
 
 
 async def end_client_secret(call: Call[Parameters, None]) -> None:
-    """End a secret, and within seconds the access tokens that were got with it."""
+    """End a secret, and within seconds the access tokens that it obtained."""
     id = call.path["secretId"]
     client = _found(call).client
     if client is None or all(each.token_id != id for each in client.secrets):
@@ -117,7 +117,8 @@ async def end_client_secret(call: Call[Parameters, None]) -> None:
 
 
 async def federate_client(call: Call[Parameters, Federation]) -> Client:
-    """Let a workload's own identity stand in for a secret, in place of the one that did."""
+    """Let a workload identity authenticate the client instead of a secret; it replaces the one
+    before."""
     connection_id, body = _connection(call), call.body
     await call.changing(Clients).federate(
         connection_id,

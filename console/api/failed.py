@@ -1,4 +1,4 @@
-"""What could not be applied: doing it once more, or discarding what is left of it."""
+"""What could not be applied: replaying it, or discarding its dead letters."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -22,7 +22,7 @@ class FailedEvent(Answer):
     attributes: tuple[str, ...]
     reason: str
     attempts: int
-    """How often its message was delivered in vain."""
+    """How often its message was delivered without success."""
 
 
 class Letter(Answer):
@@ -46,7 +46,7 @@ class Failures(Answer):
 
 
 class Replayed(Answer):
-    """What is done once more."""
+    """What is replayed."""
 
     events: int
     letters: int
@@ -83,8 +83,8 @@ async def replay_all_failed(call: Call[Parameters, None]) -> Replayed:
 
 
 async def discard_dead_letter(call: Call[Parameters, None]) -> None:
-    """Remove the dead letter with this message id for good, where its event is done or gone. While
-    the event is pending it is sent again by itself, and one that failed is to be replayed."""
+    """Remove the dead letter with this message id for good, where its event is done or gone. A
+    pending event is sent again automatically; a failed one must be replayed."""
     async with _replay(call) as replay:
         try:
             await replay.discard([call.path["messageId"]])
@@ -97,7 +97,7 @@ def _replay[Q, B](call: Call[Q, B]) -> AbstractAsyncContextManager[Replay]:
 
 
 def _event[Q, B](call: Call[Q, B]) -> str:
-    """The id in the path. Raises Problem for what can be none."""
+    """The id in the path. Raises Problem for anything that cannot be an event's id."""
     id = call.path["eventId"]
     if not is_resource_id(id):
         raise absent("failed event")

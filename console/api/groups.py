@@ -40,7 +40,7 @@ class Group(Answer):
     display_name: str
     external_id: str | None
     connection_id: str | None
-    """The connection that it belongs to; null until Entra ID touches an imported group."""
+    """The connection that it belongs to; null for an imported group until Entra ID writes it."""
     source: Literal["scim", "manual"]
     status: Literal["New", "Waiting for sync", "Applying changes", "Active"]
     done: int
@@ -50,10 +50,11 @@ class Group(Answer):
     members: int
     """Direct members."""
     version: int | None
-    """Of the mapping; null: it has none."""
+    """The mapping's version; null: there is no mapping."""
     applied_version: int | None
     given_again_from: AwareDatetime | None
-    """When the group was deleted that gave the same before; null once the mapping is saved."""
+    """Where the mapping was remembered from a deleted group: when that group was deleted. null once
+    the mapping is saved."""
     entitlements: tuple[NamedEntitlement, ...]
 
 
@@ -61,7 +62,7 @@ class GroupQuery(Paged):
     """Which groups."""
 
     q: Search = ""
-    """What their names hold."""
+    """A text that their names contain."""
 
 
 class Groups(Answer):
@@ -78,11 +79,11 @@ class Member(Answer):
     type: Literal["User", "Group"]
     name: str
     enabled: bool | None
-    """Of a user."""
+    """Whether a user is enabled; null for a group."""
     reasons: tuple[Reason, ...]
     """Why a user is not enabled."""
     unreadable: bool
-    """Whether the stored record of the user's access cannot be read: tell the operator."""
+    """Whether the stored record of the user's access cannot be read; then tell the operator."""
 
 
 class Members(Answer):
@@ -97,9 +98,9 @@ class Mapping(Answer):
 
     group_id: str
     version: int
-    """0: there is no mapping so far."""
+    """0: there is no mapping yet."""
     applied_version: int
-    """The version that everybody's access follows."""
+    """The version that has been applied to everybody."""
     entitlements: tuple[NamedEntitlement, ...]
 
     @property
@@ -109,8 +110,8 @@ class Mapping(Answer):
 
 
 class RememberedMapping(Answer):
-    """What a deleted group gave, and gives again when the same connection provisions a group with
-    this externalId before it is forgotten."""
+    """What a deleted group gave. It is given again when the same connection provisions a group with
+    this externalId before `forgottenAt`."""
 
     group_id: str
     """The SCIM id that the group had."""
@@ -131,29 +132,29 @@ class RememberedMappingsPage(Answer):
 
 
 class ProposedMapping(Body):
-    """What the members would get, exactly."""
+    """Exactly what the members would get."""
 
     entitlements: Entitlements
     cursor: str | None = None
-    """`nextCursor` of the page before."""
+    """`nextCursor` of the page before; empty: the first page."""
 
 
 class SavedMapping(Body):
-    """What the members get, exactly. The version that was read goes into `version`, into
-    If-Match, or both."""
+    """Exactly what the members get. Send the version that you read in `version`, in If-Match, or in
+    both."""
 
     entitlements: Entitlements
     version: Annotated[int, Field(ge=0)] | None = None
     """The version that was read, 0 where there was none."""
     confirmed: bool = False
-    """Save it though nobody would hold the role Owner."""
+    """Save it even if nobody would hold the role Owner."""
 
 
 class ImportQuery(Parameters):
     """How to import."""
 
     dry_run: bool = False
-    """Say what would change, and change nothing."""
+    """Only say what would change."""
 
 
 class ImportedGroup(Answer):
@@ -164,7 +165,7 @@ class ImportedGroup(Answer):
     group_id: str | None
     """null: it would be new."""
     outcome: Literal["new", "updated", "unchanged", "unreadable"]
-    """unreadable: what is stored of it cannot be read, so it was left as it is."""
+    """unreadable: the stored group cannot be read, so it was left as it is."""
     changed: tuple[str, ...]
 
 
@@ -177,10 +178,10 @@ class Imported(Answer):
 async def list_groups(call: Call[GroupQuery, None]) -> Groups:
     """Groups by name, with their status and what they give."""
     query = call.query
-    after = call.place(query.cursor)
+    after = call.pages.continuation(query.cursor)
     page = await reading.list_groups(call.store, call.tenant_id, query.q, after, query.limit)
     groups = tuple(Group.model_validate(one) for one in page.rows)
-    return Groups(groups=groups, next_cursor=call.next(page.next))
+    return Groups(groups=groups, next_cursor=call.pages.cursor(page.next))
 
 
 async def read_group(call: Call[Parameters, None]) -> Group:
@@ -191,11 +192,11 @@ async def read_group(call: Call[Parameters, None]) -> Group:
 async def list_members(call: Call[Continued, None]) -> Members:
     """The direct members of a group."""
     group = (await _known(call)).group_id
-    after = call.place(call.query.cursor)
+    after = call.pages.continuation(call.query.cursor)
     policy = call.tenant.policy
     page = await members.list_members(call.store, call.tenant_id, group, policy, after)
     found = tuple(_member(one) for one in page.rows)
-    return Members(members=found, next_cursor=call.next(page.next))
+    return Members(members=found, next_cursor=call.pages.cursor(page.next))
 
 
 async def read_mapping(call: Call[Parameters, None]) -> Mapping:
@@ -212,7 +213,7 @@ async def preview_mapping(call: Call[Parameters, ProposedMapping]) -> PreviewAns
         call.store,
         call.tenant_id,
         MappingProposal({found.group_id: wanted}),
-        call.preview_place(call.body.cursor),
+        call.preview_cursor(call.body.cursor),
         takes=takes_any(found.gives, wanted),
     )
     return call.previewed(page)
@@ -243,12 +244,11 @@ async def save_mapping(call: Call[Parameters, SavedMapping]) -> Mapping:
 
 
 async def list_remembered_mappings(call: Call[Paged, None]) -> RememberedMappingsPage:
-    """What groups gave that were deleted within the last 30 days, and give again if they come
-    back."""
-    after = call.place(call.query.cursor)
+    """What groups deleted within the last 30 days gave, and will give again if they come back."""
+    after = call.pages.continuation(call.query.cursor)
     page = await list_remembered(call.store, call.tenant_id, after, call.query.limit)
     mappings = tuple(RememberedMapping.model_validate(one) for one in page.rows)
-    return RememberedMappingsPage(mappings=mappings, next_cursor=call.next(page.next))
+    return RememberedMappingsPage(mappings=mappings, next_cursor=call.pages.cursor(page.next))
 
 
 async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:
@@ -261,8 +261,8 @@ async def forget_remembered_mapping(call: Call[Parameters, None]) -> None:
 
 async def import_groups(call: Call[ImportQuery, None]) -> Imported:
     """Create groups of an earlier integration with what they give, by externalId. They wait for
-    Entra ID, which brings their members. To import again changes nothing. CSV has the columns
-    externalId, displayName, kind, key, and a line for each entitlement of a group."""
+    Entra ID, which brings their members. Importing the same again changes nothing. CSV has the
+    columns externalId, displayName, kind, key, and a line for each entitlement of a group."""
     file = await apart(call.tenant_id, len(call.content), lambda: parse_import(call.content))
     done = await call.changing(GroupImport).load(file, dry_run=call.query.dry_run)
     return Imported(groups=tuple(ImportedGroup.model_validate(one) for one in done))

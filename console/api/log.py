@@ -16,24 +16,24 @@ from web.operation import Answer, Operation, Parameters
 
 
 class RefusalFilter(Parameters):
-    """Which refused requests: all that is given must fit."""
+    """Which refused requests: those that fit all parameters."""
 
     resource: Search = ""
-    """The id of a user or group, or a part of what the request called it."""
+    """The id of a user or group, or a part of its name in the request."""
     type: Literal["User", "Group"] | None = None
     since: Moment | None = None
-    """The last of them was not before this."""
+    """The last such request was at this time or later."""
     until: Moment | None = None
 
 
 class Refusal(Answer):
-    """Requests that were refused alike: about the same user or group, with the same answer."""
+    """Requests that were refused for the same user or group with the same answer."""
 
     connection_id: str
     operation: str
     """Method and path, such as `PATCH /Users/{id}`."""
     name: str | None
-    """What to call the user or group that it was about."""
+    """The name of the user or group that it was about."""
     resource_id: str | None
     external_id: str | None
     user_name: str | None
@@ -46,7 +46,7 @@ class Refusal(Answer):
     first_at: datetime
     last_at: datetime
     request_id: str
-    """Of the last one."""
+    """The id of the last of these requests."""
 
 
 class Refusals(Answer):
@@ -56,10 +56,10 @@ class Refusals(Answer):
 
 
 class LogFilter(Parameters):
-    """Which entries: all that is given must fit."""
+    """Which entries: those that fit all parameters."""
 
     resource: Search = ""
-    """The id of a user or group, or what its name holds."""
+    """The id of a user or group, or a text that its name contains."""
     type: Literal["User", "Group", "Tenant"] | None = None
     operation: Annotated[str, Field(max_length=50)] = ""
     state: Literal["pending", "done", "failed"] | None = None
@@ -72,7 +72,7 @@ class LogQuery(LogFilter, Paged):
 
 
 class Entry(Answer):
-    """An accepted write, and the name of what it is about, as far as that still exists."""
+    """An accepted write, and the name of its resource, if that still exists."""
 
     event: Event
     name: str | None
@@ -102,7 +102,7 @@ class DetailedEntry(Entry):
     members_added: int
     members_removed: int
     effects: tuple[AccessChange, ...]
-    """The first ones."""
+    """The first changes of access by this write."""
     more_effects: bool
 
 
@@ -111,20 +111,19 @@ async def list_log(call: Call[LogQuery, None]) -> Entries:
     query = call.query
     filter = await _filter(call)
     page = await reading.list_entries(
-        call.store, call.tenant_id, filter, call.place(query.cursor), query.limit
+        call.store, call.tenant_id, filter, call.pages.continuation(query.cursor), query.limit
     )
     entries = tuple(Entry.model_validate(one) for one in page.rows)
-    return Entries(entries=entries, next_cursor=call.next(page.next))
+    return Entries(entries=entries, next_cursor=call.pages.cursor(page.next))
 
 
 async def log_as_csv(call: Call[LogFilter, None]) -> str:
-    """The newest accepted writes, 10,000 at most. `since` and `until` choose others."""
+    """The newest accepted writes as CSV, 10,000 at most. `since` and `until` choose others."""
     return await reading.export(call.store, call.tenant_id, await _filter(call))
 
 
 async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
-    """One entry: the request, what it changed, what was ignored, and what it did to whose
-    access."""
+    """One entry: the request, what it changed, what was ignored, and whose access changed how."""
     found = await reading.read_entry(call.store, call.tenant_id, call.path["eventId"])
     if found is None:
         raise absent("entry")
@@ -141,13 +140,13 @@ async def read_log_entry(call: Call[Parameters, None]) -> DetailedEntry:
 
 
 async def list_refusals(call: Call[RefusalFilter, None]) -> Refusals:
-    """Requests of Entra ID that were refused in the last 30 days, the last ones first: those alike
-    are one, with how often. At most 500 are kept."""
+    """Requests of Entra ID that were refused in the last 30 days, the last ones first. Equal
+    refusals are one row with a count. At most 500 are kept."""
     return Refusals(refusals=tuple(_refusal(one) for one in await _refused(call)))
 
 
 async def refusals_as_csv(call: Call[RefusalFilter, None]) -> str:
-    """Requests that were refused, as a table."""
+    """Requests that were refused, as CSV."""
     return reading_refusals.refusals_as_csv(await _refused(call))
 
 
@@ -168,7 +167,7 @@ def _refusal(one: reading_refusals.Refused) -> Refusal:
 
 
 async def _filter[Q: LogFilter, B](call: Call[Q, B]) -> Filter:
-    """What the query asks for, names as the ids of what they name."""
+    """The query as a filter; a name becomes the ids that it finds."""
     query = call.query
     return Filter(
         await find_resources(call.store, call.tenant_id, query.resource),

@@ -1,6 +1,6 @@
 """What several operations of the API have in common: parameters of lists, and parts of answers.
 
-Answers are read from what the use cases give back, attribute by attribute.
+Answers are made from the results of the use cases, attribute by attribute.
 """
 
 from datetime import datetime
@@ -16,14 +16,14 @@ from web.operation import Answer, Body, Parameters
 
 
 class Continued(Parameters):
-    """Of a list that goes on."""
+    """Parameters of a list with further pages."""
 
     cursor: str | None = None
-    """`nextCursor` of the page before; every other parameter stays as it was."""
+    """`nextCursor` of the page before (empty: the first page); all else stays as it was."""
 
 
 class Paged(Continued):
-    """Of a list whose pages can be of any size."""
+    """Parameters of a list whose page size can be chosen."""
 
     limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = PAGE
     """Rows of a page."""
@@ -41,7 +41,7 @@ class Entitled(Body):
 
 
 def keys_of(entitlements: tuple[Entitled, ...]) -> tuple[EntitlementKey, ...]:
-    """The entitlements as use cases take them, without repetition."""
+    """The entitlements as keys for use cases, without repetition."""
     keys = (EntitlementKey(one.kind, one.key) for one in entitlements)
     return tuple(dict.fromkeys(keys))
 
@@ -79,7 +79,7 @@ class Progress(Answer):
 
 
 class MassLoss(Answer):
-    """What an event took from many."""
+    """How many users lost something by an event."""
 
     lost: int
     """Users who lost something."""
@@ -101,13 +101,13 @@ class Event(Answer):
     attributes: tuple[str, ...]
     """Names of the attributes that changed, never their values."""
     ignored: tuple[str, ...]
-    """What the request carried and Muster did not take, by name."""
+    """Names of what the request carried and Muster ignored."""
     reason: str | None
     """Why it could not be applied."""
     done_at: datetime | None
     progress: Progress | None
     mass_loss: MassLoss | None
-    """Where many lost something by it."""
+    """Set where many users lost something by it."""
 
 
 class Cause(Answer):
@@ -120,9 +120,9 @@ class Cause(Answer):
 
 
 class Source(Answer):
-    """What gives a grant: a mapped group (`groupId`) by a path of groups, the user's cost center
-    or app role, or a hand; or nothing any more (`kept`): it is protected, and the user was the last
-    to hold it."""
+    """What gives a grant: a mapped group (`groupId`) by a path of groups, the user's cost center or
+    app role, or an administrator by hand. `kept`: nothing gives it any more, but it is protected,
+    and the user was the last to hold it."""
 
     type: SourceType
     group_id: str | None = None
@@ -166,27 +166,27 @@ class Effect(Answer):
 
 
 class Counts(Answer):
-    """Users whom a change would touch: all of them where `complete`, and else as many as one
-    request may count. The next pages count on."""
+    """Users whom a change would affect: all of them where `complete`, else as many as one request
+    may count. The following pages count on."""
 
     complete: bool
-    """Whether it is all of them."""
+    """Whether all users are counted."""
     examined: int
     changed: int
     gaining: int
     losing: int
     enabled: int
-    """Disabled now, and enabled then."""
+    """Disabled now, and enabled after the change."""
     disabled: int
 
 
 class WouldKeep(NamedEntitlement):
-    """What would be kept for somebody, or no longer."""
+    """An entitlement that would be kept for somebody, or would no longer be kept."""
 
     ends: bool
-    """Whether it is kept for the user now, and would not be: something would give it."""
+    """true: it is kept for the user now and would no longer be, because something would give it."""
     user_id: str | None
-    """null: for one of its many holders."""
+    """null: it would be kept for one of its many holders."""
     name: str | None
 
 
@@ -197,8 +197,8 @@ class PreviewAnswer(Answer):
     """Some of the users; a page may be empty and not the last."""
     counts: Counts
     no_owner: bool
-    """Whether nothing would give the role Owner to anybody: then saving takes `confirmed`."""
+    """Whether nothing would give the role Owner to anybody; then saving needs `confirmed`."""
     kept: tuple[WouldKeep, ...]
-    """What is protected, and would be kept for its last holder or no longer. Who keeps it no longer
-    loses it, and may be no one of `effects` and `counts`."""
+    """Protected entitlements that would be kept for their last holder, or would no longer be kept.
+    A user for whom one is no longer kept loses it, and may be missing in `effects` and `counts`."""
     next_cursor: str | None

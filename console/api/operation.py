@@ -1,30 +1,29 @@
-"""One request of the API, as an operation gets it."""
+"""One request of the API, in the form that operations receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from administration.deployment import Deployment
 from administration.events import Administration
-from administration.reading.previews import Previewed, preview_place
+from administration.reading.previews import Previewed, preview_cursor
 from console.api.models import Counts, Effect, PreviewAnswer, WouldKeep, named
 from directory.documents import Actor
 from directory.store import Store
 from directory.tenants import Tenant
 from reconciler.questions.preview import PreviewCursor
-from trust.signing import Keys
-from web.cursor import Cursor
+from web.cursor import Pages
 
 PATH = "/console/api"
 
 
 @dataclass(frozen=True, slots=True)
 class Call[Q, B]:
-    """One request of a proven caller, read as the operation says."""
+    """One request of an authenticated caller, parsed as the operation defines."""
 
     tenant: Tenant
-    """As it is now. It is the verified token's, and operations know no other."""
+    """The verified token's tenant, as it is now; operations know no other."""
     actor: Actor
-    """Whom the log names for what is changed."""
+    """Who is logged for changes."""
     deployment: Deployment
     origin: str
     """Scheme and host that clients see."""
@@ -32,15 +31,14 @@ class Call[Q, B]:
     query: Q
     body: B
     content: bytes
-    """The body as it came."""
+    """The raw body."""
     if_match: str | None
-    asked: str
-    """The tenant and all that was asked but for the cursor, which counts for nothing else."""
-    cursor_keys: Keys
+    pages: Pages
+    """The pages of the list, or the preview, that the request asks for."""
 
     @property
     def store(self) -> Store:
-        """What is stored."""
+        """The store."""
         return self.deployment.service.store
 
     @property
@@ -49,24 +47,12 @@ class Call[Q, B]:
         return self.tenant.tenant_id
 
     def changing[A: Administration](self, subject: type[A]) -> A:
-        """What changes the tenant in this caller's name."""
+        """A use case that changes the tenant in this caller's name."""
         return subject(self.deployment.service, self.tenant_id, self.actor)
 
-    def place(self, cursor: str | None) -> str | None:
-        """Where the list goes on. Raises BadContinuation for a cursor that is not of this list."""
-        if cursor is None:
-            return None
-        return Cursor.read(cursor, self.asked, self.cursor_keys).continuation
-
-    def next(self, continuation: str | None) -> str | None:
-        """The cursor of the next page, signed for this list alone."""
-        if continuation is None:
-            return None
-        return Cursor(continuation, 0).write(self.asked, self.cursor_keys)
-
-    def preview_place(self, cursor: str | None) -> PreviewCursor | None:
+    def preview_cursor(self, cursor: str | None) -> PreviewCursor | None:
         """Where a preview goes on. Raises BadContinuation."""
-        return preview_place(self.place(cursor) or "")
+        return preview_cursor(self.pages.continuation(cursor) or "")
 
     def previewed(self, page: Previewed) -> PreviewAnswer:
         """A page of a preview."""
@@ -87,5 +73,5 @@ class Call[Q, B]:
             counts=Counts(complete=page.counting is None, **dict(page.counts)),
             no_owner=page.no_owner,
             kept=tuple(WouldKeep.model_validate(one) for one in page.kept),
-            next_cursor=self.next(page.cursor.model_dump_json() if page.cursor else None),
+            next_cursor=self.pages.cursor(page.cursor.model_dump_json() if page.cursor else None),
         )

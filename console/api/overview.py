@@ -1,4 +1,4 @@
-"""How the organisation is connected, whether provisioning is on, and how it goes; its tokens."""
+"""How the organisation is connected, the state and health of provisioning, and tokens."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -40,7 +40,7 @@ class Hour(Answer):
 
 
 class Loss(MassLoss):
-    """A change by which many lost something."""
+    """A change by which many users lost something."""
 
     at: datetime
     event_id: str
@@ -48,30 +48,31 @@ class Loss(MassLoss):
 
 
 class Health(Answer):
-    """How provisioning goes. Requests without a valid token are not counted; the others are some
-    seconds after they were answered."""
+    """The health of provisioning. Requests without a valid token are not counted; all others are
+    counted some seconds after their answer."""
 
     hours: tuple[Hour, ...]
-    """The last 24; the last one is not over."""
+    """The last 24 hours; the last one is not over."""
     last_request: datetime | None
-    """The last one of these hours."""
+    """The last request in these hours."""
     last: Event | None
     """The last accepted write of a connection."""
     pending: int
-    """Changes that are being applied, those of administrators too; so with `failed`."""
+    """Changes that are being applied; like `failed`, it includes those of administrators."""
     failed: int
     losses: tuple[Loss, ...]
-    """Changes of the last seven days by which many lost something, the newest first, a few."""
+    """The newest changes of the last seven days by which many users lost something, newest
+    first."""
 
 
 class ChecklistItem(Answer):
-    """One step of setting up provisioning in Entra ID, by what its requests have shown."""
+    """One step of setting up provisioning in Entra ID, judged by its requests."""
 
     key: str
     title: str
     state: Literal["done", "waiting", "wrong"]
     says: str
-    """What was seen; where the state is `wrong`, what to do about it."""
+    """What was seen, and, where the state is `wrong`, what to do about it."""
     at: datetime | None
     """When it was last seen, where that is known."""
 
@@ -103,10 +104,10 @@ class Overview(Answer):
     name: str
     region: str
     directory_id: str | None
-    """Its Entra ID directory."""
+    """The organisation's Entra ID directory."""
     provisioning: Provisioning
     tenant_url: str
-    """What Entra ID asks for as Tenant URL."""
+    """What to enter as Tenant URL in Entra ID."""
     connections: tuple[Connection, ...]
     health: Health
     kept: tuple[KeptEntitlement, ...]
@@ -126,20 +127,20 @@ class ProvisioningAnswer(Answer):
 
 
 class Token(Answer):
-    """A token, never its text."""
+    """A token, without its text."""
 
     token_id: str
     kind: TokenKind
     connection_id: str | None
-    """The connection that a token of kind `scim` speaks for."""
+    """Of kind `scim`: the connection that the token belongs to."""
     of_program: bool
-    """Whether it is that of the set-up program, which ends in an hour."""
+    """Whether it is the set-up program's token, which is valid for an hour."""
     note: str
     created: datetime
     expires: datetime | None
     live: bool
     last_used: datetime | None
-    """To within minutes."""
+    """Accurate to some minutes."""
 
 
 class Tokens(Answer):
@@ -149,32 +150,32 @@ class Tokens(Answer):
 
 
 class NewToken(Body):
-    """A token to create. Two of a kind can live at a time, per connection."""
+    """A token to create. Two of a kind can be valid at a time, per connection."""
 
     kind: TokenKind
     note: Annotated[str, Field(max_length=100)] = ""
     connection_id: Annotated[str, Field(max_length=100)] = ENTRA_CONNECTION
-    """Of a token of kind `scim`."""
+    """Of kind `scim`: the connection that the token belongs to."""
     expires: Moment | None = None
-    """Left out: never."""
+    """Left out: it never expires."""
 
 
 class Rotation(Body):
     """How the old token ends."""
 
     overlap_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 168
-    """How long it goes on working."""
+    """How long the old token still works."""
 
 
 class FreshToken(Answer):
     """A new token."""
 
     token: str
-    """Shown this once: Muster keeps its digest only."""
+    """Shown only once: Muster keeps its digest only."""
 
 
 async def read_checklist(call: Call[Parameters, None]) -> Checklist:
-    """How far the set-up in Entra ID is, by what its requests have shown, with what to do."""
+    """How far the set-up in Entra ID is, judged by its requests, and what to do."""
     now = call.deployment.service.now()
     tokens = await administration.list_tokens(call.store, call.tenant, now)
     found = await reading.read_checklist(call.store, call.tenant, tokens, now)
@@ -182,7 +183,7 @@ async def read_checklist(call: Call[Parameters, None]) -> Checklist:
 
 
 async def read_overview(call: Call[Parameters, None]) -> Overview:
-    """The organisation, how it is connected, and how provisioning goes."""
+    """The organisation, how it is connected, and the health of provisioning."""
     tenant = call.tenant
     health = await read_health(call.store, call.tenant_id, call.deployment.service.now())
     return Overview(
@@ -215,7 +216,7 @@ async def list_tokens(call: Call[Parameters, None]) -> Tokens:
 
 
 async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
-    """Create a token and show it, this once."""
+    """Create a token and show it, only once."""
     new = call.body
     text = await call.changing(administration.Tokens).create(
         new.kind, new.note, connection_id=new.connection_id, expires=new.expires
@@ -224,7 +225,7 @@ async def create_token(call: Call[Parameters, NewToken]) -> FreshToken:
 
 
 async def rotate_token(call: Call[Parameters, Rotation]) -> FreshToken:
-    """Create a token in place of another, which goes on working for a while."""
+    """Create a token that replaces another one, which still works for a while."""
     overlap = timedelta(hours=call.body.overlap_hours)
     text = await call.changing(administration.Tokens).rotate(_known(call), overlap)
     return FreshToken(token=text)

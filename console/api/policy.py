@@ -1,4 +1,4 @@
-"""The policy: which rules hold, and who would change."""
+"""The policy: which rules hold, and whose access a change of them would change."""
 
 from typing import Annotated
 
@@ -17,14 +17,16 @@ from web.operation import Answer, Body, Operation, Parameters
 
 
 class MassLossRule(Answer):
-    """So many users, and such a share of those who held anything, lost something."""
+    """When an event is a mass loss: at least so many users lost something by it, and at least this
+    share of those who held anything."""
 
     users: int
     percent: int
 
 
 class MassLossLimits(Body):
-    """So many users, and such a share of those who held anything, lost something."""
+    """When an event is a mass loss: at least so many users lost something by it, and at least this
+    share of those who held anything."""
 
     users: Annotated[int, Field(ge=FEWEST_LOST)]
     percent: Annotated[int, Field(ge=1, le=100)]
@@ -44,9 +46,9 @@ class PolicyAnswer(Answer):
     app_roles: bool
     """The attribute roles grants the roles of the catalog that it names by key or display name."""
     protected: tuple[EntitlementKey, ...]
-    """What its last enabled holder keeps, whatever is taken away."""
+    """What the last enabled holder keeps, whatever is taken away."""
     mass_loss: MassLossRule
-    """Which events are marked and told of, since many lost something by them."""
+    """Which events count as a mass loss: they are marked, and a notice is sent."""
 
 
 class Rules(Body):
@@ -59,9 +61,9 @@ class Rules(Body):
     app_roles: bool | None = None
     """Left out: as it is."""
     protected: Annotated[tuple[Entitled, ...], Field(max_length=MOST_PROTECTED)] | None = None
-    """What its last enabled holder keeps; left out: as it is."""
+    """What the last enabled holder keeps; left out: as it is."""
     mass_loss: MassLossLimits | None = None
-    """Which events are told of as a mass loss; left out: as it is."""
+    """Which events count as a mass loss; left out: as it is."""
 
     def of(self, policy: Policy) -> Policy:
         """The policy with these rules."""
@@ -84,14 +86,14 @@ class ProposedPolicy(Rules):
     """A policy to preview."""
 
     cursor: str | None = None
-    """`nextCursor` of the page before."""
+    """`nextCursor` of the page before; empty: the first page."""
 
 
 class SavedPolicy(Rules):
     """A policy to save."""
 
     confirmed: bool = False
-    """Save it though nobody would hold the role Owner."""
+    """Save it even if nobody would hold the role Owner."""
 
 
 async def read_policy(call: Call[Parameters, None]) -> PolicyAnswer:
@@ -105,7 +107,7 @@ async def preview_policy(call: Call[Parameters, ProposedPolicy]) -> PreviewAnswe
         call.store,
         call.tenant_id,
         PolicyProposal(call.body.of(call.tenant.policy)),
-        call.preview_place(call.body.cursor),
+        call.preview_cursor(call.body.cursor),
     )
     return call.previewed(page)
 

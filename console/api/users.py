@@ -1,4 +1,4 @@
-"""Users: what they may do and why, and what it was."""
+"""Users: what they may do and why, now and in the past."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,15 +35,15 @@ class User(Answer):
     work_email: str | None
     external_id: str | None
     source: UserSource
-    """`manual`: made by hand, and not adopted by Entra ID so far."""
+    """`manual`: made by hand, and not yet adopted by Entra ID."""
     enabled: bool
     reasons: tuple[Reason, ...]
     """Why the user is not enabled."""
     pending: bool
     """Whether the record of the user's access lags behind."""
     unreadable: bool
-    """Whether the stored record of the user's access cannot be read, so that the rest is not known:
-    tell the operator."""
+    """Whether the stored record of the user's access cannot be read. The rest is then unknown: tell
+    the operator."""
     grants: int
     """How many."""
 
@@ -52,7 +52,7 @@ class UserQuery(Paged):
     """Which users."""
 
     q: Search = ""
-    """What their names, user names or e-mail addresses hold."""
+    """A text that their names, user names or e-mail addresses contain."""
     source: UserSource | None = None
 
 
@@ -87,10 +87,10 @@ class DetailedUser(User):
     """For each reason, what to do."""
     held: tuple[HeldGrant, ...]
     groups: tuple[NamedGroup, ...]
-    """Those that the user is a direct member of, the first ones."""
+    """The groups that the user is a direct member of, or the first of them."""
     more_groups: bool
     version: int
-    """Of the record of the user's access; 0: there is none so far."""
+    """The version of the user's access record; 0: there is no record yet."""
     changed_at: datetime | None
     """When the access last changed."""
     resource: dict[str, Any]
@@ -120,12 +120,12 @@ class Chain(Answer):
     links: tuple[Link, ...]
     """Memberships from the user to the mapped group."""
     cause: Cause | None
-    """What saved the mapping, gave the grant, wrote the cost center, or would have taken what is
-    kept."""
+    """The event that saved the mapping, gave the grant, wrote the cost center, or would have taken
+    what is kept."""
 
 
 class Obstacle(Answer):
-    """Something that is in the way."""
+    """Something that keeps the user from holding the entitlement."""
 
     kind: str
     text: str
@@ -145,7 +145,7 @@ class Why(Answer):
     granted: bool
     """Whether the user holds it at this moment."""
     due: bool
-    """Whether directory, mappings and policy give it."""
+    """Whether the directory, the mappings and the policy give it."""
     chains: tuple[Chain, ...]
     more: bool
     obstacles: tuple[Obstacle, ...]
@@ -182,12 +182,12 @@ class PastAccess(Answer):
     """Access at a moment."""
 
     known: bool
-    """Whether what is kept reaches back so far."""
+    """Whether the stored history reaches back to that moment."""
     state: State | None
-    """null, where it is known: there was no such user, or no access was computed yet."""
+    """null where `known`: there was no such user, or no access was computed yet."""
     since: datetime | None
     until: datetime | None
-    """null: it holds to this day."""
+    """null: it still holds."""
     cause: Cause | None
 
 
@@ -199,16 +199,16 @@ async def list_users(call: Call[UserQuery, None]) -> Users:
         call.tenant_id,
         call.tenant.policy,
         query.q,
-        call.place(query.cursor),
+        call.pages.continuation(query.cursor),
         query.limit,
         query.source,
     )
     users = tuple(User(**_facts(one)) for one in page.rows)
-    return Users(users=users, next_cursor=call.next(page.next))
+    return Users(users=users, next_cursor=call.pages.cursor(page.next))
 
 
 async def read_user(call: Call[Parameters, None]) -> DetailedUser:
-    """One user: effective state with reasons, and every grant with where it comes from."""
+    """One user: effective state with reasons, and every grant with its sources."""
     return detailed(await known_user(call))
 
 
@@ -225,13 +225,13 @@ async def why_user_holds(call: Call[WhyQuery, None]) -> Why:
 async def list_changes(call: Call[Paged, None]) -> Timeline:
     """The changes of a user's access, the newest first."""
     user = (await known_user(call)).id
-    after = call.place(call.query.cursor)
+    after = call.pages.continuation(call.query.cursor)
     page = await history.timeline(call.store, call.tenant_id, user, after, call.query.limit)
     keys = [one for each in page.changes for one in (*each.gained, *each.lost)]
     names = await entitlement_names(call.store, call.tenant_id, keys)
     return Timeline(
         changes=tuple(_change(one, names) for one in page.changes),
-        next_cursor=call.next(page.continuation),
+        next_cursor=call.pages.cursor(page.continuation),
     )
 
 
@@ -267,7 +267,7 @@ def detailed(user: UserDetail) -> DetailedUser:
 
 
 def _facts(user: UserRow | UserDetail) -> dict[str, Any]:
-    """What the list and the user's own answer both have."""
+    """What the list and the answer about one user have in common."""
     return {
         "user_id": user.id,
         "name": user.name,

@@ -18,7 +18,7 @@ FIELDS = {
     'emails[type eq "work"].value': ("Work e-mail", "email"),
     "displayName": ("Display name", "name"),
 }
-"""SCIM paths that the form has; the last one may stay empty."""
+"""SCIM paths of the form's fields; the last one may stay empty."""
 
 
 async def new(visit: Visit) -> Response:
@@ -82,14 +82,14 @@ async def grants(visit: Visit) -> Response:
 
 
 async def save_grants(visit: Visit) -> Response:
-    """Give and withdraw until the user is given exactly what the form says."""
+    """Make the form's choice exactly what the user is given by hand."""
     user = await user_of(visit)
     await visit.changing(Grants).give_exactly(user.id, chosen_in(visit))
     return visit.go(f"/users/{user.id}", told="grants-saved")
 
 
 async def let_go(visit: Visit) -> Response:
-    """Keep an entitlement no longer for its last holder."""
+    """Stop keeping an entitlement for its last holder."""
     user = await user_of(visit)
     for one in chosen_in(visit)[:1]:
         await visit.changing(Kept).let_go(user.id, one)
@@ -97,7 +97,7 @@ async def let_go(visit: Visit) -> Response:
 
 
 def _fields(given: dict[str, str]) -> list[tuple[str, str, str, str, bool]]:
-    """Path, label, purpose, value and whether it must be filled in, of each field."""
+    """(path, label, purpose, value, required) of each field."""
     return [
         (path, label, purpose, given.get(path, ""), path != "displayName")
         for path, (label, purpose) in FIELDS.items()

@@ -21,8 +21,8 @@ class Choice:
 def choices(
     kinds: Iterable[str], catalog: Sequence[Entitlement], chosen: Iterable[EntitlementKey]
 ) -> list[tuple[str, list[Choice]]]:
-    """The catalog by kind, as an editor shows it, and what is chosen though the catalog no longer
-    has it."""
+    """The catalog by kind, as an editor shows it, with chosen entries that the catalog no longer
+    has."""
     marked = frozenset(chosen)
     names = {one.entitlement: one.display_name for one in catalog}
     by_kind: dict[str, list[Choice]] = {kind: [] for kind in kinds}
@@ -39,7 +39,7 @@ def choice_value(one: EntitlementKey) -> str:
 
 
 def chosen_from(values: Iterable[str]) -> tuple[EntitlementKey, ...]:
-    """What such values name, without repetition."""
+    """The entitlements that such values name, without repetition."""
     parts = (value.partition(":") for value in values)
     return tuple(dict.fromkeys(EntitlementKey(unquote(kind), key) for kind, _, key in parts))
 

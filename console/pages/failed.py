@@ -1,4 +1,4 @@
-"""Failed events and dead letters: why, once more, and away with what nothing waits for."""
+"""Failed events and dead letters: shown, replayed, or discarded where nothing waits for them."""
 
 from starlette.responses import Response
 

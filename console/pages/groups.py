@@ -12,7 +12,7 @@ from administration.reading.groups import GroupOverview, list_groups, read_group
 from administration.reading.log import Filter, list_entries, read_entry
 from administration.reading.members import list_members
 from administration.reading.naming import entitlement_names
-from administration.reading.previews import preview_place, read_preview
+from administration.reading.previews import preview_cursor, read_preview
 from administration.remembered import NotRemembered, RememberedMappings, list_remembered
 from console.pages.editing import choice_value, choices, chosen_from, chosen_in
 from console.rendering import render
@@ -49,7 +49,7 @@ async def group(visit: Visit) -> Response:
 
 
 async def status(visit: Visit) -> Response:
-    """How far its changes are applied: the part of its page that asks again."""
+    """How far the group's changes are applied: the part of its page that reloads itself."""
     found = await _read(visit)
     return HTMLResponse(render("status.html", group=found))
 
@@ -66,7 +66,7 @@ async def preview(visit: Visit) -> Response:
         visit.store,
         visit.tenant_id,
         MappingProposal({found.group_id: wanted}),
-        preview_place(cursor),
+        preview_cursor(cursor),
         wanted=wanted,
         takes=takes_any(found.gives, wanted),
     )
@@ -93,7 +93,7 @@ async def save(visit: Visit) -> Response:
     """Save the mapping that was previewed; the reconciler applies it."""
     found = await _read(visit)
     version = visit.given("version")
-    if version != str(found.version or 0):  # what was previewed would be of something else
+    if version != str(found.version or 0):  # the preview was of another version
         return await _overtaken(visit)
     try:
         await visit.changing(Mappings).edit(
@@ -109,8 +109,8 @@ async def save(visit: Visit) -> Response:
 
 
 async def _overtaken(visit: Visit) -> Response:
-    """The editor again: what is wanted, over what somebody else saved meanwhile, and what that
-    changed."""
+    """The editor again, after somebody else saved meanwhile: with the administrator's choice, and
+    what the other change was."""
     found = await _read(visit)
     was = chosen_from(visit.all_given("was"))
     now = found.gives

@@ -23,7 +23,7 @@ from directory.access import AccessChange
 from web.trouble import malformed
 
 REFUSED = "refused"
-"""Chosen in place of a state of entries: requests that left none."""
+"""An option of the filter for the state: requests that were refused, and so have no entry."""
 FIELDS = ("resource", "type", "operation", "state", "since", "until")
 
 
@@ -54,7 +54,7 @@ async def log(visit: Visit) -> Response:
 
 
 async def exported(visit: Visit) -> Response:
-    """The same as CSV."""
+    """The filtered log as CSV."""
     filter, error = await _filter(visit)
     if error:
         raise malformed(error)
@@ -95,7 +95,7 @@ async def _refused(visit: Visit, filter: Filter) -> list[Refused]:
 
 
 async def _filter(visit: Visit) -> tuple[Filter, str]:
-    """What the URL asks for, and what is wrong with it."""
+    """The filter in the URL, and an error message where it is invalid."""
     chosen = _chosen(visit)
     resources = await find_resources(visit.store, visit.tenant_id, chosen["resource"])
     try:

@@ -1,4 +1,4 @@
-"""Overview: whether provisioning is on, how it goes, the tokens of programs, who may come in."""
+"""Overview: the state and health of provisioning, tokens of programs, set-up links and sessions."""
 
 from collections import Counter
 from typing import Literal
@@ -17,13 +17,13 @@ from trust.tokens import TokenKind
 
 STATES: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
 KINDS: tuple[TokenKind, ...] = ("access", "console")
-"""Tokens of programs. Those of connections are on the set-up page."""
+"""Kinds of tokens for programs. Those of connections are on the set-up page."""
 
 
 async def overview(
     visit: Visit, fresh: Fresh | None = None, invitation: Invitation | None = None
 ) -> Response:
-    """The page; `fresh` and `invitation` are a token and a set-up link to show this once."""
+    """The page; `fresh` and `invitation` are a new token and a new set-up link, shown only once."""
     health = await read_health(visit.store, visit.tenant_id, visit.now)
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
     checklist = await read_checklist(visit.store, visit.tenant, tokens, visit.now)
@@ -42,7 +42,7 @@ async def overview(
 
 
 async def set_provisioning(visit: Visit) -> Response:
-    """Enable or disable it."""
+    """Enable or disable provisioning."""
     state = next((each for each in STATES if each == visit.given("state")), None)
     if state is None:
         raise NoSuchPage("Provisioning is either enabled or disabled.")
@@ -51,7 +51,7 @@ async def set_provisioning(visit: Visit) -> Response:
 
 
 async def make_token(visit: Visit) -> Response:
-    """Create a token and show it, this once."""
+    """Create a token and show it, only once."""
     fresh = await created(visit, KINDS)
     return await overview(await visit.again(), fresh)
 
@@ -65,7 +65,7 @@ async def change_token(visit: Visit) -> Response:
 
 
 async def invite(visit: Visit) -> Response:
-    """Make a set-up link and show it, this once."""
+    """Make a set-up link and show it, only once."""
     invitation = await visit.changing(Invitations).create(visit.origin)
     return await overview(await visit.again(), invitation=invitation)
 

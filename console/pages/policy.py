@@ -1,4 +1,4 @@
-"""The policy: each rule with its effect, and who would change before it is saved."""
+"""The policy: each rule with its effect, and a preview of whose access would change."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from administration.catalog import list_catalog
 from administration.reading.naming import entitlement_names
-from administration.reading.previews import preview_place, read_preview
+from administration.reading.previews import preview_cursor, read_preview
 from administration.tenants import Tenancy
 from console.pages.editing import choice_value, choices, chosen_in
 from console.pages.words import reason_in_words
@@ -84,7 +84,7 @@ async def preview(visit: Visit) -> Response:
         visit.store,
         visit.tenant_id,
         PolicyProposal(wanted),
-        preview_place(cursor),
+        preview_cursor(cursor),
     )
     protected = [*visit.tenant.policy.protected, *wanted.protected]
     names = await entitlement_names(visit.store, visit.tenant_id, protected)
@@ -147,7 +147,7 @@ def _fields(wanted: Policy) -> list[tuple[str, str]]:
 def _changes(
     policy: Policy, wanted: Policy, names: dict[EntitlementKey, str]
 ) -> list[tuple[str, bool]]:
-    """What of a policy changes: the rule, and whether it counts from now on."""
+    """The rules that change: (title, whether the rule holds from now on)."""
     rules = [
         (rule.title, getattr(wanted, rule.name))
         for rule in RULES

@@ -1,7 +1,6 @@
-"""Set-up: all that the administrator of a customer's Entra ID needs, on one page.
-
-Its pages are open to a session that a set-up link began. So nothing here may give more than that:
-no token but those of connections, and nothing about people."""
+"""Set-up: all that the administrator of a customer's Entra ID needs, on one page. Sessions that a
+set-up link began may open these pages. So nothing here may give more than such a link: only tokens
+of connections, and nothing about people."""
 
 from datetime import timedelta
 
@@ -22,12 +21,12 @@ from trust.tokens import TokenKind
 
 PATH = "/set-up"
 KINDS: tuple[TokenKind, ...] = ("scim",)
-"""Tokens of connections, which Entra ID sends."""
+"""The kind of token that Entra ID sends, which belongs to a connection."""
 LIFETIMES = (365, 730, 1095)
-"""Days that a client's secret can live."""
+"""Lifetimes of a client's secret that can be chosen, in days."""
 DAY = timedelta(days=1)
 REMEDIES = 10
-"""The most that are shown of what was refused."""
+"""The most refusals that are shown."""
 MAPPINGS = (
     ("objectId", "externalId", "first"),
     ("mail", 'emails[type eq "work"].value', "second"),
@@ -37,16 +36,17 @@ MAPPINGS = (
     ("surname", "name.familyName", ""),
     ("displayName", "displayName", ""),
 )
-"""Entra ID's attribute, Muster's, and its place in the order of matching."""
+"""(Entra ID's attribute, Muster's attribute, matching precedence)."""
 
 
 async def set_up(
     visit: Visit, fresh: Fresh | None = None, client: tuple[str, str] | None = None
 ) -> Response:
-    """The page; `fresh` is a token to show this once, `client` an OAuth client's id and secret."""
+    """The page; `fresh` is a new token and `client` the id and secret of an OAuth client, shown
+    only once."""
     tokens = await list_tokens(visit.store, visit.tenant, visit.now)
     tenant = visit.tenant
-    # Entra ID's own tokens are all of one connection, whichever application sends them.
+    # Entra ID's own tokens all belong to one connection, whichever application sends them
     blank = tenant.directory_id and tenant.entra.accepted and len(tenant.connections) == 1
     return visit.page(
         "set_up.html",
@@ -81,7 +81,7 @@ async def enable(visit: Visit) -> Response:
 
 
 async def make_token(visit: Visit) -> Response:
-    """Create a secret token and show it, this once."""
+    """Create a secret token and show it, only once."""
     fresh = await created(visit, KINDS)
     return await set_up(await visit.again(), fresh)
 
@@ -95,7 +95,7 @@ async def change_token(visit: Visit) -> Response:
 
 
 async def make_secret(visit: Visit) -> Response:
-    """Create a secret of a connection's OAuth client and show it, this once."""
+    """Create a secret of a connection's OAuth client and show it, only once."""
     days = next((each for each in LIFETIMES if str(each) == visit.given("days")), None)
     if days is None:
         raise NoSuchPage("A client's secret lives for one, two or three years.")
@@ -104,7 +104,7 @@ async def make_secret(visit: Visit) -> Response:
 
 
 async def federate(visit: Visit) -> Response:
-    """Let a workload's own identity stand in for a client's secret."""
+    """Let a workload identity replace a client's secret."""
     await visit.changing(Clients).federate(
         _connection(visit),
         issuer=visit.given("issuer"),
@@ -126,8 +126,8 @@ async def change_client(visit: Visit) -> Response:
 
 
 async def download_program(visit: Visit) -> Response:
-    """The set-up program with this organisation's values. It is a form's answer, because it makes
-    a token."""
+    """The set-up program with this organisation's values. It is the answer to a POST, because it
+    makes a token."""
     connection = connection_of(visit.tenant, _connection(visit))
     first = connection.connection_id == ENTRA_CONNECTION
     values = {
@@ -135,7 +135,7 @@ async def download_program(visit: Visit) -> Response:
         "name": "Muster" if first else connection.name,
         "directory": visit.tenant.directory_id or "organizations",
         "token": await visit.changing(Tokens).for_program(connection.connection_id),
-        "api_token": "",  # it would open more than a set-up link does
+        "api_token": "",  # an API token would open more than a set-up link does
     }
     return visit.download(PROGRAM.name, filled_in(values), "text/x-python")
 

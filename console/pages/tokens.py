@@ -1,4 +1,4 @@
-"""Forms that create, rotate and revoke tokens, on whichever page has them."""
+"""The forms to create, rotate and revoke tokens, for all pages that have them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ OVERLAP = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A token to show this once, in place of the one `replaced`, if any."""
+    """A new token, shown only once; `replaced` is the id of the token that it replaces, if any."""
 
     text: str
     replaced: str = ""
 
 
 async def created(visit: Visit, kinds: Collection[TokenKind]) -> Fresh:
-    """The token that a form asks for, if it is of one of these kinds."""
+    """Create the token that a form asks for, of one of these kinds."""
     kind = next((each for each in kinds if each == visit.given("kind")), None)
     if kind is None:
         raise NoSuchPage("There is no such kind of token here.")
@@ -35,8 +35,8 @@ async def created(visit: Visit, kinds: Collection[TokenKind]) -> Fresh:
 
 
 async def changed(visit: Visit, kinds: Collection[TokenKind]) -> Fresh | None:
-    """What takes the place of the token in the path, if it is of one of these kinds; None where it
-    was revoked."""
+    """Rotate or revoke the token in the path, which must be of one of these kinds. Returns the new
+    token; None where it was revoked."""
     token, tokens = visit.path("token"), visit.changing(Tokens)
     if find_token(visit.tenant, token)[0] not in kinds:
         raise NoSuchPage("There is no such token here.")

@@ -1,4 +1,4 @@
-"""Users: the list, and one user with everything about the access, now and before."""
+"""Users: the list, and one user with all about the access, now and in the past."""
 
 import json
 from datetime import timedelta

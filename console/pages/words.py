@@ -13,7 +13,7 @@ def reason_in_words(reason: Reason) -> str:
 
 
 def in_words(change: AccessChange, names: dict[EntitlementKey, str]) -> str:
-    """What a change of access did; `names` are those of the entitlements in it."""
+    """A change of access in words; `names` has the names of its entitlements."""
     before, after = change.before, change.after
     said: list[str] = []
     if after is None:

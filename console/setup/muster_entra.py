@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sets up Muster in Microsoft Entra ID, and looks whether both still agree.
+"""Sets up Muster in Microsoft Entra ID, and checks whether both still agree.
 
     python3 muster_entra.py setup --group "Facility managers" --group "Receptionists"
     python3 muster_entra.py check
@@ -7,24 +7,25 @@
     python3 muster_entra.py repair
 
 `setup` makes the Enterprise Application, its credentials, its provisioning job, the mappings and
-the assignments, proves them with one person and one group, and starts the job. It can be run again
+the assignments, tests them with one person and one group, and starts the job. It can be run again
 at any time: it finds what it made and mends what differs. `check` looks at the job and its
 mappings. `audit` compares groups, members and people in Entra ID with those in Muster. `repair`
-has Entra ID provision what differs. `--dry-run` says what would be done, and does nothing.
+lets Entra ID provision what differs. `--dry-run` only says what would be done.
 
 It needs Python 3.9 or later and nothing else, so it runs as it is in Azure Cloud Shell. It speaks
-to Microsoft Graph, to Microsoft's sign-in service and to Muster, and to nobody else. Tokens are
-held in memory only, and never shown. Secrets are read from the environment or asked for; they are
-no options, because everybody on a machine can read those:
+only to Microsoft Graph, to Microsoft's sign-in service and to Muster. Tokens are held in memory
+only, and never shown. Secrets are read from the environment or asked for. There are no options for
+them, because everybody on a machine can read its processes' options:
 
     MUSTER_SECRET_TOKEN   the Secret Token that Entra ID is to send (setup); Muster is read with it
     MUSTER_OAUTH_SECRET   the client secret, with --oauth-client (setup)
-    MUSTER_TOKEN          a SCIM token to read Muster with, where it is not the Secret Token
-    MUSTER_API_TOKEN      a token of the console's API: what each group gives, tokens that end
-    GRAPH_TOKEN           a token for Microsoft Graph, in place of signing in
+    MUSTER_TOKEN          a SCIM token to read Muster with, if not the Secret Token
+    MUSTER_API_TOKEN      a token of the console's API, to read what each group gives and which
+                          tokens expire
+    GRAPH_TOKEN           a token for Microsoft Graph, instead of signing in
 
 What Graph does is documented at https://learn.microsoft.com/graph/api/resources/synchronization-overview.
-Where that leaves a doubt, both answers are handled, and the comment says "either way".
+Where it is ambiguous, both behaviours are handled, and the comment says "either way".
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-# What Muster's console fills in. Options and the environment come before it.
+# Muster's console fills these in. Options and the environment override them.
 
 FILLED_IN = {
     "tenant_url": "",  # https://eu.muster.example.com/scim
     "name": "Muster",  # of the Enterprise Application
     "directory": "organizations",  # the directory (tenant) id of the Entra ID
-    "token": "",  # a SCIM token to read Muster with; ends in an hour
-    "api_token": "",  # of the console's API; ends in an hour
+    "token": "",  # a SCIM token to read Muster with; valid for an hour
+    "api_token": "",  # of the console's API; valid for an hour
 }
 
-# Microsoft's names.
+# Names and ids that Microsoft defines.
 
 GRAPH = "https://graph.microsoft.com"
 SIGN_IN = "https://login.microsoftonline.com"
@@ -75,10 +76,10 @@ READING = (
 )
 REPAIRING = "Application.Read.All GroupMember.Read.All User.Read.All Synchronization.ReadWrite.All"
 MEMBERS_ON_DEMAND = 5
-"""As many members of a group are provisioned on demand in one request."""
+"""The most members of a group that one request provisions on demand."""
 
-# The mappings, as docs/entra.md has them: target in Muster, source in Entra ID, and the precedence
-# in matching (0: not matched by).
+# The mappings of docs/entra.md: target in Muster, source in Entra ID, and matching precedence
+# (0: not used for matching).
 
 USER_MAPPINGS = (
     ("externalId", "objectId", 1),
@@ -90,14 +91,15 @@ USER_MAPPINGS = (
 GROUP_MAPPINGS = (("externalId", "objectId", 1), ("displayName", "displayName", 0))
 ACTIVE = 'Switch([IsSoftDeleted], , "False", "True", "True", "False")'
 """False for people who are unassigned, filtered out, deleted or disabled. A mapping of
-accountEnabled alone misses the first two."""
+accountEnabled alone misses those who are unassigned or filtered out."""
 PEOPLE_HAVE = ("mail", "givenName", "surname")
-"""What an account without is a room, a device or a service: it stays out of scope."""
+"""Attributes of people's accounts. An account that lacks one belongs to a room, a device or a
+service, and stays out of scope."""
 UNARY_NOT_NULL = ("ISNOTNULL", "NOTNULL", "ISPRESENT", "PRESENT")
 
 
 class Problem(Exception):
-    """What stops the run: what was wrong and where, and what to do."""
+    """An error that stops the run: what was wrong and where, and what to do."""
 
     def __init__(self, wrong: str, remedy: str, code: str = "", status: int = 0) -> None:
         super().__init__(wrong)
@@ -107,19 +109,19 @@ class Problem(Exception):
         self.status = status
 
 
-# Requests, and people at the terminal.
+# Requests, and the user at the terminal.
 
 
 @dataclass
 class Answer:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The body as an object; empty where it is none."""
+        """The body as a JSON object; empty where it is not one."""
         try:
             found = json.loads(self.body)
         except ValueError:
@@ -128,18 +130,18 @@ class Answer:
 
 
 class Terminal:
-    """The outside world: requests, waiting, and the person who runs this."""
+    """The outside world: requests, waiting, and the user at the terminal."""
 
     def __init__(self) -> None:
         self.hidden: set[str] = set()
-        """Secrets. Nothing that holds one is shown as it is."""
+        """Secrets, which are removed from every text that is shown."""
         self.quiet = False
-        """Whether stdout is kept for JSON."""
+        """Whether stdout is reserved for JSON."""
         self.environment: dict[str, str] = dict(os.environ)
 
     def send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        """One request. Redirects are not followed: a token is for the host that it was made for.
-        Raises OSError where there is no answer."""
+        """Send one request. Redirects are not followed, because a token must not go to another
+        host. Raises OSError where there is no answer."""
         request = urllib.request.Request(url, body, headers, method=method)
         try:
             with _opener().open(request, timeout=100) as answer:
@@ -158,19 +160,19 @@ class Terminal:
         print(self.safe(text), file=sys.stderr if self.quiet else sys.stdout, flush=True)
 
     def give(self, text: str) -> None:
-        """Print what a program reads."""
+        """Print output for programs."""
         print(self.safe(text), flush=True)
 
     def ask(self, question: str) -> str:
-        """What the person answers."""
+        """Ask the user; returns the answer."""
         return input(question)
 
     def ask_secret(self, question: str) -> str:
-        """What the person types, unseen."""
+        """Ask the user for a secret, without showing what is typed."""
         return getpass.getpass(question)
 
     def hide(self, secret: str) -> str:
-        """The secret, which is not shown from now on."""
+        """Remember a secret, so that it is never shown; returns it."""
         if secret:
             self.hidden.add(secret)
         return secret
@@ -189,7 +191,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @functools.cache
 def _opener() -> urllib.request.OpenerDirector:
-    """Made once: it reads the certificates of this machine."""
+    """The URL opener, made once because it reads this machine's certificates."""
     return urllib.request.build_opener(_NoRedirect)
 
 
@@ -198,7 +200,8 @@ def _lower(headers: Any) -> dict[str, str]:
 
 
 class Service:
-    """A JSON API with a bearer token. Waits where it is asked to, and repeats what is safe."""
+    """A JSON API with a bearer token. It waits as long as Retry-After says, and repeats requests
+    that are safe to repeat."""
 
     def __init__(self, terminal: Terminal, name: str, base: str, token: str) -> None:
         self.terminal = terminal
@@ -214,7 +217,7 @@ class Service:
         if not url.startswith(self.base + "/"):
             raise Problem(
                 f"{self.name} names a page at another host: {url}.",
-                "Tell whoever gave you this program; nothing was sent there.",
+                "Report it to the person who gave you this program; nothing was sent there.",
             )
         headers = {"Accept": "application/json", "User-Agent": "muster-entra"}
         if self._token:
@@ -244,7 +247,7 @@ class Graph(Service):
     """Microsoft Graph."""
 
     def pages(self, path: str) -> Iterator[dict[str, Any]]:
-        """Everything of a collection."""
+        """All items of a collection."""
         at: str | None = path
         while at:
             page = self.get(at)
@@ -252,8 +255,8 @@ class Graph(Service):
             at = page.get("@odata.nextLink")
 
     def soon(self, call: Callable[[], Any]) -> Any:
-        """What a call answers about something that was made a moment ago: for a while, some of
-        Graph's servers do not know it."""
+        """The answer of a call about something that was made a moment ago. It repeats the call for
+        a while, because not all of Graph's servers know it at once."""
         for seconds in (2, 3, 5, 5, 10, 10, 15, 15):
             try:
                 return call()
@@ -272,8 +275,9 @@ def patiently(
     headers: dict[str, str],
     content: bytes | None,
 ) -> Answer:
-    """The answer to a request that is repeated while the answer asks for patience. A POST without
-    an answer is not repeated: it may have done its work. Raises Problem where there is none."""
+    """The answer to a request, which is repeated while it is throttled or the server is
+    unavailable. A POST without an answer is not repeated, because it may have taken effect. Raises
+    Problem where there is no answer."""
     failures = 0
     for _ in range(30):
         try:
@@ -300,7 +304,7 @@ def patiently(
 
 
 def _seconds(retry_after: str) -> float:
-    """How long to wait; where it is not said, as long as provisioning on demand counts."""
+    """Seconds to wait; without Retry-After, the period of the limit on provisioning on demand."""
     return float(retry_after) if re.fullmatch(r"[0-9]{1,4}", retry_after) else 10.0
 
 
@@ -319,7 +323,8 @@ REMEDIES = {
 
 
 def refusal(name: str, what: str, answer: Answer) -> Problem:
-    """What an answer that is no success says. Graph, SCIM and Muster's API each have their form."""
+    """The error in an unsuccessful answer. Graph, SCIM and Muster's API each have their own
+    form."""
     body = answer.json()
     error = body.get("error")
     if isinstance(error, dict):
@@ -329,9 +334,11 @@ def refusal(name: str, what: str, answer: Answer) -> Problem:
         text = str(body.get("detail") or body.get("error_description") or answer.body[:200])
     remedy = REMEDIES.get(code, "")
     if not remedy and answer.status in (401, 403):
-        remedy = f"The token for {name} does not allow it: see that it is the right one, and live."
+        remedy = f"The token for {name} does not allow it: check that it is right and still valid."
         if name == "Muster":
-            remedy += " The one that Muster's console wrote into this program ends in an hour: "
+            remedy += (
+                " The one that Muster's console wrote into this program is valid for an hour: "
+            )
             remedy += "download the program again."
     where = f"{name} answered {answer.status} {code}".rstrip()
     return Problem(
@@ -343,7 +350,8 @@ def refusal(name: str, what: str, answer: Answer) -> Problem:
 
 
 def checked(url: str, name: str) -> str:
-    """A base URL without its end. Tokens are sent over HTTPS, or on this machine."""
+    """A base URL without a trailing slash. Raises Problem unless it is HTTPS or on this machine,
+    because tokens are sent there."""
     parts = urllib.parse.urlsplit(url)
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if not parts.hostname or (parts.scheme != "https" and not (local and parts.scheme == "http")):
@@ -352,7 +360,7 @@ def checked(url: str, name: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in a filter of Graph's, in a URL."""
+    """A text quoted for a filter of Graph, in a URL."""
     return urllib.parse.quote("'" + text.replace("'", "''") + "'", safe="'")
 
 
@@ -360,7 +368,7 @@ def quoted(text: str) -> str:
 
 
 def sign_in(terminal: Terminal, options: argparse.Namespace, scopes: str) -> str:
-    """A token for Graph: the one that was handed in, or one that the person signs in for. Raises
+    """A token for Graph: the one in the environment, or one that the user signs in for. Raises
     Problem."""
     if options.graph_token:
         return str(options.graph_token)
@@ -408,19 +416,19 @@ def _form(terminal: Terminal, url: str, **fields: str) -> Answer:
 
 @dataclass
 class Mended:
-    """A schema as it must be."""
+    """A corrected schema."""
 
     schema: dict[str, Any]
     changes: list[str] = field(default_factory=list)
-    """What was wrong with it, and is right now."""
+    """What was wrong, and is corrected in it."""
     left: list[str] = field(default_factory=list)
-    """What cannot be mended by program, with what to do."""
+    """What the program cannot correct, and what to do about it."""
 
 
 def mend(schema: dict[str, Any], not_null: str | None, template: dict[str, Any] | None) -> Mended:
-    """A job's schema with the mappings of this page; whatever else it holds stays. `not_null` is
-    the operator of scoping filters that means it, `template` the schema that Entra ID began with,
-    as far as they are known. Raises Problem where users or groups have no mapping at all."""
+    """A job's schema, corrected to the mappings above; everything else in it stays. `not_null` is
+    the scoping operator for IS NOT NULL and `template` the schema that Entra ID began with, as far
+    as they are known. Raises Problem where users or groups have no mapping at all."""
     mended = Mended(copy.deepcopy(schema))
     user = object_mapping(mended.schema, "User")
     group = object_mapping(mended.schema, "Group")
@@ -447,8 +455,8 @@ def object_mapping(schema: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def rule_and_mapping(schema: dict[str, Any], source: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The mapping of users or of groups and its rule, chosen by what Entra ID calls its objects.
-    Raises Problem."""
+    """The mapping of users or of groups and its rule, chosen by the name of the object type in
+    Entra ID. Raises Problem."""
     rule: dict[str, Any]
     mapping: dict[str, Any]
     for rule in schema.get("synchronizationRules", []):
@@ -473,7 +481,7 @@ def _switched_on(mapping: dict[str, Any], people: str, mended: Mended) -> None:
 
 
 def attributes_of(mapping: dict[str, Any], target: str) -> list[dict[str, Any]]:
-    """The mappings of one attribute in Muster; names count without case."""
+    """The mappings to one attribute in Muster; names are compared without case."""
     return [
         each
         for each in mapping.get("attributeMappings", [])
@@ -497,23 +505,25 @@ def _mend_attribute(
     if said.get("type") != "Attribute" or said.get("name") != source:
         attribute["source"] = new_attribute(target, source, priority)["source"]
         came = said.get("expression") or said.get("name") or "nothing"
-        mended.changes.append(f"{people}: {target} came from {came} in place of {source}")
+        mended.changes.append(f"{people}: {target} came from {came} instead of {source}")
     if attribute.get("matchingPriority") != priority:
         was = attribute.get("matchingPriority")
         attribute["matchingPriority"] = priority
         mended.changes.append(
-            f"{people}: {target} had matching precedence {was} in place of {priority}"
+            f"{people}: {target} had matching precedence {was} instead of {priority}"
         )
     if attribute.get("flowType", "Always") != "Always":
         attribute["flowType"] = "Always"
-        mended.changes.append(f"{people}: {target} was sent only when somebody is created")
+        mended.changes.append(f"{people}: {target} was sent only when a user is created")
     if attribute.get("defaultValue"):
         attribute["defaultValue"] = None
-        mended.changes.append(f"{people}: {target} had a default value, which all would share")
+        mended.changes.append(
+            f"{people}: {target} had a default value, which all users would share"
+        )
 
 
 def new_attribute(target: str, source: str, priority: int) -> dict[str, Any]:
-    """A direct mapping, as Graph has them."""
+    """A direct mapping in Graph's form."""
     return {
         "targetAttributeName": target,
         "matchingPriority": priority,
@@ -556,13 +566,13 @@ def _keep_original(
     mended: Mended,
     right: Callable[[dict[str, Any]], bool],
 ) -> None:
-    """Entra ID's own mapping of an attribute, taken from the template where it was changed."""
+    """Restores Entra ID's own mapping of an attribute from the template, where it was changed."""
     found = attributes_of(mapping, target)
     whole = bool(found) and found[0].get("flowType", "Always") == "Always"
     if len(found) == 1 and whole and right(found[0]) and not found[0].get("matchingPriority"):
         return
     said = (found[0].get("source") or {}).get("expression", "") if found else "nothing"
-    wrong = f"{people}: {target} is mapped from {said or 'nothing'} in place of Entra ID's default"
+    wrong = f"{people}: {target} is mapped from {said or 'nothing'} instead of Entra ID's default"
     source = "User" if people == "users" else "Group"
     original = attributes_of(object_mapping(template, source), target) if template else []
     # Either way: Graph may not show the template's schema.
@@ -579,11 +589,11 @@ def _keep_original(
 
 
 def _mend_scope(mapping: dict[str, Any], not_null: str | None, mended: Mended) -> None:
-    """Accounts without mail, given name or surname stay out. Clauses of one group all count; of
-    several groups one is enough, so the three clauses are in each. Clauses of the customer's own
-    stay."""
+    """Keeps accounts without mail, given name or surname out of scope. All clauses of a group must
+    hold, but one of several groups is enough, so each group gets the three clauses. The customer's
+    own clauses stay."""
     if not_null is None:
-        # Either way: Graph may list no operator that means it.
+        # Either way: Graph may list no operator for IS NOT NULL.
         mended.left.append(SCOPE_BY_HAND)
         return
     scope = mapping.get("scope") or {}
@@ -610,14 +620,14 @@ def _mend_scope(mapping: dict[str, Any], not_null: str | None, mended: Mended) -
         "groups": kept or [{"name": "People only", "clauses": people}],
     }
     mended.changes.append(
-        "users: one of several scoping filters is enough to be let in"
+        "users: a user who passes one of several scoping filters is in scope"
         if len(groups) > 1
         else "users: no scoping filter keeps accounts out that have no mail, given name or surname"
     )
 
 
 def _plain(clause: dict[str, Any]) -> dict[str, Any]:
-    """A clause as far as a unary operator needs it."""
+    """The part of a clause that a unary operator needs."""
     return {name: clause.get(name) for name in ("sourceOperandName", "operatorName")}
 
 
@@ -652,18 +662,19 @@ class Directory:
         return f"/v1.0{self.root}/jobs/{self.job['id']}"
 
     def find(self) -> None:
-        """Look for the application and its job. Raises Problem where the name is taken."""
+        """Look for the application and its job. Raises Problem where another application has the
+        name."""
         fields = "id,appId,displayName,appRoles,applicationTemplateId"
         named = f"$filter=displayName%20eq%20{quoted(self.name)}"
         path = f"/v1.0/servicePrincipals?{named}&$select={fields}"
         found = list(self.graph.pages(path))
-        # Either way: not every principal says which template it was made of.
+        # Either way: not every principal names the template that it was made from.
         ours = [one for one in found if one.get("applicationTemplateId") in (None, NON_GALLERY)]
         if len(ours) > 1:
             ids = ", ".join(str(one["id"]) for one in ours)
             raise Problem(
                 f"There are {len(ours)} Enterprise Applications named {self.name!r} ({ids}).",
-                "Delete or rename those that are not meant, or give another name with --name.",
+                "Delete or rename the wrong ones, or give another name with --name.",
             )
         if found and not ours:
             raise Problem(
@@ -691,7 +702,8 @@ class Directory:
             )
 
     def find_template(self) -> None:
-        """The kind of job. Either way: it is `scim`, or by its older name `customappsso`."""
+        """The template of the job. Either way: its id is `scim`, or the older name
+        `customappsso`."""
         path = f"/v1.0{self.root}/templates"
         known = [str(one["id"]) for one in self.graph.soon(lambda: list(self.graph.pages(path)))]
         for name in ("scim", "customappsso"):
@@ -700,7 +712,7 @@ class Directory:
                 return
         raise Problem(
             f"The application offers no SCIM provisioning, but {', '.join(known) or 'nothing'}.",
-            "Give another name with --name, so that setup makes an application of its own.",
+            "Give another name with --name, so that setup makes a new application.",
         )
 
     def find_job(self) -> None:
@@ -716,12 +728,12 @@ class Directory:
         return {name: part for name, part in found.items() if not name.startswith("@odata")}
 
     def mended(self) -> Mended:
-        """The job's schema as it must be."""
+        """The job's corrected schema."""
         return mend(self.schema(), self.not_null(), self.original())
 
     def not_null(self) -> str | None:
-        """The operator of scoping filters that means "is not null". Either way: it is listed by
-        some name, or operators cannot be listed, and the portal's name is tried."""
+        """The operator of scoping filters that means "is not null". Either way: Graph lists it by
+        some name; or operators cannot be listed, and the portal's name is used."""
         answer = self.graph.call("GET", f"{self.job_path}/schema/filterOperators")
         if answer.status != 200:
             return "IS NOT NULL"
@@ -769,7 +781,8 @@ class Directory:
     def provision(
         self, schema: dict[str, Any], subject: str, kind: str, members: list[str] | None = None
     ) -> tuple[bool, str]:
-        """Provision one person or group now: whether both are in step, and what Entra ID says."""
+        """Provision one person or group now; returns whether both sides agree, and Entra ID's
+        message."""
         one: dict[str, Any] = {"objectId": subject, "objectTypeName": kind}
         if members:
             linked = [{"objectId": id, "objectTypeName": "User"} for id in members]
@@ -781,9 +794,8 @@ class Directory:
 
 
 def outcome(answer: dict[str, Any]) -> tuple[bool, str]:
-    """What provisioning on demand came to. The answer is a 200 in any case; what happened is JSON
-    in its texts. Either way: `key` says it in short, and where it does not, the steps in `value`
-    do."""
+    """The result of provisioning on demand. The status is always 200; the result is JSON inside the
+    answer's texts. Either way: `key` has it in short, or else the steps in `value` do."""
     short, long = _inner(answer.get("key")), _inner(answer.get("value"))
     result = str(short.get("result") or (long.get("statusInfo") or {}).get("status") or "")
     details = short.get("details") or {}
@@ -799,7 +811,7 @@ def outcome(answer: dict[str, Any]) -> tuple[bool, str]:
 
 
 def _inner(text: Any) -> dict[str, Any]:
-    """JSON in a text; a list stands for its first element."""
+    """The JSON object in a text; of a list its first element."""
     try:
         found = json.loads(text) if isinstance(text, str) else text
     except ValueError:
@@ -815,8 +827,8 @@ def in_scope(person: dict[str, Any]) -> bool:
 
 
 def known(person: dict[str, Any]) -> dict[str, Any]:
-    """A member, if what counts is shown of it. Graph hides it from who may not read people, and
-    everybody would seem to be disabled. Raises Problem."""
+    """The member, if Graph shows accountEnabled. Without the permission to read users, Graph hides
+    it, and everybody would seem to be disabled: raises Problem then."""
     if is_of(person, "user") and not isinstance(person.get("accountEnabled"), bool):
         raise Problem(
             f"Graph does not show whether the member {person.get('id')} is enabled.",
@@ -827,8 +839,8 @@ def known(person: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_of(member: dict[str, Any], kind: str) -> bool:
-    """Whether a member is a user, a group. Either way: the type is not always said; then a user
-    is who has the attributes of one."""
+    """Whether a member is of a kind: a user or a group. Either way: Graph does not always name the
+    type; then an object with a user's attributes counts as a user."""
     said = str(member.get("@odata.type", "")).lower()
     guessed = "#microsoft.graph.user" if "accountEnabled" in member else "#microsoft.graph.group"
     return (said or guessed) == f"#microsoft.graph.{kind}"
@@ -839,7 +851,7 @@ def is_of(member: dict[str, Any], kind: str) -> bool:
 
 class Setup:
     """All that one organisation needs in Entra ID. Each step looks first, and changes what differs.
-    It is gone through twice: once to say what will be done (`making` False), then to do it."""
+    All steps run twice: first to say what will be done (`making` False), then to do it."""
 
     def __init__(self, directory: Directory, options: argparse.Namespace) -> None:
         self.directory = directory
@@ -873,25 +885,25 @@ class Setup:
         return found
 
     def will(self, text: str) -> bool:
-        """Say what is done; whether it is to be done now."""
+        """Show what will be done; returns whether to do it now."""
         self.planned += 1
         self.terminal.say(f"{'...' if self.making else '  +'} {text}")
         return self.making
 
     def done(self, text: str) -> None:
-        """Say what is right."""
+        """Show what is right."""
         self.green.append(text)
         if not self.making:
             self.terminal.say(f"  = {text}")
 
     def doubt(self, text: str) -> None:
-        """Say what somebody has to look at."""
+        """Show what needs attention."""
         self.amber.append(text)
         if not self.making:
             self.terminal.say(f"  ! {text}")
 
     def choose_groups(self) -> None:
-        """Groups are looked for first: a wrong name stops the run before anything is made."""
+        """Look for the groups first, so that a wrong name stops the run before anything is made."""
         self.groups = [self.directory.group(named) for named in self.options.group]
         for group in self.groups:
             if group.get("securityEnabled") is False:
@@ -906,7 +918,7 @@ class Setup:
         if not directory.principal:
             directory.find()
         if not directory.principal and self.making:
-            # An earlier run may have made it a moment ago, and lists do not show it yet.
+            # an earlier run may have made it a moment ago, and lists may not show it yet
             self.terminal.pause(10)
             directory.find()
         if directory.principal:
@@ -922,8 +934,8 @@ class Setup:
             self.done(f"Enterprise Application {directory.name!r}, new")
 
     def connection(self) -> None:
-        """Tenant URL and credentials: tried, saved, and tried as they are saved."""
-        # Without a word about credentials, those of a job that is there are left alone.
+        """Tenant URL and credentials: tested, saved, and tested as saved."""
+        # without options for credentials, those of an existing job are left alone
         kind = self.options.credentials or ("kept" if self.directory.job else "blank")
         if kind == "kept":
             if not self.making:
@@ -941,7 +953,8 @@ class Setup:
         self.done(f"Test Connection with {CREDENTIALS[kind]}")
 
     def save_secrets(self, token: str) -> None:
-        """A secret token, or none. Either way: a blank one is left out, or sent empty."""
+        """Save a secret token, or none. Either way: a blank token is left out, or sent as an empty
+        text."""
         address = {"key": "BaseAddress", "value": self.options.tenant_url}
         forms: list[list[dict[str, str]]]
         forms = [[address, {"key": "SecretToken", "value": token}]]
@@ -973,7 +986,8 @@ class Setup:
         return forms[-1]
 
     def save_oauth(self) -> None:
-        """An OAuth client. Either way: where Graph does not take it, it is typed in by hand."""
+        """Save an OAuth client. Either way: where Graph does not accept it, the user types it in by
+        hand."""
         values = {
             "authenticationType": "OAuth2ClientCredentialsGrant",
             "baseAddress": self.options.tenant_url,
@@ -1001,7 +1015,8 @@ class Setup:
         )
 
     def job(self) -> None:
-        """The provisioning job, made only once the connection is green: it would be quarantined."""
+        """The provisioning job. It is made only once the connection works, because it would be
+        quarantined otherwise."""
         directory = self.directory
         if directory.job:
             self.done("Provisioning job")
@@ -1074,7 +1089,7 @@ class Setup:
             raise
 
     def proof(self) -> None:
-        """One person and one group, provisioned now."""
+        """Provision one person and one group now, as a test."""
         groups = self.groups
         if self.directory.principal and not groups:
             groups = [
@@ -1099,7 +1114,7 @@ class Setup:
         self.done(f"Provisioned on demand: {text}")
 
     def example(self, groups: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """A group and one of its people whom Entra ID provisions."""
+        """A group and one of its members whom Entra ID provisions."""
         for group in groups:
             for person in self.directory.members(group["id"]):
                 if is_of(person, "user") and in_scope(person) and person.get("accountEnabled"):
@@ -1109,7 +1124,8 @@ class Setup:
     def prove(
         self, schema: dict[str, Any], subject: str, kind: str, members: list[str] | None
     ) -> None:
-        """Provision one. A new assignment takes a moment to count. Raises Problem."""
+        """Provision one person or group, repeatedly: a new assignment takes a moment to take
+        effect. Raises Problem."""
         text = ""
         for seconds in (5, 10, 20, 0):
             good, text = self.directory.provision(schema, subject, kind, members)
@@ -1124,7 +1140,7 @@ class Setup:
         )
 
     def start(self) -> None:
-        """The job begins; one in quarantine begins anew."""
+        """Start the job; restart one in quarantine."""
         if not self.directory.job:
             self.will("Start provisioning")
             return
@@ -1172,7 +1188,7 @@ def role_of(principal: dict[str, Any]) -> str:
 
 
 def job_trouble(job: dict[str, Any]) -> str:
-    """What is in the way of a job; empty where it runs."""
+    """Why a job does not run; empty where it runs."""
     status, schedule = job.get("status") or {}, job.get("schedule") or {}
     if quarantine := status.get("quarantine"):
         error = quarantine.get("error") or {}
@@ -1255,8 +1271,8 @@ def run_check(directory: Directory, options: argparse.Namespace) -> int:
 
 
 def failures(directory: Directory) -> list[str]:
-    """What the newest entries of the provisioning log say went wrong, each cause once. Either way:
-    the log may need a licence, and its entries name the failure in one of two places."""
+    """The failures in the newest entries of the provisioning log, each cause once. Either way: the
+    log may need a licence, and its entries have the failure in one of two members."""
     path = f"/v1.0/auditLogs/provisioning?$filter=jobId%20eq%20{quoted(str(directory.job['id']))}"
     answer = directory.graph.call("GET", path)
     if answer.status != 200:
@@ -1274,9 +1290,9 @@ def failures(directory: Directory) -> list[str]:
 
 
 def ending(terminal: Terminal, options: argparse.Namespace) -> list[str]:
-    """Muster's tokens for Entra ID that end within 30 days, as its API lists them."""
+    """Muster's tokens for Entra ID that expire within 30 days, from its API."""
     if not options.api_token:
-        terminal.say("(When secrets end is not looked at: that takes MUSTER_API_TOKEN.)")
+        terminal.say("(The expiry of secrets was not checked: that needs MUSTER_API_TOKEN.)")
         return []
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 30 * 24 * 3600))
     tokens = muster_api(terminal, options).get("/tokens").get("tokens", [])
@@ -1311,19 +1327,19 @@ class Muster:
             )
         self.scim = Service(terminal, "Muster", options.tenant_url, options.token)
         self.users: dict[str, dict[str, Any]] = {}
-        """By SCIM id."""
+        """SCIM id → user."""
         self.people: dict[str, dict[str, Any]] = {}
-        """Those whom Entra ID knows, by its object id."""
+        """Users that Entra ID provisioned, by their object id there."""
         self.groups: dict[str, dict[str, Any]] = {}
-        """The same for groups."""
+        """Groups that Entra ID provisioned, by their object id there."""
         self.members: dict[str, set[str]] = {}
         """Object id of a group → SCIM ids of its members."""
         self.gives: dict[str, set[str]] | None = None
-        """Object id of a group → what it gives; None where that is not known."""
+        """Object id of a group → what it gives; None where that is unknown."""
         self.owners: dict[str, str | None] = {}
-        """Object id of a group → the connection that it belongs to, as far as it is known."""
+        """Object id of a group → the connection that it belongs to, as far as known."""
         self.alone = True
-        """Whether no other connection is known, whose people these could be."""
+        """Whether no other connection is known that people could have come from."""
         self._read(terminal, options)
 
     def _read(self, terminal: Terminal, options: argparse.Namespace) -> None:
@@ -1348,8 +1364,8 @@ class Muster:
                 self.owners[id] = group.get("connectionId")
 
     def _all(self, path: str, attributes: str, which: str = "") -> Iterator[dict[str, Any]]:
-        """Everything of a type, page by page, by cursor (RFC 9865): nobody is missed while others
-        come and go."""
+        """All resources of a type, page by page, by cursor (RFC 9865), so that none is missed while
+        others come and go."""
         cursor = ""
         while True:
             asked = {"attributes": attributes, "count": "200", "cursor": cursor}
@@ -1372,7 +1388,7 @@ class Muster:
                 return
 
     def given(self, groups: set[str]) -> set[str]:
-        """What groups, by object id, give together."""
+        """What these groups (object ids) give together."""
         found: set[str] = set()
         for group in groups:
             found |= (self.gives or {}).get(group, set())
@@ -1384,8 +1400,8 @@ class Muster:
         return {group for group, members in self.members.items() if id in members}
 
     def patch(self, path: str, operation: dict[str, Any]) -> Answer:
-        """Change one thing, in the form in which Entra ID does; the answer. Raises Problem where
-        there is none."""
+        """Send a PATCH in Entra ID's form; returns the answer. Raises Problem where there is
+        none."""
         body = {
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
             "Operations": [operation],
@@ -1398,7 +1414,7 @@ class Muster:
 
 @dataclass
 class Difference:
-    """Something that Entra ID and Muster have otherwise."""
+    """One difference between Entra ID and Muster."""
 
     kind: str
     text: str
@@ -1407,26 +1423,26 @@ class Difference:
     group: str = ""
     """Object id."""
     scim_id: str = ""
-    """In Muster, of what is too much there."""
+    """The SCIM id of what Muster has in excess."""
     gives: list[str] = field(default_factory=list)
     """What the person gains once it is mended."""
     takes: list[str] = field(default_factory=list)
     """What the person loses once it is mended."""
 
     def shown(self) -> str:
-        """For a person."""
+        """The difference as a line of text."""
         effects = [f"gives {', '.join(self.gives)}"] if self.gives else []
         effects += [f"takes {', '.join(self.takes)}"] if self.takes else []
         return f"{self.text}{'; mending it ' if effects else ''}{' and '.join(effects)}"
 
 
 EXCESS = ("member too many", "group too many", "person not assigned", "person still active")
-"""What Muster has and Entra ID has not. Entra ID never reads Muster's members, so it may not take
-these away by itself."""
+"""Kinds of what Muster has and Entra ID has not. Entra ID never reads Muster's members, so it may
+not remove these by itself."""
 
 
 class Audit:
-    """Everything that Entra ID is to provision, against what Muster has."""
+    """Compares everything that Entra ID provisions with what Muster has."""
 
     def __init__(self, directory: Directory, muster: Muster) -> None:
         self.directory = directory
@@ -1534,7 +1550,7 @@ class Audit:
             if group not in self.members:
                 owner = self.muster.owners.get(group)
                 if self.muster.gives is not None and owner not in ours:
-                    continue  # of another connection, or imported and not touched by one yet
+                    continue  # of another connection, or imported and not yet written by one
                 takes = sorted(self.muster.given({group}))
                 text = f"The group {there.get('displayName')!r} is there, and not assigned"
                 self.add("group too many", text, group=group, scim_id=there["id"], takes=takes)
@@ -1570,7 +1586,7 @@ class Audit:
 
 
 def differing(person: dict[str, Any], user: dict[str, Any]) -> list[str]:
-    """What of a person is another in Muster."""
+    """The attributes of a person that differ in Muster."""
     emails = [one for one in user.get("emails") or [] if one.get("type") == "work"]
     name = user.get("name") or {}
     pairs = (
@@ -1596,12 +1612,14 @@ def run_audit(directory: Directory, options: argparse.Namespace) -> int:
     else:
         show_audit(terminal, audit)
         if audit.muster.gives is None:
-            terminal.say("(What each difference gives or takes needs MUSTER_API_TOKEN.)")
+            terminal.say(
+                "(To show what mending each difference gives or takes needs MUSTER_API_TOKEN.)"
+            )
     return 1 if audit.found else 0
 
 
 def show_audit(terminal: Terminal, audit: Audit) -> None:
-    """What was found."""
+    """Show what was found."""
     for difference in audit.found:
         terminal.say(f"{difference.kind:<20} {difference.shown()}")
     for note in audit.notes:
@@ -1643,7 +1661,7 @@ def run_repair(directory: Directory, options: argparse.Namespace) -> int:
 
 
 def provision(audit: Audit) -> None:
-    """On demand, people first: a group takes members who are there."""
+    """Provision on demand, people first: a group can only get members who exist."""
     directory, found = audit.directory, audit.found
     say = directory.graph.terminal.say
     schema = directory.schema()
@@ -1656,7 +1674,7 @@ def provision(audit: Audit) -> None:
     for one in found:
         if one.group and one.kind != "group too many":
             people_of = members.setdefault(one.group, [])
-            # Somebody who is no user of Entra ID's has no object id to be named by.
+            # a user who did not come from Entra ID has no object id to send
             if one.person and one.person != one.scim_id:
                 people_of.append(one.person)
     for group, chosen in members.items():
@@ -1667,7 +1685,7 @@ def provision(audit: Audit) -> None:
 
 
 def remove(audit: Audit, excess: list[Difference]) -> None:
-    """Over SCIM, as Entra ID would send it."""
+    """Remove it over SCIM, in Entra ID's form."""
     muster, say = audit.muster, audit.directory.graph.terminal.say
     for one in excess:
         if one.kind == "member too many":
@@ -1675,7 +1693,7 @@ def remove(audit: Audit, excess: list[Difference]) -> None:
             path = f"/Groups/{muster.groups[one.group]['id']}"
             answer = muster.patch(path, {"op": "Remove", "path": "members", "value": value})
         elif one.kind == "group too many" and muster.gives is None:
-            say(f"... {one.text}: whose it is takes MUSTER_API_TOKEN to know; left")
+            say(f"... {one.text}: only MUSTER_API_TOKEN shows whose it is; left")
             continue
         elif one.kind == "group too many":
             answer = muster.scim.call("DELETE", f"/Groups/{one.scim_id}")
@@ -1753,7 +1771,7 @@ def complete(terminal: Terminal, options: argparse.Namespace) -> None:
     options.graph_url = checked(options.graph_url, "Graph")
     if not options.tenant_url:
         raise Problem("The Tenant URL is missing.", "Give it with --tenant-url.")
-    # A flag at its end, such as ?aadOptscim062020, is Entra ID's business alone.
+    # a flag at its end, such as ?aadOptscim062020, is for Entra ID only
     base = checked(options.tenant_url, "Tenant URL")
     parts = urllib.parse.urlsplit(base)
     options.api_url = options.api_url or f"{parts.scheme}://{parts.netloc}/console/api"
@@ -1765,7 +1783,7 @@ def complete(terminal: Terminal, options: argparse.Namespace) -> None:
 
 
 def complete_credentials(terminal: Terminal, options: argparse.Namespace, muster: str) -> None:
-    """Those that `setup` saves. Raises Problem."""
+    """The credentials that `setup` saves. Raises Problem."""
     options.oauth_token_url = options.oauth_token_url or f"{muster}/oauth/token"
     if options.credentials is None and options.oauth_client:
         options.credentials = "oauth"
@@ -1781,7 +1799,8 @@ def complete_credentials(terminal: Terminal, options: argparse.Namespace, muster
 
 
 def main(arguments: list[str] | None = None, terminal: Terminal | None = None) -> int:
-    """Run one command. The exit code: 0 all is well, 1 something differs, 2 it was stopped."""
+    """Run one command. Returns the exit code: 0 all is well, 1 something differs, 2 it was
+    stopped."""
     terminal = terminal or Terminal()
     options = parse(arguments, terminal.environment)
     terminal.quiet = bool(getattr(options, "json", False))

@@ -1,4 +1,4 @@
-// What pages do better with a script; every one of them is readable without it.
+// Improvements of the pages; every page can be read without them.
 "use strict";
 
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -16,15 +16,15 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// What cannot be undone is asked about once more.
+// Ask for confirmation of what cannot be undone.
 for (const button of document.querySelectorAll("[data-confirm]")) {
   button.addEventListener("click", (event) => {
     if (!confirm(button.dataset.confirm)) event.preventDefault();
   });
 }
 
-// What still goes on asks for itself again until it is over, every second or `data-every` seconds. A session that ended meanwhile makes
-// the answer a redirection; the page itself then leads to the sign-in page and back.
+// Reload a part that shows progress until it is over, every second or `data-every` seconds. If the session has ended, the answer is a
+// redirection; reloading the whole page then leads to the sign-in page and back.
 async function refresh(part) {
   const again = () => begin(part);
   if (document.hidden) return again();
@@ -32,7 +32,7 @@ async function refresh(part) {
   try {
     answer = await fetch(part.dataset.refresh, { redirect: "manual" });
   } catch {
-    return again(); // the network comes back, or the reader goes
+    return again(); // until the network is back
   }
   if (answer.type === "opaqueredirect") return location.reload();
   if (!answer.ok) return again();
@@ -68,6 +68,6 @@ for (const list of document.querySelectorAll(".choices")) {
     }
   });
   filter.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") event.preventDefault(); // it filters; it does not send the form
+    if (event.key === "Enter") event.preventDefault(); // filter, but do not send the form
   });
 }

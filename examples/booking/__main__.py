@@ -1,4 +1,4 @@
-"""An application that one can look at: rooms, a reception desk, an admin area. It shows what a
+"""An example application: rooms, a reception desk, an admin area. It shows what a
 user may do, and changes live.
 
     make example                    beside `make run`
@@ -28,8 +28,8 @@ TENANT = "demo"
 
 
 async def run() -> None:
-    """Until Ctrl+C. Raises SetUpFailed, and httpx.HTTPStatusError for a credential that
-    was revoked."""
+    """Run until Ctrl+C. Raises SetUpFailed, and httpx.HTTPStatusError for a credential that was
+    revoked."""
     folder = Path(os.environ.get("MUSTER_DATA", ".muster"))
     muster = os.environ.get("MUSTER_URL") or f"http://127.0.0.1:{os.environ.get('PORT', '7071')}"
     if not (folder / "demo.json").exists():

@@ -1,4 +1,5 @@
-"""The application's copy of everybody's access: kept by the feed, and sooner by webhooks.
+"""The application's copy of everybody's access, kept up to date by the feed, and sooner by
+webhooks.
 
 This is all that an application needs of Muster. The copy is in memory here, together with the
 feed's position; a real application keeps both in its database.
@@ -20,11 +21,11 @@ type Source = Literal["feed", "webhook"]
 
 KEPT_CHANGES = 200
 ASKED_AT_ONCE = 1_000
-"""Users that can be asked for at once."""
+"""The most users in one request."""
 
 
 class NotReady(Exception):
-    """The copy has not begun yet."""
+    """The copy is not loaded yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +33,27 @@ class Change:
     """What a user could do before, and can do now; None: there is no such user."""
 
     number: int
-    """Counts the changes of this process."""
+    """The number of the change in this process."""
     user_id: str
     at: datetime
-    """When the application heard of it."""
+    """When the application received it."""
     source: Source
     before: User | None
     after: User | None
 
 
 class EverybodysAccess:
-    """The copy of one tenant's. `secrets`: what webhooks are signed with."""
+    """The copy of one tenant's access. `secrets` are those that sign webhooks."""
 
     def __init__(self, url: str, credential: str, tenant: str, secrets: Sequence[str]) -> None:
         self.tenant = tenant
         self.users: dict[str, User] = {}
-        """By id, as the page knows them."""
+        """SCIM id → the user as the page shows it."""
         self.changes: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self.number = 0
-        """Of the last change."""
+        """The number of the last change."""
         self.names: dict[str, str] = {}
-        """Of users by id and of grants by `kind:key`, for people to read."""
+        """Display names: of users by id, and of grants by `kind:key`."""
         self.ready = False
         self._secrets = secrets
         self._copy = Copy()
@@ -75,19 +76,19 @@ class EverybodysAccess:
             await self._tell(changes, "feed")
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
-        """One webhook: what it says counts, unless the copy is newer. Raises InvalidWebhook,
-        NotReady and httpx.HTTPError; Muster sends it again."""
+        """Apply one webhook message, unless the copy is newer. Raises InvalidWebhook, NotReady and
+        httpx.HTTPError; then Muster sends it again."""
         message = verify_webhook(headers, body, self._secrets)
         if not self.ready:
             raise NotReady
         await self._tell(await self._access.hear(self._copy, message), "webhook")
 
     async def decide(self, user_id: str, grants: Sequence[str]) -> dict[str, bool]:
-        """What Muster says at this moment, whatever the copy says. Raises httpx.HTTPError."""
+        """Muster's decisions at this moment, independent of the copy. Raises httpx.HTTPError."""
         return await self._access.decide(user_id, grants, self.tenant)
 
     async def after(self, number: int) -> list[Change] | None:
-        """The changes after one, when there are any; None where they are not kept any more."""
+        """Wait for changes after this number and return them; None if they are no longer kept."""
         while self.number == number:
             await self._moved.wait()
         if not self.changes or self.changes[0].number > number + 1:
@@ -95,7 +96,7 @@ class EverybodysAccess:
         return [change for change in self.changes if change.number > number]
 
     async def _tell(self, changes: Sequence[Known], source: Source) -> None:
-        """Show what the copy has of these users now."""
+        """Publish what the copy now has of these users."""
         ids = [change.id for change in changes]
         await self._learn_names(ids)
         for id in ids:
@@ -108,13 +109,13 @@ class EverybodysAccess:
                 self.changes.append(Change(self.number, id, moment, source, before, after))
         if not self.ready:
             self.ready = True
-            self.number += 1  # of no change: whoever looks wants all of it
+            self.number += 1  # not a change: pages reload everything
         self._moved.set()
         self._moved = asyncio.Event()
 
     async def _learn_names(self, ids: Sequence[str]) -> None:
-        """Changes carry no person's data, so names are asked for with each. Without an answer the
-        id is shown, or the name from before. Whoever only gets another name has no change."""
+        """Ask for the names of changed users, because changes carry no personal data. Without an
+        answer, the page shows the id or the previous name. A new name alone is not a change."""
         there = [id for id in ids if (self.tenant, id) in self._copy.users]
         try:
             for start in range(0, len(there), ASKED_AT_ONCE):

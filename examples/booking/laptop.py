@@ -1,5 +1,5 @@
-"""What an operator does once for an application, by `manage.py`: a credential, a webhook, and
-what the application has to give. What they made is kept in the state folder, for later starts."""
+"""What an operator does once for an application, with `manage.py`: a credential, a webhook, and the
+application's catalog. The results are kept in the state folder for later starts."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ class SetUpFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """What the application needs to know; the file is its owner's alone to read."""
+    """What the application needs to know. Only the owner of the file can read it."""
 
     credential: str
     endpoint: str
@@ -28,12 +28,12 @@ class SetUp:
 
 async def set_up(folder: Path, tenant: str, webhook: str, name: str) -> SetUp:
     """Let an application at `webhook` read a tenant's access. `folder` holds Muster's state; `name`
-    tells several applications apart. Raises SetUpFailed."""
+    distinguishes several applications. Raises SetUpFailed."""
     file = folder / f"{name}.json"
     if file.exists():
         made = SetUp(**json.loads(file.read_text()))
         try:
-            await _manage("webhook", "enable", made.endpoint)  # perhaps it was away for days
+            await _manage("webhook", "enable", made.endpoint)  # disabled, if it was away for days
         except SetUpFailed as failed:
             raise SetUpFailed(f"{failed}\nRemove {file} to make another endpoint.") from None
         return made
@@ -48,7 +48,7 @@ async def set_up(folder: Path, tenant: str, webhook: str, name: str) -> SetUp:
 
 
 async def _manage(*arguments: str) -> Any:
-    """What a command of manage.py answers; it has the settings of this process."""
+    """The JSON output of a command of manage.py, run with the settings of this process."""
     private = {"MUSTER_WEBHOOK_PRIVATE": "true"}  # the application is on this machine
     command = [sys.executable, str(ROOT / "manage.py"), *arguments, "--json"]
     process = await asyncio.create_subprocess_exec(

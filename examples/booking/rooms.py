@@ -1,11 +1,11 @@
-"""What the application has, and which grant opens it."""
+"""The areas of the application, and the grants that open them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A part of the application. `grant`: what opens it, `kind:key`."""
+    """An area of the application. `grant` opens it: `kind:key`, such as `role:owner`."""
 
     grant: str
     title: str
@@ -19,7 +19,7 @@ AREAS = (
     Area("role:insightsPortalUser", "Insights", "How full the rooms are"),
     Area("role:servicesPortalUser", "Services", "Orders for coffee and chairs"),
 )
-"""They are shown by the copy of access: fast, and seconds old at most."""
+"""Areas that are shown by the copy of access, which is fast, and seconds old at most."""
 
 ADMIN_AREAS = (
     Area("role:owner", "Organisation", "Contract and billing"),
@@ -29,7 +29,7 @@ ADMIN_AREAS = (
     Area("role:servicesAdministrator", "Services", "What can be ordered"),
     Area("role:visitorsAdministrator", "Visitors", "Badges and house rules"),
 )
-"""Each visit asks Muster for a decision at this moment."""
+"""Areas for which each visit asks Muster for a decision."""
 
 PLACES = {
     "receptionAssignment": "Reception desk",

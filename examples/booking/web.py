@@ -111,7 +111,7 @@ class _Pages:
         }
 
     async def sign_in(self, request: Request) -> Response:
-        """Pretend to be somebody: a real application asks an identity provider here."""
+        """Sign in as any user: a real application asks an identity provider here."""
         async with request.form(max_files=0, max_fields=1) as form:
             chosen = str(form.get("user", ""))
         if chosen not in self._access.users:
@@ -128,7 +128,7 @@ class _Pages:
         began = time.perf_counter()
         try:
             held = await self._access.decide(user, [area.grant for area in ADMIN_AREAS])
-        except httpx.HTTPError:  # nobody says yes, so it is no
+        except httpx.HTTPError:  # without an answer, access is denied
             return JSONResponse({"detail": "Muster does not answer."}, 503)
         areas = [asdict(area) | {"open": held[area.grant]} for area in ADMIN_AREAS]
         milliseconds = round((time.perf_counter() - began) * 1000)
@@ -136,7 +136,7 @@ class _Pages:
         return JSONResponse({"areas": areas, "milliseconds": milliseconds}, status)
 
     async def webhook(self, request: Request) -> Response:
-        """What Muster tells."""
+        """Receive a webhook message."""
         body = b""
         async for part in request.stream():
             body += part
@@ -156,7 +156,7 @@ def _event(name: str, content: Mapping[str, Any] | list[Any]) -> str:
 
 
 class _Headers:
-    """Says with every answer what a browser may do with it."""
+    """Adds security headers to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

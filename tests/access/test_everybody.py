@@ -139,6 +139,13 @@ async def test_what_makes_no_sense_is_said(
     assert says in answer.json()["detail"]
 
 
+async def test_an_empty_cursor_is_the_first_page(tenant: Tenant) -> None:
+    people, _ = await staff(tenant)
+    page = (await tenant.access.get("/users", params={"cursor": "", "limit": "3"})).json()
+    assert ids(page["users"]) == people[:3]
+    assert "feedPosition" in page
+
+
 async def test_an_etag_tells_whether_anything_is_new(tenant: Tenant) -> None:
     people, _ = await staff(tenant)
     for path in ("/users", f"/users/{people[0]}", f"/users?ids={people[0]}"):

@@ -69,7 +69,7 @@ def test_a_token_is_rotated_and_provisioning_disabled(page: Page, tenant: Tenant
     page.get_by_role("link", name="Set-up").first.click()
     row = page.get_by_role("row", name=re.compile("Live"))
     row.get_by_role("button", name=re.compile("^Rotate")).click()
-    expect(page.get_by_text("goes on working for 7 days")).to_be_visible()
+    expect(page.get_by_text("still works for 7 days")).to_be_visible()
     new = page.get_by_label("Your new token").input_value()
     page.get_by_role("link", name="Overview").click()
     assert new not in page.content()

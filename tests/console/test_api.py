@@ -121,6 +121,17 @@ async def test_lists_go_on_at_signed_cursors(acme: Organisation, api: httpx.Asyn
     assert {one["id"] for one in members} == {acme.ada, acme.bo, acme.carl}
 
 
+async def test_an_empty_cursor_is_the_first_page(
+    acme: Organisation, api: httpx.AsyncClient
+) -> None:
+    for path in ("/groups", f"/groups/{acme.sales}/members", "/users", "/log"):
+        empty = await api.get(path, params={"cursor": ""})
+        assert (empty.status_code, empty.json()) == (200, (await api.get(path)).json())
+    preview, body = f"/groups/{acme.staff}/mapping/preview", {"entitlements": sent(ADD_IN)}
+    empty = await api.post(preview, json={**body, "cursor": ""})
+    assert (empty.status_code, empty.json()) == (200, (await api.post(preview, json=body)).json())
+
+
 async def test_a_user_is_made_by_hand_given_something_and_deleted(
     acme: Organisation, api: httpx.AsyncClient
 ) -> None:

@@ -271,7 +271,7 @@ async def test_a_token_is_shown_once_works_rotates_and_is_revoked(
     old = (await read_tenant(acme.environment.application.store, TENANT)).connections[0].tokens[0]
     rotated = await Form(again, f"/set-up/tokens/{old.token_id}").send(owner, do="rotate")
     (new,) = re.findall(r'id="fresh-token"[^>]*value="(muster_scim_[^"]+)"', rotated.text)
-    assert "It takes the place of" in rotated.text
+    assert "It replaces" in rotated.text
     by_us = [
         entry
         for entry in await logged(acme, "tokenCreate", "tokenRotate", "tokenRevoke")
@@ -386,7 +386,7 @@ async def test_a_user_made_by_hand_is_given_something_edited_and_deleted(
 async def test_what_was_refused_is_in_the_log_on_the_persons_page_and_in_the_api(
     acme: Organisation, owner: httpx.AsyncClient
 ) -> None:
-    assert "No request like this was refused" in (await shown(owner, "/log?state=refused")).text
+    assert "No refused request matches" in (await shown(owner, "/log?state=refused")).text
     patch = {"Operations": [{"op": "replace", "path": "emails[", "value": "x"}]}
     refused = await acme.environment.client.patch(f"/Users/{acme.bo}", json=patch)
     detail = refused.json()["detail"]
@@ -414,7 +414,7 @@ async def test_the_log_is_filtered_and_exported(
     rows = list(csv.DictReader(io.StringIO(export.text)))
     assert [row["name"] for row in rows] == ["Carl Gauss", "Bo <Diddley>", "Ada Lovelace"]
     assert "Bo &lt;Diddley&gt;" in (await shown(owner, "/users?q=DIDD")).text
-    assert "No entry is like this" in (await shown(owner, "/log?until=2020-01-01T00:00")).text
+    assert "No entry matches" in (await shown(owner, "/log?until=2020-01-01T00:00")).text
 
 
 async def test_a_failed_event_is_shown_and_replayed(

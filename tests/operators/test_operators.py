@@ -314,3 +314,12 @@ async def test_the_list_has_every_tenant_the_worst_first(
     page = await operator.get("/tenants", params={"q": "QUIET", "limit": 1, "cursor": cursor})
     assert [row["tenant"] for row in page.json()["tenants"]] == ["quiet2"]
     assert (await operator.get("/tenants", params={"cursor": cursor})).status_code == 400
+
+
+async def test_an_empty_cursor_is_the_first_page(
+    muster: Environment, operator: httpx.AsyncClient
+) -> None:
+    await muster.application.fleet.refresh()
+    for path in ("/tenants", f"/tenants/{TENANT}/drift"):
+        empty = await operator.get(path, params={"cursor": ""})
+        assert (empty.status_code, empty.json()) == (200, await done(operator, "GET", path))

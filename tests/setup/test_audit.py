@@ -196,7 +196,7 @@ async def test_what_another_connection_brought_is_no_difference(play: Play) -> N
     assert (run.code, "another connection may have brought" in run.said) == (0, True)
     run = await play.run("repair", "--yes", "--remove", MUSTER_API_TOKEN="")
     assert run.code == 1
-    assert "whose it is takes MUSTER_API_TOKEN" in run.said
+    assert "only MUSTER_API_TOKEN shows whose it is" in run.said
     assert {"Theirs", "Old"} <= (await play.members()).keys()
     for one in groups.values():
         await client.delete(f"/Groups/{one['id']}")

@@ -24,7 +24,7 @@ async def main(url: str, *tenants: str) -> None:
 
 
 def told(user: User | None) -> str:
-    """A user's access in a line."""
+    """A user's access as a line of text."""
     if user is None:
         return "deleted"
     state = "enabled" if user.enabled else f"disabled ({', '.join(user.reasons)})"

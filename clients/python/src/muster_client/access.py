@@ -12,22 +12,23 @@ import httpx
 from muster_client.copy import Change, Copy, User
 
 MOST = 1_000
-"""Users that can be asked for at once."""
+"""The most users in one request."""
 MOST_DECISIONS = 100
-"""Decisions that can be asked for at once."""
+"""The most decisions in one request."""
 WAIT_SECONDS = 30
-"""How long Muster is to wait for a change before it answers that there is none."""
+"""How long Muster waits for a change before it answers that there is none."""
 AGAIN_SECONDS = 1.0
-"""When to ask again for users whose record lags behind, or a server that did not answer."""
+"""The pause before asking again for users whose record lags behind, or after a server did not
+answer."""
 PATIENCE_SECONDS = 300.0
-"""The longest pause, whatever the server asks for."""
+"""The longest pause, even if the server asks for more."""
 
 
 class Access:
-    """The access API at a URL (scheme and host). With a credential of the deployment, `tenant` is
-    whom a call means that names nobody, and `tenants` are those whom `follow` keeps one copy of (by
-    default that tenant). With a tenant's own token, leave out both. Every method raises
-    httpx.HTTPError; what Muster says about it is in the error's notes."""
+    """The access API at a URL such as `https://eu.muster.example.com`. With a credential of the
+    deployment, `tenant` is the default tenant of calls, and `follow` keeps one copy of all
+    `tenants` (by default of that tenant). With a tenant's own token, leave out both. Every method
+    raises httpx.HTTPError; the error's notes have Muster's explanation."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Access:
         return None if answer.status_code == 404 else _user(self._named(tenant), _content(answer))
 
     async def users(self, tenant: str | None = None, **filters: str) -> AsyncIterator[User]:
-        """Everybody, or whom the filters (`enabled`, `grant`, `changedSince`) leave."""
+        """Every user, or those who pass the filters (`enabled`, `grant`, `changedSince`)."""
         async for page in self._pages(self._named(tenant), filters):
             for user in page["users"]:
                 yield _user(self._named(tenant), user)
@@ -89,7 +90,7 @@ class Access:
     async def several(
         self, ids: Sequence[str], tenant: str | None = None
     ) -> dict[str, User | None]:
-        """What some users may do, by id; None for those whom nobody knows."""
+        """What some users may do, by SCIM id; None for unknown ids."""
         found: dict[str, User | None] = {}
         for start in range(0, len(ids), MOST):
             body = {"ids": list(ids[start : start + MOST])}
@@ -102,8 +103,9 @@ class Access:
     async def decide(
         self, user: str, grants: Sequence[str], tenant: str | None = None
     ) -> dict[str, bool]:
-        """Whether a user (SCIM id, externalId or userName) holds each of these (`kind:key`) at this
-        moment, as OpenID AuthZEN asks it. Nobody who is disabled or unknown holds anything."""
+        """Whether a user (SCIM id, externalId or userName) holds each of these grants (`kind:key`,
+        such as `role:owner`) at this moment, by OpenID AuthZEN. A disabled or unknown user holds
+        nothing."""
         asked = {"subject": {"type": "user", "id": user}, "action": {"name": "hold"}}
         held: dict[str, bool] = {}
         for start in range(0, len(grants), MOST_DECISIONS):
@@ -118,8 +120,8 @@ class Access:
         return held
 
     async def snapshot(self) -> Copy:
-        """Everybody, with the position of the feed from which on changes are still to be applied:
-        where it was when the first list began."""
+        """A copy of everybody's access, with the position of the feed when the first list began:
+        the changes after it are still to be applied."""
         copy = Copy()
         for tenant in self._tenants:
             async for page in self._pages(tenant, {}):
@@ -129,11 +131,11 @@ class Access:
         return copy
 
     async def follow(self, copy: Copy) -> AsyncIterator[list[Change]]:
-        """Keep a copy up to date for ever, beginning with a snapshot where it has no position, or
-        one that is too old. Yields what changed, which may be nothing, whenever `copy.position` has
-        moved past it: save that position together with these users, and nothing is missed whenever
-        the program dies. Where nobody answers, it goes on trying. To follow other tenants than
-        before, begin without a position."""
+        """Keep a copy up to date for ever; it begins with a snapshot if the copy has no position,
+        or one that is too old. Whenever `copy.position` has moved on, it yields what changed, which
+        may be nothing: save the position together with these users, and nothing is missed whenever
+        the program dies. While Muster does not answer, it goes on trying. To follow other tenants
+        than before, begin without a position."""
         while True:
             try:
                 if copy.position is None:
@@ -145,9 +147,9 @@ class Access:
                 await asyncio.sleep(_pause(error))
 
     async def hear(self, copy: Copy, message: Mapping[str, Any]) -> list[Change]:
-        """Apply a webhook (see verify_webhook) to a copy that `follow` keeps, so that it knows
-        sooner. It may come days late, and must not bring back who was deleted: for whom the copy
-        does not have, Muster is asked."""
+        """Apply a webhook's message (see verify_webhook) to a copy that `follow` keeps, so that the
+        copy changes sooner. A message may come days late, and must not bring back a deleted user:
+        so Muster is asked for a user whom the copy does not have."""
         told = message["data"]
         if message["type"] != "access.changed":
             return []
@@ -165,10 +167,10 @@ class Access:
         """One page of changes."""
         waiting = AGAIN_SECONDS if _lagging(copy) else WAIT_SECONDS
         query = {"after": str(copy.position), "limit": str(MOST), "wait": f"{waiting:.0f}"}
-        # Those of all tenants are told as one feed; of one, Muster leaves out the others.
+        # several tenants are read from the feed of all; for one, Muster leaves out the others
         whose = _below(self._tenants[0]) if len(self._tenants) == 1 else ""
         answer = await self._http.get(f"{whose}/changes", params=query)
-        if answer.status_code == 410:  # too old: some would be missed
+        if answer.status_code == 410:  # the position is too old: changes would be missed
             copy.position = None
             return []
         page = _content(answer)
@@ -189,7 +191,7 @@ class Access:
         return _applied(copy, tenant, told)
 
     async def _ask_again(self, copy: Copy) -> list[Change]:
-        """That a record has caught up is no change of its own."""
+        """Ask for pending users again: the feed has no change for a record that has caught up."""
         changes, lagging = [], _lagging(copy)
         for tenant in {user.tenant for user in lagging}:
             ids = [user.id for user in lagging if user.tenant == tenant]
@@ -220,7 +222,7 @@ def _below(tenant: str) -> str:
 
 
 def _content(answer: httpx.Response) -> dict[str, Any]:
-    """Raises HTTPStatusError, with what Muster said as its note."""
+    """The JSON of an answer. Raises HTTPStatusError, with Muster's explanation as its note."""
     try:
         answer.raise_for_status()
     except httpx.HTTPStatusError as error:
@@ -242,7 +244,7 @@ def _state(tenant: str, id: str, version: int, state: Mapping[str, Any]) -> User
 
 
 def _applied(copy: Copy, tenant: str, told: Mapping[str, Any]) -> list[Change]:
-    """A complete change, of the feed or of a webhook."""
+    """Apply a complete change from the feed or from a webhook."""
     id, version, after = told["userId"], told["version"], told["after"]
     return copy.apply(tenant, id, version, after and _state(tenant, id, version, after))
 
@@ -252,7 +254,7 @@ def _lagging(copy: Copy) -> list[User]:
 
 
 def _passes(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
-    """Whether to try again: nobody answered, or asked for patience."""
+    """Whether to try again: there was no answer, or one that says to try later."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == 429 or error.response.status_code >= 500
     return True

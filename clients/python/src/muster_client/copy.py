@@ -5,35 +5,36 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """What a user may do. Two are equal where the access is; names do not count."""
+    """What a user may do. Two are equal if the access is equal; names do not count."""
 
     tenant: str
-    """Empty where the credential is the tenant's own."""
+    """Empty if the credential is the tenant's own."""
     id: str
     """The SCIM id."""
     version: int
-    """Grows with every change, and with some that make no difference here."""
+    """Grows with every change, also with changes that make no difference here."""
     enabled: bool
     grants: frozenset[str]
-    """`kind:key` of each."""
+    """`kind:key` of each grant, such as `role:owner`."""
     pending: bool = False
-    """Muster is about to compute this user's access; until then nobody is let in too much."""
+    """Muster is about to compute this user's access. Until then the user may have too little
+    access, but not too much."""
     reasons: tuple[str, ...] = ()
     """Why the user is disabled."""
     user_name: str | None = field(default=None, compare=False)
-    """When Muster was last asked for the user: changes tell no names, and no new ones."""
+    """As of the last answer about the user: changes carry no names."""
     external_id: str | None = field(default=None, compare=False)
-    """As `user_name`. From Entra ID: the object id."""
+    """As of the last answer, like `user_name`. From Entra ID it is the object id."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tenant and id: where a copy has the user."""
+        """(tenant, id): the user's key in a copy."""
         return self.tenant, self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a user in a copy."""
+    """A change of a user in a copy."""
 
     tenant: str
     id: str
@@ -44,7 +45,7 @@ class Change:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tenant and id: where a copy has the user."""
+        """(tenant, id): the user's key in a copy."""
         return self.tenant, self.id
 
 
@@ -54,20 +55,20 @@ class Copy:
     database, and writes them in one transaction."""
 
     position: str | None = None
-    """Of the feed of changes; None: begin with a list of everybody."""
+    """The position of the feed; None: begin with a list of everybody."""
     users: dict[tuple[str, str], User] = field(default_factory=dict)
-    """By tenant and id."""
+    """(tenant, id) → user."""
 
     def put(self, user: User) -> list[Change]:
-        """Keep what Muster answered about a user, unless what is known is newer."""
+        """Store what Muster answered about a user, unless the copy is newer."""
         known = self.users.get(user.key)
         if known and known.version > user.version:
             return []
         return self.set(user.tenant, user.id, user)
 
     def apply(self, tenant: str, id: str, version: int, after: User | None) -> list[Change]:
-        """Apply a change from the feed, where it may come again. The same version may be known as
-        pending: that a user is disabled already is not undone by it."""
+        """Apply a change from the feed, which may repeat. A version that the copy has already is
+        ignored, so a user who is pending and disabled in it stays disabled."""
         known = self.users.get((tenant, id))
         if known and after:
             if known.version >= version:
@@ -78,7 +79,7 @@ class Copy:
         return self.set(tenant, id, after)
 
     def set(self, tenant: str, id: str, after: User | None) -> list[Change]:
-        """Keep a user whatever is known, or forget one (None)."""
+        """Store a user, or remove one (None), whatever the copy has."""
         before = self.users.pop((tenant, id), None)
         if after:
             self.users[tenant, id] = after

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TOLERANCE_SECONDS = 5 * 60
-"""How old a message may be, and how far ahead the sender's clock."""
+"""How old a message may be, and how far the sender's clock may be ahead."""
 SECRET_BYTES = 24
-"""A secret has so many at least."""
+"""The least length of a secret."""
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
 class InvalidWebhook(Exception):
-    """Not to be trusted: answer 400, and do nothing of what it says."""
+    """The message is not from Muster, or is too old: answer 400, and ignore its content."""
 
 
 def verify_webhook(
@@ -28,11 +28,11 @@ def verify_webhook(
     *,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """What a webhook says (`type`, `timestamp`, `data`), once it is proven that Muster sent it with
-    one of the secrets (`whsec_…`; two while they rotate). `body` is what arrived, byte by byte;
-    `now` is in Unix seconds. A message may still come twice: `webhook-id` is the same then, and for
-    `access.changed` the `version` decides. Raises InvalidWebhook; ValueError where a secret is
-    none, or there is none."""
+    """The content of a message (`type`, `timestamp`, `data`), after verifying that Muster signed it
+    with one of the secrets (`whsec_…`; two during a rotation). `body` is the raw body; `now` is in
+    Unix seconds. A message may come twice, with the same `webhook-id`; for `access.changed` the
+    `version` decides. Raises InvalidWebhook; ValueError for a malformed secret, or for none at all.
+    """
     keys = [_key(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
     if not keys:
         raise ValueError("Without a secret no webhook can be verified: give the endpoint's.")
@@ -71,7 +71,7 @@ def _signature(key: bytes, signed: bytes) -> bytes:
 
 
 def _proven(header: str, expected: Sequence[bytes]) -> bool:
-    """Compares each with each, in the same time wherever they differ."""
+    """Whether a signature in the header is one of the expected ones, compared in constant time."""
     sent = [each.encode(errors="surrogateescape") for each in header.split()]
     equal = [hmac.compare_digest(one, other) for one in sent for other in expected]
     return any(equal)
