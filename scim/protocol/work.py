@@ -5,10 +5,9 @@ comparisons. So the cost of every part is added up before the part is done, and 
 cost more than MOST_STEPS is refused. All operations of a bulk request share one bound.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
-
-import orjson
 
 from directory.condition import All, AnyElement, Compare, Condition, Either, Negated, matches
 from scim.protocol.binding import comparable_element
@@ -74,7 +73,8 @@ class Work:
     def spend_on_copies(self, value: Any, copies: int) -> None:
         """Take the cost of writing a value to several elements. Raises PayloadTooLarge."""
         if copies > 1:
-            written = orjson.dumps(value)
+            # not orjson: it fails on half a surrogate pair, which is refused with its name later
+            written = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
             self.spend((len(written) // _COPIED_CHARACTERS + values_in(written)) * copies)
 
     def selected(

@@ -127,6 +127,12 @@ def test_operations_give_a_canonical_resource_or_an_error_and_touch_nothing(
     assert resource == before
 
 
+def test_half_a_surrogate_pair_for_several_elements_is_refused_by_name() -> None:
+    photos = [{"value": "https://example.com/a"}, {"value": "https://example.com/b"}]
+    with pytest.raises(InvalidValue, match=r"'photos\.value' is no valid Unicode text"):
+        patch.apply(USER, {"photos": photos}, [entra.Operation("add", "photos.value", "\ud800")])
+
+
 @given(resources, operations_with("replace"))
 def test_replacing_twice_is_replacing_once(resource: dict[str, Any], operation: Operation) -> None:
     once = changed(resource, operation)
