@@ -6,6 +6,9 @@ READY := $(ENVIRONMENT)/.ready
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 COMPILE := uv pip compile -q pyproject.toml --python-version 3.13 --universal --generate-hashes --no-emit-index-url --no-header
 
+# Every process of a test would compile all of Muster anew: half of the time that it takes to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What a link leads to belongs to somebody else.
 define OWN_ENVIRONMENT
 @if [ -L $(ENVIRONMENT) ]; then \
