@@ -6,9 +6,11 @@ import re
 import shutil
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from directory.cosmos.indexing import indexing_policy
@@ -23,6 +25,8 @@ from tests.transports import Muster, in_process, through_functions
 settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("muster")
 os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # tests send as fast as they can
+# To build all commands takes Typer longer than most of them take to run.
+typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)
