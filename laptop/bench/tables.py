@@ -144,7 +144,7 @@ def fan_out_table(measured: FanOut) -> Table:
             ("most memory of the server, MB", peak),
             ("access records written when one member joins", f"{measured.touched:,}"),
         ),
-        "One process on durable SQLite; targets are 2,000 users/s, 150 MB, and one record.",
+        "Two processes on durable SQLite; targets are 2,000 users/s, 150 MB, and one record.",
     )
 
 
@@ -164,7 +164,7 @@ def concurrency_table(runs: Sequence[Concurrency]) -> Table:
         "Requests at once in one instance: half GET user, half PATCH active",
         ("at once", "requests/s", "p50 ms", "p99 ms", "others wait, p99 ms", "memory MB"),
         tuple(map(row, runs)),
-        "One process on durable SQLite, reconciling meanwhile. The others' wait is the answer time "
+        "Two processes on durable SQLite, reconciling meanwhile. The others' wait is the answer time "
         "of a request that costs nearly nothing.",
     )
 
@@ -195,7 +195,7 @@ def end_to_end_table(runs: Sequence[EndToEnd]) -> Table:
             "cores",
         ),
         tuple(map(row, runs)),
-        "One process on durable SQLite, one connection per tenant. An answer counts from when the "
+        "Two processes on durable SQLite, one connection per tenant. An answer counts from when the "
         "request was due; a record from the answer until the store shows it to another process.",
     )
 

@@ -226,7 +226,7 @@ class TestSubmit:
         relay.submit("t2", "b")
         relay.submit("t1", "c")
         relay.submit("t1", "d")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         relay.submit("t1", "e")
         await asyncio.sleep(0.01)
         assert [len(batch) for batch in sender.batches] == [2, 1, 1]
@@ -235,6 +235,26 @@ class TestSubmit:
             EventMessage("t2", "b"),
             EventMessage("t1", "c", others=("d",)),
             EventMessage("t1", "e"),
+        ]
+
+    @relay_with(gather_seconds=0.02, most_gather_seconds=0.08)
+    async def test_they_gather_for_longer_while_many_come(
+        self, relay: Relay, sender: Sender, queue: SqliteQueue
+    ) -> None:
+        """Within 0.4 s there is time for one message at once, and then after 0.02, 0.06, 0.14,
+        0.22, 0.30 and 0.38 s; without the growth for twenty."""
+        end = asyncio.get_running_loop().time() + 0.4
+        count = 0
+        while asyncio.get_running_loop().time() < end:
+            for _ in range(2):
+                relay.submit("t1", f"e{count}")
+                count += 1
+            await asyncio.sleep(0.002)
+        assert len(sender.batches) <= 7
+        await relay.drain()
+        messages = await received(queue)
+        assert [name for each in messages for name in each.event_ids] == [
+            f"e{number}" for number in range(count)
         ]
 
     async def test_sends_in_order_in_messages_that_have_an_end(
