@@ -1,4 +1,4 @@
-"""Muster as it is measured: `python -m laptop.devhost`, two processes, durable SQLite, new folder."""
+"""Muster as it is measured: `python -m laptop.devhost`, durable SQLite in a new folder."""
 
 import asyncio
 import os
