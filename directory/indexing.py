@@ -34,13 +34,13 @@ SCALAR_INDEXES: dict[str, tuple[Path, ...]] = {
 }
 """Document type → paths to scalars."""
 
-UNLISTED = "Key"
-"""The type whose documents are only read by id. A store need not be able to list them: their ids
-are digests, and an index on them costs a write more than all that the write is for."""
 ELEMENT_INDEXES: dict[str, tuple[tuple[Path, Path], ...]] = {
     "User": ((("search", "emails"), ("value",)),),
 }
 """Document type → (path to an array, path inside its elements)."""
+UNLISTED = "Key"
+"""The type whose documents are only read by id. A store need not be able to list them: their ids
+are digests, and an index on them costs a write more than all that the write is for."""
 
 
 def scanned(type: str, condition: Condition) -> int:

@@ -34,7 +34,13 @@ from directory.store import (
 
 _INDEXED = (*SCALAR_COLUMNS, "elements")
 _COLUMNS = ("type", "body", "expires", "etag", *_INDEXED)
-_PLACEHOLDERS = ", ".join(f"?{number + 3}" for number in range(len(_COLUMNS)))
+_AT = {column: f"?{number}" for number, column in enumerate(_COLUMNS, 3)}
+"""Column → the placeholder of its value."""
+_PLACEHOLDERS = ", ".join(_AT.values())
+_EXPECTED = f"""
+tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
+    AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
+"""
 _UPSERT = f"""
 INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACEHOLDERS})
 ON CONFLICT (tenant, id) DO UPDATE
@@ -42,15 +48,12 @@ SET {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}
 """
 _CREATE = f"{_UPSERT} WHERE documents.expires <= ?{len(_COLUMNS) + 3}"
 _REPLACE = f"""
-UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACEHOLDERS})
-WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
-    AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
+UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACEHOLDERS}) WHERE {_EXPECTED}
 """
 _REWRITE = f"""
-UPDATE documents SET body = ?4, etag = ?6
-WHERE tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
-    AND etag = ifnull(?{len(_COLUMNS) + 4}, etag) AND type = ?3 AND expires = ?5
-    AND ({", ".join(_INDEXED)}) IS ({", ".join(f"?{n + 7}" for n in range(len(_INDEXED)))})
+UPDATE documents SET body = {_AT["body"]}, etag = {_AT["etag"]} WHERE {_EXPECTED}
+    AND type = {_AT["type"]} AND expires = {_AT["expires"]}
+    AND ({", ".join(_INDEXED)}) IS ({", ".join(_AT[column] for column in _INDEXED)})
 """
 """_REPLACE where no index changes, as in most changes of a document. SQLite writes every index on a
 column that is assigned, even if its value stays."""
