@@ -35,14 +35,9 @@ AT_ONCE = 16
 """How many POSTs run at the same time."""
 
 _WITHOUT_MEMBERS = {"excludedAttributes": "members,groups"}
-_SHOWN = {
-    "POST": {"attributes": "id"},
-    "PUT": _WITHOUT_MEMBERS,
-    "PATCH": _WITHOUT_MEMBERS,
-    "DELETE": _WITHOUT_MEMBERS,
-}
-"""The answer does not show the resources: their memberships need not be read. A POST's whole answer
-need not be made, either; a PATCH would answer otherwise."""
+"""The answer does not show the resources, so their memberships need not be read."""
+_ONLY_ID = {"attributes": "id"}
+"""Nor need a POST's whole answer be made. A PATCH of a group would answer 200 instead of 204."""
 
 
 class Bulk:
@@ -223,22 +218,20 @@ class _Job:
     async def _split(
         self, operation: BulkOperation, data: Any, left_out: Collection[str]
     ) -> tuple[Any, Any]:
-        if not left_out:
-            return data, {}
         tenant_id = self._request.tenant.tenant_id
         return await apart(tenant_id, operation.size, lambda: split(data, left_out))
 
     async def _request_of(self, operation: BulkOperation, data: Any) -> Request:
         """The request that the operation stands for. Raises as `_id_of`."""
-        body = data
+        body, posts = data, operation.method == "POST"
         if operation.references:
             tenant_id = self._request.tenant.tenant_id
             body = await apart(tenant_id, operation.size, lambda: resolved(data, self._id_of))
         return replace(
             self._request,
             request_id=self._request_id(operation),
-            parameters=_SHOWN[operation.method],
-            if_match=operation.version if operation.method != "POST" else None,
+            parameters=_ONLY_ID if posts else _WITHOUT_MEMBERS,
+            if_match=None if posts else operation.version,
             if_none_match=None,
             body=body,
             size=operation.size,
