@@ -2,8 +2,8 @@
 ENVIRONMENT := .venv
 PYTHON := $(ENVIRONMENT)/bin/python
 READY := $(ENVIRONMENT)/.ready
-# One more than there are processors: tests wait for clocks and for other processes, too.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# More than twice as many as processors: tests wait for clocks and for other processes, too.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2 + 1)
 COMPILE := uv pip compile -q pyproject.toml --python-version 3.13 --universal --generate-hashes --no-emit-index-url --no-header
 
 # Every process of a test would compile all of Muster anew: half of the time that it takes to start.
@@ -30,7 +30,7 @@ example: $(READY) ## beside `make run`: start an application that shows live wha
 	@PYTHONPATH=clients/python/src $(PYTHON) -m examples.booking
 
 test: check ## check the code, then run every test
-	$(PYTHON) -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
+	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 unit: $(READY) ## run the tests of what needs no store and no network
 	$(PYTHON) -m pytest -q tests/unit
@@ -75,6 +75,6 @@ $(READY): requirements-dev.txt
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv -q --clear --python 3.13 $(ENVIRONMENT) && uv pip install -q --python $(PYTHON) --require-hashes -r requirements-dev.txt; \
 	else \
-		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
+		python3.13 -m venv --clear $(ENVIRONMENT) && $(PYTHON) -m pip install -qq --no-compile --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
 	fi
 	@touch $@

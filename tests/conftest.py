@@ -29,6 +29,11 @@ os.environ["MUSTER_REQUESTS_PER_SECOND"] = "0"  # tests send as fast as they can
 typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test comes first: as the last one, it would keep a single processor busy."""
+    items.sort(key=lambda item: item.path.name != "test_simulation.py")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     """What a test leaves open fails that test, not one that comes much later. The event loop is
