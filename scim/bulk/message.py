@@ -146,6 +146,7 @@ def _operation(
     if found == "PATCH" and isinstance(data, list):  # as in the example of RFC 7644 section 3.7.3
         data = {"Operations": data}
     endpoint, id, id_reference = _target(path, base_url, endpoints)
+    written = orjson.dumps(data)
     return BulkOperation(
         position,
         found,
@@ -156,8 +157,9 @@ def _operation(
         endpoint=endpoint,
         id=id,
         id_reference=id_reference,
-        references=references(data),
-        size=len(orjson.dumps(data)),
+        # Its bytes show at once that most data refers to nothing.
+        references=references(data) if b"bulkid:" in written.lower() else frozenset(),
+        size=len(written),
     )
 
 
@@ -195,9 +197,9 @@ def _target(
 
 # References
 
-_WHOLE = re.compile(r"bulkId:(.+)", re.IGNORECASE | re.DOTALL)
-_LAST_SEGMENT = re.compile(r"(?<=/)bulkId:([^/]+)\Z", re.IGNORECASE)
-_IN_QUOTES = re.compile(r'(?<=")bulkId:([^"\\]+)(?=")', re.IGNORECASE)
+_WHOLE = re.compile(r"bulkId:(.+)", re.IGNORECASE | re.DOTALL | re.ASCII)
+_LAST_SEGMENT = re.compile(r"(?<=/)bulkId:([^/]+)\Z", re.IGNORECASE | re.ASCII)
+_IN_QUOTES = re.compile(r'(?<=")bulkId:([^"\\]+)(?=")', re.IGNORECASE | re.ASCII)
 
 
 def references(data: Any) -> frozenset[str]:

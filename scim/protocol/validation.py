@@ -169,14 +169,17 @@ def check_size(elements: Any, path: str) -> None:
 def normalise_element(attribute: Attribute, value: Any, path: str, ignored: Ignored) -> Any:
     """The canonical form of one element of a multi-valued attribute, or of a singular value;
     None: unassigned. Raises InvalidValue."""
-    simple = attribute.type != "complex" and not attribute.multi_valued
-    if not (simple and isinstance(value, str)):  # most values are simple texts
-        value = unfolded(attribute, value)
-        if isinstance(value, list) and not attribute.multi_valued:
-            value = unfolded(attribute, _only_element(value, path))
+    complex = attribute.type == "complex"
+    if isinstance(value, str) and not (complex or attribute.multi_valued):  # as most values are
+        if is_blank(value) or attribute.mutability == "writeOnly":
+            return None
+        return SCALARS[attribute.type](value, path)
+    value = unfolded(attribute, value)
+    if isinstance(value, list) and not attribute.multi_valued:
+        value = unfolded(attribute, _only_element(value, path))
     if _unassigned(value) or attribute.mutability == "writeOnly":
         return None
-    if attribute.type == "complex":
+    if complex:
         return _complex(attribute, value, path, ignored)
     if isinstance(value, dict) and "value" in value:
         value = value["value"]
