@@ -215,8 +215,11 @@ class Relay:
             known = self._gathered.get(tenant_id)
             gathered = known or self._gather(tenant_id, self._gather_seconds)
             self._add(gathered, event_id)
-            if known is None or len(gathered.event_ids) == MESSAGE_EVENTS:
+            if known is None:
                 self._release(tenant_id, gathered)
+            elif len(gathered.event_ids) == MESSAGE_EVENTS:
+                gathered.until.cancel()
+                self._end_gathering(tenant_id)
         except Exception as error:  # noqa: BLE001 - the change is committed all the same
             _logger.error("event %s is left to the timer: %s", event_id, place(error))
 

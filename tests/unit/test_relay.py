@@ -17,7 +17,7 @@ from directory.documents import Actor, Event
 from directory.sqlite.store import SqliteStore
 from directory.store import Create, Page, Query, Unavailable
 from queues.port import Message, QueueError
-from queues.relay import EventMessage, Relay, message_for, message_for_all, parse
+from queues.relay import MESSAGE_EVENTS, EventMessage, Relay, message_for, message_for_all, parse
 from queues.sqlite.queue import Counts, SqliteQueue
 from telemetry.observation import Observation
 
@@ -256,6 +256,14 @@ class TestSubmit:
         assert [name for each in messages for name in each.event_ids] == [
             f"e{number}" for number in range(count)
         ]
+
+    @relay_with(gather_seconds=0.1, most_gather_seconds=100)
+    async def test_full_messages_show_that_many_come(self, relay: Relay, sender: Sender) -> None:
+        """Seven of them, and the next events gather for 12.8 s."""
+        for number in range(1 + 7 * MESSAGE_EVENTS + 1):
+            relay.submit("t1", f"e{number}")
+        await asyncio.sleep(0.15)
+        assert sum(map(len, sender.batches)) == 1 + 7
 
     async def test_sends_in_order_in_messages_that_have_an_end(
         self, relay: Relay, queue: SqliteQueue
