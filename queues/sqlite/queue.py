@@ -61,12 +61,6 @@ ORDER BY sequence_number
 _DISCARD = """
 DELETE FROM queue_dead_letter WHERE queue = ? AND sequence_number = ?
 """
-_COUNTS = """
-SELECT
-    (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at <= :now),
-    (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at > :now),
-    (SELECT count(*) FROM queue_dead_letter WHERE queue = :queue)
-"""
 
 
 class LockLost(Exception):
@@ -85,15 +79,6 @@ class ReceivedMessage:
     lock_token: str
     locked_until: datetime
     properties: Properties = NO_PROPERTIES
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many messages there are. Locked ones are active, as Azure counts them."""
-
-    active: int
-    scheduled: int
-    dead_lettered: int
 
 
 class SqliteQueue:
@@ -194,11 +179,6 @@ class SqliteQueue:
     async def discard(self, sequence_numbers: Collection[int]) -> list[int]:
         """See DeadLetterQueue."""
         return await self._file.write(partial(self._discard, sequence_numbers))
-
-    async def counts(self) -> Counts:
-        """How many messages there are now."""
-        await self._bury_all_expired()
-        return await self._file.read(self._count)
 
     async def close(self) -> None:
         """Release the connection and its thread; the queue is not used after it."""
@@ -341,9 +321,6 @@ class SqliteQueue:
             for number in dict.fromkeys(sequence_numbers)
             if db.execute(_DISCARD, (self._name, number)).rowcount
         ]
-
-    def _count(self, db: sqlite3.Connection) -> Counts:
-        return Counts(*db.execute(_COUNTS, self._parameters()).fetchone())
 
     def _parameters(self, limit: int = -1) -> dict[str, str | float]:
         return {
