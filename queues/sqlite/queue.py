@@ -99,7 +99,6 @@ class SqliteQueue:
         *,
         lock_duration: float = 60.0,
         max_delivery_count: int = 10,
-        duplicate_detection_window: float = 600.0,
         poll_interval: float = 0.5,
         beside: Beside | None = None,
     ) -> None:
@@ -107,7 +106,6 @@ class SqliteQueue:
         self._now = now
         self._lock_duration = lock_duration
         self._max_delivery_count = max_delivery_count
-        self._duplicate_detection_window = duplicate_detection_window
         self._poll_interval = poll_interval
         self._file = QueueFile(path, name, beside)
         self._arrival = asyncio.Event()
@@ -220,7 +218,7 @@ class SqliteQueue:
     # Everything from here on is a job for the file.
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
-        insert(db, self._name, messages, self._now(), self._duplicate_detection_window)
+        insert(db, self._name, messages, self._now())
 
     def _has_work(self, db: sqlite3.Connection) -> bool:
         available = db.execute(_AVAILABLE, self._parameters(limit=1)).fetchone()
