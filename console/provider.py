@@ -27,7 +27,6 @@ from trust.published import FAILURES, RETRY_SECONDS, NotPublished
 from trust.refusal import KeysUnavailable
 from trust.signed import of_directory
 
-ENTRA_ID = "https://login.microsoftonline.com/organizations/v2.0"
 REDEMPTIONS = 4
 """The most codes that this process redeems at once."""
 _ERRORS = frozenset(

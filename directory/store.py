@@ -195,10 +195,9 @@ class StoreError(Exception):
 class _OperationError(StoreError):
     """One operation of a batch failed, so nothing of the batch was written."""
 
-    def __init__(self, document_id: str, index: int = 0) -> None:
+    def __init__(self, document_id: str) -> None:
         super().__init__(f"{type(self).__name__}: {document_id}")
         self.document_id = document_id
-        self.index = index
 
 
 class NotFound(_OperationError):
@@ -276,7 +275,7 @@ class Store(Protocol):
     async def batch(self, tenant_id: str, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing, in order, at most BATCH_OPERATIONS and BATCH_BYTES; returns the new ETag
         per operation (None for a Delete and a Require). Raises NotFound, Conflict,
-        PreconditionFailed (with the id and index of the first operation that failed), TooLarge,
+        PreconditionFailed (with the id of the first operation that failed), TooLarge,
         ValueError."""
         ...
 

@@ -21,7 +21,6 @@ type Kind = Literal["internal", "server", "client", "producer", "consumer"]
 CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 
 _NO_SPAN: AbstractContextManager[None] = nullcontext()
-_provider: "TracerProvider | None" = None
 _tracer: "Tracer | None" = None
 
 
@@ -50,22 +49,14 @@ def start(processor: "SpanProcessor", share: float = 1.0) -> "TracerProvider":
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-    global _provider, _tracer  # noqa: PLW0603 - one per process is the point
+    global _tracer  # noqa: PLW0603 - one per process is the point
     name = os.environ.get("OTEL_SERVICE_NAME") or os.environ.get("WEBSITE_SITE_NAME") or "muster"
-    _provider = TracerProvider(
+    provider = TracerProvider(
         sampler=TraceIdRatioBased(share), resource=Resource.create({"service.name": name})
     )
-    _provider.add_span_processor(processor)
-    _tracer = _provider.get_tracer("muster")
-    return _provider
-
-
-def stop() -> None:
-    """Send the remaining spans; none are made afterwards."""
-    global _provider, _tracer
-    provider, _provider, _tracer = _provider, None, None
-    if provider is not None:
-        provider.shutdown()
+    provider.add_span_processor(processor)
+    _tracer = provider.get_tracer("muster")
+    return provider
 
 
 def enabled() -> bool:

@@ -37,12 +37,11 @@ _CLIENT_ID = re.compile(rf"muster_client_(?P<tenant>{TENANT_ID_PATTERN.pattern})
 
 
 class InvalidClient(Exception):
-    """The client may not have a token. `reason` may be disclosed; it is empty where it would help
-    an attacker."""
+    """The client may not have a token. The text may be disclosed; it says nothing precise where
+    that would help an attacker."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "the client is not known, or its credentials are wrong")
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

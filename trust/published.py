@@ -51,17 +51,12 @@ class Document[T]:
 
 
 class Published:
-    """Reads documents with one HTTP client. Use it on one event loop. A request may take
-    `fetch_seconds`."""
+    """Reads documents with one HTTP client. Use it on one event loop."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        fetch_seconds: float = FETCH_SECONDS,
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.fetch_seconds = fetch_seconds
+        self.fetch_seconds = FETCH_SECONDS
+        """How long a request may take."""
         self._documents: dict[str, Document[Any]] = {}
         self._client: httpx.AsyncClient | None = None
 

@@ -141,15 +141,15 @@ class Batch:
         step = self.steps[index]
         match status:
             case 404:
-                return NotFound(step.id, index)
+                return NotFound(step.id)
             case 409:
-                return Conflict(step.id, index)
+                return Conflict(step.id)
             case 412:
-                return PreconditionFailed(step.id, index)
+                return PreconditionFailed(step.id)
             case 413:
                 return TooLarge(f"{step.id} would be larger than Cosmos DB stores.")
             case 400 if step.kind == "patch":
-                return PreconditionFailed(step.id, index)
+                return PreconditionFailed(step.id)
             case 400:
                 return ValueError(f"Cosmos DB refuses {step.id}.")
         return None

@@ -141,22 +141,22 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
             case Create(document) if row is not None:
                 written = connection.execute(_CREATE, (*row.columns(now, etag), now))
                 if not written.rowcount:
-                    raise Conflict(document["id"], index)
+                    raise Conflict(document["id"])
             case Upsert() if row is not None:
                 connection.execute(_UPSERT, row.columns(now, etag))
             case Replace(document, expected) if row is not None:
                 if not _replaced(connection, row, now, etag, expected):
-                    raise _reason(connection, batch.tenant_id, document["id"], index, now)
+                    raise _reason(connection, batch.tenant_id, document["id"], now)
             case Update():
-                _update(connection, batch.tenant_id, operation, index, now, etag)
+                _update(connection, batch.tenant_id, operation, now, etag)
             case Delete(id, expected):
                 key = (stored_text(batch.tenant_id), stored_text(id), now, expected)
                 if not connection.execute(_DELETE, key).rowcount:
-                    raise _reason(connection, batch.tenant_id, id, index, now)
+                    raise _reason(connection, batch.tenant_id, id, now)
             case Require(id):
                 required = (stored_text(batch.tenant_id), stored_text(id), now)
                 if connection.execute(_EXISTS, required).fetchone() is None:
-                    raise NotFound(id, index)
+                    raise NotFound(id)
         etags.append(None if isinstance(operation, Delete | Require) else etag)
     return etags
 
@@ -167,21 +167,16 @@ def purge(connection: sqlite3.Connection, now: float) -> None:
 
 
 def _update(
-    connection: sqlite3.Connection,
-    tenant_id: str,
-    update: Update,
-    index: int,
-    now: float,
-    etag: str,
+    connection: sqlite3.Connection, tenant_id: str, update: Update, now: float, etag: str
 ) -> None:
     key = (stored_text(tenant_id), stored_text(update.id), now)
     found = connection.execute(_READ, key).fetchone()
     if found is None:
-        raise NotFound(update.id, index)
+        raise NotFound(update.id)
     body, current = found
     document = load(body)
     if update.etag not in (None, current) or not apply_changes(document, update.changes):
-        raise PreconditionFailed(update.id, index)
+        raise PreconditionFailed(update.id)
     row = Row.of(tenant_id, document)
     _replaced(connection, row, now, etag, None)
 
@@ -197,12 +192,12 @@ def _replaced(
 
 
 def _reason(
-    connection: sqlite3.Connection, tenant_id: str, id: str, index: int, now: float
+    connection: sqlite3.Connection, tenant_id: str, id: str, now: float
 ) -> NotFound | PreconditionFailed:
     """Why a Replace or a Delete touched nothing."""
     key = (stored_text(tenant_id), stored_text(id), now)
     found = connection.execute(_READ, key).fetchone()
-    return NotFound(id, index) if found is None else PreconditionFailed(id, index)
+    return NotFound(id) if found is None else PreconditionFailed(id)
 
 
 def _checked(update: Update) -> tuple[Update, int]:

@@ -7,7 +7,6 @@ disk. A write is answered when it is on the disk.
 """
 
 import asyncio
-import math
 import sqlite3
 import threading
 import time
@@ -185,13 +184,6 @@ class SqliteStore:
         await self._reads.close()
         for connection in (self._writer, self._reader, *self._long_readers):
             connection.close()
-
-    def explain(self, tenant_id: str | None, query: Query) -> list[str]:
-        """SQLite's plan for a query (over all tenants without `tenant_id`): one line per step."""
-        select = select_page(query, tenant_id, self._now())
-        self._inline_until = math.inf
-        plan = self._reader.execute(f"EXPLAIN QUERY PLAN {select.sql}", select.parameters)
-        return [detail for _, _, _, detail in plan.fetchall()]
 
     async def _written[T](self, job: _Job[T], operations: int) -> T:
         loop = asyncio.get_running_loop()

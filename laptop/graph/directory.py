@@ -1,6 +1,5 @@
 """The directory behind this Graph: people, groups and applications."""
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,19 +130,6 @@ class Directory:
             members = sorted(team.members)
             directory.groups[team.object_id] = Group(team.object_id, team.display_name, members)
         return directory
-
-    def account(self, name: str, *, mail: bool = True) -> Account:
-        """A new account: a person, or without mail a room."""
-        address = f"{name}@example.com"
-        made = Account(str(uuid.uuid4()), address, address if mail else None, name.title(), "Ek")
-        self.accounts[made.id] = made
-        return made
-
-    def group(self, name: str, *members: Account | Group) -> Group:
-        """A new group."""
-        made = Group(str(uuid.uuid4()), name, [member.id for member in members])
-        self.groups[made.id] = made
-        return made
 
     def below(self, group: str, seen: set[str] | None = None) -> Iterator[str]:
         """Ids of direct and nested members, each once."""

@@ -149,16 +149,6 @@ class Graph:
         for job in self.jobs.values():
             await job.close()
 
-    async def cycle(self) -> None:
-        """Run the next cycle of every active job now."""
-        for principal, job in self.jobs.items():
-            if job.state == "Active":
-                await self._run(principal, job)
-
-    def writes(self) -> list[tuple[str, str]]:
-        """The requests that change something."""
-        return [one for one in self.requests if one[0] != "GET" and "validate" not in one[1]]
-
     # Known operations: method, path, needed permission (+: to write), handler.
 
     def _operations(self) -> list[tuple[str, str, str, Handler]]:

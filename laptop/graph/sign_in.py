@@ -24,11 +24,11 @@ class Device:
 
 
 class SignIn:
-    """The sign-in service. `accepts`: whether the person signs in, which takes two polls. A client
-    that polls too fast is refused."""
+    """The sign-in service. A client that polls too fast is refused."""
 
-    def __init__(self, clock: Clock, *, accepts: bool = True) -> None:
-        self.accepts = accepts
+    def __init__(self, clock: Clock) -> None:
+        self.accepts = True
+        """Whether the person signs in, which takes two polls."""
         self._clock = clock
         self._devices: dict[str, Device] = {}
         self._tokens: dict[str, frozenset[str]] = {}
@@ -36,11 +36,6 @@ class SignIn:
             Route("/{directory}/oauth2/v2.0/devicecode", self._begin, methods=["POST"]),
             Route("/{directory}/oauth2/v2.0/token", self._poll, methods=["POST"]),
         ]
-
-    @property
-    def secrets(self) -> list[str]:
-        """All device codes and tokens, which must appear nowhere."""
-        return [*self._devices, *self._tokens]
 
     def scopes_of(self, token: str) -> frozenset[str] | None:
         """The scopes of a token; None for an unknown token."""

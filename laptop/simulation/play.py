@@ -11,6 +11,9 @@ from laptop.simulation.checking import Checking, Expected
 from laptop.simulation.organisation import Change, Organisation, Person, Team
 from laptop.simulation.provisioning import Provisioning
 
+PATIENCE_SECONDS = 60.0
+"""How long access may take to become as expected."""
+
 type Entitlements = frozenset[tuple[str, str]]
 type MapTeams = Callable[[Sequence[tuple[Team, str]]], Awaitable[Mapping[str, Entitlements]]]
 """Maps teams, each with its SCIM id; returns object id → (kind, key) pairs."""
@@ -34,8 +37,6 @@ class Play:
     provisioning: Provisioning
     checking: Checking
     progress: Progress
-    patience: float = 60.0
-    """Seconds that access may take to become as expected."""
     entitlements: Mapping[str, Entitlements] | None = None
     """Object id of a team → its mapped entitlements; None where the mappings are unknown."""
 
@@ -66,7 +67,7 @@ class Play:
         async def check(person: Person) -> None:
             expected = self._expected(person)
             link = self.provisioning.links[person.object_id]
-            access = await self.checking.wait(link, expected, self.patience)
+            access = await self.checking.wait(link, expected, PATIENCE_SECONDS)
             teams = tuple(team.display_name for team in self.organisation.teams_of(person))
             found.append(Outcome(person, teams, access, expected))
 
@@ -91,7 +92,7 @@ class Play:
             for team in change.left:
                 await self.provisioning.remove_members(team, [person])
         link = self.provisioning.links[person.object_id]
-        await self.checking.watch(link, self._expected(person), self.patience)
+        await self.checking.watch(link, self._expected(person), PATIENCE_SECONDS)
 
     def _expected(self, person: Person) -> Expected:
         teams = self.organisation.teams_of(person)

@@ -33,6 +33,8 @@ from laptop.simulation.organisation import Person, Team
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MEDIA_TYPE = "application/scim+json"
 MEMBERS_PER_REQUEST = 50
+CONCURRENCY = 8
+"""How many requests are sent at a time."""
 RETRIES = 5
 """How often a request is sent while the answer is 429 or 503."""
 ATTEMPTS = 7
@@ -74,7 +76,6 @@ class Provisioning:
         self,
         tenant_url: str,
         token: str,
-        concurrency: int = 8,
         dialect: Dialect = "both",
         mappings: Mappings = CUSTOMARY,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -89,10 +90,10 @@ class Provisioning:
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}", "Content-Type": MEDIA_TYPE},
             timeout=30,
-            limits=httpx.Limits(max_connections=concurrency),
+            limits=httpx.Limits(max_connections=CONCURRENCY),
             transport=transport,
         )
-        self._requests = asyncio.Semaphore(concurrency)
+        self._requests = asyncio.Semaphore(CONCURRENCY)
         self._dialects = itertools.cycle(DIALECTS[dialect])
 
     async def close(self) -> None:

@@ -1,5 +1,5 @@
-"""The operator's side of a queue on Azure Service Bus: count messages, list dead letters, resubmit
-or discard them (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
+"""The operator's side of a queue on Azure Service Bus: list dead letters, resubmit or discard them
+(https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
 """
 
 import asyncio
@@ -7,16 +7,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from azure.servicebus import (
-    ServiceBusMessageState,
-    ServiceBusReceivedMessage,
-    ServiceBusSubQueue,
-)
+from azure.servicebus import ServiceBusReceivedMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import MessageLockLostError
 
@@ -43,17 +38,8 @@ RECEIVE_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many messages there are. Locked and deferred ones are active."""
-
-    active: int
-    scheduled: int
-    dead_lettered: int
-
-
 class ServiceBusQueue:
-    """The operator's side of one queue (`queues.port.DeadLetterQueue`), and its counts.
+    """The operator's side of one queue (`queues.port.DeadLetterQueue`).
 
     A context manager; one call at a time. Every method raises QueueError. `receive_seconds` is how
     long to wait for dead letters that exist.
@@ -71,7 +57,6 @@ class ServiceBusQueue:
         self._receive_seconds = receive_seconds
         self._sender = ServiceBusSender(namespace, queue, now)
         self._client = namespace.client()
-        self._messages = self._client.get_queue_receiver(queue)
         self._dead_letters = self._dead_letter_receiver()
 
     async def __aenter__(self) -> Self:
@@ -87,7 +72,7 @@ class ServiceBusQueue:
 
     async def list_dead_letters(self, limit: int = 100, after: int = 0) -> list[DeadLetter]:
         """See DeadLetterQueue. Service Bus does not say when a message was dead-lettered."""
-        messages = self._browse(self._dead_letters, after, limit)
+        messages = self._browse(after, limit)
         return [_dead_letter(message) async for message in messages]
 
     async def resubmit(self, ids: Collection[str] | None = None) -> int:
@@ -96,7 +81,7 @@ class ServiceBusQueue:
         still know the old ones. A dead letter that was sent but could not be removed stays."""
         wanted = None if ids is None else set(ids)
         chosen: set[int] = set()
-        async for message in self._browse(self._dead_letters):
+        async for message in self._browse():
             if wanted is None or message.message_id in wanted:
                 chosen.add(message.sequence_number or 0)
         return len(await self._take(chosen, self._send_again))
@@ -109,22 +94,9 @@ class ServiceBusQueue:
 
         return await self._take(sequence_numbers, nothing)
 
-    async def counts(self) -> Counts:
-        """How many messages there are now, found by browsing all of them: one round trip per
-        PAGE_MESSAGES. Azure Monitor's metrics have the same numbers for free."""
-        active = scheduled = dead_lettered = 0
-        async for message in self._browse(self._messages):
-            if message.state == ServiceBusMessageState.SCHEDULED:
-                scheduled += 1
-            else:
-                active += 1
-        async for _ in self._browse(self._dead_letters):
-            dead_lettered += 1
-        return Counts(active, scheduled, dead_lettered)
-
     async def close(self) -> None:
         """Release the connections."""
-        receivers = close_all(self._messages, self._dead_letters, self._client)
+        receivers = close_all(self._dead_letters, self._client)
         await asyncio.gather(self._sender.close(), receivers)
 
     def _dead_letter_receiver(self) -> ServiceBusReceiver:
@@ -133,13 +105,13 @@ class ServiceBusQueue:
         )
 
     async def _browse(
-        self, receiver: ServiceBusReceiver, after: int = 0, limit: int | None = None
+        self, after: int = 0, limit: int | None = None
     ) -> AsyncIterator[ServiceBusReceivedMessage]:
         found = 0
         while limit is None or found < limit:
             count = PAGE_MESSAGES if limit is None else min(PAGE_MESSAGES, limit - found)
             async with self._errors():
-                page = await receiver.peek_messages(count, sequence_number=after + 1)
+                page = await self._dead_letters.peek_messages(count, sequence_number=after + 1)
             if not page:
                 return
             for message in page:

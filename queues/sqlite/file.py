@@ -21,6 +21,8 @@ from queues.port import Message, Properties, QueueError
 
 BUSY_SECONDS = 10.0
 """How long to wait for another process's write before giving up."""
+DUPLICATE_DETECTION_SECONDS = 600.0
+"""How long a queue remembers the ids that were sent to it; as in infra/modules/servicebus.bicep."""
 
 # Messages are in the order of `enqueued_at`, which is in the future while a message is scheduled.
 # A message that is due is available once its `locked_until` has passed.
@@ -123,16 +125,14 @@ class QueueFile:
             self._connection.close()
 
 
-def insert(
-    db: sqlite3.Connection, queue: str, messages: Sequence[Message], now: float, window: float
-) -> None:
+def insert(db: sqlite3.Connection, queue: str, messages: Sequence[Message], now: float) -> None:
     """Add messages to a queue, in order, except those whose id was sent to it within the last
-    `window` seconds."""
+    DUPLICATE_DETECTION_SECONDS."""
     db.execute("DELETE FROM queue_recent_id WHERE queue = ? AND expires_at <= ?", (queue, now))
     for message in messages:
         new = db.execute(
             "INSERT INTO queue_recent_id VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (queue, message.id, now + window),
+            (queue, message.id, now + DUPLICATE_DETECTION_SECONDS),
         )
         if new.rowcount == 1:
             db.execute(

@@ -61,12 +61,6 @@ ORDER BY sequence_number
 _DISCARD = """
 DELETE FROM queue_dead_letter WHERE queue = ? AND sequence_number = ?
 """
-_COUNTS = """
-SELECT
-    (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at <= :now),
-    (SELECT count(*) FROM queue_message WHERE queue = :queue AND enqueued_at > :now),
-    (SELECT count(*) FROM queue_dead_letter WHERE queue = :queue)
-"""
 
 
 class LockLost(Exception):
@@ -87,15 +81,6 @@ class ReceivedMessage:
     properties: Properties = NO_PROPERTIES
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many messages there are. Locked ones are active, as Azure counts them."""
-
-    active: int
-    scheduled: int
-    dead_lettered: int
-
-
 class SqliteQueue:
     """One named queue in the SQLite file `path`, which may hold other things.
 
@@ -114,7 +99,6 @@ class SqliteQueue:
         *,
         lock_duration: float = 60.0,
         max_delivery_count: int = 10,
-        duplicate_detection_window: float = 600.0,
         poll_interval: float = 0.5,
         beside: Beside | None = None,
     ) -> None:
@@ -122,7 +106,6 @@ class SqliteQueue:
         self._now = now
         self._lock_duration = lock_duration
         self._max_delivery_count = max_delivery_count
-        self._duplicate_detection_window = duplicate_detection_window
         self._poll_interval = poll_interval
         self._file = QueueFile(path, name, beside)
         self._arrival = asyncio.Event()
@@ -195,11 +178,6 @@ class SqliteQueue:
         """See DeadLetterQueue."""
         return await self._file.write(partial(self._discard, sequence_numbers))
 
-    async def counts(self) -> Counts:
-        """How many messages there are now."""
-        await self._bury_all_expired()
-        return await self._file.read(self._count)
-
     async def close(self) -> None:
         """Release the connection and its thread; the queue is not used after it."""
         await self._file.close()
@@ -240,7 +218,7 @@ class SqliteQueue:
     # Everything from here on is a job for the file.
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
-        insert(db, self._name, messages, self._now(), self._duplicate_detection_window)
+        insert(db, self._name, messages, self._now())
 
     def _has_work(self, db: sqlite3.Connection) -> bool:
         available = db.execute(_AVAILABLE, self._parameters(limit=1)).fetchone()
@@ -341,9 +319,6 @@ class SqliteQueue:
             for number in dict.fromkeys(sequence_numbers)
             if db.execute(_DISCARD, (self._name, number)).rowcount
         ]
-
-    def _count(self, db: sqlite3.Connection) -> Counts:
-        return Counts(*db.execute(_COUNTS, self._parameters()).fetchone())
 
     def _parameters(self, limit: int = -1) -> dict[str, str | float]:
         return {

@@ -25,14 +25,12 @@ class SqliteTopic:
         now: Callable[[], float] = time.time,
         *,
         max_delivery_count: int = 10,
-        duplicate_detection_window: float = 600.0,
         beside: Beside | None = None,
     ) -> None:
         self._path = path
         self._name = name
         self._now = now
         self._max_delivery_count = max_delivery_count
-        self._window = duplicate_detection_window
         self._beside = beside
         self._file = QueueFile(path, name, beside)
 
@@ -73,7 +71,7 @@ class SqliteTopic:
 
     def _send(self, messages: Sequence[Message], db: sqlite3.Connection) -> None:
         for name in self._subscriptions(db):
-            insert(db, f"{self._name}/{name}", messages, self._now(), self._window)
+            insert(db, f"{self._name}/{name}", messages, self._now())
 
     def _subscribe(self, name: str, db: sqlite3.Connection) -> None:
         db.execute(

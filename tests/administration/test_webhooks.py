@@ -18,6 +18,7 @@ from queues.port import WEBHOOK_DELIVERIES
 from queues.sqlite.queue import SqliteQueue
 from settings import DATABASE
 from tests.administration.operating import Operator
+from tests.contract.counting import counted
 from tests.environment import Environment
 from tests.hosting import running_host
 
@@ -30,7 +31,7 @@ def waiting(folder: Path) -> int:
     async def count() -> int:
         queue = SqliteQueue(folder / DATABASE, WEBHOOK_DELIVERIES)
         try:
-            return (await queue.counts()).active
+            return (await counted(queue)).active
         finally:
             await queue.close()
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from queues.port import BODY_BYTES, DeadLetter, Message
-from queues.sqlite.queue import Counts, LockLost, ReceivedMessage, SqliteQueue
+from queues.sqlite.queue import LockLost, ReceivedMessage, SqliteQueue
+from tests.contract.counting import Counts, counted
 
 LOCK_DURATION = 60.0
 MAX_DELIVERY_COUNT = 10
@@ -103,9 +104,9 @@ class QueueContract:
     ) -> None:
         with pytest.raises(ValueError):
             await queue.send([message("a"), refused])
-        assert await queue.counts() == Counts(0, 0, 0)
+        assert await counted(queue) == Counts(0, 0, 0)
         await queue.send([Message("x" * 128, b"x" * (BODY_BYTES)), message("a")])
-        assert await queue.counts() == Counts(2, 0, 0)
+        assert await counted(queue) == Counts(2, 0, 0)
 
     async def test_a_locked_message_is_nobody_elses(self, queue: SqliteQueue, clock: Clock) -> None:
         await send(queue, "a", "b")
@@ -119,7 +120,7 @@ class QueueContract:
         await queue.complete(await receive_one(queue))
         clock.advance(LOCK_DURATION * 2)
         assert await queue.receive() == []
-        assert await queue.counts() == Counts(0, 0, 0)
+        assert await counted(queue) == Counts(0, 0, 0)
 
     async def test_an_expired_lock_brings_the_message_back_in_its_place(
         self, queue: SqliteQueue, clock: Clock
@@ -150,7 +151,7 @@ class QueueContract:
             assert until.timestamp() == pytest.approx(clock() + LOCK_DURATION)
             assert await queue.receive() == []
         await queue.complete(received)
-        assert await queue.counts() == Counts(0, 0, 0)
+        assert await counted(queue) == Counts(0, 0, 0)
 
     @pytest.mark.parametrize("action", ["complete", "abandon", "renew", "dead_letter"])
     @pytest.mark.parametrize("taken", [False, True], ids=["expired", "taken by another"])
@@ -163,7 +164,7 @@ class QueueContract:
         current = await receive_one(queue) if taken else None
         with pytest.raises(LockLost, match="a"):
             await act(queue, action, stale)
-        assert await queue.counts() == Counts(1, 0, 0)
+        assert await counted(queue) == Counts(1, 0, 0)
         if current is None:
             current = await receive_one(queue)
         assert await queue.receive() == []  # the refused action did not release it
@@ -177,10 +178,10 @@ class QueueContract:
         await send(queue, "a")
         received = await receive_one(queue)
         await act(queue, first, received)
-        before = await queue.counts()
+        before = await counted(queue)
         with pytest.raises(LockLost):
             await act(queue, second, received)
-        assert await queue.counts() == before
+        assert await counted(queue) == before
 
     @pytest.mark.parametrize("ended_by", ["abandon", "expiry"])
     async def test_the_last_delivery_ends_in_the_dead_letter_queue(
@@ -195,7 +196,7 @@ class QueueContract:
                 await queue.abandon(received)
             else:
                 clock.advance(LOCK_DURATION)
-        assert await queue.counts() == Counts(1, 0, 1)
+        assert await counted(queue) == Counts(1, 0, 1)
         (dead,) = await queue.list_dead_letters()
         assert (dead.id, dead.body) == ("poison", message("poison").body)
         assert (dead.reason, dead.delivery_count) == ("MaxDeliveryCountExceeded", 10)
@@ -227,7 +228,7 @@ class QueueContract:
         page = await queue.list_dead_letters(limit=2)
         assert ids(page) == ["c", "b"]
         assert ids(await queue.list_dead_letters(after=page[-1].sequence_number)) == ["a"]
-        assert await queue.counts() == Counts(0, 0, 3)
+        assert await counted(queue) == Counts(0, 0, 3)
 
     async def test_resubmit_sends_the_chosen_dead_letters_anew(self, queue: SqliteQueue) -> None:
         await send(queue, "a", "b", "c")
@@ -264,7 +265,7 @@ class QueueContract:
         assert left[0].sequence_number == first.sequence_number
         assert left[1].sequence_number not in places
         assert ids(await queue.receive(10)) == ["d"]
-        assert await queue.counts() == Counts(1, 0, 2)
+        assert await counted(queue) == Counts(1, 0, 2)
 
     async def test_what_is_not_there_is_not_discarded(self, queue: SqliteQueue) -> None:
         await send(queue, "a", "b")
@@ -274,7 +275,7 @@ class QueueContract:
         assert await queue.discard([place + 1_000]) == []
         assert await queue.discard([place]) == [place]
         assert await queue.discard([place]) == []
-        assert await queue.counts() == Counts(1, 0, 0)
+        assert await counted(queue) == Counts(1, 0, 0)
 
     async def test_drops_a_repeated_id_inside_the_window(
         self, queue: SqliteQueue, clock: Clock
@@ -288,7 +289,7 @@ class QueueContract:
         clock.advance(DUPLICATE_DETECTION_WINDOW - 1)
         await send(queue, "a", "b")
         await queue.complete((await queue.receive())[0])
-        assert await queue.counts() == Counts(0, 0, 1)
+        assert await counted(queue) == Counts(0, 0, 1)
         clock.advance(1)  # the drop did not prolong the window
         await send(queue, "a", "b")
         assert ids(await queue.receive(10)) == ["a", "b"]
@@ -297,7 +298,7 @@ class QueueContract:
         self, queue: SqliteQueue, clock: Clock
     ) -> None:
         await queue.send([message("later", delay=30), message("soon", delay=10), message("a")])
-        assert await queue.counts() == Counts(1, 2, 0)
+        assert await counted(queue) == Counts(1, 2, 0)
         assert ids(await queue.receive(10)) == ["a"]
         clock.advance(9)
         assert await queue.receive(10) == []
@@ -306,7 +307,7 @@ class QueueContract:
         await send(queue, "c")
         assert ids(await queue.receive(1)) == ["b"]
         assert ids(await queue.receive(10)) == ["soon", "later", "c"]
-        assert await queue.counts() == Counts(5, 0, 0)
+        assert await counted(queue) == Counts(5, 0, 0)
 
     async def test_receive_waits_for_a_message(self, queue: SqliteQueue) -> None:
         waiting = asyncio.create_task(queue.receive(10, wait_seconds=60))
@@ -349,7 +350,7 @@ asyncio.run(main())
         outcomes = await asyncio.gather(*(run_python(program) for _ in range(3)))
         assert [code for code, _ in outcomes] == [0, 0, 0]
         assert sorted("".join(output for _, output in outcomes).split()) == names
-        assert await queue.counts() == Counts(0, 0, 0)
+        assert await counted(queue) == Counts(0, 0, 0)
 
     async def test_what_was_sent_survives_the_death_of_the_sender(
         self, queue: SqliteQueue, clock: Clock, opening: str
@@ -367,7 +368,7 @@ asyncio.run(main())
         code, _ = await run_python(program)
         assert code == -signal.SIGKILL
         clock.advance(60)  # past whenever it was sent
-        assert await queue.counts() == Counts(2, 2, 0)
+        assert await counted(queue) == Counts(2, 2, 0)
         await send(queue, "a", "bb")
         assert ids(await queue.receive(10)) == ["a", "b"]
 

@@ -23,7 +23,8 @@ from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostEr
 from queues.port import DIRECTORY_EVENTS, ID_CHARACTERS, DeadLetter, Message
 from queues.servicebus.queue import ServiceBusQueue
 from queues.servicebus.sender import ServiceBusNamespace, ServiceBusSender
-from queues.sqlite.queue import Counts, LockLost, ReceivedMessage
+from queues.sqlite.queue import LockLost, ReceivedMessage
+from tests.contract.counting import Counts, ServiceBusCounter
 
 RECEIVE_SECONDS = 1.0
 """How long to wait for dead letters that exist."""
@@ -45,7 +46,8 @@ def namespace_of(connection_string: str, **patience: Any) -> ServiceBusNamespace
 
 
 class ReceivingQueue:
-    """Sends with `ServiceBusSender`, looks with `ServiceBusQueue`, receives with the SDK.
+    """Sends with `ServiceBusSender`, sees to dead letters with `ServiceBusQueue`, and receives and
+    counts with the SDK.
 
     `prefix` goes before every message id, so that the duplicate detection of a queue that lives
     on knows none of them.
@@ -67,6 +69,7 @@ class ReceivingQueue:
         self._client = ServiceBusClient.from_connection_string(
             connection_string, socket_timeout=0.02, retry_mode="fixed", retry_backoff_factor=0.1
         )
+        self._counter = ServiceBusCounter(self._client, name)
         self._receivers: list[_Receiver] = []
         self._held: dict[str, tuple[_Receiver, ServiceBusReceivedMessage]] = {}
 
@@ -145,8 +148,7 @@ class ReceivingQueue:
         return await self._queue.discard(sequence_numbers)
 
     async def counts(self) -> Counts:
-        found = await self._queue.counts()
-        return Counts(found.active, found.scheduled, found.dead_lettered)
+        return await self._counter.counts()
 
     async def clear(self) -> None:
         """Remove what other tests left; what is locked by nobody who is left takes a minute."""

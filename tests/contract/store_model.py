@@ -39,29 +39,29 @@ def operations(tenant_id: str) -> st.SearchStrategy[Operation]:
 
 def played(
     model: dict[str, Document], operations: list[Operation]
-) -> tuple[dict[str, Document], tuple[type[Exception], int] | None]:
-    """What a dictionary holds after the batch, or what is wrong with which operation."""
+) -> tuple[dict[str, Document], tuple[type[Exception], str] | None]:
+    """What a dictionary holds after the batch, or what is wrong with which document."""
     after = {id: _copy(found) for id, found in model.items()}
-    for index, operation in enumerate(operations):
+    for operation in operations:
         match operation:
             case Create(new) | Replace(new) | Upsert(new):
                 id = new["id"]
                 if isinstance(operation, Create) and id in after:
-                    return model, (Conflict, index)
+                    return model, (Conflict, id)
                 if isinstance(operation, Replace) and id not in after:
-                    return model, (NotFound, index)
+                    return model, (NotFound, id)
                 after[id] = _copy(new)
             case Delete(id):
                 if after.pop(id, None) is None:
-                    return model, (NotFound, index)
+                    return model, (NotFound, id)
             case Require(id):
                 if id not in after:
-                    return model, (NotFound, index)
+                    return model, (NotFound, id)
             case Update(id, changes):
                 if id not in after:
-                    return model, (NotFound, index)
+                    return model, (NotFound, id)
                 if not all(_changed(after[id], change) for change in changes):
-                    return model, (PreconditionFailed, index)
+                    return model, (PreconditionFailed, id)
     return after, None
 
 

@@ -41,6 +41,7 @@ from directory.store import (
     Update,
     Upsert,
 )
+from tests.contract.explaining import explained
 from tests.contract.store_contract import Clock, StoreContract
 from tests.contract.store_query_contract import StoreQueryContract, create, document, ids
 
@@ -136,7 +137,7 @@ async def test_what_is_indexed_is_answered_from_the_index(
     store: SqliteStore, type: str, where: Condition, index: str
 ) -> None:
     await create(store, [document("acme", f"{n}", type) for n in range(20)])
-    steps = reads_of_documents(store.explain("acme", Query(type, where)))
+    steps = reads_of_documents(explained(store, "acme", Query(type, where)))
     assert steps[0].endswith(index)
     assert steps[1:] in (
         [],
@@ -150,7 +151,7 @@ async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
     async def plan(query: Query) -> list[str]:
         page = await store.query("acme", query)
         assert page.continuation is not None
-        return store.explain("acme", replace(query, continuation=page.continuation))
+        return explained(store, "acme", replace(query, continuation=page.continuation))
 
     await store.batch(
         "acme",
@@ -163,7 +164,7 @@ async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
         "SEARCH documents USING INDEX documents_type (tenant=? AND type=? AND id>?)"
     ]
     newest = Query("User", order=NEWEST_FIRST, limit=2)  # of the type, not of the tenant
-    assert store.explain("acme", newest) == [
+    assert explained(store, "acme", newest) == [
         "SEARCH documents USING INDEX documents_type (tenant=? AND type=?)"
     ]
     assert await plan(newest) == [
@@ -173,7 +174,7 @@ async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
         "SEARCH documents USING INDEX User.indexed1 (tenant=? AND indexed1>?)"
     ]
     pending = Query("Event", All((Compare(("state",), "eq", "pending"), Negated(equals("at")))))
-    assert store.explain(None, pending)[0] == (
+    assert explained(store, None, pending)[0] == (
         "SEARCH documents USING INDEX Event.indexed1 (ANY(tenant) AND indexed1=?)"
     )
 
@@ -292,7 +293,7 @@ async def test_an_index_that_a_file_lacks_is_filled(
     ):
         query = Query("User", where)
         assert ids((await reopened.query("acme", query)).items) == ["a"]
-        assert index in " ".join(reopened.explain("acme", query))
+        assert index in " ".join(explained(reopened, "acme", query))
     await reopened.close()
 
 

@@ -15,10 +15,11 @@ from directory.condition import Compare
 from directory.reading import every
 from directory.sqlite.store import SqliteStore
 from directory.store import Document, Query, Store
-from queues.sqlite.queue import Counts, SqliteQueue
+from queues.sqlite.queue import SqliteQueue
 from settings import DATABASE
 from tests import hosting
 from tests.consistency import assert_consistent
+from tests.contract.counting import Counts, counted
 
 PATIENCE = 60.0
 """Seconds until something that should have happened has not; no test waits for so long."""
@@ -91,9 +92,9 @@ class State:
         """Wait until nothing is left to do; then everything must agree, and nothing may have
         failed."""
         async with asyncio.timeout(PATIENCE):
-            while await self.pending() or (await self.queue.counts()).active:  # noqa: ASYNC110
+            while await self.pending() or (await counted(self.queue)).active:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        assert await self.queue.counts() == NOTHING
+        assert await counted(self.queue) == NOTHING
         await assert_consistent(self.store, TENANT)
 
 

@@ -21,8 +21,8 @@ from administration.demo import TENANT
 from directory.cosmos.indexing import indexing_policy
 from directory.cosmos.store import CosmosStore
 from directory.store import Store
-from queues.sqlite.queue import Counts
 from tests.consistency import Directory, assert_consistent
+from tests.contract.counting import Counts, counted
 from tests.crash import mortal
 from tests.crash.mortal import LATER, Fate, process
 from tests.crash.operations import OPERATIONS, PEOPLE, Act, Base, exchange_members, prepare
@@ -187,7 +187,7 @@ async def _recovered(muster: Environment) -> "Picture":
     application = muster.application
     await application.relay.resend_pending(application.settings.relay_after_seconds)
     await muster.settle()
-    assert await muster.queue.counts() == Counts(active=0, scheduled=0, dead_lettered=0)
+    assert await counted(muster.queue) == Counts(active=0, scheduled=0, dead_lettered=0)
     await assert_consistent(application.store, TENANT)
     return await Picture.taken(application.store)
 

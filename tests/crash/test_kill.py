@@ -17,6 +17,7 @@ from directory.portions import PORTIONS
 from queues.relay import Relay
 from scim.writing import Service
 from settings import Settings
+from tests.contract.counting import counted
 from tests.crash.killing import NOTHING, State, host, state
 from tests.crash.mortal import process
 from tests.crash.operations import OWNER, PATCH, group, user
@@ -99,7 +100,7 @@ async def test_what_was_answered_and_never_sent_is_applied(folder: Path) -> None
         first.kill()
     async with state(folder) as disk:
         assert await disk.pending() == 10
-        assert await disk.queue.counts() == NOTHING
+        assert await counted(disk.queue) == NOTHING
         with host(folder) as second:
             await disk.settled()
             async with second.scim() as scim, second.access() as access:
@@ -120,7 +121,7 @@ async def test_a_death_between_commit_and_send(folder: Path) -> None:
         first.killed()
     async with state(folder) as disk:
         assert await disk.pending() == 1
-        assert await disk.queue.counts() == NOTHING
+        assert await counted(disk.queue) == NOTHING
         with host(folder) as second:
             await disk.settled()
             async with second.scim() as scim:
@@ -198,7 +199,7 @@ async def test_a_death_between_the_work_and_completing_its_message(folder: Path)
         first.killed()
     async with state(folder) as disk:
         assert await disk.pending() == 0
-        assert (await disk.queue.counts()).active == 1
+        assert (await counted(disk.queue)).active == 1
         before = await disk.documents("Access")
         with host(folder):
             await disk.settled()

@@ -21,6 +21,7 @@ from delivery.slots import Slots
 from delivery.worker import Deliveries
 from directory.notices import Notice
 from directory.store import Assign, Query, Unavailable, Update
+from tests.contract.counting import counted
 from tests.delivery.receiver import receiving
 from tests.delivery.world import DAY, TENANT, Fate, World, roots, world
 from tests.reconciler.places import PLACES
@@ -106,7 +107,7 @@ def test_whatever_dies_when_everything_arrives_or_the_endpoint_is_disabled_and_s
                 (notice,) = notices
                 assert doubtful.reason == notice.details["reason"]
                 assert notice.notice_id in found.took(well)
-            counts = await found.queue.counts()
+            counts = await counted(found.queue)
             assert (counts.active, counts.scheduled, counts.dead_lettered) == (0, 0, 0)
 
     with TemporaryDirectory() as folder:
@@ -203,7 +204,7 @@ async def test_a_slow_endpoint_holds_up_no_other(running: World) -> None:
     done, pending = await asyncio.wait(waiting, timeout=0.5)
     assert (len(done), len(pending)) == (6, 2)
     assert running.receivers.requests == {quick.url: 4}
-    assert (await running.queue.counts()).scheduled == 2, "what found no place comes again"
+    assert (await counted(running.queue)).scheduled == 2, "what found no place comes again"
     held.set()
     await asyncio.gather(*pending)
     assert running.receivers.requests[slow.url] == 2
@@ -226,7 +227,7 @@ async def test_a_store_that_is_away_for_long_loses_nothing(running: World) -> No
         await deliveries.handle(delivery, last=False)
     await deliveries.handle(delivery, last=True)
     await deliveries.handle(delivery, last=True)  # the death before it was completed
-    assert (await running.queue.counts()).scheduled == 1
+    assert (await counted(running.queue)).scheduled == 1
     away = False
     await running.settle()
     assert {*running.took(endpoint)} == {message}

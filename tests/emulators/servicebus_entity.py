@@ -70,7 +70,6 @@ class Entity(SqliteQueue):
         *,
         lock_duration: float = 60.0,
         max_delivery_count: int = 10,
-        duplicate_detection_window: float = 600.0,
     ) -> None:
         super().__init__(
             path,
@@ -78,7 +77,6 @@ class Entity(SqliteQueue):
             now,
             lock_duration=lock_duration,
             max_delivery_count=max_delivery_count,
-            duplicate_detection_window=duplicate_detection_window,
         )
         self.name = name
         self.dead_letter_source: str | None = None

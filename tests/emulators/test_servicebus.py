@@ -22,7 +22,7 @@ from azure.servicebus.exceptions import (
 )
 
 from queues.port import DIRECTORY_EVENTS
-from queues.sqlite.queue import Counts
+from tests.contract.counting import Counts, counted
 from tests.contract.queue_contract import Clock
 from tests.emulators.servicebus import ServiceBusStandIn
 
@@ -57,10 +57,6 @@ async def with_sdk(service: ServiceBusStandIn) -> Run:
             work(sender, receiver)
 
     return lambda work: asyncio.to_thread(run, work)
-
-
-async def counts(service: ServiceBusStandIn) -> Counts:
-    return await service.entities[DIRECTORY_EVENTS].counts()
 
 
 async def test_messages_keep_what_the_application_wrote(with_sdk: Run) -> None:
@@ -100,7 +96,7 @@ async def test_defers_and_finds_again(
             receiver.receive_deferred_messages(first.sequence_number or 0)
 
     await with_sdk(work)
-    assert await counts(service) == Counts(0, 0, 0)
+    assert await counted(service.entities[DIRECTORY_EVENTS]) == Counts(0, 0, 0)
 
 
 async def test_schedules_and_cancels(
@@ -121,7 +117,7 @@ async def test_schedules_and_cancels(
         receiver.complete_message(received)
 
     await with_sdk(work)
-    assert await counts(service) == Counts(0, 0, 0)
+    assert await counted(service.entities[DIRECTORY_EVENTS]) == Counts(0, 0, 0)
 
 
 async def test_receives_and_deletes(service: ServiceBusStandIn) -> None:
@@ -137,7 +133,7 @@ async def test_receives_and_deletes(service: ServiceBusStandIn) -> None:
             assert len(receiver.receive_messages(2, max_wait_time=5)) == 2
 
     await asyncio.to_thread(work)
-    assert await counts(service) == Counts(1, 0, 0)
+    assert await counted(service.entities[DIRECTORY_EVENTS]) == Counts(1, 0, 0)
 
 
 async def test_a_closed_receiver_gives_back_what_it_did_not_hand_out(
@@ -173,7 +169,7 @@ async def test_what_was_deferred_is_settled_through_management(
         receiver.dead_letter_message(messages[2], reason="R", error_description="D")
 
     await with_sdk(work)
-    assert await counts(service) == Counts(1, 0, 1)
+    assert await counted(service.entities[DIRECTORY_EVENTS]) == Counts(1, 0, 1)
     (dead,) = await service.entities[DIRECTORY_EVENTS].list_dead_letters()
     assert (dead.id, dead.reason, dead.description) == ("dead letter", "R", "D")
 
@@ -224,4 +220,4 @@ async def test_the_dead_letter_queue_keeps_what_is_abandoned(service: ServiceBus
             dead_letters.complete_message(dead_letters.receive_messages(1, max_wait_time=5)[0])
 
     await asyncio.to_thread(work)
-    assert await entity.counts() == Counts(0, 0, 0)
+    assert await counted(entity) == Counts(0, 0, 0)

@@ -15,7 +15,8 @@ from laptop.devhost.pump import QueuePump
 from laptop.devhost.runtime import Function, FunctionApp, IndexingFailed, InvocationFailed
 from laptop.devhost.timer import Timer, period
 from queues.port import Message
-from queues.sqlite.queue import Counts, SqliteQueue
+from queues.sqlite.queue import SqliteQueue
+from tests.contract.counting import Counts, counted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,7 +51,7 @@ async def pumped(
     pump = QueuePump(echo, echo.triggered_by("serviceBusTrigger")[0], queue, host)
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         tasks.create_task(pump.run(stop))
-        while await queue.counts() != until:  # noqa: ASYNC110 (polled from outside)
+        while await counted(queue) != until:  # noqa: ASYNC110 (polled from outside)
             await asyncio.sleep(0.01)
         stop.set()
 
@@ -131,7 +132,7 @@ async def test_what_is_in_hand_is_finished_when_the_pump_stops(
     assert not running.done()
     echo_module.release.set()
     await running
-    assert await queue.counts() == Counts(0, 0, 0)
+    assert await counted(queue) == Counts(0, 0, 0)
 
 
 async def test_a_failed_invocation_carries_the_functions_own_stack(echo: FunctionApp) -> None:

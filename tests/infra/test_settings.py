@@ -3,7 +3,6 @@
 (local.settings.example.json). The code's is the one that counts; docs/settings.md explains each."""
 
 import json
-from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +13,7 @@ from pydantic.fields import FieldInfo
 import laptop.devhost.http
 from directory.cosmos.indexing import PARTITION_KEY, indexing_policy
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
-from queues.sqlite.queue import SqliteQueue
+from queues.sqlite.file import DUPLICATE_DETECTION_SECONDS
 from scim.exchange import BODY_BYTES
 from settings import Settings
 from tests.infra.bicep import Infra
@@ -158,8 +157,7 @@ def test_names_and_numbers_are_those_of_the_code() -> None:
     assert bus.resources["webhooks"].get("name") == WEBHOOKS
     assert bus.resources["deliveries"].get("name") == WEBHOOK_DELIVERIES
     assert bus.variables["duplicateWindow"].value == "PT10M"
-    window = signature(SqliteQueue).parameters["duplicate_detection_window"].default
-    assert window == 10 * 60  # PT10M
+    assert DUPLICATE_DETECTION_SECONDS == 10 * 60  # PT10M
     cosmos = infra.files["modules/cosmos.bicep"].resources
     assert cosmos["database"].get("name") == defaults["MUSTER_COSMOS_DATABASE"]
     assert cosmos["container"].get("name") == defaults["MUSTER_COSMOS_CONTAINER"]

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from laptop.graph.directory import Directory
+from tests.setup.customer import Customer
 from tests.setup.playing import Play, playing
 
 type Begin = Callable[..., AbstractAsyncContextManager[Play]]
 
 
 @pytest.fixture
-def customer() -> Directory:
+def customer() -> Customer:
     """Two groups with four people, one of whom is in both, a room, and somebody disabled."""
-    directory = Directory()
+    directory = Customer()
     ada, bo, carl, dana = (directory.account(name) for name in ("ada", "bo", "carl", "dana"))
     dana.enabled = False
     room = directory.account("room", mail=False)
@@ -26,7 +26,7 @@ def customer() -> Directory:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, customer: Directory) -> Begin:
+def begin(tmp_path: Path, customer: Customer) -> Begin:
     """Everything that is there before set-up; a secret that is shown fails the test."""
 
     def made(**more: Any) -> AbstractAsyncContextManager[Play]:

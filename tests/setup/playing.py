@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from laptop.graph.clock import Clock
 from laptop.graph.directory import Directory
 from laptop.graph.program import Terminal, load
 from laptop.graph.service import Doubts, Graph, Pace
 from tests.environment import Environment, add_console_token, running
+from tests.setup.customer import StandingClock
 
 program = load()
 """The module."""
@@ -57,7 +57,7 @@ class Person(Terminal):
     """The terminal of a test: requests go to the applications, waiting passes the clock."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, clock: Clock
+        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, clock: StandingClock
     ) -> None:
         super().__init__()
         self.lines: list[str] = []
@@ -100,6 +100,8 @@ class Play:
     graph: Graph
     muster: Environment
     environment: dict[str, str]
+    clock: StandingClock = field(default_factory=StandingClock)
+    """Graph's."""
     said: list[str] = field(default_factory=list)
     """All that was ever shown."""
 
@@ -120,7 +122,7 @@ class Play:
             "--sign-in-url=https://login.test",
         ]
         async with httpx.AsyncClient(transport=everywhere) as client:
-            person = Person(asyncio.get_running_loop(), client, self.graph.clock)
+            person = Person(asyncio.get_running_loop(), client, self.clock)
             person.left, person.answers = left, [*answers]
             person.environment = {**self.environment, **more}
             try:
@@ -140,19 +142,27 @@ class Play:
     async def cycle(self) -> None:
         """The next cycle, and what Muster makes of it."""
         await self.graph.idle()
-        await self.graph.cycle()
+        for principal, job in self.graph.jobs.items():
+            if job.state == "Active":
+                await self.graph._run(principal, job)
         await self.muster.settle()
+
+    def writes(self) -> list[tuple[str, str]]:
+        """The requests to Graph that change something."""
+        found = self.graph.requests
+        return [one for one in found if one[0] != "GET" and "validate" not in one[1]]
 
     def begin_anew(self, doubts: Doubts | None = None, pace: Pace | None = None) -> None:
         """A Graph in which nothing was set up, for the same people."""
         self.graph.directory.principals.clear()
         application = self.muster.application
         hosts = Hosts(muster_scim=application.scim, muster_oauth=application.oauth)
+        self.clock = StandingClock()
         self.graph = Graph(
             self.graph.directory,
             doubts=doubts,
             pace=pace,
-            clock=Clock(speed=0),
+            clock=self.clock,
             transport=hosts,
             own_token=self.muster.token,
         )
@@ -195,5 +205,6 @@ async def playing(
         yield play
         await play.graph.close()
         shown = "\n".join(play.said)
-        secrets = [*play.graph.sign_in.secrets, *environment.values()]
+        sign_in = play.graph.sign_in
+        secrets = [*sign_in._devices, *sign_in._tokens, *environment.values()]
         assert not [one for one in secrets if one in shown]

@@ -12,9 +12,10 @@ import pytest
 from administration.reading.checklist import Item, read_checklist
 from administration.tenants import read_tenant
 from administration.tokens import Tokens, list_tokens
-from laptop.graph.directory import ROLES, Directory, Principal
+from laptop.graph.directory import ROLES, Principal
 from laptop.graph.job import Credentials, Job, template_schema
 from tests.environment import TENANT, Environment, running
+from tests.setup.customer import Customer
 from tests.setup.playing import Hosts
 from tests.setup.test_setup import MISTAKES, right_schema
 from wiring import utc_now
@@ -38,7 +39,7 @@ SHOWN: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """What was done wrong → the step that says so, in which words; the mistakes in the schema."""
 
 
-async def provisioned(muster: Environment, customer: Directory, mistake: str = "") -> None:
+async def provisioned(muster: Environment, customer: Customer, mistake: str = "") -> None:
     """A job with that mistake, and its first cycle."""
     groups = [
         {"principalType": "Group", "principalId": id, "id": id, "appRoleId": ROLES[0]["id"]}
@@ -71,7 +72,7 @@ async def steps(muster: Environment) -> dict[str, Item]:
 
 @pytest.mark.parametrize("mistake", SHOWN)
 async def test_a_mistake_shows_with_its_remedy(
-    tmp_path: Path, customer: Directory, mistake: str
+    tmp_path: Path, customer: Customer, mistake: str
 ) -> None:
     key, words, _ = SHOWN[mistake]
     async with running(tmp_path) as muster:
@@ -80,7 +81,7 @@ async def test_a_mistake_shows_with_its_remedy(
         assert (step.state, words in step.says) == ("wrong", True), step
 
 
-async def test_a_job_without_a_mistake_shows_none(tmp_path: Path, customer: Directory) -> None:
+async def test_a_job_without_a_mistake_shows_none(tmp_path: Path, customer: Customer) -> None:
     async with running(tmp_path) as muster:
         await provisioned(muster, customer)
         assert [one for one in (await steps(muster)).values() if one.state == "wrong"] == []

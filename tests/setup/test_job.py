@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from laptop.graph.directory import Directory
 from laptop.simulation.mapping import UnusableSchema, expression
 from tests.scim.messages import remove
+from tests.setup.customer import Customer
 from tests.setup.playing import Play, program
 
 ADA = {"givenName": "Ada", "surname": "Ek", "mail": None, "IsSoftDeleted": "True"}
@@ -70,7 +70,7 @@ async def test_a_schema_that_is_not_whole_or_not_understood_is_refused(
         assert (await client.put(f"{path}/schema", json=schema)).status_code == 400
 
 
-async def test_cycles_follow_the_directory(play: Play, customer: Directory) -> None:
+async def test_cycles_follow_the_directory(play: Play, customer: Customer) -> None:
     await play.set_up()
     await play.cycle()
     sales, staff = customer.groups.values()

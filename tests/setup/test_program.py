@@ -13,11 +13,10 @@ import pytest
 from console.program import filled_in
 from laptop.devhost.http import Message, Receive, Send
 from laptop.devhost.server import served
-from laptop.graph.clock import Clock
-from laptop.graph.directory import Directory
 from laptop.graph.program import PROGRAM, Terminal
 from laptop.graph.service import Graph, Pace
 from tests.environment import running
+from tests.setup.customer import Customer, StandingClock
 from tests.setup.playing import program
 
 
@@ -51,7 +50,7 @@ def oldest() -> str:
 class Hasty(Terminal):
     """The real one, for which time flies."""
 
-    def __init__(self, clock: Clock, **environment: str) -> None:
+    def __init__(self, clock: StandingClock, **environment: str) -> None:
         super().__init__()
         self.environment |= environment
         self._clock = clock
@@ -60,7 +59,7 @@ class Hasty(Terminal):
         self._clock.forward(seconds)
 
 
-async def test_it_runs_over_the_network(tmp_path: Path, customer: Directory) -> None:
+async def test_it_runs_over_the_network(tmp_path: Path, customer: Customer) -> None:
     async with running(tmp_path) as muster:
 
         async def surfaces(scope: Message, receive: Receive, send: Send) -> None:
@@ -68,7 +67,7 @@ async def test_it_runs_over_the_network(tmp_path: Path, customer: Directory) -> 
             application = muster.application
             await (application.scim if below else application.console)(scope, receive, send)
 
-        clock = Clock(speed=0)
+        clock = StandingClock()
         graph = Graph(customer, clock=clock, pace=Pace(page=1))
         async with served(surfaces) as url, served(graph) as graph.base:
             places = [

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from administration.clients import Clients
-from laptop.graph.directory import Directory
 from laptop.graph.job import template_schema
 from laptop.graph.program import Terminal
 from laptop.graph.service import Doubts, Pace
 from tests.environment import change_tenant
 from tests.scim.messages import user
 from tests.setup.conftest import Begin
+from tests.setup.customer import Customer
 from tests.setup.playing import Play, program
 
 PROOF = ("POST", "provisionOnDemand")
@@ -25,7 +25,7 @@ EVERYBODY = {"Sales": {"ada", "bo"}, "Staff's": {"bo", "carl"}}
 
 def last_parts(play: Play) -> list[tuple[str, str]]:
     """What was changed, by the last part of the path."""
-    return [(method, path.rpartition("/")[2]) for method, path in play.graph.writes()]
+    return [(method, path.rpartition("/")[2]) for method, path in play.writes()]
 
 
 async def test_one_run_brings_everybody_and_a_second_changes_nothing(play: Play) -> None:
@@ -85,9 +85,9 @@ async def test_a_dry_run_and_a_no_write_nothing(play: Play) -> None:
     for ended in ("before", "after"):
         play.graph.requests.clear()
         dry = await play.run("setup", "--dry-run", "--group=Sales")
-        assert (dry.code, play.graph.writes()) == (0, []), ended
+        assert (dry.code, play.writes()) == (0, []), ended
         refused = await play.run("setup", "--group=Sales", answers=("no",))
-        assert (refused.code, play.graph.writes()) == (1, [])
+        assert (refused.code, play.writes()) == (1, [])
         assert "Left as it is" in refused.said
         await play.run("setup", "--group=Sales", answers=("y",))
 
@@ -239,7 +239,7 @@ class TestWhatStopsIt:
         await self.stopped(play, "0 groups are named 'Sails'", group="Sails")
         assert not play.graph.directory.principals
 
-    async def test_a_name_that_two_groups_have(self, play: Play, customer: Directory) -> None:
+    async def test_a_name_that_two_groups_have(self, play: Play, customer: Customer) -> None:
         other = customer.group("Sales")
         await self.stopped(play, "2 groups are named 'Sales'", other.id)
         assert (await play.set_up(other.id)).code == 0
@@ -291,7 +291,7 @@ class TestWhatStopsIt:
             await self.stopped(play, "'SecretToken': '***'")
 
 
-async def test_the_proof_takes_somebody_who_may_sign_in(play: Play, customer: Directory) -> None:
+async def test_the_proof_takes_somebody_who_may_sign_in(play: Play, customer: Customer) -> None:
     groups = {one.name: one for one in customer.groups.values()}
     groups["Staff's"].members.reverse()  # the first one is disabled now
     run = await play.set_up("Staff's")
@@ -299,7 +299,7 @@ async def test_the_proof_takes_somebody_who_may_sign_in(play: Play, customer: Di
     assert "carl@example.com" in run.said
 
 
-async def test_a_group_that_is_not_provisioned_is_told(play: Play, customer: Directory) -> None:
+async def test_a_group_that_is_not_provisioned_is_told(play: Play, customer: Customer) -> None:
     mailing = customer.group("Mailing")
     mailing.security = False
     run = await play.set_up("Sales", "Mailing")
@@ -576,7 +576,7 @@ class TestTheBoxIsStrict:
 
     async def test_five_on_demand_in_ten_seconds(self, play: Play) -> None:
         await play.set_up()
-        play.graph.clock.forward(10)
+        play.clock.forward(10)
         ((principal, job),) = play.graph.jobs.items()
         (rule,) = job.schema["synchronizationRules"]
         ada = next(iter(accounts(play)))

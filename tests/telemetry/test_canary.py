@@ -26,7 +26,7 @@ from console.pages import PAGES
 from directory.condition import Compare
 from directory.store import Query, Store, StoreError, Unavailable
 from queues.port import Message, QueueError
-from telemetry import logs, traces
+from telemetry import logs
 from tests.environment import TENANT, Environment, client_of, running
 from tests.hosting import Host
 from tests.scim.messages import (
@@ -39,6 +39,7 @@ from tests.scim.messages import (
     patch,
     user,
 )
+from tests.telemetry.tracing import tracing
 from tests.transports import Muster
 from tests.triggers import functions
 
@@ -82,9 +83,8 @@ def heard() -> Iterator[Heard]:
     level = root.level
     root.addHandler(heard)
     root.setLevel(logging.DEBUG)
-    traces.start(SimpleSpanProcessor(spans))
-    yield heard
-    traces.stop()
+    with tracing(SimpleSpanProcessor(spans)):
+        yield heard
     root.removeHandler(heard)
     root.setLevel(level)
     assert heard.texts, "nothing was heard at all"

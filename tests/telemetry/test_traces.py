@@ -10,9 +10,10 @@ from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import get_tracer_provider
 
 from directory.documents import event_id
 from directory.store import Query
@@ -20,15 +21,15 @@ from directory.traced import TracedStore
 from telemetry import traces
 from tests.environment import TENANT, running
 from tests.scim.messages import add, create_group, create_user
+from tests.telemetry.tracing import stop, tracing
 
 
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
     """What is told of spans while a test runs."""
     exporter = InMemorySpanExporter()
-    traces.start(SimpleSpanProcessor(exporter))
-    yield exporter
-    traces.stop()
+    with tracing(SimpleSpanProcessor(exporter)):
+        yield exporter
 
 
 def above(span: ReadableSpan, spans: list[ReadableSpan]) -> list[str]:
@@ -161,12 +162,14 @@ async def test_application_insights_receives_the_trace(
     tmp_path: Path, ingestion: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     traces.configure()
+    provider = get_tracer_provider()
+    assert isinstance(provider, TracerProvider)
     try:
         async with running(tmp_path) as muster:
             await create_user(muster.client, "zoe")
             await muster.settle()
     finally:
-        await asyncio.to_thread(traces.stop)
+        await asyncio.to_thread(stop, provider)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     told = "".join(ingestion)
     for name in ("POST /Users", "store batch", "relay send", "reconcile"):

@@ -18,8 +18,9 @@ from directory.sqlite.store import SqliteStore
 from directory.store import Create, Page, Query, Unavailable
 from queues.port import Message, QueueError
 from queues.relay import MESSAGE_EVENTS, EventMessage, Relay, message_for, message_for_all, parse
-from queues.sqlite.queue import Counts, SqliteQueue
+from queues.sqlite.queue import SqliteQueue
 from telemetry.observation import Observation
+from tests.contract.counting import Counts, counted
 
 NOW = datetime(2026, 11, 22, 13, 1, 0, tzinfo=UTC)
 ULID = "01jd9x3v5kq2m8r7t6w4z0abcd"
@@ -587,9 +588,9 @@ class TestResendPending:
         sender.faults = [QueueError("down")] * 3
         assert await relay.resend_pending(60) == 0
         assert len(sender.batches) == 3
-        assert await queue.counts() == Counts(0, 0, 0)
+        assert await counted(queue) == Counts(0, 0, 0)
         assert await relay.resend_pending(60) == 250
-        assert await queue.counts() == Counts(250, 0, 0)
+        assert await counted(queue) == Counts(250, 0, 0)
 
     async def test_nothing_pending_is_nothing_sent(self, relay: Relay, sender: Sender) -> None:
         assert await relay.resend_pending(60) == 0

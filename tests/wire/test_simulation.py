@@ -33,10 +33,10 @@ from directory.store import Document, Query, Store
 from laptop.simulation import checking
 from laptop.simulation.command import Script, simulate
 from queues.port import ACCESS_CHANGES, DIRECTORY_EVENTS, WEBHOOK_DELIVERIES, WEBHOOKS
-from queues.sqlite.queue import Counts
 from reconciler import patience
 from settings import Settings
 from tests.consistency import Directory, assert_consistent
+from tests.contract.counting import Counts, counted
 from tests.delivery.receiver import Receiver, Reply, receiving
 from tests.emulators.cosmos import Facade, Fault, serving
 from tests.emulators.cosmos_container import Container
@@ -152,7 +152,7 @@ class Region:
         async with asyncio.timeout(60):
             for name in (DIRECTORY_EVENTS, SUBSCRIPTION, WEBHOOK_DELIVERIES):
                 queue = self.bus.entities[name]
-                while (counts := await queue.counts()).active or counts.scheduled:  # noqa: ASYNC110
+                while (counts := await counted(queue)).active or counts.scheduled:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 assert counts == Counts(active=0, scheduled=0, dead_lettered=0)
 
