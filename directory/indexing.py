@@ -38,6 +38,17 @@ ELEMENT_INDEXES: dict[str, tuple[tuple[Path, Path], ...]] = {
     "User": ((("search", "emails"), ("value",)),),
 }
 """Document type → (path to an array, path inside its elements)."""
+TEXT_INDEXES: dict[str, tuple[Path, ...]] = {
+    "User": (
+        ("search", "displayName"),
+        ("search", "userName"),
+        ("search", "name", "givenName"),
+        ("search", "name", "familyName"),
+        ("search", "emails", "value"),
+    ),
+}
+"""Document type → paths to the texts in which people look for a part, as the console does; of an
+array, the path inside its elements. SQLite has an index of them together."""
 UNLISTED = "Key"
 """The type whose documents are only read by id. A store need not be able to list them: their ids
 are digests, and an index on them costs a write more than all that the write is for."""

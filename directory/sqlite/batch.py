@@ -12,7 +12,7 @@ import orjson
 
 from directory.changes import apply_changes
 from directory.operations import document_to_json, update_to_json
-from directory.sqlite.indexing import SCALAR_COLUMNS, IndexColumns, index_columns
+from directory.sqlite.indexing import INDEXED_COLUMNS, IndexColumns, index_columns
 from directory.sqlite.json_text import load, stored_body, stored_text
 from directory.store import (
     BATCH_BYTES,
@@ -32,8 +32,7 @@ from directory.store import (
     Upsert,
 )
 
-_INDEXED = (*SCALAR_COLUMNS, "elements")
-_COLUMNS = ("type", "body", "expires", "etag", *_INDEXED)
+_COLUMNS = ("type", "body", "expires", "etag", *INDEXED_COLUMNS)
 _AT = {column: f"?{number}" for number, column in enumerate(_COLUMNS, 3)}
 """Column → the placeholder of its value."""
 _PLACEHOLDERS = ", ".join(_AT.values())
@@ -53,7 +52,7 @@ UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACEHOLDERS}) WHERE {_EXPECTE
 _REWRITE = f"""
 UPDATE documents SET body = {_AT["body"]}, etag = {_AT["etag"]} WHERE {_EXPECTED}
     AND type = {_AT["type"]} AND expires = {_AT["expires"]}
-    AND ({", ".join(_INDEXED)}) IS ({", ".join(_AT[column] for column in _INDEXED)})
+    AND ({", ".join(INDEXED_COLUMNS)}) IS ({", ".join(_AT[column] for column in INDEXED_COLUMNS)})
 """
 """_REPLACE where no index changes, as in most changes of a document. SQLite writes every index on a
 column that is assigned, even if its value stays."""

@@ -1,8 +1,9 @@
 """The indexed values of the SQLite store, taken from documents when they are written.
 
-The row of a document has a column for each indexed scalar, and one for the indexed elements, from
-which triggers copy them to the table `elements`. An index on an expression over the JSON would be
-shorter to write, but would parse the document several times at every write.
+The row of a document has a column for each indexed scalar, one for the indexed elements, from which
+triggers copy them to the table `elements`, and one for all texts in which a part is looked for. An
+index on an expression over the JSON would be shorter to write, but would parse the document several
+times at every write.
 """
 
 from collections.abc import Iterator
@@ -11,17 +12,18 @@ from typing import Any
 import orjson
 
 from directory.condition import Path
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, TEXT_INDEXES
 from directory.sqlite.json_text import stored_text
 from directory.store import Document
 
 SCALAR_COLUMNS = ("indexed1", "indexed2", "indexed3", "indexed4")
 """Columns of `documents`; what they hold depends on the document's type."""
+INDEXED_COLUMNS = (*SCALAR_COLUMNS, "elements", "texts")
 MISSING = b""
 """Stored in place of a missing scalar; sorts after every text and number."""
 
 type IndexColumns = tuple[str | float | bytes | None, ...]
-"""SCALAR_COLUMNS, then `elements`."""
+"""Values of INDEXED_COLUMNS."""
 
 
 def scalar_columns(type: str) -> dict[Path, str]:
@@ -41,7 +43,8 @@ def index_columns(document: Document) -> IndexColumns:
     scalars = [_scalar(_value(document, path)) for path in paths]
     unused = [None] * (len(SCALAR_COLUMNS) - len(scalars))
     elements = [*dict.fromkeys(_elements(document))] if type in ELEMENT_INDEXES else None
-    return (*scalars, *unused, orjson.dumps(elements).decode() if elements else None)
+    found = orjson.dumps(elements).decode() if elements else None
+    return (*scalars, *unused, found, _texts(document) if type in TEXT_INDEXES else None)
 
 
 def _value(value: Any, path: Path) -> Any:
@@ -70,3 +73,18 @@ def _elements(document: Document) -> Iterator[tuple[str, str]]:
             text = _value(element, inner)
             if isinstance(text, str):
                 yield label, stored_text(text)
+
+
+def _texts(document: Document) -> str | None:
+    """The texts in which a part is looked for, each once, one per line."""
+    paths = TEXT_INDEXES[document["type"]]
+    found = dict.fromkeys(text for path in paths for text in _texts_at(document, path))
+    return "\n".join(map(stored_text, found)) or None
+
+
+def _texts_at(value: Any, path: Path) -> list[str]:
+    for depth, key in enumerate(path):
+        if isinstance(value, list):
+            return [text for element in value for text in _texts_at(element, path[depth:])]
+        value = value.get(key) if isinstance(value, dict) else None
+    return [value] if isinstance(value, str) else []

@@ -9,12 +9,12 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, UNLISTED
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, TEXT_INDEXES, UNLISTED
 from directory.sqlite import feed
-from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns, scalar_columns
+from directory.sqlite.indexing import INDEXED_COLUMNS, index_columns, scalar_columns
 from directory.sqlite.json_text import load
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 10.0
 """How long a connection waits for another one's write before it gives up."""
 
@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS documents (
     indexed3 ANY,
     indexed4 ANY,
     elements TEXT,
+    texts TEXT,
     UNIQUE (tenant, id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS documents_expires ON documents (expires) WHERE expires < 9e999;
@@ -71,7 +72,7 @@ _TRIGGERS = {
 }
 """Name → event, condition, actions."""
 _FILL = (
-    f"UPDATE documents SET {', '.join(f'{column} = ?' for column in (*SCALAR_COLUMNS, 'elements'))}"
+    f"UPDATE documents SET {', '.join(f'{column} = ?' for column in INDEXED_COLUMNS)}"
     " WHERE number = ?"
 )
 
@@ -136,11 +137,14 @@ def _opened(path: Path) -> sqlite3.Connection:
             _create_tables(connection)
         if version < 3:
             _create_feed(connection)
-        if version < SCHEMA_VERSION:
+        if version < 4:
             _create_listing(connection)
+        if 1 < version < SCHEMA_VERSION:
+            connection.execute("ALTER TABLE documents ADD COLUMN texts TEXT")
+        if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         _keep_statistics(connection)
-        for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES}:
+        for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES, *TEXT_INDEXES}:
             _keep_indexed(connection, type)
         connection.execute("COMMIT")
     except BaseException:
@@ -179,8 +183,8 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     for kind, name in connection.execute(derived).fetchall():
         connection.execute(f'DROP {kind} "{name}"')
     connection.execute("DROP TABLE elements")
-    for column in (*SCALAR_COLUMNS, "elements"):
-        kind = "TEXT" if column == "elements" else "ANY"
+    for column in INDEXED_COLUMNS:
+        kind = "TEXT" if column in ("elements", "texts") else "ANY"
         connection.execute(f"ALTER TABLE documents ADD COLUMN {column} {kind}")
 
 
@@ -220,7 +224,10 @@ def _keep_statistics(connection: sqlite3.Connection) -> None:
 def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
     """Bring the indexed columns of a type's documents, and their indexes, up to date with
     `directory.indexing`."""
-    paths = repr((SCALAR_INDEXES.get(type), ELEMENT_INDEXES.get(type)))
+    indexed = [SCALAR_INDEXES.get(type), ELEMENT_INDEXES.get(type)]
+    if type in TEXT_INDEXES:
+        indexed.append(TEXT_INDEXES[type])
+    paths = repr(tuple(indexed))
     kept = connection.execute("SELECT paths FROM indexing WHERE type = ?", (type,)).fetchone()
     if kept == (paths,):
         return
@@ -229,7 +236,8 @@ def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
         read = "SELECT body FROM documents WHERE number = ?"
         (body,) = connection.execute(read, (number,)).fetchone()
         connection.execute(_FILL, (*index_columns(load(body)), number))
-    for column in scalar_columns(type).values():
+    texts = ["texts"] if type in TEXT_INDEXES else []
+    for column in (*scalar_columns(type).values(), *texts):
         _create_index(connection, f"{type}.{column}", type, column)
     connection.execute("INSERT OR REPLACE INTO indexing VALUES (?, ?)", (type, paths))
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import orjson
 
-from directory.condition import All, AnyElement, Compare, Condition, Either
+from directory.condition import All, AnyElement, Compare, Condition, Either, Path
+from directory.indexing import TEXT_INDEXES, scanned
 from directory.sqlite.json_text import load, original_text, stored_text
 from directory.sqlite.query import DOCUMENT, MISSING, SqliteCompiler
 from directory.store import BadContinuation, Damaged, Page, Query, Stored, Unreadable
 
 LONGEST_PATTERN = 64
-"""Characters of a text that are looked for in whole documents."""
+"""Characters of a text that are looked for before the condition itself is asked."""
 _GLOB = re.compile(r"[*?\[]")
 
 type Row = tuple[Any, ...]
@@ -45,7 +46,8 @@ def select_page(query: Query, tenant_id: str | None, now: float) -> Select:
         keys.append(("documents.id", False))
     if tenant_id is None:
         keys.append(("documents.tenant", False))
-    conditions = [_selected(compiler, query.where, now)]
+    selected = _selected(compiler, query.type, query.where, now)
+    conditions = [selected.condition]
     if query.continuation is not None:
         values = _resume(query, tenant_id, len(keys))
         first, descending = keys[0]
@@ -56,7 +58,7 @@ def select_page(query: Query, tenant_id: str | None, now: float) -> Select:
     limit, offset = compiler.bind(query.limit + 1), compiler.bind(query.offset)
     return Select(
         f"SELECT documents.tenant, documents.id, documents.etag, documents.body, {columns}"
-        f" FROM documents WHERE {' AND '.join(conditions)}"
+        f" FROM {selected.table} WHERE {' AND '.join(conditions)}"
         f" ORDER BY {order} LIMIT {limit} OFFSET {offset}",
         compiler.parameters,
     )
@@ -65,8 +67,10 @@ def select_page(query: Query, tenant_id: str | None, now: float) -> Select:
 def select_count(type: str, where: Condition, tenant_id: str, now: float) -> Select:
     """The statement that counts. Raises ValueError for a condition that makes no sense."""
     compiler = SqliteCompiler(type, tenant_id)
-    selected = _selected(compiler, where, now)
-    return Select(f"SELECT count(*) FROM documents WHERE {selected}", compiler.parameters)
+    selected = _selected(compiler, type, where, now)
+    return Select(
+        f"SELECT count(*) FROM {selected.table} WHERE {selected.condition}", compiler.parameters
+    )
 
 
 def to_page(query: Query, tenant_id: str | None, rows: Sequence[Row]) -> Page:
@@ -77,35 +81,65 @@ def to_page(query: Query, tenant_id: str | None, rows: Sequence[Row]) -> Page:
     return Page(items, _continuation(query, tenant_id, last) if last else None)
 
 
-def _selected(compiler: SqliteCompiler, where: Condition, now: float) -> str:
-    text = contained(where)
-    # To look for a text in the whole document takes a quarter of the time that its JSON takes.
-    first = f"documents.body GLOB {compiler.bind(_pattern(text))} AND " if text else ""
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """SQL of the table, and of the condition on its rows."""
+
+    table: str
+    condition: str
+
+
+def _selected(compiler: SqliteCompiler, type: str, where: Condition, now: float) -> _Selected:
+    table, first = "documents", ""
+    found = sought(where)
+    if found and found.paths <= {*TEXT_INDEXES.get(type, ())} and scanned(type, where):
+        # No other index leads to few documents; this one is read whole, and the documents are not.
+        table = f'documents INDEXED BY "{type}.texts"'
+        first = f"documents.texts GLOB {compiler.bind(_pattern(found.beginning))} AND "
+    elif found:
+        # To look for a text in the whole document takes a quarter of the time of its JSON.
+        written = orjson.dumps(stored_text(found.beginning)).decode()[1:-1]
+        first = f"documents.body GLOB {compiler.bind(_pattern(written))} AND "
     condition = first + compiler.compile(where, DOCUMENT)
-    return f"{condition} AND {compiler.scope()} AND documents.expires > {compiler.bind(now)}"
+    in_scope = f"{compiler.scope()} AND documents.expires > {compiler.bind(now)}"
+    return _Selected(table, f"{condition} AND {in_scope}")
 
 
-def contained(where: Condition) -> str | None:
-    """A text that each document holds somewhere of which the condition is true, where it asks for
-    texts by a part of them; None: it does not, or for different ones."""
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A text that is looked for, and the paths of which at least one has to hold it."""
+
+    text: str
+    paths: frozenset[Path]
+
+    @property
+    def beginning(self) -> str:
+        """What is looked for first: the time is that of the document times that of the pattern."""
+        return self.text[:LONGEST_PATTERN]
+
+
+def sought(where: Condition, above: Path = ()) -> Sought | None:
+    """What a document has to hold for the condition to be true, where it asks for texts by a part
+    of them; None: it does not, or for different ones. `above` leads to the array of the element
+    that the condition is on."""
     match where:
-        case Compare(_, "co" | "sw" | "ew", str(value)) if value:
-            return value
-        case AnyElement(_, inner):
-            return contained(inner)
+        case Compare(path, "co" | "sw" | "ew", str(value)) if value:
+            return Sought(value, frozenset({(*above, *path)}))
+        case AnyElement(path, inner):
+            return sought(inner, (*above, *path))
         case All(conditions):
-            return next(filter(None, map(contained, conditions)), None)
+            return next(filter(None, (sought(each, above) for each in conditions)), None)
         case Either(conditions):
-            texts = {contained(each) for each in conditions}
-            return texts.pop() if len(texts) == 1 else None
+            found = [sought(each, above) for each in conditions]
+            known = [each for each in found if each]
+            if len(known) == len(found) and len({each.text for each in known}) == 1:
+                return Sought(known[0].text, frozenset().union(*(each.paths for each in known)))
     return None
 
 
 def _pattern(text: str) -> str:
-    """For GLOB: anything that has the beginning of a text in it, as JSON writes it. Only the
-    beginning, because the time that it takes is that of the document times that of the pattern."""
-    written = orjson.dumps(stored_text(text[:LONGEST_PATTERN])).decode()[1:-1]
-    return f"*{_GLOB.sub(r'[\g<0>]', written)}*"
+    """For GLOB: anything that has this text in it."""
+    return f"*{_GLOB.sub(r'[\g<0>]', text)}*"
 
 
 def _after(compiler: SqliteCompiler, keys: Sequence[_Key], values: Sequence[Any]) -> str:

@@ -254,6 +254,8 @@ async def test_changes_of_an_earlier_version_are_in_the_feed(tmp_path: Path) -> 
         connection.execute("DROP TRIGGER feed_insert")
         connection.execute("DROP TRIGGER feed_delete")
         connection.execute("DROP TABLE feed")
+        connection.execute('DROP INDEX "User.texts"')
+        connection.execute("ALTER TABLE documents DROP COLUMN texts")
         connection.execute("PRAGMA user_version = 2")
     place.store = SqliteStore(path, clock)
     after = await place.write("acme", "a")

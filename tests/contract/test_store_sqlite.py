@@ -10,10 +10,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import orjson
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from administration.reading.users import matching
 from directory.condition import (
     All,
     AnyElement,
@@ -23,6 +27,7 @@ from directory.condition import (
     Negated,
     OneOf,
     Present,
+    matches,
 )
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite.schema import SCHEMA_VERSION, DamagedFile
@@ -143,6 +148,68 @@ async def test_what_is_indexed_is_answered_from_the_index(
         [],
         ["SEARCH elements USING COVERING INDEX elements_value (path=? AND value=? AND tenant=?)"],
     )
+
+
+PARTS = [
+    Compare(("search", "userName"), "co", "li"),
+    Compare(("search", "name", "familyName"), "sw", "li"),
+    AnyElement(EMAILS, Compare(VALUE, "ew", "li")),
+    matching("li"),
+    Either((Compare(("search", "displayName"), "co", "li"), Compare(("id",), "co", "li"))),
+    All((Compare(("search", "active"), "eq", True), Compare(("search", "title"), "co", "li"))),
+    All((equals("search", "userName"), Compare(("search", "displayName"), "co", "li"))),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        *((part, "User.texts (tenant=?)") for part in PARTS[:4]),
+        *((part, "documents_type (tenant=? AND type=?)") for part in PARTS[4:6]),
+        (PARTS[6], "User.indexed1 (tenant=? AND indexed1=?)"),
+    ],
+)
+async def test_parts_of_names_are_looked_for_in_an_index(
+    store: SqliteStore, where: Condition, index: str
+) -> None:
+    for query in (Query("User", where), Query("User", where, order=NEWEST_FIRST)):
+        (step, *others) = reads_of_documents(explained(store, "acme", query))
+        assert step.endswith(index)
+        assert others == []
+
+
+TEXTS = st.text(st.sampled_from("aA*?[]^\n\0\u2028é"), max_size=3) | st.just("x" * 70)
+NAMES = st.fixed_dictionaries(
+    {},
+    optional={
+        "displayName": TEXTS,
+        "userName": TEXTS | st.lists(TEXTS, max_size=2),
+        "name": st.fixed_dictionaries({"givenName": TEXTS, "familyName": TEXTS}) | TEXTS,
+        "emails": st.lists(st.fixed_dictionaries({"value": TEXTS}) | TEXTS, max_size=2),
+    },
+)
+
+
+@settings(max_examples=50)
+@example([{"displayName": "a\0b"}, {"userName": "a\x01\x03b"}], "\0")
+@example([{"name": {"givenName": "*", "familyName": "[?"}}, {"userName": "a"}], "[?")
+@example([{"emails": [{"value": "a"}, {"value": "b"}]}, {"emails": {"value": "b"}}], "b")
+@example([{"userName": "x" * 70}, {"userName": "x" * 69}], "x" * 70)
+@example([{"displayName": "a", "userName": "b"}, {"displayName": "a\nb"}], "a\nb")
+@given(names=st.lists(NAMES, max_size=4), text=TEXTS)
+def test_whatever_is_in_a_name_is_found_by_any_part(
+    tmp_path_factory: pytest.TempPathFactory, names: list[dict[str, Any]], text: str
+) -> None:
+    async def check() -> None:
+        store = SqliteStore(tmp_path_factory.mktemp("names") / "muster.sqlite")
+        documents = [document("acme", f"{n}", search=each) for n, each in enumerate(names)]
+        await create(store, documents)
+        page = await store.query("acme", Query("User", matching(text)))
+        expected = [one["id"] for one in documents if matches(matching(text), one)]
+        await store.close()
+        assert ids(page.items) == expected
+
+    asyncio.run(check())
 
 
 async def test_plans_of_pages_and_of_every_tenant(store: SqliteStore) -> None:
@@ -357,6 +424,12 @@ async def test_a_forged_continuation_is_refused(
         await store.query("acme", Query("User", continuation=forged.decode()))
 
 
+VERSION_4 = """
+DROP INDEX "User.texts";
+ALTER TABLE documents DROP COLUMN texts;
+UPDATE indexing SET paths = 'those of then' WHERE type = 'User';
+PRAGMA user_version = 4;
+"""
 VERSION_3 = """
 DROP INDEX documents_type;
 CREATE INDEX documents_type ON documents (tenant, type, id, expires);
@@ -367,25 +440,35 @@ PRAGMA user_version = 3;
 """
 
 
-def schema_of(path: Path) -> set[tuple[str, str]]:
+def schema_of(path: Path) -> tuple[set[tuple[str, str]], list[str]]:
+    """Every index and trigger, and the columns of `documents`."""
     connection = sqlite3.connect(path)
-    found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-    schema = set(found.fetchall())
+    found = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'documents'"
+    )
+    columns = connection.execute("SELECT name FROM pragma_table_info('documents')")
+    schema = set(found.fetchall()), [name for (name,) in columns]
     connection.close()
     return schema
 
 
-async def test_a_file_of_version_3_is_brought_up_to_date(path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    "former", [VERSION_4, VERSION_4 + VERSION_3], ids=["version 4", "version 3"]
+)
+async def test_a_file_of_a_former_version_is_brought_up_to_date(
+    path: Path, clock: Clock, former: str
+) -> None:
     store = SqliteStore(path, clock)
-    await create(store, [document("acme", "a")])
+    await create(store, [document("acme", "a", search={"displayName": "ada ek"})])
     await store.close()
     new = schema_of(path)
     connection = sqlite3.connect(path)
-    connection.executescript(VERSION_3)
+    connection.executescript(former)
     connection.close()
     assert schema_of(path) != new
     store = SqliteStore(path, clock)
-    assert ids((await store.query("acme", Query("User"))).items) == ["a"]
+    by_part = Query("User", Compare(("search", "displayName"), "co", "a e"))
+    assert ids((await store.query("acme", by_part)).items) == ["a"]
     await store.close()
     assert schema_of(path) == new
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import given
 
-from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES
+from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, TEXT_INDEXES
 from directory.operations import to_json
-from directory.sqlite.indexing import SCALAR_COLUMNS, index_columns
+from directory.sqlite.indexing import INDEXED_COLUMNS, SCALAR_COLUMNS, index_columns
 from directory.sqlite.json_text import stored_body
 from directory.sqlite.query import DOCUMENT, SqliteCompiler
 from tests.unit.test_query import values
@@ -35,5 +35,5 @@ def test_a_scalar_is_held_as_sql_extracts_it(value: Any) -> None:
 
 def test_there_is_a_column_for_every_index() -> None:
     assert max(map(len, SCALAR_INDEXES.values())) <= len(SCALAR_COLUMNS)
-    for type in SCALAR_INDEXES | ELEMENT_INDEXES:
-        assert len(index_columns({"type": type})) == len(SCALAR_COLUMNS) + 1
+    for type in SCALAR_INDEXES | ELEMENT_INDEXES | TEXT_INDEXES:
+        assert len(index_columns({"type": type})) == len(INDEXED_COLUMNS)
