@@ -9,7 +9,7 @@ nothing and check nothing again.
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from directory.documents import MemberReference, Model, StoredModel
 from directory.store import Document, Stored
@@ -125,7 +125,9 @@ class StoredGroup(StoredResource):
         return intent
 
 
-type _Values = list[dict[str, Any]] | None
+type _Object = InstanceOf[dict[str, Any]]
+"""Of JSON, so every key is a string; a validated `dict` would be copied, key by key."""
+type _Values = list[_Object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class _UserResource(_Resource):
     user_name: str | None = None
     display_name: str | None = None
     active: bool | None = Field(default=None, strict=True)
-    name: dict[str, Any] | None = None
+    name: _Object | None = None
     emails: _Values = None
     phone_numbers: _Values = None
     ims: _Values = None
@@ -175,7 +177,7 @@ class _UserResource(_Resource):
     entitlements: _Values = None
     roles: _Values = None
     x509_certificates: _Values = Field(default=None, alias="x509Certificates")
-    enterprise: dict[str, Any] | None = Field(
+    enterprise: _Object | None = Field(
         default=None, alias="urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
     )
 
@@ -197,11 +199,11 @@ class UserDocument(_ResourceDocument):
     document_type = "User"
 
     resource: _UserResource
-    search: dict[str, Any]
+    search: _Object
 
 
 class _GroupSearch(Model):
-    meta: dict[str, Any]
+    meta: _Object
     """Every change of the group's memberships writes to it."""
 
 

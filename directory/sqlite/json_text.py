@@ -43,7 +43,7 @@ def original_text(text: str) -> str:
 
 def stored_body(body: bytes) -> bytes:
     """The UTF-8 JSON as it is stored."""
-    if _ESCAPED.encode() not in body:
+    if b"\\" not in body or _ESCAPED.encode() not in body:
         return body
     return orjson.dumps(_rewritten(orjson.loads(body), stored_text))
 
@@ -51,7 +51,9 @@ def stored_body(body: bytes) -> bytes:
 def load(body: str) -> Any:
     """The document in a stored body, with its original text."""
     value = orjson.loads(body)
-    return _rewritten(value, original_text) if _ESCAPED in body else value
+    # Few documents hold any backslash, and to look for it takes a twentieth of the time.
+    escaped = "\\" in body and _ESCAPED in body
+    return _rewritten(value, original_text) if escaped else value
 
 
 def _rewritten(value: Any, rewrite: Callable[[str], str]) -> Any:
