@@ -88,6 +88,7 @@ _STATISTICS = (
     ("elements", "elements_value", "1000000 500000 2 1 1"),
 )
 _SCALAR_STATISTICS = "1000000 100000 10 1 1"
+_TEXT_STATISTICS = "1000000 100000 1 1 1"
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -236,18 +237,21 @@ def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
         read = "SELECT body FROM documents WHERE number = ?"
         (body,) = connection.execute(read, (number,)).fetchone()
         connection.execute(_FILL, (*index_columns(load(body)), number))
-    texts = ["texts"] if type in TEXT_INDEXES else []
-    for column in (*scalar_columns(type).values(), *texts):
-        _create_index(connection, f"{type}.{column}", type, column)
+    for column in scalar_columns(type).values():
+        columns = f"tenant, {column}, id, expires"
+        _create_index(connection, f"{type}.{column}", type, columns, _SCALAR_STATISTICS)
+    if type in TEXT_INDEXES:
+        # In the order of ids, so that a page of many results ends where it is full.
+        columns = "tenant, id, expires, texts"
+        _create_index(connection, f"{type}.texts", type, columns, _TEXT_STATISTICS)
     connection.execute("INSERT OR REPLACE INTO indexing VALUES (?, ?)", (type, paths))
 
 
-def _create_index(connection: sqlite3.Connection, name: str, type: str, column: str) -> None:
+def _create_index(
+    connection: sqlite3.Connection, name: str, type: str, columns: str, statistics: str
+) -> None:
     connection.execute(
-        f'CREATE INDEX IF NOT EXISTS "{name}" ON documents (tenant, {column}, id, expires)'
-        f" WHERE type = '{type}'"
+        f"CREATE INDEX IF NOT EXISTS \"{name}\" ON documents ({columns}) WHERE type = '{type}'"
     )
     connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (name,))
-    connection.execute(
-        "INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", ("documents", name, _SCALAR_STATISTICS)
-    )
+    connection.execute("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", ("documents", name, statistics))
