@@ -31,7 +31,7 @@ typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[a
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test comes first: as the last one, it would keep a single processor busy."""
-    items.sort(key=lambda item: item.path.name != "test_simulation.py")
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/wire/"))
 
 
 @pytest.hookimpl(wrapper=True)
