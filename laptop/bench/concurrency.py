@@ -15,6 +15,7 @@ from laptop.bench.client import Call, Client, Sample, drive, percentile
 from laptop.bench.muster import Server, running
 from laptop.bench.operations import Directory, user_cases
 from laptop.bench.process import memory_bytes
+from laptop.devhost.__main__ import COUNT_SETTING
 
 AT_ONCE = (1, 8, 16, 32, 64)
 USERS = 2_000
@@ -40,7 +41,7 @@ class Concurrency:
 async def measure(seconds: float, progress: Callable[[str], None]) -> list[Concurrency]:
     """Measure each number in AT_ONCE for `seconds`. Raises StartFailed, UnexpectedAnswer in an
     ExceptionGroup, TimeoutError."""
-    async with running() as server:
+    async with running(**{COUNT_SETTING: "1"}) as server:
         await seed.add_tenant(server.store, TENANT)
         users = await seed.add_users(server.store, TENANT, USERS)
         directory = await server.directory(TENANT, users)

@@ -15,7 +15,7 @@ from directory.store import Query, Store
 from laptop.bench import payloads, seed
 from laptop.bench.client import Call, Client
 from laptop.bench.muster import ROOT, Server, running
-from laptop.bench.process import cpu_seconds, peak_memory_bytes
+from laptop.bench.process import cpu_seconds, peak_memory
 
 TENANT = "crowd"
 GROUP = "Everybody"
@@ -46,10 +46,11 @@ async def measure(users: int, progress: Callable[[str], None]) -> FanOut:
         group = await seed.add_group(store, TENANT, GROUP, ids[:users])
         progress("fan-out: applying a mapping to it")
         before = cpu_seconds(server.pid)
-        await _save_mapping(server)
-        started = time.perf_counter()
-        await server.settle([TENANT])
-        seconds = time.perf_counter() - started
+        async with peak_memory(server.pid) as peak:
+            await _save_mapping(server)
+            started = time.perf_counter()
+            await server.settle([TENANT])
+            seconds = time.perf_counter() - started
         after = cpu_seconds(server.pid)
         granted = await store.count(TENANT, "Access")
         if granted != users:
@@ -58,7 +59,7 @@ async def measure(users: int, progress: Callable[[str], None]) -> FanOut:
             users,
             seconds,
             None if before is None or after is None else after - before,
-            peak_memory_bytes(server.pid),
+            peak.bytes,
             await _touched_by_one(server, group, ids[-1]),
         )
 

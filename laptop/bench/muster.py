@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +64,14 @@ class Server:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Server]:
-    """A server whose state is in a new folder. Raises StartFailed."""
+async def running(**settings: str) -> AsyncIterator[Server]:
+    """A server whose state is in a new folder, with these settings beside its environment. Raises
+    StartFailed."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
         folder = Path(name)
         application = wiring.Application(Settings(data=folder))
         try:
-            async with _serving(folder) as (pid, url):
+            async with _serving(folder, settings) as (pid, url):
                 yield Server(pid, url, folder, application.service)
         finally:
             await application.close()
@@ -104,9 +105,9 @@ async def serving(users: int, groups: tuple[int, ...]) -> AsyncIterator[Contende
 
 
 @asynccontextmanager
-async def _serving(folder: Path) -> AsyncIterator[tuple[int, str]]:
+async def _serving(folder: Path, more: Mapping[str, str]) -> AsyncIterator[tuple[int, str]]:
     """The server's process id and Tenant URL."""
-    settings = {"MUSTER_DATA": str(folder), "HOST": "127.0.0.1", "PORT": "0"}
+    settings = {"MUSTER_DATA": str(folder), "HOST": "127.0.0.1", "PORT": "0", **more}
     log = folder / "server.log"
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(

@@ -1,13 +1,14 @@
-"""Processor time and memory that a server's process has used."""
+"""Processor time and memory that a server's processes have used."""
 
+import asyncio
 import os
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+LOOK_SECONDS = 0.25
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pid: int) -> float | None:
@@ -17,21 +18,40 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def memory_bytes(pid: int) -> int | None:
-    """Memory that a process and the processes that it started hold now (resident sets, with shared
-    memory counted for each); None where the system has no /proc."""
-    return _sum(pid, lambda each: int(_after_name(each)[21]) * _PAGE)
+    """Memory that a process and the processes that it started hold now (PSS of
+    /proc/<pid>/smaps_rollup: what several processes share is divided among them); None where the
+    system does not tell."""
+    return _sum(pid, _memory)
 
 
-def peak_memory_bytes(pid: int) -> int | None:
-    """The sum of the most that each of these ever held (`VmHWM` of /proc/<pid>/status); None as in
-    `memory_bytes`."""
-    return _sum(pid, _peak)
+class Peak:
+    """The most memory that was seen, in bytes; None where the system does not tell."""
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+
+    async def watch(self, pid: int) -> None:
+        """Look again and again at a process and the processes that it started."""
+        while (now := memory_bytes(pid)) is not None:
+            self.bytes = max(now, self.bytes or 0)
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def peak_memory(pid: int) -> AsyncIterator[Peak]:
+    """Watches a process until the end of the block."""
+    peak = Peak()
+    watching = asyncio.create_task(peak.watch(pid))
+    try:
+        yield peak
+    finally:
+        watching.cancel()
 
 
 def _sum[N: (int, float)](pid: int, figure: Callable[[int], N]) -> N | None:
     try:
         return sum((figure(each) for each in started_by(pid)), start=figure(pid))
-    except (FileNotFoundError, IndexError):
+    except (OSError, IndexError):
         return None
 
 
@@ -49,8 +69,10 @@ def _ticks(fields: list[str]) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _peak(pid: int) -> int:
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+def _memory(pid: int) -> int:
+    found = re.search(
+        r"^Pss:\s*(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
+    )
     return int(found[1]) * 1024 if found else 0
 
 

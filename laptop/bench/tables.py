@@ -144,7 +144,7 @@ def fan_out_table(measured: FanOut) -> Table:
             ("most memory of the server, MB", peak),
             ("access records written when one member joins", f"{measured.touched:,}"),
         ),
-        "Two processes on durable SQLite; targets are 2,000 users/s, 150 MB, and one record.",
+        "Durable SQLite; targets are 2,000 users/s, 150 MB, and one record.",
     )
 
 
@@ -164,8 +164,8 @@ def concurrency_table(runs: Sequence[Concurrency]) -> Table:
         "Requests at once in one instance: half GET user, half PATCH active",
         ("at once", "requests/s", "p50 ms", "p99 ms", "others wait, p99 ms", "memory MB"),
         tuple(map(row, runs)),
-        "Two processes on durable SQLite, reconciling meanwhile. The others' wait is the answer "
-        "time of a request that costs nearly nothing.",
+        "One process that answers requests, on durable SQLite, reconciling meanwhile. The others' "
+        "wait is the answer time of a request that costs nearly nothing.",
     )
 
 
@@ -195,9 +195,8 @@ def end_to_end_table(runs: Sequence[EndToEnd]) -> Table:
             "cores",
         ),
         tuple(map(row, runs)),
-        "Two processes on durable SQLite, one connection per tenant. An answer counts from when "
-        "the request was due; a record from the answer until the store shows it to another "
-        "process.",
+        "Durable SQLite, one connection per tenant. An answer counts from when the request was "
+        "due; a record from the answer until the store shows it to another process.",
     )
 
 

@@ -40,6 +40,22 @@ class Server(uvicorn.Server):
             )
         )
 
+        self._taking: set[asyncio.Task[None]] = set()
+
+    def take(self, connection: socket.socket) -> None:
+        """Serve a connection that another process has accepted."""
+        taking = asyncio.get_running_loop().create_task(self._take(connection))
+        self._taking.add(taking)
+        taking.add_done_callback(self._taking.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            return _Protocol(config=self.config, server_state=self.server_state, app_state={})
+
+        with contextlib.suppress(OSError):  # the client is gone
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture no signals."""

@@ -24,7 +24,10 @@ import wiring
 from directory.portions import PORTIONS
 from directory.sqlite.store import SqliteStore
 from directory.store import Operation, Replace, Update
-from laptop.devhost.__main__ import main
+from laptop.devhost.roles import APP_FOLDER, http_triggers, log_to_terminal, work
+from laptop.devhost.runtime import FunctionApp
+from laptop.devhost.server import Server, listen, url_of
+from laptop.devhost.welcome import welcome
 from queues.port import Message
 from queues.sqlite.queue import ReceivedMessage, SqliteQueue
 
@@ -108,7 +111,19 @@ def arrange(point: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wiring, "SqliteQueue", partial(queue, lock_duration=LOCK_SECONDS))
 
 
+async def live(port: int) -> None:
+    """Do in this process what devhost does in several, until it is killed."""
+    app = await FunctionApp.load(APP_FOLDER)
+    application = wiring.application()
+    with listen("127.0.0.1", port) as listener:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Server(http_triggers(app)).serve([listener]))
+            tasks.create_task(work(app, application, asyncio.Event()))
+            await welcome(application, url_of(listener))
+
+
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         arrange(sys.argv[1], patch)
-        sys.exit(main(apart=False))
+        log_to_terminal()
+        asyncio.run(live(int(os.environ["PORT"])))

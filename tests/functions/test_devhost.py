@@ -8,9 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
+from select import select
 from threading import Event
 from typing import Any
 
@@ -182,20 +184,101 @@ def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
     assert "ERROR" not in log
 
 
-def test_the_process_beside_it_is_followed_by_another_and_outlives_nobody(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: Path) -> None:
     with running(tmp_path / "data") as host:
-        (worker,) = started_by(host.process.pid)
-        os.kill(worker, signal.SIGKILL)
-        id = host.scim.post("/Users", json=user("grace")).json()["id"]
-        eventually(
-            lambda: host.access.get(f"/users/{id}").json(),
-            lambda found: found["reasons"] == ["noGroup"],
-        )
-        (worker,) = started_by(host.process.pid)
+        first = children(host)
+        assert len(first) == 3
+        for number, dying in enumerate(first):
+            os.kill(dying, signal.SIGKILL)
+            with client(f"{host.url}/scim", host.scim.headers["authorization"][7:]) as scim:
+                id = scim.post("/Users", json=user(f"user{number}")).json()["id"]
+            with client(
+                f"{host.url}/access/v1", host.access.headers["authorization"][7:]
+            ) as access:
+                eventually(
+                    lambda: access.get(f"/users/{id}").json(),  # noqa: B023
+                    lambda found: found["reasons"] == ["noGroup"],
+                )
+        eventually(lambda: {"processes": len(children(host))}, lambda now: now["processes"] == 3)
+        replaced = children(host)
+        assert not {*first} & {*replaced}
         host.process.kill()
         host.process.wait()
-    eventually(lambda: {"alive": Path(f"/proc/{worker}").exists()}, lambda at: not at["alive"])
-    assert "ended (-9); it is started again" in (tmp_path / "data.log").read_text()
+    eventually(lambda: alive(replaced), lambda alive: alive == {})
+    log = (tmp_path / "data.log").read_text()
+    assert log.count("The process that answers requests ended (-9); it is started again") == 2
+    assert log.count("The process that works on messages ended (-9); it is started again") == 1
+
+
+def test_connections_are_handed_to_the_processes_in_turn(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as host, ExitStack() as stack:
+        host.scim.get("/ServiceProviderConfig")
+        sockets = []
+        for _ in range(6):
+            connection = HTTPConnection(*address(host))
+            stack.callback(connection.close)
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+            sockets.append(connection.sock)
+        _, dying, _ = children(host)
+        os.kill(dying, signal.SIGKILL)
+        eventually(lambda: cut(sockets), lambda found: len(found) == 3)
+
+
+def cut(sockets: list[socket.socket]) -> dict[str, int]:
+    """Those whose other side has closed, by their numbers."""
+    readable, _, _ = select(sockets, [], [], 0)
+    return {str(each): each.fileno() for each in readable}
+
+
+def children(host: Running) -> list[int]:
+    """The process ids of the others, in the order of their start."""
+    return sorted(started_by(host.process.pid))
+
+
+def alive(processes: list[int]) -> dict[str, int]:
+    """Which of these there are."""
+    return {str(id): id for id in processes if Path(f"/proc/{id}").exists()}
+
+
+def test_a_second_signal_ends_what_would_wait(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as host, socket.create_connection(address(host)) as slow:
+        slow.sendall(b"POST /scim/Users HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+        host.scim.get("/ServiceProviderConfig")
+        processes = children(host)
+        host.process.send_signal(signal.SIGINT)
+        eventually(lambda: {"alive": len(children(host))}, lambda now: now["alive"] < 3)
+        assert host.process.poll() is None
+        host.process.send_signal(signal.SIGINT)
+        assert host.process.wait(5) == 128 + signal.SIGINT
+    eventually(lambda: alive(processes), lambda alive: alive == {})
+
+
+def address(host: Running) -> tuple[str, int]:
+    """Host and port."""
+    url = httpx.URL(host.url)
+    assert url.port
+    return url.host, url.port
+
+
+def test_a_signal_while_it_starts_is_heeded(tmp_path: Path) -> None:
+    process, log = start(tmp_path / "data")
+    with process:
+        eventually(
+            lambda: {"started": started_by(process.pid)}, lambda processes: processes["started"]
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("count", ["0", "eleven", "11"])
+def test_a_number_of_processes_that_cannot_be_is_said_in_one_line(
+    tmp_path: Path, count: str
+) -> None:
+    log = refused(tmp_path / "data", FUNCTIONS_WORKER_PROCESS_COUNT=count)
+    assert f"FUNCTIONS_WORKER_PROCESS_COUNT is '{count}', not a number from 1 to 10" in log
+    assert "Traceback" not in log
 
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
