@@ -88,8 +88,6 @@ class DeadLetter:
     delivery_count: int
     reason: str
     description: str
-    dead_lettered_at: datetime | None = None
-    """None: the queue does not say."""
 
 
 class DeadLetterQueue(Protocol):

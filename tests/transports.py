@@ -228,8 +228,6 @@ async def in_process(folder: Path, **settings: Any) -> AsyncIterator[Muster]:
 @asynccontextmanager
 async def beside(muster: Muster) -> AsyncIterator[Muster]:
     """A second Muster, in this process, on the same state."""
-    # To open the file waits for its lock, and stops the loop on which a write would give it up.
-    await muster.application.relay.drain()
     async with _closing(InProcess(Application(muster.application.settings))) as another:
         yield another
 

@@ -125,33 +125,55 @@ def _opened(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise NewerFile(
-                f"{path} was written by a newer version of Muster (schema {version}; this one"
-                f" knows {SCHEMA_VERSION}). Run that version, or restore a backup."
-            )
-        if version == 1:
-            _upgrade(connection)
-        if version < 2:
-            _create_tables(connection)
-        if version < 3:
-            _create_feed(connection)
-        if version < 4:
-            _create_listing(connection)
-        if 1 < version < SCHEMA_VERSION:
-            connection.execute("ALTER TABLE documents ADD COLUMN texts TEXT")
-        if version < SCHEMA_VERSION:
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        _keep_statistics(connection)
-        for type in {*SCALAR_INDEXES, *ELEMENT_INDEXES, *TEXT_INDEXES}:
-            _keep_indexed(connection, type)
-        connection.execute("COMMIT")
+        if not _is_up_to_date(connection, path):  # looking waits for nobody who writes
+            _bring_up_to_date(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The file's version of the schema; 0: it has no tables. Raises NewerFile."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise NewerFile(
+            f"{path} was written by a newer version of Muster (schema {version}; this one"
+            f" knows {SCHEMA_VERSION}). Run that version, or restore a backup."
+        )
+    return version
+
+
+def _is_up_to_date(connection: sqlite3.Connection, path: Path) -> bool:
+    return (
+        _version(connection, path) == SCHEMA_VERSION
+        and not _missing_statistics(connection)
+        and not _outdated_types(connection)
+    )
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection, path)
+    if version == 1:
+        _upgrade(connection)
+    if version < 2:
+        _create_tables(connection)
+    if version < 3:
+        _create_feed(connection)
+    if version < 4:
+        _create_listing(connection)
+    if 1 < version < SCHEMA_VERSION:
+        connection.execute("ALTER TABLE documents ADD COLUMN texts TEXT")
+    if version < SCHEMA_VERSION:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    for row in _missing_statistics(connection):
+        connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (row[1],))
+        connection.execute("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", row)
+    for type, paths in _outdated_types(connection).items():
+        _index(connection, type)
+        connection.execute("INSERT OR REPLACE INTO indexing VALUES (?, ?)", (type, paths))
+    connection.execute("COMMIT")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -213,25 +235,29 @@ def _create_listing(connection: sqlite3.Connection) -> None:
         )
 
 
-def _keep_statistics(connection: sqlite3.Connection) -> None:
-    """Bring the planner's statistics up to date with `_STATISTICS`."""
+def _missing_statistics(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Those of `_STATISTICS` that the planner does not have."""
     present = set(connection.execute("SELECT tbl, idx, stat FROM sqlite_stat1"))
-    for row in _STATISTICS:
-        if row not in present:
-            connection.execute("DELETE FROM sqlite_stat1 WHERE idx = ?", (row[1],))
-            connection.execute("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", row)
+    return [row for row in _STATISTICS if row not in present]
 
 
-def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
-    """Bring the indexed columns of a type's documents, and their indexes, up to date with
-    `directory.indexing`."""
+def _outdated_types(connection: sqlite3.Connection) -> dict[str, str]:
+    """The types whose documents are not indexed as `directory.indexing` says, with how they must
+    be, in the form of the table `indexing`."""
+    kept = dict(connection.execute("SELECT type, paths FROM indexing"))
+    wanted = {type: _indexed(type) for type in (*SCALAR_INDEXES, *ELEMENT_INDEXES, *TEXT_INDEXES)}
+    return {type: paths for type, paths in wanted.items() if kept.get(type) != paths}
+
+
+def _indexed(type: str) -> str:
     indexed = [SCALAR_INDEXES.get(type), ELEMENT_INDEXES.get(type)]
     if type in TEXT_INDEXES:
         indexed.append(TEXT_INDEXES[type])
-    paths = repr(tuple(indexed))
-    kept = connection.execute("SELECT paths FROM indexing WHERE type = ?", (type,)).fetchone()
-    if kept == (paths,):
-        return
+    return repr(tuple(indexed))
+
+
+def _index(connection: sqlite3.Connection, type: str) -> None:
+    """Fill the indexed columns of a type's documents, and create their indexes."""
     numbers = connection.execute("SELECT number FROM documents WHERE type = ?", (type,)).fetchall()
     for (number,) in numbers:
         read = "SELECT body FROM documents WHERE number = ?"
@@ -244,7 +270,6 @@ def _keep_indexed(connection: sqlite3.Connection, type: str) -> None:
         # In the order of ids, so that a page of many results ends where it is full.
         columns = "tenant, id, expires, texts"
         _create_index(connection, f"{type}.texts", type, columns, _TEXT_STATISTICS)
-    connection.execute("INSERT OR REPLACE INTO indexing VALUES (?, ?)", (type, paths))
 
 
 def _create_index(

@@ -7,6 +7,7 @@ transactions.
 
 import asyncio
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -67,6 +68,8 @@ CREATE TABLE IF NOT EXISTS queue_subscription (
     PRIMARY KEY (topic, name)
 ) STRICT, WITHOUT ROWID;
 """
+
+_NAMES = frozenset(re.findall(r"CREATE (?:TABLE|INDEX) IF NOT EXISTS (\w+)", _SCHEMA))
 
 
 class Beside(Protocol):
@@ -153,12 +156,21 @@ def _json(properties: Properties) -> str:
     return json.dumps({**properties}) if properties else "{}"
 
 
+def _is_up_to_date(db: sqlite3.Connection) -> bool:
+    present = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    return present >= _NAMES and not _without_properties(db)
+
+
+def _without_properties(db: sqlite3.Connection) -> list[str]:
+    """The tables that an earlier version made without a column for properties."""
+    with_them = "SELECT count(*) FROM pragma_table_info(?) WHERE name = 'properties'"
+    tables = ("queue_message", "queue_dead_letter")
+    return [table for table in tables if db.execute(with_them, (table,)).fetchone() == (0,)]
+
+
 def _add_properties(db: sqlite3.Connection) -> None:
-    """Upgrade the tables of a file that an earlier version made."""
-    for table in ("queue_message", "queue_dead_letter"):
-        columns = {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
-        if "properties" not in columns:
-            db.execute(f"ALTER TABLE {table} ADD COLUMN properties TEXT NOT NULL DEFAULT '{{}}'")
+    for table in _without_properties(db):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN properties TEXT NOT NULL DEFAULT '{{}}'")
 
 
 def _nothing(db: sqlite3.Connection) -> None:
@@ -172,10 +184,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         _switch_to_wal(db)
         # With WAL and NORMAL, what was committed survives the death of the process.
-        db.executescript(f"PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            _add_properties(db)
+        db.execute("PRAGMA synchronous = NORMAL")
+        if not _is_up_to_date(db):  # looking waits for nobody who writes
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                _add_properties(db)
     except sqlite3.Error:
         db.close()
         raise

@@ -50,7 +50,7 @@ SELECT queue, id, body, enqueued_at, delivery_count, properties, ?, ?, ?
 FROM queue_message WHERE sequence_number = ?
 """
 _DEAD_LETTERS = """
-SELECT sequence_number, id, body, enqueued_at, delivery_count, dead_lettered_at, reason, description
+SELECT sequence_number, id, body, enqueued_at, delivery_count, reason, description
 FROM queue_dead_letter WHERE queue = ? AND sequence_number > ? ORDER BY sequence_number LIMIT ?
 """
 _RESUBMIT = """
@@ -295,8 +295,8 @@ class SqliteQueue:
         self, limit: int, after: int, db: sqlite3.Connection
     ) -> list[DeadLetter]:
         return [
-            DeadLetter(id, body, number, _time(enqueued), count, reason, description, _time(dead))
-            for number, id, body, enqueued, count, dead, reason, description in db.execute(
+            DeadLetter(id, body, number, _time(enqueued), count, reason, description)
+            for number, id, body, enqueued, count, reason, description in db.execute(
                 _DEAD_LETTERS, (self._name, after, limit)
             )
         ]

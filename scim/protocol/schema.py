@@ -248,7 +248,7 @@ class _Document(BaseModel):
     resource_type: str = "User"
 
 
-def load_schema(document: dict[str, Any], source: str) -> Schema:
+def load_schema(document: object, source: str) -> Schema:
     """The schema in a SCIM Schema resource (RFC 7643 section 7).
 
     `source` names it in errors, e.g. a file name. Raises SchemaError.
@@ -330,13 +330,13 @@ def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, Re
     extensions: dict[str, dict[str, Schema]] = {name: {} for name in _ENDPOINTS}
     core: dict[str, Schema] = {}
     for name, (_, _, core_file, shipped) in _ENDPOINTS.items():
-        core[name] = _schema(_read(_SHIPPED / core_file), core_file)
+        core[name] = load_schema(_read(_SHIPPED / core_file), core_file)
         for file in shipped:
-            schema = _schema(_read(_SHIPPED / file), file)
+            schema = load_schema(_read(_SHIPPED / file), file)
             extensions[name][schema.id.lower()] = schema
     taken = {schema.id.lower() for schema in core.values()}.union(*extensions.values())
     for path in extension_files:
-        document = _read(path)
+        document = _parse(_read(path), str(path))
         if document.resource_type not in extensions:
             raise SchemaError(f"{path}: resourceType: must be one of {', '.join(_ENDPOINTS)}")
         if document.id.lower() in taken:
@@ -357,9 +357,8 @@ def load_resource_types(extension_files: Sequence[Path] = ()) -> Mapping[str, Re
     }
 
 
-def _read(path: Path) -> _Document:
+def _read(path: Path) -> object:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SchemaError(f"{path}: cannot be read as JSON: {error}") from None
-    return _parse(document, str(path))

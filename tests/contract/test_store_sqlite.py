@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,8 @@ from directory.store import (
     Update,
     Upsert,
 )
+from queues.port import Message
+from queues.sqlite.queue import SqliteQueue
 from tests.contract.explaining import explained
 from tests.contract.store_contract import Clock, StoreContract
 from tests.contract.store_query_contract import StoreQueryContract, create, document, ids
@@ -500,6 +503,22 @@ async def test_a_change_of_what_is_not_indexed_writes_no_index(
     rest = await pages([{**each, "active": False} for each in some])
     moved = await pages([{**each, "search": {"userName": token_hex(100)}} for each in some])
     assert moved > rest + 10
+
+
+async def test_a_file_that_is_up_to_date_is_opened_while_another_process_writes(
+    store: SqliteStore, path: Path
+) -> None:
+    await create(store, [document("acme", "a")])
+    queue = SqliteQueue(path)
+    await queue.send([Message("m", b"")])
+    await queue.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        second, queue = SqliteStore(path), SqliteQueue(path)
+        assert (await second.read("acme", "a")).document["id"] == "a"
+        assert await queue.list_dead_letters() == []
+        await second.close()
+        await queue.close()
 
 
 async def test_a_file_of_a_newer_version_is_refused(store: SqliteStore, path: Path) -> None:
