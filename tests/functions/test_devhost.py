@@ -190,15 +190,7 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: P
         assert len(first) == 3
         for number, dying in enumerate(first):
             os.kill(dying, signal.SIGKILL)
-            with client(f"{host.url}/scim", host.scim.headers["authorization"][7:]) as scim:
-                id = scim.post("/Users", json=user(f"user{number}")).json()["id"]
-            with client(
-                f"{host.url}/access/v1", host.access.headers["authorization"][7:]
-            ) as access:
-                eventually(
-                    lambda: access.get(f"/users/{id}").json(),  # noqa: B023
-                    lambda found: found["reasons"] == ["noGroup"],
-                )
+            becomes_access(host, f"user{number}")
         eventually(lambda: {"processes": len(children(host))}, lambda now: now["processes"] == 3)
         replaced = children(host)
         assert not {*first} & {*replaced}
@@ -208,6 +200,21 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: P
     log = (tmp_path / "data.log").read_text()
     assert log.count("The process that answers requests ended (-9); it is started again") == 2
     assert log.count("The process that works on messages ended (-9); it is started again") == 1
+
+
+def becomes_access(host: Running, name: str) -> None:
+    """A user who is created over a new connection gets a record of access."""
+    with again(host.scim) as scim, again(host.access) as access:
+        id = scim.post("/Users", json=user(name)).json()["id"]
+        eventually(
+            lambda: access.get(f"/users/{id}").json(),
+            lambda found: found["reasons"] == ["noGroup"],
+        )
+
+
+def again(client: httpx.Client) -> httpx.Client:
+    """The same client with new connections."""
+    return httpx.Client(base_url=client.base_url, headers=client.headers, timeout=client.timeout)
 
 
 def test_connections_are_handed_to_the_processes_in_turn(tmp_path: Path) -> None:
