@@ -37,7 +37,7 @@ def created(operator: Operator, *options: str) -> tuple[str, str]:
 def days_of(row: dict[str, str]) -> float:
     """How long a token is valid; the command reads the clock a moment before the token is made."""
     lifetime = datetime.fromisoformat(row["expires"]) - datetime.fromisoformat(row["created"])
-    return round(lifetime / timedelta(days=1), 3)
+    return round(lifetime / timedelta(days=1), 4)
 
 
 def test_tokens_are_listed_without_their_text(acme: Operator) -> None:
