@@ -7,13 +7,22 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import orjson
 
 from directory.changes import apply_changes
+from directory.indexing import ELEMENT_INDEXES
 from directory.operations import document_to_json, update_to_json
-from directory.sqlite.indexing import INDEXED_COLUMNS, IndexColumns, index_columns
-from directory.sqlite.json_text import load, stored_body, stored_text
+from directory.sqlite import feed
+from directory.sqlite.indexing import (
+    INDEXED_COLUMNS,
+    REMOVE_ELEMENTS,
+    IndexColumns,
+    add_elements,
+    index_columns,
+)
+from directory.sqlite.json_text import load, original_text, stored_body, stored_text
 from directory.store import (
     BATCH_BYTES,
     BATCH_OPERATIONS,
@@ -40,12 +49,10 @@ _EXPECTED = f"""
 tenant = ?1 AND id = ?2 AND expires > ?{len(_COLUMNS) + 3}
     AND etag = ifnull(?{len(_COLUMNS) + 4}, etag)
 """
-_UPSERT = f"""
+_CREATE = f"""
 INSERT INTO documents (tenant, id, {", ".join(_COLUMNS)}) VALUES (?1, ?2, {_PLACEHOLDERS})
-ON CONFLICT (tenant, id) DO UPDATE
-SET {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}
+ON CONFLICT (tenant, id) DO NOTHING
 """
-_CREATE = f"{_UPSERT} WHERE documents.expires <= ?{len(_COLUMNS) + 3}"
 _REPLACE = f"""
 UPDATE documents SET ({", ".join(_COLUMNS)}) = ({_PLACEHOLDERS}) WHERE {_EXPECTED}
 """
@@ -59,11 +66,21 @@ column that is assigned, even if its value stays."""
 _DELETE = """
 DELETE FROM documents
 WHERE tenant = ?1 AND id = ?2 AND expires > ?3 AND etag = ifnull(?4, etag)
+RETURNING number, type
+"""
+_DELETE_EXPIRED = """
+DELETE FROM documents WHERE tenant = ?1 AND id = ?2 AND expires <= ?3
+RETURNING number, type
 """
 _PURGE = """
 DELETE FROM documents WHERE number IN (
     SELECT number FROM documents WHERE expires < 9e999 AND expires <= ? LIMIT 1000
 )
+RETURNING number, type
+"""
+_NUMBER = "SELECT number FROM documents WHERE tenant = ? AND id = ?"
+_REMOVE_FORMER_ELEMENTS = f"""
+DELETE FROM elements WHERE document = ({_NUMBER} AND element_values IS NOT NULL)
 """
 _EXISTS = "SELECT 1 FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
 _READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
@@ -90,7 +107,7 @@ class Row:
         return cls(stored_text(tenant_id), id, type, body, lifetime, index_columns(document))
 
     def columns(self, now: float, etag: str) -> tuple[str | float | bytes | None, ...]:
-        """Parameters of `_UPSERT`; those of `_CREATE` and `_REPLACE` begin with the same."""
+        """Parameters of `_CREATE`; those of `_REPLACE` begin with the same."""
         expires = now + self.ttl
         body = self.body.decode()
         return self.tenant, self.id, self.type, body, expires, etag, *self.indexed
@@ -137,12 +154,11 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
     for index, (operation, row) in enumerate(batch.steps):
         etag = f"{version}-{index}"
         match operation:
-            case Create(document) if row is not None:
-                written = connection.execute(_CREATE, (*row.columns(now, etag), now))
-                if not written.rowcount:
-                    raise Conflict(document["id"])
+            case Create() if row is not None:
+                _create(connection, row, now, etag)
             case Upsert() if row is not None:
-                connection.execute(_UPSERT, row.columns(now, etag))
+                if not _replaced(connection, row, now, etag, None):
+                    _create(connection, row, now, etag)
             case Replace(document, expected) if row is not None:
                 if not _replaced(connection, row, now, etag, expected):
                     raise _reason(connection, batch.tenant_id, document["id"], now)
@@ -150,7 +166,7 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
                 _update(connection, batch.tenant_id, operation, now, etag)
             case Delete(id, expected):
                 key = (stored_text(batch.tenant_id), stored_text(id), now, expected)
-                if not connection.execute(_DELETE, key).rowcount:
+                if not _removed(connection, _DELETE, key):
                     raise _reason(connection, batch.tenant_id, id, now)
             case Require(id):
                 required = (stored_text(batch.tenant_id), stored_text(id), now)
@@ -162,7 +178,34 @@ def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[st
 
 def purge(connection: sqlite3.Connection, now: float) -> None:
     """Remove some of what has expired."""
-    connection.execute(_PURGE, (now,))
+    _removed(connection, _PURGE, (now,))
+
+
+def _create(connection: sqlite3.Connection, row: Row, now: float, etag: str) -> None:
+    """Raises Conflict where there is a document with this id."""
+    columns = row.columns(now, etag)
+    created = connection.execute(_CREATE, columns)
+    if not created.rowcount:
+        if not _removed(connection, _DELETE_EXPIRED, (row.tenant, row.id, now)):
+            raise Conflict(original_text(row.id))
+        created = connection.execute(_CREATE, columns)
+    number = cast("int", created.lastrowid)
+    add_elements(connection, number, row.tenant, row.indexed)
+    if row.type == feed.FED:
+        connection.execute(feed.ADD, (number, row.tenant))
+
+
+def _removed(
+    connection: sqlite3.Connection, delete: str, parameters: tuple[str | float | None, ...]
+) -> bool:
+    """Delete documents, by a statement that returns number and type of each; whether it did."""
+    gone = connection.execute(delete, parameters).fetchall()
+    for number, type in gone:
+        if type in ELEMENT_INDEXES:
+            connection.execute(REMOVE_ELEMENTS, (number,))
+        if type == feed.FED:
+            connection.execute(feed.REMOVE, (number,))
+    return bool(gone)
 
 
 def _update(
@@ -186,8 +229,15 @@ def _replaced(
     """Replace a document, if it exists with the expected ETag; whether it did."""
     parameters = (*row.columns(now, etag), now, expected)
     # The end of a document that expires moves with each change, and it is in every index.
-    statements = (_REWRITE, _REPLACE) if math.isinf(row.ttl) else (_REPLACE,)
-    return any(connection.execute(each, parameters).rowcount for each in statements)
+    if math.isinf(row.ttl) and connection.execute(_REWRITE, parameters).rowcount:
+        return True
+    connection.execute(_REMOVE_FORMER_ELEMENTS, (row.tenant, row.id))
+    if not connection.execute(_REPLACE, parameters).rowcount:
+        return False
+    if row.type in ELEMENT_INDEXES:
+        ((number,),) = connection.execute(_NUMBER, (row.tenant, row.id)).fetchall()
+        add_elements(connection, number, row.tenant, row.indexed)
+    return True
 
 
 def _reason(

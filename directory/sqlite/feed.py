@@ -14,7 +14,8 @@ from directory.sqlite.json_text import stored_text
 from directory.sqlite.select import Row, Select, whole
 from directory.store import LATEST, BadPosition, Changes, LostPosition
 
-_TYPE = AccessChange.document_type
+FED = AccessChange.document_type
+"""The type of the documents that are in the feed."""
 TABLES = f"""
 CREATE TABLE feed (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -23,18 +24,10 @@ CREATE TABLE feed (
 ) STRICT;
 CREATE INDEX feed_tenant ON feed (tenant, position);
 INSERT INTO feed (document, tenant)
-SELECT number, tenant FROM documents WHERE type = '{_TYPE}' ORDER BY number
+SELECT number, tenant FROM documents WHERE type = '{FED}' ORDER BY number
 """
-TRIGGERS = (
-    f"""
-CREATE TRIGGER feed_insert AFTER INSERT ON documents WHEN new.type = '{_TYPE}'
-BEGIN INSERT INTO feed (document, tenant) VALUES (new.number, new.tenant); END
-""",
-    f"""
-CREATE TRIGGER feed_delete AFTER DELETE ON documents WHEN old.type = '{_TYPE}'
-BEGIN DELETE FROM feed WHERE document = old.number; END
-""",
-)
+ADD = "INSERT INTO feed (document, tenant) VALUES (?, ?)"
+REMOVE = "DELETE FROM feed WHERE document = ?"
 
 # One statement, so that the changes and the end of the feed are read at the same moment.
 _SELECT = """

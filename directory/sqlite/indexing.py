@@ -1,11 +1,12 @@
 """The indexed values of the SQLite store, taken from documents when they are written.
 
-The row of a document has a column for each indexed scalar, one for the indexed elements, from which
-triggers copy them to the table `elements`, and one for all texts in which a part is looked for. An
+The row of a document has a column for each indexed scalar, one for the indexed elements, which have
+a row each in the table `elements`, too, and one for all texts in which a part is looked for. An
 index on an expression over the JSON would be shorter to write, but would parse the document several
-times at every write.
+times at every write; a trigger would make SQLite copy every page that a statement changes.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,10 @@ from directory.store import Document
 
 SCALAR_COLUMNS = ("indexed1", "indexed2", "indexed3", "indexed4")
 """Columns of `documents`; what they hold depends on the document's type."""
-INDEXED_COLUMNS = (*SCALAR_COLUMNS, "elements", "texts")
+INDEXED_COLUMNS = (*SCALAR_COLUMNS, "element_values", "texts")
+_ELEMENTS = INDEXED_COLUMNS.index("element_values")
+_ADD = "INSERT INTO elements (document, path, value, tenant) VALUES (?, ?, ?, ?)"
+REMOVE_ELEMENTS = "DELETE FROM elements WHERE document = ?"
 MISSING = b""
 """Stored in place of a missing scalar; sorts after every text and number."""
 
@@ -45,6 +49,15 @@ def index_columns(document: Document) -> IndexColumns:
     elements = [*dict.fromkeys(_elements(document))] if type in ELEMENT_INDEXES else None
     found = orjson.dumps(elements).decode() if elements else None
     return (*scalars, *unused, found, _texts(document) if type in TEXT_INDEXES else None)
+
+
+def add_elements(
+    connection: sqlite3.Connection, number: int, tenant: str, columns: IndexColumns
+) -> None:
+    """Give each indexed element of a document its row; `columns` is from `index_columns`."""
+    if isinstance(labelled := columns[_ELEMENTS], str):
+        rows = [(number, label, value, tenant) for label, value in orjson.loads(labelled)]
+        connection.executemany(_ADD, rows)
 
 
 def _value(value: Any, path: Path) -> Any:

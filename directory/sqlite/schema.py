@@ -11,16 +11,23 @@ from pathlib import Path
 
 from directory.indexing import ELEMENT_INDEXES, SCALAR_INDEXES, TEXT_INDEXES, UNLISTED
 from directory.sqlite import feed
-from directory.sqlite.indexing import INDEXED_COLUMNS, index_columns, scalar_columns
+from directory.sqlite.indexing import (
+    INDEXED_COLUMNS,
+    REMOVE_ELEMENTS,
+    add_elements,
+    index_columns,
+    scalar_columns,
+)
 from directory.sqlite.json_text import load
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 BUSY_SECONDS = 10.0
 """How long a connection waits for another one's write before it gives up."""
 
 # A document that never expires has an infinite `expires`, so that one comparison finds what has not
 # expired. The last columns hold `directory.sqlite.indexing.index_columns`, and the table `indexing`
-# the paths that they are taken from. Triggers copy the column `elements` to the table `elements`.
+# the paths that they are taken from. `directory.sqlite.batch` also writes the tables `elements` and
+# `feed`.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY,
@@ -34,7 +41,7 @@ CREATE TABLE IF NOT EXISTS documents (
     indexed2 ANY,
     indexed3 ANY,
     indexed4 ANY,
-    elements TEXT,
+    element_values TEXT,
     texts TEXT,
     UNIQUE (tenant, id)
 ) STRICT;
@@ -55,22 +62,6 @@ CREATE TABLE indexing (
 _LISTED = f"""
 CREATE INDEX documents_type ON documents (tenant, type, id, expires) WHERE type <> '{UNLISTED}'
 """
-_ADD_ELEMENTS = """
-INSERT INTO elements (document, path, value, tenant)
-SELECT new.number, json_extract(e.value, '$[0]'), json_extract(e.value, '$[1]'), new.tenant
-FROM json_each(new.elements) e
-"""
-_REMOVE_ELEMENTS = "DELETE FROM elements WHERE document = old.number"
-_TRIGGERS = {
-    "documents_insert": ("INSERT", "new.elements IS NOT NULL", _ADD_ELEMENTS),
-    "documents_update": (
-        "UPDATE OF elements",
-        "new.elements IS NOT old.elements",
-        f"{_REMOVE_ELEMENTS}; {_ADD_ELEMENTS}",
-    ),
-    "documents_delete": ("DELETE", "old.elements IS NOT NULL", _REMOVE_ELEMENTS),
-}
-"""Name → event, condition, actions."""
 _FILL = (
     f"UPDATE documents SET {', '.join(f'{column} = ?' for column in INDEXED_COLUMNS)}"
     " WHERE number = ?"
@@ -162,9 +153,12 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     if version < 3:
         _create_feed(connection)
     if version < 4:
-        _create_listing(connection)
-    if 1 < version < SCHEMA_VERSION:
+        connection.execute("DROP INDEX IF EXISTS documents_type")
+        connection.execute(_LISTED)
+    if 1 < version < 5:
         connection.execute("ALTER TABLE documents ADD COLUMN texts TEXT")
+    if 1 < version < 6:
+        _drop_triggers(connection)
     if version < SCHEMA_VERSION:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     for row in _missing_statistics(connection):
@@ -187,8 +181,9 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")
-        # Savepoints then keep small buffers in memory. Otherwise each starts with one of 64 KB,
-        # which malloc takes from the system and gives back, at several times the cost of the write.
+        # Savepoints and RETURNING then keep small buffers in memory. Otherwise each starts with one
+        # of 64 KB, which malloc takes from the system and gives back, at several times the cost of
+        # the write.
         connection.execute("PRAGMA temp_store = MEMORY")
         # Whoever commits copies the log into the file once it has so many pages. Pages that changed
         # several times are copied once: with four times SQLite's default of 1,000, a POST takes 7 %
@@ -207,7 +202,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         connection.execute(f'DROP {kind} "{name}"')
     connection.execute("DROP TABLE elements")
     for column in INDEXED_COLUMNS:
-        kind = "TEXT" if column in ("elements", "texts") else "ANY"
+        kind = "TEXT" if column in ("element_values", "texts") else "ANY"
         connection.execute(f"ALTER TABLE documents ADD COLUMN {column} {kind}")
 
 
@@ -219,20 +214,17 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _create_feed(connection: sqlite3.Connection) -> None:
-    for statement in (*feed.TABLES.split(";"), *feed.TRIGGERS):
+    for statement in feed.TABLES.split(";"):
         connection.execute(statement)
 
 
-def _create_listing(connection: sqlite3.Connection) -> None:
-    """The index that lists documents by type, and the triggers that copy elements; up to version 3
-    both did more at each write."""
-    connection.execute("DROP INDEX IF EXISTS documents_type")
-    connection.execute(_LISTED)
-    for name, (event, when, actions) in _TRIGGERS.items():
-        connection.execute(f"DROP TRIGGER IF EXISTS {name}")
-        connection.execute(
-            f"CREATE TRIGGER {name} AFTER {event} ON documents WHEN {when} BEGIN {actions}; END"
-        )
+def _drop_triggers(connection: sqlite3.Connection) -> None:
+    """What they did up to version 5, the writer does. A process of an earlier version that still
+    runs must not write without them: it does not find the column, and answers 503."""
+    triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'documents'"
+    for (name,) in connection.execute(triggers).fetchall():
+        connection.execute(f'DROP TRIGGER "{name}"')
+    connection.execute("ALTER TABLE documents RENAME COLUMN elements TO element_values")
 
 
 def _missing_statistics(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -258,11 +250,14 @@ def _indexed(type: str) -> str:
 
 def _index(connection: sqlite3.Connection, type: str) -> None:
     """Fill the indexed columns of a type's documents, and create their indexes."""
-    numbers = connection.execute("SELECT number FROM documents WHERE type = ?", (type,)).fetchall()
-    for (number,) in numbers:
+    found = "SELECT number, tenant FROM documents WHERE type = ?"
+    for number, tenant in connection.execute(found, (type,)).fetchall():
         read = "SELECT body FROM documents WHERE number = ?"
         (body,) = connection.execute(read, (number,)).fetchone()
-        connection.execute(_FILL, (*index_columns(load(body)), number))
+        indexed = index_columns(load(body))
+        connection.execute(_FILL, (*indexed, number))
+        connection.execute(REMOVE_ELEMENTS, (number,))
+        add_elements(connection, number, tenant, indexed)
     for column in scalar_columns(type).values():
         columns = f"tenant, {column}, id, expires"
         _create_index(connection, f"{type}.{column}", type, columns, _SCALAR_STATISTICS)

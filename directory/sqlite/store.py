@@ -2,8 +2,8 @@
 
 Several processes may share the file. Reads run on the event loop, where a point read costs less
 than a change of threads; a read that turns out to be long is repeated in a thread. Writes queue up
-and are executed together in one transaction, each in its own savepoint; a thread waits for the
-disk. A write is answered when it is on the disk.
+and are executed together in one transaction; a thread waits for the disk. A write is answered when
+it is on the disk.
 """
 
 import asyncio
@@ -77,6 +77,14 @@ class _Write[T]:
                 self.answer.set_result(result)
             case _, error:
                 self.answer.set_exception(error)
+
+
+class _HalfWritten(Exception):
+    """A job wrote something and then raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 class SqliteStore:
@@ -238,21 +246,32 @@ class SqliteStore:
         return Unavailable(f"{self._path}: {error} ({name})")
 
     async def _write(self) -> None:
-        """Write what waits, one transaction after the other, until nothing waits."""
+        """Write what waits, one transaction after the other, until nothing waits.
+
+        A savepoint keeps a copy of every page that a write changes, a third of what a small write
+        costs. So writes have none at first; where one fails half-way, which is rare, the
+        transaction is rolled back and repeated with a savepoint for each write."""
         commit = partial(self._writer.execute, "COMMIT")
         loop = asyncio.get_running_loop()
+        savepoints = False
         while self._waiting:
             group: list[tuple[_Write[Any], _Outcome[Any]]] = []
             try:
                 await self._begin()
-                self._execute_waiting(group)
+                self._execute_waiting(group, savepoints)
                 await loop.run_in_executor(self._write_thread, commit)
+            except _HalfWritten:
+                self._writer.execute("ROLLBACK")
+                self._waiting.extendleft(write for write, _ in reversed(group))
+                savepoints = True
+                continue
             except sqlite3.Error as error:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 lost = [*(write for write, _ in group), *self._waiting]
                 self._waiting.clear()
                 group = [(write, (None, self._unavailable(error))) for write in lost]
+            savepoints = False
             for write, outcome in group:
                 write.settle(outcome)
 
@@ -278,13 +297,17 @@ class SqliteStore:
             else:
                 return
 
-    def _execute_waiting(self, group: list[tuple[_Write[Any], _Outcome[Any]]]) -> None:
-        """Execute some of the waiting writes, and append each with its outcome."""
+    def _execute_waiting(
+        self, group: list[tuple[_Write[Any], _Outcome[Any]]], savepoints: bool
+    ) -> None:
+        """Execute some of the waiting writes, and append each with its outcome. Raises
+        _HalfWritten."""
         operations = 0
+        attempt = self._attempt_in_savepoint if savepoints else self._attempt
         while self._waiting and operations < GROUP_OPERATIONS:
             write = self._waiting[0]
             operations += write.operations
-            group.append((write, self._attempt(write.job)))
+            group.append((write, attempt(write.job)))
             self._waiting.popleft()
         now = self._now()
         if now >= self._purge_at:
@@ -293,15 +316,25 @@ class SqliteStore:
 
     def _attempt[T](self, job: _Job[T]) -> _Outcome[T]:
         """What the job returns, or its error, which concerns this write alone. Raises the
-        database's errors, which concern the whole transaction."""
-        self._writer.execute("SAVEPOINT write")
+        database's errors, which concern the whole transaction, and _HalfWritten."""
+        written = self._writer.total_changes
         try:
-            outcome: _Outcome[T] = job(self._writer), None
+            return job(self._writer), None
         except sqlite3.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
+        except Exception as error:
+            if self._writer.total_changes != written:
+                raise _HalfWritten(error) from error
+            return None, error
+
+    def _attempt_in_savepoint[T](self, job: _Job[T]) -> _Outcome[T]:
+        """The same, without the trace of a job that fails."""
+        self._writer.execute("SAVEPOINT write")
+        try:
+            outcome = self._attempt(job)
+        except _HalfWritten as torn:
             self._writer.execute("ROLLBACK TO write")
-            outcome = None, error
+            outcome = None, torn.error
         self._writer.execute("RELEASE write")
         return outcome
 

@@ -251,8 +251,7 @@ async def test_changes_of_an_earlier_version_are_in_the_feed(tmp_path: Path) -> 
     before = await place.write("acme", "a", "b")
     await place.store.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TRIGGER feed_insert")
-        connection.execute("DROP TRIGGER feed_delete")
+        connection.execute("ALTER TABLE documents RENAME COLUMN element_values TO elements")
         connection.execute("DROP TABLE feed")
         connection.execute('DROP INDEX "User.texts"')
         connection.execute("ALTER TABLE documents DROP COLUMN texts")

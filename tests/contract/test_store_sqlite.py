@@ -355,7 +355,12 @@ async def test_an_index_that_a_file_lacks_is_filled(
     store: SqliteStore, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a later version of Muster indexes more."""
-    search = {"title": "it's", "phones": [{"value": "1"}, {"value": 2}], "userName": "ada"}
+    search = {
+        "title": "it's",
+        "phones": [{"value": "1"}, {"value": 2}],
+        "userName": "ada",
+        "emails": [{"value": "no longer"}],
+    }
     await create(store, [document("acme", "a", search=search), document("acme", "b")])
     await store.close()
     scalars = (("search", "title"), ("search", "userName"))
@@ -372,6 +377,8 @@ async def test_an_index_that_a_file_lacks_is_filled(
         assert ids((await reopened.query("acme", query)).items) == ["a"]
         assert index in " ".join(explained(reopened, "acme", query))
     await reopened.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT value FROM elements").fetchall() == [("1",)]
 
 
 VERSION_1 = """
@@ -434,6 +441,20 @@ async def test_a_forged_continuation_is_refused(
         await store.query("acme", Query("User", continuation=forged.decode()))
 
 
+VERSION_5 = """
+ALTER TABLE documents RENAME COLUMN element_values TO elements;
+CREATE TRIGGER documents_insert AFTER INSERT ON documents WHEN new.elements IS NOT NULL
+BEGIN INSERT INTO elements VALUES (new.number, 'path', 'value', new.tenant); END;
+CREATE TRIGGER documents_update AFTER UPDATE OF elements ON documents
+BEGIN DELETE FROM elements WHERE document = old.number; END;
+CREATE TRIGGER documents_delete AFTER DELETE ON documents
+BEGIN DELETE FROM elements WHERE document = old.number; END;
+CREATE TRIGGER feed_insert AFTER INSERT ON documents WHEN new.type = 'AccessChange'
+BEGIN INSERT INTO feed (document, tenant) VALUES (new.number, new.tenant); END;
+CREATE TRIGGER feed_delete AFTER DELETE ON documents WHEN old.type = 'AccessChange'
+BEGIN DELETE FROM feed WHERE document = old.number; END;
+PRAGMA user_version = 5;
+"""
 VERSION_4 = """
 DROP INDEX "User.texts";
 ALTER TABLE documents DROP COLUMN texts;
@@ -443,9 +464,6 @@ PRAGMA user_version = 4;
 VERSION_3 = """
 DROP INDEX documents_type;
 CREATE INDEX documents_type ON documents (tenant, type, id, expires);
-DROP TRIGGER documents_update;
-CREATE TRIGGER documents_update AFTER UPDATE ON documents WHEN new.elements IS NOT old.elements
-BEGIN DELETE FROM elements WHERE document = old.number; END;
 PRAGMA user_version = 3;
 """
 
@@ -463,7 +481,9 @@ def schema_of(path: Path) -> tuple[set[tuple[str, str]], list[str]]:
 
 
 @pytest.mark.parametrize(
-    "former", [VERSION_4, VERSION_4 + VERSION_3], ids=["version 4", "version 3"]
+    "former",
+    [VERSION_5, VERSION_5 + VERSION_4, VERSION_5 + VERSION_4 + VERSION_3],
+    ids=["version 5", "version 4", "version 3"],
 )
 async def test_a_file_of_a_former_version_is_brought_up_to_date(
     path: Path, clock: Clock, former: str
