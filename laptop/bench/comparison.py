@@ -6,12 +6,12 @@ stretch on Muster, the reconciler finishes the work that the requests caused bef
 begins; `whole_cpu` includes its processor time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from laptop.bench import muster, peer
-from laptop.bench.client import Call, Client, Sample, drive
+from laptop.bench.client import Client, Load, Sample, drive
 from laptop.bench.contender import Contender
 from laptop.bench.operations import Case
 from laptop.bench.process import cpu_seconds, memory_bytes
@@ -138,18 +138,18 @@ async def _rounds(
     return stretches
 
 
-def _loads(case: Case) -> list[Iterator[Call]]:
+def _loads(case: Case) -> list[Load]:
     workers = case.workers or CONCURRENCY
-    return [case.calls(worker, workers) for worker in range(workers)]
+    return [Load(case.calls(worker, workers)) for worker in range(workers)]
 
 
 async def _stretch(
-    contender: Contender, operation: str, calls: Sequence[Iterator[Call]], seconds: float
+    contender: Contender, operation: str, loads: Sequence[Load], seconds: float
 ) -> Stretch:
     directory = contender.cases[operation].directory
-    clients = [Client(directory.url, directory.token) for _ in calls]
+    clients = [Client(directory.url, directory.token) for _ in loads]
     before = cpu_seconds(contender.pid)
-    sample = await drive(clients, calls, seconds, contender.pid)
+    sample = await drive(clients, loads, seconds, contender.pid)
     await contender.settle()
     after = cpu_seconds(contender.pid)
     return Stretch(sample, None if before is None or after is None else after - before)

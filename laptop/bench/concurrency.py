@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from laptop.bench import seed
-from laptop.bench.client import Call, Client, Sample, drive, percentile
+from laptop.bench.client import Call, Client, Load, Sample, drive, percentile
 from laptop.bench.muster import Server, running
 from laptop.bench.operations import Directory, user_cases
 from laptop.bench.process import memory_bytes
@@ -61,11 +61,12 @@ async def _at(server: Server, directory: Directory, at_once: int, seconds: float
         pairs = zip(read.calls(worker, at_once), change.calls(worker, at_once), strict=False)
         return chain.from_iterable(pairs)
 
-    clients = [Client(directory.url, directory.token) for _ in range(at_once)]
+    loads = [Load(mixed(worker)) for worker in range(at_once)]
+    clients = [Client(directory.url, directory.token) for _ in loads]
     waits: list[float] = []
     probing = asyncio.create_task(_probe(directory, waits))
     try:
-        sample = await drive(clients, [mixed(n) for n in range(at_once)], seconds, server.pid)
+        sample = await drive(clients, loads, seconds, server.pid)
     finally:
         probing.cancel()
     return Concurrency(at_once, sample, tuple(waits), memory_bytes(server.pid))

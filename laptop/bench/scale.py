@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from laptop.bench import seed
-from laptop.bench.client import Client, Sample, drive
+from laptop.bench.client import Client, Load, Sample, drive
 from laptop.bench.muster import SPARE_USERS, running
 from laptop.bench.operations import member_case, user_cases
 from laptop.bench.process import memory_bytes
@@ -67,10 +67,10 @@ async def _size(users: int, progress: Callable[[str], None]) -> Scale:
         size = memberships // groups
         for case in [*user_cases(directory, directory), member_case(size, directory, ids_of[0])]:
             progress(f"scale: {case.name}")
-            calls = [case.calls(worker, CONCURRENCY) for worker in range(CONCURRENCY)]
-            clients = [Client(directory.url, directory.token) for _ in calls]
+            loads = [Load(case.calls(worker, CONCURRENCY)) for worker in range(CONCURRENCY)]
+            clients = [Client(directory.url, directory.token) for _ in loads]
             name = "PATCH member" if case.name.startswith("PATCH member") else case.name
-            samples[name] = await drive(clients, calls, SECONDS, server.pid)
+            samples[name] = await drive(clients, loads, SECONDS, server.pid)
             await server.settle([TENANT])
         memory = (before, memory_bytes(server.pid))
         return Scale(users, groups, memberships, disk, memory, samples)
