@@ -32,7 +32,7 @@ from directory.condition import (
 )
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite.schema import SCHEMA_VERSION, DamagedFile
-from directory.sqlite.store import SqliteStore
+from directory.sqlite.store import CHECKPOINT_OPERATIONS, SqliteStore
 from directory.store import (
     NEWEST_FIRST,
     BadContinuation,
@@ -86,6 +86,18 @@ class TestSqliteStoreWithLongReads(StoreQueryContract):
         store = SqliteStore(path, clock, inline_seconds=-1.0, instructions=1)
         await store.read_many("acme", [])
         assert store._long_readers, "it kept the event loop"
+        yield store
+        await store.close()
+
+
+class TestSqliteStoreOnASlowDisk(StoreContract):
+    """The contract again, when no commit may keep the event loop."""
+
+    @pytest.fixture
+    async def store(self, path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(path, clock, commit_seconds=-1.0)
+        await create(store, [document("nobody", "0")])
+        assert store._write_thread._threads, "it kept the event loop"
         yield store
         await store.close()
 
@@ -651,6 +663,35 @@ async def test_a_damaged_file_is_said_in_a_sentence(tmp_path: Path, torn: bytes 
     path.write_bytes(torn or path.read_bytes()[:9_000])
     with pytest.raises(DamagedFile, match="Restore a backup"):
         SqliteStore(path)
+
+
+async def write_many(store: SqliteStore, count: int) -> None:
+    for at in range(0, count, 100):
+        await create(store, [document("acme", f"{n}", text="x" * 900) for n in range(at, at + 100)])
+
+
+def is_copied(path: Path) -> bool:
+    """Whether the file has, without the log beside it, what `write_many` wrote."""
+    return path.stat().st_size > CHECKPOINT_OPERATIONS * 900
+
+
+async def test_the_log_is_copied_into_the_file(store: SqliteStore, path: Path) -> None:
+    await write_many(store, CHECKPOINT_OPERATIONS + 100)
+    assert is_copied(path)
+
+
+async def test_a_log_of_which_somebody_reads_is_copied_later(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("directory.sqlite.store.CHECKPOINT_PAGES", 10)
+    await create(store, [document("acme", "first")])
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM documents").fetchall()
+        await write_many(store, CHECKPOINT_OPERATIONS + 100)
+        assert not is_copied(path)
+    await create(store, [document("acme", "last")])
+    assert is_copied(path)
 
 
 async def test_nobody_else_on_the_machine_reads_the_file(tmp_path: Path) -> None:
