@@ -83,7 +83,10 @@ _REMOVE_FORMER_ELEMENTS = f"""
 DELETE FROM elements WHERE document = ({_NUMBER} AND element_values IS NOT NULL)
 """
 _EXISTS = "SELECT 1 FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
-_READ = "SELECT body, etag FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
+_READ = """
+SELECT body, etag, element_values IS NOT NULL FROM documents
+WHERE tenant = ? AND id = ? AND expires > ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,23 +218,31 @@ def _update(
     found = connection.execute(_READ, key).fetchone()
     if found is None:
         raise NotFound(update.id)
-    body, current = found
+    body, current, has_elements = found
     document = load(body)
     if update.etag not in (None, current) or not apply_changes(document, update.changes):
         raise PreconditionFailed(update.id)
     row = Row.of(tenant_id, document)
-    _replaced(connection, row, now, etag, None)
+    _replaced(connection, row, now, etag, None, has_elements=has_elements)
 
 
 def _replaced(
-    connection: sqlite3.Connection, row: Row, now: float, etag: str, expected: str | None
+    connection: sqlite3.Connection,
+    row: Row,
+    now: float,
+    etag: str,
+    expected: str | None,
+    *,
+    has_elements: bool = True,
 ) -> bool:
-    """Replace a document, if it exists with the expected ETag; whether it did."""
+    """Replace a document, if it exists with the expected ETag; whether it did. `has_elements`:
+    it may have indexed elements until now."""
     parameters = (*row.columns(now, etag), now, expected)
     # The end of a document that expires moves with each change, and it is in every index.
     if math.isinf(row.ttl) and connection.execute(_REWRITE, parameters).rowcount:
         return True
-    connection.execute(_REMOVE_FORMER_ELEMENTS, (row.tenant, row.id))
+    if has_elements:
+        connection.execute(_REMOVE_FORMER_ELEMENTS, (row.tenant, row.id))
     if not connection.execute(_REPLACE, parameters).rowcount:
         return False
     if row.type in ELEMENT_INDEXES:

@@ -28,6 +28,8 @@ MISSING = b""
 
 type IndexColumns = tuple[str | float | bytes | None, ...]
 """Values of INDEXED_COLUMNS."""
+_INDEXED_TYPES = frozenset((*SCALAR_INDEXES, *ELEMENT_INDEXES, *TEXT_INDEXES))
+_NOTHING_INDEXED: IndexColumns = (None,) * len(INDEXED_COLUMNS)
 
 
 def scalar_columns(type: str) -> dict[Path, str]:
@@ -43,6 +45,8 @@ def element_label(type: str, array: Path, inner: Path) -> str:
 def index_columns(document: Document) -> IndexColumns:
     """The indexed values of a document, which is given with its original text."""
     type = document["type"]
+    if type not in _INDEXED_TYPES:
+        return _NOTHING_INDEXED
     paths = SCALAR_INDEXES.get(type, ())
     scalars = [_scalar(_value(document, path)) for path in paths]
     unused = [None] * (len(SCALAR_COLUMNS) - len(scalars))

@@ -9,6 +9,10 @@ from urllib.parse import unquote
 from scim.protocol.errors import InvalidValue
 from scim.protocol.schema import Attribute, ResourceType, Schema
 
+REMEMBERED = 200
+"""How long (characters) a parameter may be that is read once and remembered; clients send the same
+again and again."""
+
 type _Names = dict[str, _Names | None]
 """Canonical names of attributes that a client named → the parts that it named; None: all."""
 
@@ -56,10 +60,22 @@ def _named(
     resource_type: ResourceType, parameter: str | Sequence[str] | None, name: str
 ) -> _Paths | None:
     """The attributes that a parameter names; None where it names none, not even unknown ones."""
-    # Microsoft's library encodes URNs twice; attribute names contain no percent sign.
-    parts = unquote(parameter).split(",") if isinstance(parameter, str) else parameter or ()
+    if isinstance(parameter, str):
+        read = _named_in_text if len(parameter) <= REMEMBERED else _named_in_text.__wrapped__
+        return read(resource_type, parameter)
+    parts = parameter or ()
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise InvalidValue(f"'{name}' must be names of attributes.")
+    return _named_by(resource_type, parts)
+
+
+@lru_cache(maxsize=256)
+def _named_in_text(resource_type: ResourceType, parameter: str) -> _Paths | None:
+    # Microsoft's library encodes URNs twice; attribute names contain no percent sign.
+    return _named_by(resource_type, unquote(parameter).split(","))
+
+
+def _named_by(resource_type: ResourceType, parts: Sequence[str]) -> _Paths | None:
     names = [stripped for part in parts if (stripped := part.strip())]
     if not names:
         return None
