@@ -55,7 +55,7 @@ what came a moment later comes along, for a tenth of a millisecond: at eight req
 more POSTs."""
 COMMIT_SECONDS = 0.005
 """A thread commits once a commit took longer: a fast disk takes a tenth of it."""
-CHECKPOINT_OPERATIONS = 500
+CHECKPOINT_OPERATIONS = 1000
 """After so many operations a thread commits, so that it can copy the log into the file."""
 
 _READ = "SELECT id, etag, body FROM documents WHERE tenant = ? AND id = ? AND expires > ?"
