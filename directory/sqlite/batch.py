@@ -118,10 +118,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Operations that were checked; each with its row where it writes a whole document."""
+    """Operations that were checked; each with its row where it writes a whole document. `size` is
+    in bytes of documents and assigned values."""
 
     tenant_id: str
     steps: tuple[tuple[Operation, Row | None], ...]
+    size: int
 
     @classmethod
     def of(cls, tenant_id: str, operations: Sequence[Operation]) -> "Batch":
@@ -146,7 +148,7 @@ class Batch:
                     steps.append((operation, None))
         if size > BATCH_BYTES:
             raise TooLarge(f"A batch of {size} bytes; at most {BATCH_BYTES} are taken.")
-        return cls(tenant_id, tuple(steps))
+        return cls(tenant_id, tuple(steps), size)
 
 
 def execute(connection: sqlite3.Connection, batch: Batch, now: float) -> list[str | None]:

@@ -330,6 +330,19 @@ async def test_what_is_written_beside_shares_a_transaction_with_batches_and_stan
     assert (await store.read("acme", "1")).document["id"] == "1"
 
 
+@pytest.mark.parametrize(("size", "commits"), [(1_000, 1), (1_000_000, 4)])
+async def test_a_transaction_holds_many_small_writes_or_few_large_ones(
+    store: SqliteStore, size: int, commits: int
+) -> None:
+    """It keeps the event loop."""
+    committed: list[str] = []
+    store._writer.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
+    texts = ("x" * size for _ in range(12))
+    writes = [Create(document("acme", f"{n}", text=text)) for n, text in enumerate(texts)]
+    await asyncio.gather(*(store.batch("acme", [write]) for write in writes))
+    assert len(committed) == commits
+
+
 async def test_expired_documents_are_removed_from_the_file(
     store: SqliteStore, clock: Clock, path: Path
 ) -> None:
