@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.context import ForkProcess
 from typing import Any
 
@@ -27,7 +27,7 @@ from laptop.devhost.runtime import IndexingFailed
 
 PAUSE_SECONDS = 1.0
 """Between the end of a process and the start of the next one in its place."""
-_READY, _CONNECTION = b"r", b"c"
+_READY, _CONNECTION, _TAKEN = b"r", b"c", b"t"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 log = logging.getLogger("devhost")
@@ -56,6 +56,7 @@ class Parent:
         if not received:
             os._exit(1)
         for each in connections:
+            self._channel.send(_TAKEN)
             self.take(socket.socket(fileno=each))
 
 
@@ -78,6 +79,9 @@ class _Process:
     channel: socket.socket
     replaces: bool
     """Whether there was another one in its place."""
+    handed: deque[socket.socket] = field(default_factory=deque)
+    """Copies of the connections that it has not taken yet; where it ends first, another one gets
+    them."""
     ready: bool = False
 
 
@@ -87,6 +91,8 @@ class Processes:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._listening = False
+        self._unserved: deque[socket.socket] = deque()
+        """Connections that no process has."""
         self._selector = selectors.DefaultSelector()
         self._running: list[_Process] = []
         self._first: deque[Role] = deque()
@@ -164,9 +170,11 @@ class Processes:
         """The process says that it is ready; or the channel is closed, because it ended."""
         try:
             said = process.channel.recv(1)
-        except ConnectionResetError:  # it ended before it took its connections
-            said = b""
-        if said:
+        except ConnectionResetError:  # it ended before it took all; what it said comes next
+            return
+        if said == _TAKEN:
+            process.handed.popleft().close()
+        elif said == _READY:
             process.ready = True
             self._start_next()
         else:
@@ -177,6 +185,7 @@ class Processes:
         self._selector.unregister(ended.channel)
         ended.channel.close()
         self._running.remove(ended)
+        self._unserved.extend(ended.handed)
         ended.process.join()
         code = ended.process.exitcode
         if self._stopping:
@@ -193,6 +202,8 @@ class Processes:
     def _listen(self) -> None:
         """Accept connections while a process can serve them; others wait."""
         can = not self._stopping and self._next_to_serve() is not None
+        while can and self._unserved:
+            self._hand(self._unserved.popleft())
         if can and not self._listening:
             self._listener.setblocking(False)
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -204,14 +215,24 @@ class Processes:
         return next((each for each in self._running if each.role.serves and each.ready), None)
 
     def _accept(self) -> None:
-        with suppress(OSError):  # the client is gone, or the process
+        with suppress(OSError):  # the client is gone
             connection, _ = self._listener.accept()
-            with connection:
-                process = self._next_to_serve()
-                if process is not None:
-                    self._running.remove(process)
-                    self._running.append(process)
-                    socket.send_fds(process.channel, [_CONNECTION], [connection.fileno()])
+            self._hand(connection)
+
+    def _hand(self, connection: socket.socket) -> None:
+        process = self._next_to_serve()
+        if process is None:
+            self._unserved.append(connection)
+            return
+        self._running.remove(process)
+        self._running.append(process)
+        process.handed.append(connection)
+        try:
+            socket.send_fds(process.channel, [_CONNECTION], [connection.fileno()])
+        except BlockingIOError:  # it has not taken hundreds of them
+            process.handed.pop().close()
+        except OSError:  # it ended, and `_ended` will know
+            pass
 
     def _become(self, role: Role, channel: socket.socket) -> None:
         """The life of another process, from the fork to its end."""
@@ -223,6 +244,10 @@ class Processes:
         self._listener.close()
         for each in self._running:
             each.channel.close()  # or it would stay open when the first process dies
+            for connection in each.handed:
+                connection.close()
+        for connection in self._unserved:
+            connection.close()
 
         async def live() -> None:
             await role.run(Parent(channel))

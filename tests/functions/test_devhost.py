@@ -202,6 +202,20 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: P
     assert log.count("The process that works on messages ended (-9); it is started again") == 1
 
 
+def test_a_connection_that_a_process_did_not_take_is_served_by_another(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as host, ExitStack() as stack:
+        _, dying, _ = children(host)
+        os.kill(dying, signal.SIGSTOP)
+        connections = [HTTPConnection(*address(host), timeout=20) for _ in range(4)]
+        for connection in connections:
+            stack.callback(connection.close)
+            connection.request("GET", "/health")
+        served, _, _ = select([each.sock for each in connections], [], [], 20)
+        assert 0 < len(served) < 4
+        os.kill(dying, signal.SIGKILL)
+        assert [each.getresponse().status for each in connections] == [200] * 4
+
+
 def becomes_access(host: Running, name: str) -> None:
     """A user who is created over a new connection gets a record of access."""
     with again(host.scim) as scim, again(host.access) as access:
