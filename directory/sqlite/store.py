@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -309,20 +310,22 @@ class SqliteStore:
     async def _commit(self) -> None:
         """On the event loop, because a change of threads costs as much as the commit; in the thread
         where the last one took long, and where the log may be copied into the file."""
-        slow = self._commit_took > self._commit_seconds
-        if slow or self._not_copied >= CHECKPOINT_OPERATIONS:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._write_thread, self._commit_and_copy)
+        long_log = self._not_copied >= CHECKPOINT_OPERATIONS
+        if long_log or self._commit_took > self._commit_seconds:
+            commit = self._commit_and_copy if long_log else self._commit_now
+            await asyncio.get_running_loop().run_in_executor(self._write_thread, commit)
         else:
             self._commit_now()
 
     def _commit_and_copy(self) -> None:
         """The log begins anew only where nobody wrote since all of it was copied. So a log that is
-        still long is copied again after the next commit."""
+        still long is copied again after the next commit; so is one that could not be copied. The
+        writes are on the disk in any case."""
         self._commit_now()
-        _, pages, _ = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages < CHECKPOINT_PAGES:
-            self._not_copied = 0
+        with suppress(sqlite3.Error):
+            _, pages, _ = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages < CHECKPOINT_PAGES:
+                self._not_copied = 0
 
     def _commit_now(self) -> None:
         began = time.perf_counter()

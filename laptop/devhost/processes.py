@@ -56,8 +56,8 @@ class Parent:
         if not received:
             os._exit(1)
         for each in connections:
-            self._channel.send(_TAKEN)
             self.take(socket.socket(fileno=each))
+            self._channel.send(_TAKEN)
 
 
 @dataclass(frozen=True, slots=True)

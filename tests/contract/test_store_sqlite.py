@@ -302,6 +302,13 @@ async def read_many_times(store: SqliteStore, times: int) -> None:
         await store.read_many("acme", ["nobody"])
 
 
+def traced(store: SqliteStore, statement: str) -> list[str]:
+    """Grows by each such statement that the writer executes from now on."""
+    seen: list[str] = []
+    store._writer.set_trace_callback(lambda sql: seen.append(sql) if sql == statement else None)
+    return seen
+
+
 async def test_what_is_written_beside_shares_a_transaction_with_batches_and_stands_alone(
     store: SqliteStore, path: Path
 ) -> None:
@@ -315,8 +322,7 @@ async def test_what_is_written_beside_shares_a_transaction_with_batches_and_stan
             raise LookupError(text)
 
     assert await store.beside(make) == "made"
-    committed: list[str] = []
-    store._writer.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
+    committed = traced(store, "COMMIT")
     outcomes = await asyncio.gather(
         *(store.beside(partial(write, text)) for text in "abc"),
         create(store, [document("acme", "1")]),
@@ -335,8 +341,7 @@ async def test_a_transaction_holds_many_small_writes_or_few_large_ones(
     store: SqliteStore, size: int, commits: int
 ) -> None:
     """It keeps the event loop."""
-    committed: list[str] = []
-    store._writer.set_trace_callback(lambda sql: committed.append(sql) if sql == "COMMIT" else None)
+    committed = traced(store, "COMMIT")
     texts = ("x" * size for _ in range(12))
     writes = [Create(document("acme", f"{n}", text=text)) for n, text in enumerate(texts)]
     await asyncio.gather(*(store.batch("acme", [write]) for write in writes))
@@ -678,9 +683,8 @@ async def test_a_damaged_file_is_said_in_a_sentence(tmp_path: Path, torn: bytes 
         SqliteStore(path)
 
 
-async def write_many(store: SqliteStore, count: int) -> None:
-    for at in range(0, count, 100):
-        await create(store, [document("acme", f"{n}", text="x" * 900) for n in range(at, at + 100)])
+async def write_many(store: SqliteStore, numbers: range) -> None:
+    await create(store, [document("acme", f"{n}", text="x" * 900) for n in numbers])
 
 
 def is_copied(path: Path) -> bool:
@@ -689,8 +693,30 @@ def is_copied(path: Path) -> bool:
 
 
 async def test_the_log_is_copied_into_the_file(store: SqliteStore, path: Path) -> None:
-    await write_many(store, CHECKPOINT_OPERATIONS + 100)
+    await write_many(store, range(CHECKPOINT_OPERATIONS + 100))
     assert is_copied(path)
+
+
+CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
+
+
+async def test_a_slow_disk_is_not_asked_to_copy_a_short_log(path: Path) -> None:
+    store = SqliteStore(path, commit_seconds=-1.0)
+    copied = traced(store, CHECKPOINT)
+    await write_many(store, range(200))
+    assert copied == []
+    await write_many(store, range(200, CHECKPOINT_OPERATIONS + 100))
+    assert len(copied) == 1
+    await store.close()
+
+
+async def test_a_log_that_cannot_be_copied_stops_no_write(store: SqliteStore) -> None:
+    def authorize(action: int, name: str | None, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if name == "wal_checkpoint" else sqlite3.SQLITE_OK
+
+    store._writer.set_authorizer(authorize)
+    await write_many(store, range(CHECKPOINT_OPERATIONS + 200))
+    assert await store.count("acme", "User") == CHECKPOINT_OPERATIONS + 200
 
 
 async def test_a_log_of_which_somebody_reads_is_copied_later(
@@ -701,7 +727,7 @@ async def test_a_log_of_which_somebody_reads_is_copied_later(
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM documents").fetchall()
-        await write_many(store, CHECKPOINT_OPERATIONS + 100)
+        await write_many(store, range(CHECKPOINT_OPERATIONS + 100))
         assert not is_copied(path)
     await create(store, [document("acme", "last")])
     assert is_copied(path)
