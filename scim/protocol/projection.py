@@ -7,11 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from scim.protocol.errors import InvalidValue
-from scim.protocol.schema import Attribute, ResourceType, Schema
-
-REMEMBERED = 200
-"""How long (characters) a parameter may be that is read once and remembered; clients send the same
-again and again."""
+from scim.protocol.schema import CACHED_CHARACTERS, Attribute, ResourceType, Schema
 
 type _Names = dict[str, _Names | None]
 """Canonical names of attributes that a client named → the parts that it named; None: all."""
@@ -61,7 +57,7 @@ def _named(
 ) -> _Paths | None:
     """The attributes that a parameter names; None where it names none, not even unknown ones."""
     if isinstance(parameter, str):
-        read = _named_in_text if len(parameter) <= REMEMBERED else _named_in_text.__wrapped__
+        read = _named_in_text if len(parameter) > CACHED_CHARACTERS else _cached_names
         return read(resource_type, parameter)
     parts = parameter or ()
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
@@ -69,10 +65,12 @@ def _named(
     return _named_by(resource_type, parts)
 
 
-@lru_cache(maxsize=256)
 def _named_in_text(resource_type: ResourceType, parameter: str) -> _Paths | None:
     # Microsoft's library encodes URNs twice; attribute names contain no percent sign.
     return _named_by(resource_type, unquote(parameter).split(","))
+
+
+_cached_names = lru_cache(maxsize=256)(_named_in_text)
 
 
 def _named_by(resource_type: ResourceType, parts: Sequence[str]) -> _Paths | None:

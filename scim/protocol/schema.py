@@ -18,6 +18,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+CACHED_CHARACTERS = 200
+"""The meaning of a longer path, or of a longer list of names, is not cached: they are rare, and
+would take much memory."""
+
 type AttributeType = Literal[
     "string", "boolean", "decimal", "integer", "dateTime", "reference", "binary", "complex"
 ]

@@ -9,11 +9,15 @@ from directory.condition import NOTHING, Condition
 from scim.protocol.binding import bind_element
 from scim.protocol.errors import InvalidPath
 from scim.protocol.filter import And, Comparison, Filter, parse_path
-from scim.protocol.schema import Attribute, Location, ResourceType, Schema, attribute_path
+from scim.protocol.schema import (
+    CACHED_CHARACTERS,
+    Attribute,
+    Location,
+    ResourceType,
+    Schema,
+    attribute_path,
+)
 from scim.protocol.validation import normalise_value
-
-_CACHED_CHARACTERS = 200
-"""Longer paths are not cached: they are rare, and would take much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def locate(resource_type: ResourceType, text: str) -> Target | Schema | Unknown:
     Names are those of `ResourceType.locate`. Raises InvalidPath, and InvalidFilter for the filter
     in brackets.
     """
-    if len(text) > _CACHED_CHARACTERS:
+    if len(text) > CACHED_CHARACTERS:
         return _located(resource_type, text)
     return _cached(resource_type, text)
 
@@ -81,7 +85,7 @@ def _located(resource_type: ResourceType, text: str) -> Target | Schema | Unknow
 
 
 def _printable(name: str) -> str:
-    return (name if name.isprintable() else ascii(name)[1:-1])[:_CACHED_CHARACTERS]
+    return (name if name.isprintable() else ascii(name)[1:-1])[:CACHED_CHARACTERS]
 
 
 _cached = lru_cache(maxsize=1024)(_located)
