@@ -82,9 +82,12 @@ class Beside(Protocol):
 
 
 class QueueFile:
-    """A connection to the file, opened at first use, in its own thread: a write may have to wait
-    for another process, and the event loop must not wait. `name` names the queue in errors;
-    `beside` is the process's other writer to the file, where it has one."""
+    """A connection to the file, opened at first use. `name` names the queue in errors; `beside` is
+    the process's other writer to the file, where it has one.
+
+    A job runs in a thread where it may have to wait for another process: to open the file, and to
+    write without `beside`. A read waits for nobody, and a change of threads costs more than it.
+    """
 
     def __init__(self, path: Path, name: str, beside: Beside | None = None) -> None:
         self._path = path
@@ -97,26 +100,37 @@ class QueueFile:
         """Do a job in a transaction, all or nothing. Raises QueueError where SQLite reports an
         error."""
         if self._beside is None:
-            return await self.read(partial(_in_transaction, job))
+            return await self._in_thread(partial(_in_transaction, job))
         if self._connection is None:
-            await self.read(_nothing)  # connecting creates the tables
+            await self._in_thread(_nothing)  # connecting creates the tables
         try:
             return await self._beside(job)
         except Unavailable as error:
             raise QueueError(f"Queue {self._name} in {error}") from error
 
     async def read[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Do a job in the thread. Raises QueueError where SQLite reports an error."""
-        loop = asyncio.get_running_loop()
+        """Do a job that only reads, and little. Raises QueueError where SQLite reports an error."""
+        if self._connection is None or self._beside is None:  # then a thread writes with it
+            return await self._in_thread(job)
         try:
-            return await loop.run_in_executor(self._thread, partial(self._call, job))
+            return job(self._connection)
         except sqlite3.Error as error:
-            raise QueueError(f"Queue {self._name} in {self._path}: {error}") from error
+            raise self._failed(error) from error
 
     async def close(self) -> None:
         """Release the connection and its thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
+
+    async def _in_thread[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, partial(self._call, job))
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> QueueError:
+        return QueueError(f"Queue {self._name} in {self._path}: {error}")
 
     def _call[T](self, job: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
@@ -180,7 +194,9 @@ def _nothing(db: sqlite3.Connection) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     with suppress(OSError):  # SQLite reports the error
         path.touch(mode=0o600)  # the store does this where it shares the file
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    db = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
         _switch_to_wal(db)
         # With WAL and NORMAL, what was committed survives the death of the process.
