@@ -7,7 +7,7 @@ order, and after a crash at any point a redelivery does the same again.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -147,7 +147,32 @@ class Reconciler:
             known = await read_all(self._store, tenant_id, ids)
             together = self._portions.users_per_batch
             for some in batched(message.event_ids, together, strict=False):
-                await _each(self.handle(tenant_id, event, known=known) for event in some)
+                others = await self._handle_page(tenant_id, some, known)
+                await _each(self.handle(tenant_id, event, known=known) for event in others)
+
+    async def _handle_page(
+        self, tenant_id: str, ulids: Sequence[str], known: Known
+    ) -> Sequence[str]:
+        """Handle those of the events that touch one user each, as most do, as one page: no task, no
+        gathering for each. Returns the events that are left; all of them where one fails, so that
+        each is handled alone. Raises Throttled, Unavailable."""
+        page = {ulid: event for ulid in ulids if (event := _of_one_user(known.get(event_id(ulid))))}
+        if not page:
+            return ulids
+        # The first event of a user is the cause.
+        causes = {event.resource_id: ulid for ulid, event in reversed(page.items())}
+        try:
+            with ExitStack() as spans:
+                for event in page.values():
+                    spans.enter_context(_span_of(event))
+                await self._few.ask(tenant_id, causes)
+                await self._ends.ask(tenant_id, page)
+        except (Throttled, Unavailable):
+            raise
+        except Exception:  # noqa: BLE001 - raised again for the event that fails
+            return ulids
+        current().outcome = "done"
+        return [ulid for ulid in ulids if ulid not in page]
 
     async def _undone(self, tenant_id: str, events: Sequence[str]) -> list[str]:
         found = await read_all(self._store, tenant_id, [event_id(event) for event in events])
@@ -194,7 +219,7 @@ class Reconciler:
             )
         event = Event.from_document(stored.document)
         current().request_id = event.request_id
-        with span("reconcile", "consumer", parent=event.traceparent, event=event.event_id):
+        with _span_of(event):
             if at is not None and at.turn is not None:
                 return await self._walk_for_others(event, at)
             return await self._apply(event, at)
@@ -473,6 +498,20 @@ async def _each(works: Iterable[Awaitable[None]]) -> None:
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+def _of_one_user(stored: Stored | None) -> Event | None:
+    """The event, if all that it takes is to recompute one user; None where it is done or gone."""
+    if stored is None or member(stored, "state") == "done" or member(stored, "scope") != "user":
+        return None
+    try:
+        return Event.from_document(stored.document)
+    except Unreadable:
+        return None
+
+
+def _span_of(event: Event) -> AbstractContextManager[Any]:
+    return span("reconcile", "consumer", parent=event.traceparent, event=event.event_id)
 
 
 def _share(others: Iterable[tuple[str, Cursor]]) -> Share:

@@ -194,9 +194,7 @@ def _nothing(db: sqlite3.Connection) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     with suppress(OSError):  # SQLite reports the error
         path.touch(mode=0o600)  # the store does this where it shares the file
-    db = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _switch_to_wal(db)
         # With WAL and NORMAL, what was committed survives the death of the process.

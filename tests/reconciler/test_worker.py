@@ -469,14 +469,20 @@ async def test_many_grants_are_computed_apart_from_the_event_loop(
     assert apart == [TENANT] * 3
 
 
+def one_message(world: World) -> EventMessage:
+    """All events that wait, in one message."""
+    first, *others = [event for event, _ in world.queue]
+    world.queue.clear()
+    return EventMessage(TENANT, first, others=tuple(others))
+
+
 async def test_one_of_many_events_fails_alone(world: World) -> None:
     """What shares a message is done together once; what is left of it has a message of its own."""
     for number in range(6):
         await world.put_user(f"u{number}")
-    first, *others = [event for event, _ in world.queue]
-    world.queue.clear()
+    message = one_message(world)
     world.sent.clear()
-    poison = others[2]
+    poison = message.others[2]
 
     async def fail(method: str, asked: tuple[Any, ...]) -> None:
         operations = asked[1] if method == "batch" else ()
@@ -484,7 +490,6 @@ async def test_one_of_many_events_fails_alone(world: World) -> None:
             raise ValueError
 
     broken = world.reconciler(Hooked(world.store, fail))
-    message = EventMessage(TENANT, first, others=tuple(others))
     with pytest.raises(ValueError):
         await broken.handle_all(message, delivery=1, last=False)
     undone = [one["eventId"] for one in await world.documents("Event") if one["state"] != "done"]
@@ -493,3 +498,52 @@ async def test_one_of_many_events_fails_alone(world: World) -> None:
     assert world.queue == [(poison, None)]
     await world.drain()
     await world.settled()
+
+
+async def test_of_events_in_one_message_the_first_is_the_cause(world: World) -> None:
+    """As if each were handled alone. An event that does not touch just one user is handled, too."""
+    await staff(world, 1)
+    await world.put_user("u1")
+    await world.drain()
+    await world.put_user("u2", active=False)
+    await world.change_members("staff", ["u1"])
+    await world.put_user("u2", active=True)
+    message = one_message(world)
+    await world.reconciler().handle_all(message, delivery=1, last=False)
+    await world.settled()
+    assert (await world.access("u2")).event_id == message.event_id
+    assert (await world.held())["u1"] == (True, frozenset({"role:Reader"}))
+
+
+async def test_a_message_whose_events_are_done_writes_nothing(world: World) -> None:
+    for number in range(3):
+        await world.put_user(f"u{number}")
+    message = one_message(world)
+    await world.reconciler().handle_all(message, delivery=1, last=False)
+    await world.settled()
+    called: list[str] = []
+
+    async def note(method: str, _asked: tuple[Any, ...]) -> None:
+        called.append(method)
+
+    idle = world.reconciler(Hooked(world.store, note))
+    await idle.handle_all(message, delivery=1, last=False)
+    assert called == ["read_many"]
+
+
+async def test_a_store_that_asks_for_patience_is_left_alone(world: World) -> None:
+    """No event of the message is tried alone: it will come again."""
+    for number in range(3):
+        await world.put_user(f"u{number}")
+    message = one_message(world)
+    called: list[str] = []
+
+    async def throttle(method: str, _asked: tuple[Any, ...]) -> None:
+        called.append(method)
+        if method == "batch":
+            raise Throttled(1.0)
+
+    busy = world.reconciler(Hooked(world.store, throttle))
+    with pytest.raises(Throttled):
+        await busy.handle_all(message, delivery=1, last=False)
+    assert called.count("batch") == 1
