@@ -605,6 +605,20 @@ async def test_another_writer_is_waited_for(store: SqliteStore, path: Path) -> N
     assert (await store.read("acme", "a")).document == document("acme", "a")
 
 
+async def test_a_long_wait_for_another_writer_keeps_the_event_loop_only_at_first(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[float] = []
+    monkeypatch.setattr("directory.sqlite.store.time.sleep", kept.append)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        batch = asyncio.ensure_future(store.batch("acme", [Create(document("acme", "a"))]))
+        await asyncio.sleep(0.1)
+        assert 0 < sum(kept) < 0.005
+        assert not batch.done()
+    await batch
+
+
 async def test_a_writer_that_does_not_let_go_makes_it_unavailable(path: Path) -> None:
     store = SqliteStore(path, busy_seconds=0.01)
     other = sqlite3.connect(path, isolation_level=None)
