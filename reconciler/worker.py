@@ -14,6 +14,7 @@ from itertools import batched
 from typing import Any
 
 from directory import membership_change
+from directory.changes import apply_changes
 from directory.condition import All, Compare, Condition, OneOf
 from directory.documents import (
     RETENTION,
@@ -33,6 +34,8 @@ from directory.store import (
     Change,
     Delete,
     NotFound,
+    Operation,
+    Replace,
     Store,
     Stored,
     StoreError,
@@ -63,8 +66,8 @@ type Submit = Callable[[str, str, dict[str, Any] | None], Awaitable[None]]
 """Sends tenant id, event id and cursor as a message behind those already in the queue."""
 type Known = Mapping[str, Stored]
 """Events that were read along, by their document ids."""
-type Ends = Mapping[str, Event]
-"""Events that end, by their ULIDs."""
+type Ends = Mapping[str, tuple[Event, Stored | None]]
+"""Events that end, by their ULIDs; each with how it is stored, if that was read just before."""
 type Publish = Callable[[Sequence[Committed]], Awaitable[None]]
 """Publishes changes of access to the application; the timer sends what it cannot."""
 
@@ -156,14 +159,18 @@ class Reconciler:
         """Handle those of the events that touch one user each, as most do, as one page: no task, no
         gathering for each. Returns the events that are left; all of them where one fails, so that
         each is handled alone. Raises Throttled, Unavailable."""
-        page = {ulid: event for ulid in ulids if (event := _of_one_user(known.get(event_id(ulid))))}
+        page = {
+            event.event_id: (event, stored)
+            for ulid in ulids
+            if (stored := known.get(event_id(ulid))) and (event := _of_one_user(stored))
+        }
         if not page:
             return ulids
         # The first event of a user is the cause.
-        causes = {event.resource_id: ulid for ulid, event in reversed(page.items())}
+        causes = {event.resource_id: ulid for ulid, (event, _) in reversed(page.items())}
         try:
             with ExitStack() as spans:
-                for event in page.values():
+                for event, _ in page.values():
                     spans.enter_context(_span_of(event))
                 await self._few.ask(tenant_id, causes)
                 await self._ends.ask(tenant_id, page)
@@ -427,17 +434,16 @@ class Reconciler:
         """Mark the event done, together with others of its tenant that end now, where it brought no
         version of a mapping and nobody lost anything."""
         if lost is loss.NOTHING and event.operation not in SAVES_MAPPING:
-            await self._ends.ask(event.tenant_id, {event.event_id: event})
+            await self._ends.ask(event.tenant_id, {event.event_id: (event, None)})
         else:
             await self._complete_alone(event, lost)
 
     async def _end_together(self, tenant_id: str, events: Ends) -> None:
         """Raises what the store does; then each of several is marked alone."""
         if len(events) > 1:
-            marks = [Update(one.document_id, self._done(one)) for one in events.values()]
-            await self._store.batch(tenant_id, marks)
+            await self._store.batch(tenant_id, [self._ended(*one) for one in events.values()])
             return
-        for event in events.values():
+        for event, _ in events.values():
             await self._complete_alone(event, loss.NOTHING)
 
     async def _complete_alone(self, event: Event, lost: Marked) -> None:
@@ -456,6 +462,15 @@ class Reconciler:
         done = Update(event.document_id, (*self._done(event), *lost.changes))
         applied = await self._applied(event) if event.operation in SAVES_MAPPING else ()
         await self._store.batch(event.tenant_id, [done, *applied, *lost.notices])
+
+    def _ended(self, event: Event, stored: Stored | None) -> Operation:
+        """A partial update reads the event once more; to write all of it instead takes a tenth off
+        reconciling a user on SQLite."""
+        if stored is None:
+            return Update(event.document_id, self._done(event))
+        document = {**stored.document}
+        apply_changes(document, self._done(event))
+        return Replace(document, stored.etag)
 
     def _done(self, event: Event) -> tuple[Change, ...]:
         return (
@@ -500,9 +515,9 @@ async def _each(works: Iterable[Awaitable[None]]) -> None:
             raise outcome
 
 
-def _of_one_user(stored: Stored | None) -> Event | None:
-    """The event, if all that it takes is to recompute one user; None where it is done or gone."""
-    if stored is None or member(stored, "state") == "done" or member(stored, "scope") != "user":
+def _of_one_user(stored: Stored) -> Event | None:
+    """The event, if all that it takes is to recompute one user; None where it is done."""
+    if member(stored, "state") == "done" or member(stored, "scope") != "user":
         return None
     try:
         return Event.from_document(stored.document)

@@ -1,6 +1,6 @@
 """What each kind of event does to access, and how an event ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from directory.store import (
     Create,
     Delete,
     NotFound,
+    Operation,
     PreconditionFailed,
     Replace,
     Throttled,
@@ -476,6 +477,12 @@ def one_message(world: World) -> EventMessage:
     return EventMessage(TENANT, first, others=tuple(others))
 
 
+def ends_of(operations: Sequence[Operation]) -> list[str]:
+    """The documents that are changed or replaced."""
+    changed = [one.id for one in operations if isinstance(one, Update)]
+    return changed + [one.document["id"] for one in operations if isinstance(one, Replace)]
+
+
 async def test_one_of_many_events_fails_alone(world: World) -> None:
     """What shares a message is done together once; what is left of it has a message of its own."""
     for number in range(6):
@@ -485,8 +492,7 @@ async def test_one_of_many_events_fails_alone(world: World) -> None:
     poison = message.others[2]
 
     async def fail(method: str, asked: tuple[Any, ...]) -> None:
-        operations = asked[1] if method == "batch" else ()
-        if event_id(poison) in [one.id for one in operations if isinstance(one, Update)]:
+        if method == "batch" and event_id(poison) in ends_of(asked[1]):
             raise ValueError
 
     broken = world.reconciler(Hooked(world.store, fail))
@@ -513,6 +519,24 @@ async def test_of_events_in_one_message_the_first_is_the_cause(world: World) -> 
     await world.settled()
     assert (await world.access("u2")).event_id == message.event_id
     assert (await world.held())["u1"] == (True, frozenset({"role:Reader"}))
+
+
+async def test_an_event_that_is_changed_while_its_message_is_handled_keeps_the_change(
+    world: World,
+) -> None:
+    for number in range(3):
+        await world.put_user(f"u{number}")
+    message = one_message(world)
+    marked = message.others[1]
+
+    async def mark(method: str, asked: tuple[Any, ...]) -> None:
+        if method == "batch" and event_id(marked) in ends_of(asked[1]):
+            await world.store.batch(TENANT, [Update(event_id(marked), (Assign(("x",), 1),))])
+
+    marking = world.reconciler(Hooked(world.store, mark))
+    await marking.handle_all(message, delivery=1, last=False)
+    await world.settled()
+    assert (await world.event(marked))["x"] == 1
 
 
 async def test_a_message_whose_events_are_done_writes_nothing(world: World) -> None:
