@@ -1,30 +1,19 @@
 """The requests and answers of the access API, for its OpenAPI document."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, RootModel
+from pydantic import Field, RootModel
 
 from access.following import MOST_SECONDS
 from access.reading import MOST
 from directory.access import SourceType
 from directory.reasons import Reason
+from web.moments import Moment
 from web.operation import Answer, Body, Parameters
 
 PAGE = 100
 """Users, or changes, of an answer when the request has no `limit`."""
-_EXAMPLE = "2026-01-31T13:45:00Z"
-
-
-def _moment(value: Any) -> Any:
-    try:
-        at = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"a time looks like {_EXAMPLE}") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-type Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]
 type Id = Annotated[str, Field(min_length=1, max_length=200)]
 type Limit = Annotated[int, Field(ge=1, le=MOST)]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from administration.errors import Absent, AdministrationError
 from administration.events import until_written
-from administration.tokens import LIVE, last_uses
+from administration.tokens import LIVE, last_uses, refuse_past
 from directory.reading import every
 from directory.store import (
     Create,
@@ -21,7 +21,7 @@ from directory.store import (
 from directory.tenants import Token
 from trust.deployment import DeploymentCredential, credential_document_id
 from trust.signing import PARTITION
-from trust.tokens import DeploymentKind, is_live, issue
+from trust.tokens import DeploymentKind, end_of_next, is_live, issue
 
 ATTEMPTS = 5
 
@@ -48,8 +48,9 @@ class Credentials:
     async def create(
         self, kind: DeploymentKind, name: str = "", expires: datetime | None = None
     ) -> tuple[DeploymentCredential, str]:
-        """A new credential with its first secret."""
+        """A new credential with its first secret. Refused where `expires` has passed."""
         now, credential_id = self._now(), secrets.token_hex(4)
+        refuse_past(expires, now)
         text, token = issue(kind, credential_id, now, name, expires)
         credential = DeploymentCredential(
             tenant_id=PARTITION,
@@ -77,10 +78,8 @@ class Credentials:
                     f"credential revoke {credential_id} --secret {live[0].token_id}",
                 )
             newest = old.tokens[-1] if old.tokens else None
-            life = newest.expires - newest.created if newest and newest.expires else None
-            text, token = issue(
-                old.kind, credential_id, now, old.name, now + life if life else None
-            )
+            expires = end_of_next(newest, now) if newest else None
+            text, token = issue(old.kind, credential_id, now, old.name, expires)
             kept = [
                 each.model_copy(update={"expires": _sooner(each.expires, now + overlap)})
                 for each in live

@@ -11,7 +11,7 @@ from administration.tenants import Changed, TenantChange, read_tenant
 from directory.reading import read_all, readable
 from directory.store import Store
 from directory.tenants import ENTRA_CONNECTION, LastUse, Tenant, Token, last_use_id
-from trust.tokens import TokenKind, bearer_tokens, is_live, issue
+from trust.tokens import TokenKind, bearer_tokens, end_of_next, is_live, issue
 
 LIVE = 2
 """The most tokens of one kind that are valid at once, per connection: the old one and the new one
@@ -47,8 +47,10 @@ class Tokens(TenantChange):
         expires: datetime | None = None,
     ) -> str:
         """Make a token: for a connection (`scim`), for the application (`access`), or for the
-        console's JSON API (`console`). Refused where two are valid already."""
+        console's JSON API (`console`). Refused where two are valid already, and where `expires`
+        has passed."""
         now = self.service.now()
+        refuse_past(expires, now)
         text, token = issue(kind, self.tenant_id, now, note, expires)
 
         def change(tenant: Tenant) -> Changed:
@@ -83,8 +85,7 @@ class Tokens(TenantChange):
             raise AdministrationError(
                 "The token of the set-up program is not rotated: download the program again."
             )
-        expires = now + (old.expires - old.created) if old.expires else None
-        text, token = issue(kind, self.tenant_id, now, old.note, expires)
+        text, token = issue(kind, self.tenant_id, now, old.note, end_of_next(old, now))
         ends = min(now + overlap, old.expires or datetime.max.replace(tzinfo=UTC))
 
         def rotated(tokens: Sequence[Token]) -> tuple[Token, ...]:
@@ -117,6 +118,12 @@ class Tokens(TenantChange):
             return changed, _named(kind, token_id)
 
         await self.apply("tokenRevoke", change)
+
+
+def refuse_past(expires: datetime | None, now: datetime) -> None:
+    """Refuse a secret that would never be valid. Raises AdministrationError."""
+    if expires is not None and expires <= now:
+        raise AdministrationError("`expires` is in the past: such a secret would open nothing.")
 
 
 async def list_tokens(store: Store, tenant: Tenant, now: datetime) -> list[ListedToken]:

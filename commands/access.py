@@ -8,7 +8,6 @@ import typer
 import wiring
 from administration import tenants
 from administration.kept import Kept, KeptEntitlement, list_kept
-from administration.moments import moment
 from administration.reading.users import find_user
 from commands.output import AsJson, TenantId, begun_here, keys_named, out, plain, run, show
 from commands.user import UserName
@@ -16,6 +15,7 @@ from commands.why import caused
 from directory.access import Grant
 from directory.documents import EntitlementKey
 from reconciler.questions.history import PastAccess, Timeline, access_at, access_now, timeline
+from web.moments import moment
 
 app = typer.Typer(no_args_is_help=True, help="What a user may do, now or at a past time.")
 

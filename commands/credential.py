@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-from administration.moments import moment
 from commands.operation import ask
 from commands.output import AsJson, moment_text, plain, refuse, show, show_once
 from operators.deployment import (
@@ -15,6 +14,7 @@ from operators.deployment import (
     rotate_credential,
 )
 from trust.tokens import DeploymentKind
+from web.moments import moment
 
 app = typer.Typer(no_args_is_help=True, help="Credentials that serve every tenant.")
 

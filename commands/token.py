@@ -30,7 +30,8 @@ def token_create(
         str, typer.Option(help="The connection, for a token of kind scim.")
     ] = ENTRA_CONNECTION,
     days: Annotated[
-        int | None, typer.Option(min=1, help="How many days it is valid; without end if left out.")
+        int | None,
+        typer.Option(min=1, max=36_500, help="How many days it is valid; without end if left out."),
     ] = None,
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
     as_json: AsJson = False,

@@ -6,14 +6,13 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from administration.credentials import Credentials as Administration
-from administration.errors import AdministrationError
-from administration.moments import Moment
 from administration.webhooks import Webhooks
 from delivery.endpoints import TYPES, EndpointKey
 from delivery.endpoints import Endpoint as Stored
 from operators.call import Call
 from operators.models import Fresh, Name, Note, Rotation, State
 from trust.tokens import DeploymentKind
+from web.moments import Moment
 from web.operation import Answer, Body, Operation, Parameters
 
 
@@ -180,8 +179,6 @@ async def list_credentials(call: Call[Parameters, None]) -> Credentials:
 async def create_credential(call: Call[Parameters, NewCredential]) -> Fresh:
     """Create a credential that serves every tenant and show its secret, only once."""
     new = call.body
-    if new.expires is not None and new.expires <= call.deployment.service.now():
-        raise AdministrationError("`expires` is in the past: such a secret would open nothing.")
     credential, text = await _credentials(call).create(new.kind, new.name, new.expires)
     return Fresh(id=credential.credential_id, secret=text)
 

@@ -7,12 +7,12 @@ from pydantic import Field
 
 from administration import clients, connections, invitations, tokens
 from administration.clients import CHARACTERS, LONGEST
-from administration.moments import Moment
 from directory.tenants import ENTRA_CONNECTION
 from operators.call import OF_TENANT, Call
 from operators.models import Fresh, Name, Note, Rotation
 from operators.tenants import Connection
 from trust.tokens import TokenKind
+from web.moments import Moment
 from web.operation import Answer, Body, Operation, Parameters
 
 type Identity = Annotated[str, Field(min_length=1, max_length=CHARACTERS)]

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from directory.tenants import Tenant, Token
@@ -59,6 +59,17 @@ def issue(
     text = f"muster_{kind}_{owner}_{token_id}_{secrets.token_hex(32)}"
     kept = Token(token_id=token_id, digest=_digest(text), created=now, note=note, expires=expires)
     return text, kept
+
+
+def end_of_next(old: Token, now: datetime) -> datetime | None:
+    """When a secret that replaces another one now ends: it gets the same lifetime, within the
+    years that there are (to 9999)."""
+    if old.expires is None:
+        return None
+    try:
+        return now + (old.expires - old.created)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def new_client_id(tenant_id: str) -> str:

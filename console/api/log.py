@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from administration.moments import Moment
 from administration.reading import log as reading
 from administration.reading import refusals as reading_refusals
 from administration.reading.log import Filter, find_resources
 from console.api.models import Event, Paged, Search, State
 from console.api.operation import Call
 from console.api.problems import absent
+from web.moments import Moment
 from web.operation import Answer, Operation, Parameters
 
 

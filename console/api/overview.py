@@ -8,7 +8,6 @@ from pydantic import Field
 from administration import tokens as administration
 from administration.errors import AdministrationError
 from administration.kept import list_kept
-from administration.moments import Moment
 from administration.reading import checklist as reading
 from administration.reading.health import read_health
 from administration.tenants import Tenancy
@@ -18,6 +17,7 @@ from console.api.operation import Call
 from console.api.problems import absent
 from directory.tenants import ENTRA_CONNECTION
 from trust.tokens import TokenKind
+from web.moments import Moment
 from web.operation import Answer, Body, Operation, Parameters
 
 type Provisioning = Literal["disabled", "enabled"]

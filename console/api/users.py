@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from administration.moments import Moment
 from administration.reading import users as reading
 from administration.reading.naming import entitlement_names
 from administration.reading.users import UserDetail, UserRow, UserSource
@@ -23,6 +22,7 @@ from directory.documents import EntitlementKey
 from directory.reasons import REASON_TEXTS, Reason
 from reconciler.questions import history
 from reconciler.questions.why import why
+from web.moments import Moment
 from web.operation import Answer, Operation, Parameters
 
 

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from administration.moments import moment
 from administration.reading.log import (
     Filter,
     effects,
@@ -20,6 +19,7 @@ from administration.reading.refusals import Refused, list_refusals, refusals_as_
 from console.pages.words import in_words
 from console.visit import NoSuchPage, Page, Visit
 from directory.access import AccessChange
+from web.moments import moment
 from web.trouble import malformed
 
 REFUSED = "refused"

@@ -6,7 +6,6 @@ from datetime import timedelta
 from starlette.responses import Response
 
 from administration.catalog import list_catalog
-from administration.moments import moment
 from administration.reading.log import Filter, list_entries
 from administration.reading.naming import entitlement_names, group_names
 from administration.reading.refusals import refusals_about
@@ -18,6 +17,7 @@ from directory.documents import EntitlementKey
 from directory.reasons import REASON_TEXTS
 from reconciler.questions.history import access_at, timeline
 from reconciler.questions.why import why
+from web.moments import moment
 from web.trouble import malformed
 
 HISTORY = 10

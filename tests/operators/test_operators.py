@@ -193,6 +193,28 @@ async def test_connections_tokens_and_clients(
     assert len([1 for _, actor, _ in await events(muster) if actor != "manage.py"]) == 9
 
 
+SECRETS = [
+    (f"/tenants/{TENANT}/tokens", {"kind": "console"}),
+    ("/credentials", {"kind": "application", "name": "Ada"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), SECRETS, ids=["token", "credential"])
+async def test_a_secret_ends_in_the_years_to_come(
+    operator: httpx.AsyncClient, path: str, body: dict[str, str]
+) -> None:
+    """Also the one that replaces it."""
+    late = await operator.post(path, json={**body, "expires": "2020-01-01T00:00:00Z"})
+    assert (late.status_code, "in the past" in late.json()["detail"]) == (422, True)
+    last = "9999-12-31T23:59:59.999999Z"
+    made = await done(operator, "POST", path, {**body, "expires": last})
+    await done(operator, "POST", f"{path}/{made['id']}/rotate", {})
+    shown = await done(operator, "GET", path)
+    (listed,) = shown.values()
+    ends = [one["expires"] for one in listed if one.get("kind") == body["kind"]]
+    assert [end[:10] for end in ends][-1] == last[:10]
+
+
 async def test_what_concerns_no_tenant_is_a_line_of_the_log(
     muster: Environment, operator: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -98,12 +98,26 @@ def with_tokens(tenant: StoredTenant, tokens: tuple[Token, ...]) -> StoredTenant
     )
 
 
+def ended(tenant: StoredTenant, now: datetime) -> StoredTenant:
+    """The tenant after the end of those tokens that have one."""
+    (connection,) = tenant.connections
+    end = now - timedelta(seconds=1)
+    return with_tokens(
+        tenant,
+        tuple(
+            token.model_copy(update={"expires": end}) if token.expires else token
+            for token in connection.tokens
+        ),
+    )
+
+
 async def test_two_tokens_live_at_once_and_a_revoked_or_expired_one_is_refused(
     tenant: Tenant,
 ) -> None:
     """Product section 2: rotation."""
     now, tokens = datetime.now(UTC), tenant.changing(Tokens)
-    expired = await tokens.create("scim", expires=now - timedelta(seconds=1))
+    expired = await tokens.create("scim", expires=now + timedelta(days=1))
+    await change_tenant(tenant.muster.store, tenant.tenant_id, lambda found: ended(found, now))
     revoked = await tokens.create("scim", expires=now + timedelta(days=1))
     await tokens.revoke(revoked.split("_")[3])
     second = await tokens.create("scim", expires=now + timedelta(days=1))

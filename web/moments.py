@@ -1,4 +1,4 @@
-"""Times that people write: in the console's forms, in its API's parameters, on the command line."""
+"""Times that people write: in forms, in parameters of JSON interfaces, on the command line."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
