@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 from laptop.bench.process import cpu_seconds
 
 MEDIA_TYPE = "application/scim+json"
+ANSWERS = 3
+"""So many per client are wanted: fewer slow requests say little about how many fit a second."""
+LONGER = 4
 
 
 class UnexpectedAnswer(Exception):
@@ -180,16 +183,18 @@ class Client(asyncio.Protocol):
 async def drive(
     clients: Sequence[Client], loads: Sequence[Load], seconds: float, pid: int
 ) -> Sample:
-    """Make load for `seconds`: each client sends its next call as soon as it has its answer. `pid`
-    is the server's process. Raises an ExceptionGroup of what `Client.send` raises."""
+    """Make load for `seconds`, or up to LONGER times as long until each client has ANSWERS: each
+    sends its next call as soon as it has its answer. `pid` is the server's process. Raises an
+    ExceptionGroup of what `Client.send` raises."""
     latencies: list[float] = []
 
-    async def work(client: Client, mine: Load, until: float) -> None:
-        now = time.perf_counter()
-        while now < until:
+    async def work(client: Client, mine: Load, began: float) -> None:
+        now, answers = time.perf_counter(), 0
+        while now < began + seconds * (1 if answers >= ANSWERS else LONGER):
             await client.send(next(mine))
-            began, now = now, time.perf_counter()
-            latencies.append(now - began)
+            sent, now = now, time.perf_counter()
+            latencies.append(now - sent)
+            answers += 1
 
     for load in loads:
         load.prepare()
@@ -199,7 +204,7 @@ async def drive(
         cpu, started = cpu_seconds(pid), time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
             for client, mine in zip(clients, loads, strict=True):
-                tasks.create_task(work(client, mine, started + seconds))
+                tasks.create_task(work(client, mine, started))
         elapsed, used = time.perf_counter() - started, cpu_seconds(pid)
     spent = None if cpu is None or used is None else used - cpu
     return Sample(tuple(latencies), elapsed, spent)

@@ -38,10 +38,8 @@ def _cell(costs: Sequence[Cost], operation: str, implementation: str) -> str:
 def comparison_table(measured: Measurements) -> Table:
     """Muster beside the other server."""
     plan = measured.plan
-    notes = [
-        f"{CONCURRENCY} connections, {plan.rounds} rounds of {plan.seconds:g} s; medians.",
-        *measured.notes,
-    ]
+    rounds = f"{plan.rounds} rounds of {plan.seconds:g} s, longer where requests take long"
+    notes = [f"{CONCURRENCY} connections, {rounds}; medians.", *measured.notes]
     notes += [
         f"{name} ends with {memory / 1e6:.0f} MB in memory."
         for name, memory in measured.memory.items()
