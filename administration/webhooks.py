@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from administration.errors import Absent, AdministrationError
@@ -49,6 +49,8 @@ LABEL_CHARACTERS = 200
 ATTEMPTS = 5
 SKEW = timedelta(minutes=1)
 """How much the clocks of instances may differ: resending from a moment begins this much earlier."""
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier than anything that is kept."""
 
 
 class Webhooks:
@@ -208,7 +210,7 @@ class Webhooks:
         endpoint = await self._enabled(endpoint_id)
         run, sent = new_resource_id(), 0
         waiting: list[Message] = []
-        begin = since - SKEW
+        begin = max(since, BEFORE_ALL) - SKEW
         ids = Compare(("id",), "ge", access_change_id(first_ulid(begin)))
         for asked in (
             Query("AccessChange", ids, fields=("tenantId",)),

@@ -148,6 +148,18 @@ async def test_every_pause_of_the_specification_is_made_and_then_the_endpoint_is
     assert await running.webhooks.log(broken.endpoint_id, 100, failed=True) == attempts
 
 
+@pytest.mark.parametrize(("year", "sent"), [(1, 1), (900, 1), (9999, 0)])
+async def test_what_happened_is_sent_again_since_any_year(
+    running: World, year: int, sent: int
+) -> None:
+    notices = await running.endpoint("notices", types=["endpoint.disabled"])
+    await running.endpoint("gone", GONE)
+    await running.change()
+    await running.settle()
+    since = datetime(year, 1, 1, tzinfo=UTC)
+    assert await running.webhooks.resend_since(notices.endpoint_id, since) == sent
+
+
 async def test_an_endpoint_gets_the_types_and_the_tenants_that_it_asks_for(running: World) -> None:
     changes = await running.endpoint("changes", types=["access.changed"], tenants=[TENANT])
     notices = await running.endpoint("notices", types=["endpoint.disabled"], tenants=["other"])
