@@ -1,4 +1,4 @@
-"""The SQLite file that holds queues and topics: its tables, its thread, its transactions.
+"""The SQLite file that holds queues and topics: its tables, its connection, its transactions.
 
 The file may hold other tables, and any number of processes may use it. A process has one writer at
 a time: where its store writes to the same file, the queue's writes go into the store's
