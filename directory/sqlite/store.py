@@ -315,7 +315,7 @@ class SqliteStore:
                 await asyncio.sleep(LONG_LOOK_SECONDS)
             else:
                 await asyncio.sleep(0)
-                time.sleep(LOOK_SECONDS)  # noqa: ASYNC251 - on purpose
+                time.sleep(LOOK_SECONDS)  # noqa: ASYNC251 - uvloop pauses for 1 ms at least
 
     async def _commit(self) -> None:
         """On the event loop, because a change of threads costs as much as the commit; in the thread
