@@ -61,8 +61,8 @@ class Cursor(Model):
     depend on them were left unchanged."""
     turn: str | None = None
     """Set for an event that leaves its groups to a shared walk (`reconciler.shared_walk`): the
-    event whose walk ended just before, or the event itself. With `groups`, the event does the
-    walk."""
+    moment at which it asked for its turn, or was given it. With `groups`, the event does the walk.
+    The queue drops what looks like a repetition, and no two turns look alike."""
     along: tuple[str, ...] = ()
     """The other events (ULIDs) whose groups this walk includes."""
 

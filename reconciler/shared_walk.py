@@ -8,8 +8,11 @@ each group once. Its reading begins after all of them came, which is all that le
 needs. Events that come later wait for the next walk.
 
 An event marks itself as waiting before it asks whose turn it is. At the end of a walk its events
-stop waiting before the next turn is decided. So one of the two always sees the other. Where a
-process dies, the timer finds the waiting events pending, and works on the oldest.
+stop waiting before the next turn is decided. So one of the two always sees the other. An event that
+waits may end in another way: another walk includes it, or a later message of it finds fewer groups.
+Others may have left the turn to it until then, so whoever ends it, or asks or walks for it after
+its end, gives the turn on. Where a process dies, the timer finds the waiting events pending, and
+works on the oldest.
 """
 
 from contextlib import suppress
@@ -52,9 +55,9 @@ def is_for_sharing(event: Event, cursor: Cursor, alone: int) -> bool:
     )
 
 
-async def begun(store: Store, event: Event) -> Cursor | None:
-    """The cursor of the walk that this event does for all waiting events; None where it is not this
-    event's turn."""
+async def begun(store: Store, event: Event, asks: Cursor) -> Cursor | None:
+    """The cursor of the walk that this event, which `asks` for its turn, does for all waiting
+    events; None where another one has waited longer."""
     tenant_id = event.tenant_id
     if await _oldest(store, tenant_id) != event.event_id:
         return None
@@ -72,28 +75,28 @@ async def begun(store: Store, event: Event) -> Cursor | None:
     return Cursor(
         position=changed(event).size if event.scope == "members" else 0,
         groups=tuple(groups),
-        turn=event.event_id,
+        turn=asks.turn,
         along=tuple(along),
     )
 
 
-async def ended(store: Store, event: Event, cursor: Cursor) -> list[tuple[str, Cursor]]:
+async def ended(store: Store, event: Event, cursor: Cursor, turn: str) -> list[tuple[str, Cursor]]:
     """The messages to send at the end of a walk, in this order, as pairs of an event and a cursor:
-    the next waiting event gets its turn, then each event of the walk ends, last the one that
+    the next waiting event gets the `turn`, then each event of the walk ends, last the one that
     walked."""
     events = (*cursor.along, event.event_id)
     for some in batched(events, BATCH_OPERATIONS, strict=False):
         await _wait_no_more(store, event.tenant_id, some)
     end = Cursor(exhausted=True, unreadable=cursor.unreadable)
-    after = await next_turn(store, event.tenant_id, event.event_id)
+    after = await next_turn(store, event.tenant_id, turn)
     return [*after, *((id, end) for id in events)]
 
 
-async def next_turn(store: Store, tenant_id: str, walked: str) -> list[tuple[str, Cursor]]:
-    """The event that has waited longest and its cursor, which makes it ask whether its turn has
-    come after `walked` (a ULID); empty where no event waits."""
+async def next_turn(store: Store, tenant_id: str, turn: str) -> list[tuple[str, Cursor]]:
+    """The event that has waited longest and its cursor, which gives it the `turn`; empty where no
+    event waits."""
     oldest = await _oldest(store, tenant_id)
-    return [] if oldest is None else [(oldest, Cursor(turn=walked))]
+    return [] if oldest is None else [(oldest, Cursor(turn=turn))]
 
 
 async def _wait_no_more(store: Store, tenant_id: str, events: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ order, and after a crash at any point a redelivery does the same again.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import batched
 from typing import Any
@@ -210,7 +210,8 @@ class Reconciler:
             if last_attempt:
                 await self._fail(tenant_id, event, error)
             raise
-        current().outcome = "goes on" if share.rest or share.others else "done"
+        goes_on = share.rest or (share.others and not share.completed)
+        current().outcome = "goes on" if goes_on else "done"
         return share
 
     async def _work(
@@ -219,11 +220,7 @@ class Reconciler:
         at = None if cursor is None else Cursor.model_validate(cursor)
         stored = await self._open(tenant_id, ulid, known)
         if stored is None:
-            # The event was done while it walked for others; they must not wait for it.
-            leads = at is not None and at.leads
-            return _share(
-                await shared_walk.next_turn(self._store, tenant_id, ulid) if leads else []
-            )
+            return await self._give_turn_on(tenant_id) if at and at.turn else Share()
         event = Event.from_document(stored.document)
         current().request_id = event.request_id
         with _span_of(event):
@@ -231,17 +228,27 @@ class Reconciler:
                 return await self._walk_for_others(event, at)
             return await self._apply(event, at)
 
+    async def _completed(self, event: Event) -> Share:
+        waited = event.progress is not None and event.progress.waits
+        share = await self._give_turn_on(event.tenant_id) if waited else Share()
+        return replace(share, completed=True)
+
+    async def _give_turn_on(self, tenant_id: str) -> Share:
+        return _share(await shared_walk.next_turn(self._store, tenant_id, _timestamp(self._now())))
+
     async def _walk_for_others(self, event: Event, at: Cursor) -> Share:
         """The next piece of a shared walk, if it is this event's turn."""
         rest: Cursor | None
         if at.leads:
             rest = await self._recompute_share(event, at)
             if rest.exhausted:
-                return _share(await shared_walk.ended(self._store, event, rest))
+                after = _timestamp(self._now())
+                return _share(await shared_walk.ended(self._store, event, rest, after))
         else:
-            rest = await shared_walk.begun(self._store, event)
+            rest = await shared_walk.begun(self._store, event, at)
             if rest is None:
-                return Share()
+                waits = await self._open(event.tenant_id, event.event_id)
+                return Share() if waits else await self._give_turn_on(event.tenant_id)
         rest = await self._measured(event, rest, len(at.groups))
         await self._report(event, rest)
         return Share(rest=rest.to_json())
@@ -251,19 +258,19 @@ class Reconciler:
             await self._finish_memberships(event)
         if await self._superseded(event):
             await self._complete(event)
-            return Share(completed=True)
+            return await self._completed(event)
         start = cursor or first_cursor(event)
         rest = await self._recompute_share(event, start, begins=cursor is None)
         if cursor is None and self._is_for_sharing(event, rest):
-            waits = Cursor(turn=event.event_id)
-            await self._report(event, waits)
-            return await self._walk_for_others(event, waits)
+            asks = Cursor(turn=_timestamp(self._now()))
+            await self._report(event, asks)
+            return await self._walk_for_others(event, asks)
         if rest.exhausted:
             swept = await self._sweep(event)
             if swept < self._portions.edges_per_message:
                 await self._remove_mapping(event)
                 await self._end(event, rest)
-                return Share(completed=True)
+                return await self._completed(event)
             rest = rest.model_copy(update={"swept": rest.swept + swept})
         rest = await self._measured(event, rest, 0 if cursor is None else len(start.groups))
         await self._report(event, rest)

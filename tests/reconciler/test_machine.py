@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import settings
@@ -23,8 +24,10 @@ from directory.access import Access
 from directory.reasons import Reason
 from directory.resources import StoredUser
 from directory.tenants import Policy
+from queues.relay import EventMessage
 from reconciler.access import current_access
 from reconciler.recomputation import Committed
+from reconciler.worker import Reconciler
 from tests.reconciler.world import SMALL, TENANT, Hooked, Message, Model, World, tenant
 
 USERS = [f"u{number}" for number in range(7)]
@@ -252,7 +255,8 @@ class Machine(RuleBasedStateMachine):
         chance.shuffle(world.queue)
         some = [world.queue.pop() for _ in range(chance.randint(1, len(world.queue)))]
         again = [message for message in some if chance.random() < 0.3]
-        await asyncio.gather(*(reconciler.handle(TENANT, *m) for m in some + again[:2]))
+        messages = _together(some, chance) + _together(again[:2], chance)
+        await asyncio.gather(*(self._handle(reconciler, message) for message in messages))
         world.queue += again[2:]
         self.handled += some
 
@@ -269,11 +273,14 @@ class Machine(RuleBasedStateMachine):
 
         world = self.world
         store = Hooked(world.store, **{chance.choice(["before", "after"]): die})
-        message = world.queue.pop(0)
+        message = self._next(chance)
         try:
-            await world.reconciler(store).handle(TENANT, *message)
+            await self._handle(world.reconciler(store), message)
         except Dead:
-            world.queue.append(message)
+            if message.others:
+                await world.reconciler().handle_all(message, delivery=2, last=False)
+            else:
+                world.queue.append((message.event_id, message.cursor))
 
     async def _stand_still(self, chance: random.Random) -> None:
         """A worker stands still before one of its writes, until all others have done their work."""
@@ -291,7 +298,7 @@ class Machine(RuleBasedStateMachine):
 
         self.go_on.clear()
         reconciler = self.world.reconciler(Hooked(self.world.store, before=stop))
-        worker = asyncio.create_task(reconciler.handle(TENANT, *self.world.queue.pop(0)))
+        worker = asyncio.create_task(self._handle(reconciler, self._next(chance)))
         stopped = asyncio.create_task(reached.wait())
         await asyncio.wait([worker, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -299,6 +306,21 @@ class Machine(RuleBasedStateMachine):
             await worker
         else:
             self.standing = worker
+
+    def _next(self, chance: random.Random) -> EventMessage:
+        """The message that waits first; others of its kind may come with it."""
+        queue = self.world.queue
+        some = [queue.pop(0)]
+        while queue and some[0][1] is None and queue[0][1] is None and chance.random() < 0.5:
+            some.append(queue.pop(0))
+        first, *others = some
+        return EventMessage(TENANT, *first, others=tuple(event for event, _ in others))
+
+    async def _handle(self, reconciler: Reconciler, message: EventMessage) -> None:
+        """The first delivery. Alone, its events have messages of other ids, which were not sent."""
+        if message.others:
+            self.world.sent -= {f"{event}:None" for event in message.event_ids}
+        await reconciler.handle_all(message, delivery=1, last=False)
 
     async def _finish_first(self, group: str) -> None:
         """What every writer to a group does with an intent that it finds."""
@@ -328,7 +350,19 @@ class Machine(RuleBasedStateMachine):
                 assert not access.grants
 
 
-Machine.TestCase.settings = settings(max_examples=30, stateful_step_count=20)
+def _together(some: Sequence[Message], chance: random.Random) -> list[EventMessage]:
+    """The messages; some of those that have no cursor come together, as the relay sends them."""
+    messages: list[EventMessage] = []
+    for event, cursor in some:
+        last = messages[-1] if messages else None
+        if last and cursor is None and last.cursor is None and chance.random() < 0.5:
+            messages[-1] = replace(last, others=(*last.others, event))
+        else:
+            messages.append(EventMessage(TENANT, event, cursor))
+    return messages
+
+
+Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
 TestAnything = Machine.TestCase
 
 

@@ -174,3 +174,39 @@ async def test_groups_that_do_not_lead_to_each_other_share_a_walk_too(world: Wor
     ]
     await world.drain()
     await world.settled()
+
+
+async def test_a_walk_that_is_not_needed_any_more_gives_the_turn_on(world: World) -> None:
+    """A first message that comes twice makes its event walk twice. The end of the first walk gives
+    somebody the turn who is refused it, because the second one still walks."""
+    await circle(world, 16)
+    reconciler = world.reconciler()
+    first = world.queue[0]
+    while not (cursor := world.queue[0][1]) or not Cursor.model_validate(cursor).leads:
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+    await world.put_group("top")
+    await world.put_mapping("top", ["role:Owner"])
+    await world.change_members("top", ["g7"])
+    await reconciler.handle(TENANT, *world.queue.pop(-1))
+    while {"exhausted": True} not in (cursor for _, cursor in world.queue):
+        await reconciler.handle(TENANT, *world.queue.pop(0))
+    await reconciler.handle(TENANT, *first)
+    await world.drain()
+    await world.settled()
+
+
+async def test_an_event_that_ends_alone_after_it_waited_gives_the_turn_on(world: World) -> None:
+    """It came twice, and the second time there were fewer groups; another one waits for it."""
+    await circle(world, 12)
+    await world.put_group("top")
+    await world.put_mapping("top", ["role:Owner"])
+    await world.change_members("top", ["g7"])
+    reconciler = world.reconciler()
+    waits, later = world.queue[0], world.queue[-1]
+    await reconciler.handle(TENANT, *waits)
+    await reconciler.handle(TENANT, *later)
+    assert (await world.event(later[0]))["progress"]["waits"]
+    await world.change_members("g1", [], ["g2"])
+    world.queue = [waits, world.queue[-1]]
+    await world.drain()
+    assert {(await world.event(one[0]))["state"] for one in (waits, later)} == {"done"}
