@@ -36,7 +36,7 @@ log = logging.getLogger("devhost")
 class Parent:
     """What a process has of the one that started it; if that one dies, the process ends at once."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, lifeline: int) -> None:
         self.stop = asyncio.Event()
         """Set when the process must end in order."""
         self.take: Callable[[socket.socket], None] = socket.socket.close
@@ -45,6 +45,7 @@ class Parent:
         channel.setblocking(False)
         loop = asyncio.get_running_loop()
         loop.add_reader(channel, self._read)
+        loop.add_reader(lifeline, os._exit, 1)
         loop.add_signal_handler(signal.SIGTERM, self.stop.set)
 
     def ready(self) -> None:
@@ -52,10 +53,7 @@ class Parent:
         self._channel.send(_READY)
 
     def _read(self) -> None:
-        received, connections, _, _ = socket.recv_fds(self._channel, 1, 1)
-        if not received:
-            os._exit(1)
-        for each in connections:
+        for each in socket.recv_fds(self._channel, 1, 1)[1]:
             self.take(socket.socket(fileno=each))
             self._channel.send(_TAKEN)
 
@@ -101,6 +99,9 @@ class Processes:
         """With the time (`time.monotonic`) at which it is started."""
         self._stopping = False
         self._failed = False
+        # Only this process holds the other end. A pipe, because a socket whose other end closes
+        # with something unread is in error, and uvloop then reads it no more.
+        self._lifeline, self._lifeline_held = os.pipe()
 
     def run(self, roles: Iterable[Role]) -> int:
         """Run until SIGINT or SIGTERM; a second one kills. Returns the exit code, which is 1 where
@@ -240,6 +241,7 @@ class Processes:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches all; the first process acts
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        os.close(self._lifeline_held)
         self._selector.close()
         self._listener.close()
         for each in self._running:
@@ -250,7 +252,7 @@ class Processes:
             connection.close()
 
         async def live() -> None:
-            await role.run(Parent(channel))
+            await role.run(Parent(channel, self._lifeline))
 
         with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
             try:

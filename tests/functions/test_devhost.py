@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -202,6 +202,27 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: P
     assert log.count("The process that works on messages ended (-9); it is started again") == 1
 
 
+def test_no_process_outlives_the_first_that_had_not_heard_all(tmp_path: Path) -> None:
+    """A socket whose other end was closed with something unread reports an error, not its end."""
+    with running(tmp_path / "data") as host, ExitStack() as stack:
+        processes = children(host)
+        eventually(lambda: kept(host), lambda kept: kept == {})
+        for each in processes:
+            os.kill(each, signal.SIGSTOP)
+        connections = [HTTPConnection(*address(host), timeout=20) for _ in processes]
+        for connection in connections:
+            stack.callback(connection.close)
+            connection.request("GET", "/health")
+        eventually(lambda: kept(host), lambda kept: len(kept) == len(connections))
+        host.process.send_signal(signal.SIGSTOP)
+        for each in processes:
+            os.kill(each, signal.SIGCONT)
+        assert [each.getresponse().status for each in connections] == [200] * len(connections)
+        host.process.kill()
+        host.process.wait()
+    eventually(lambda: alive(processes), lambda alive: alive == {})
+
+
 def test_a_connection_that_a_process_did_not_take_is_served_by_another(tmp_path: Path) -> None:
     with running(tmp_path / "data") as host, ExitStack() as stack:
         _, dying, _ = children(host)
@@ -255,6 +276,18 @@ def cut(sockets: list[socket.socket]) -> dict[str, int]:
 def children(host: Running) -> list[int]:
     """The process ids of the others, in the order of their start."""
     return sorted(started_by(host.process.pid))
+
+
+def kept(host: Running) -> dict[str, str]:
+    """The connections of the first process, which it keeps until another one has taken them."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listens = "0A"
+    connections = {f"socket:[{row[9]}]" for row in rows if row[3] != listens}
+    found = {}
+    for each in Path(f"/proc/{host.process.pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found[each.name] = str(each.readlink())
+    return {name: link for name, link in found.items() if link in connections}
 
 
 def alive(processes: list[int]) -> dict[str, int]:
