@@ -174,7 +174,8 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit mode. A committed write survives the loss of power."""
+    """A connection in autocommit mode. A committed write survives the death of the process, and the
+    loss of power once the log was flushed."""
     connection = sqlite3.connect(
         path,
         timeout=BUSY_SECONDS,
@@ -183,7 +184,7 @@ def connect(path: Path) -> sqlite3.Connection:
         cached_statements=256,
     )
     try:
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = NORMAL")
         # Savepoints and RETURNING then keep small buffers in memory. Otherwise each starts with one
         # of 64 KB, which malloc takes from the system and gives back, at several times the cost of
         # the write.

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import errno
+import os
 import signal
 import sqlite3
 import sys
@@ -9,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -745,6 +748,62 @@ async def test_a_log_of_which_somebody_reads_is_copied_later(
         assert not is_copied(path)
     await create(store, [document("acme", "last")])
     assert is_copied(path)
+
+
+@pytest.mark.parametrize("commit_seconds", [1.0, -1.0], ids=["fast disk", "slow disk"])
+async def test_a_write_is_answered_once_it_is_on_the_disk_while_others_write(
+    path: Path, monkeypatch: pytest.MonkeyPatch, commit_seconds: float
+) -> None:
+    store = SqliteStore(path, commit_seconds=commit_seconds)
+    await create(store, [document("acme", "first")])
+    flushed: list[bool] = []
+
+    def flush(log: FileIO) -> None:
+        assert os.path.samestat(Path(f"{path}-wal").stat(), os.fstat(log.fileno()))
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+            assert other.execute("SELECT 1 FROM documents WHERE id = 'a'").fetchone()
+            other.execute("BEGIN IMMEDIATE")
+        flushed.append(batch.done())
+
+    monkeypatch.setattr("directory.sqlite.store._flush", flush)
+    batch = asyncio.ensure_future(store.batch("acme", [Create(document("acme", "a"))]))
+    await batch
+    assert flushed == [False]
+    await store.close()
+
+
+@pytest.mark.parametrize("commit_seconds", [1.0, -1.0], ids=["fast disk", "slow disk"])
+async def test_a_disk_that_fails_makes_it_unavailable(
+    path: Path, monkeypatch: pytest.MonkeyPatch, commit_seconds: float
+) -> None:
+    store = SqliteStore(path, commit_seconds=commit_seconds)
+    await create(store, [document("acme", "first")])
+
+    def fail(_log: FileIO) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("directory.sqlite.store._flush", fail)
+        with pytest.raises(Unavailable, match="Input/output error"):
+            await create(store, [document("acme", "a")])
+        with pytest.raises(Unavailable, match="Input/output error"):
+            await store.changes("acme", None, 1)
+    copied = traced(store, CHECKPOINT)
+    await create(store, [document("acme", "b")])
+    assert len(copied) == 1, "what the log may lack must be in the file"
+    await store.close()
+
+
+async def test_a_position_of_the_feed_is_on_the_disk_before_it_is_given(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have committed the last change a moment ago."""
+    flushes: list[str] = []
+    monkeypatch.setattr("directory.sqlite.store._flush", lambda log: flushes.append(log.name))
+    new = await store.changes("acme", None, 10)
+    assert len(flushes) == 1
+    await store.changes("acme", new.position, 10)
+    assert len(flushes) == 1, "this position was given before"
 
 
 async def test_nobody_else_on_the_machine_reads_the_file(tmp_path: Path) -> None:
