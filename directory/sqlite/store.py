@@ -330,29 +330,26 @@ class SqliteStore:
                 time.sleep(LOOK_SECONDS)  # noqa: ASYNC251 - uvloop pauses for 1 ms at least
 
     async def _commit(self) -> None:
-        """On the event loop, because a change of threads costs as much as the commit; in the thread
-        where the last one took long, and where the log may be copied into the file."""
         if self._not_copied >= CHECKPOINT_OPERATIONS:
             await self._in_thread(self._commit_and_copy)
-        elif self._disk_is_slow:
-            await self._in_thread(self._commit_now)
         else:
-            self._commit_now()
+            await self._on_the_disk(self._commit_now)
 
     async def _flushed(self) -> None:
         """A position that was given is never given to another change: not even after the loss of
         power, where what another process committed last is gone unless it was flushed."""
         try:
-            if self._disk_is_slow:
-                await self._in_thread(partial(_flush, self._log))
-            else:
-                _flush(self._log)
+            await self._on_the_disk(self._flush_log)
         except OSError as error:
             raise self._unavailable(error) from error
 
-    @property
-    def _disk_is_slow(self) -> bool:
-        return self._commit_took > self._commit_seconds
+    async def _on_the_disk(self, work: Callable[[], None]) -> None:
+        """On the event loop, because a change of threads costs as much as a commit; in the thread
+        where the last commit took long."""
+        if self._commit_took > self._commit_seconds:
+            await self._in_thread(work)
+        else:
+            work()
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._write_thread, work)
@@ -373,12 +370,15 @@ class SqliteStore:
         POSTs and PATCHes."""
         began = time.perf_counter()
         self._writer.execute("COMMIT")
+        self._flush_log()
+        self._commit_took = time.perf_counter() - began
+
+    def _flush_log(self) -> None:
         try:
             _flush(self._log)
         except OSError:  # a later flush may not write it either, and nothing after a gap is read
             self._not_copied = CHECKPOINT_OPERATIONS
             raise
-        self._commit_took = time.perf_counter() - began
 
     def _execute_waiting(
         self, group: list[tuple[_Write[Any], _Outcome[Any]]], savepoints: bool

@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -750,12 +750,18 @@ async def test_a_log_of_which_somebody_reads_is_copied_later(
     assert is_copied(path)
 
 
-@pytest.mark.parametrize("commit_seconds", [1.0, -1.0], ids=["fast disk", "slow disk"])
-async def test_a_write_is_answered_once_it_is_on_the_disk_while_others_write(
-    path: Path, monkeypatch: pytest.MonkeyPatch, commit_seconds: float
-) -> None:
-    store = SqliteStore(path, commit_seconds=commit_seconds)
+@pytest.fixture(params=[1.0, -1.0], ids=["fast disk", "slow disk"])
+async def any_disk(path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SqliteStore]:
+    """A store that has written once, so that it knows how fast its disk is."""
+    store = SqliteStore(path, commit_seconds=request.param)
     await create(store, [document("acme", "first")])
+    yield store
+    await store.close()
+
+
+async def test_a_write_is_answered_once_it_is_on_the_disk_while_others_write(
+    any_disk: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flushed: list[bool] = []
 
     def flush(log: FileIO) -> None:
@@ -766,32 +772,33 @@ async def test_a_write_is_answered_once_it_is_on_the_disk_while_others_write(
         flushed.append(batch.done())
 
     monkeypatch.setattr("directory.sqlite.store._flush", flush)
-    batch = asyncio.ensure_future(store.batch("acme", [Create(document("acme", "a"))]))
+    batch = asyncio.ensure_future(any_disk.batch("acme", [Create(document("acme", "a"))]))
     await batch
     assert flushed == [False]
-    await store.close()
 
 
-@pytest.mark.parametrize("commit_seconds", [1.0, -1.0], ids=["fast disk", "slow disk"])
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param(lambda store: create(store, [document("acme", "a")]), id="write"),
+        pytest.param(lambda store: store.changes("acme", None, 1), id="feed"),
+    ],
+)
 async def test_a_disk_that_fails_makes_it_unavailable(
-    path: Path, monkeypatch: pytest.MonkeyPatch, commit_seconds: float
+    any_disk: SqliteStore,
+    asks: Callable[[SqliteStore], Awaitable[object]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = SqliteStore(path, commit_seconds=commit_seconds)
-    await create(store, [document("acme", "first")])
-
     def fail(_log: FileIO) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
         patched.setattr("directory.sqlite.store._flush", fail)
         with pytest.raises(Unavailable, match="Input/output error"):
-            await create(store, [document("acme", "a")])
-        with pytest.raises(Unavailable, match="Input/output error"):
-            await store.changes("acme", None, 1)
-    copied = traced(store, CHECKPOINT)
-    await create(store, [document("acme", "b")])
+            await asks(any_disk)
+    copied = traced(any_disk, CHECKPOINT)
+    await create(any_disk, [document("acme", "b")])
     assert len(copied) == 1, "what the log may lack must be in the file"
-    await store.close()
 
 
 async def test_a_position_of_the_feed_is_on_the_disk_before_it_is_given(
