@@ -309,12 +309,9 @@ class Machine(RuleBasedStateMachine):
 
     def _next(self, chance: random.Random) -> EventMessage:
         """The message that waits first; others of its kind may come with it."""
-        queue = self.world.queue
-        some = [queue.pop(0)]
-        while queue and some[0][1] is None and queue[0][1] is None and chance.random() < 0.5:
-            some.append(queue.pop(0))
-        first, *others = some
-        return EventMessage(TENANT, *first, others=tuple(event for event, _ in others))
+        message = _together(self.world.queue, chance)[0]
+        del self.world.queue[: len(message.event_ids)]
+        return message
 
     async def _handle(self, reconciler: Reconciler, message: EventMessage) -> None:
         """The first delivery. Alone, its events have messages of other ids, which were not sent."""

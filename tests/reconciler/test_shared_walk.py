@@ -12,6 +12,7 @@ from directory.ledger import Ledger
 from directory.store import Assign, Query, Update
 from reconciler.expansion import Cursor
 from reconciler.overdue import Overdue
+from reconciler.worker import Reconciler
 from tests.reconciler.world import TENANT, Hooked, World
 
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
@@ -28,6 +29,19 @@ async def circle(world: World, size: int) -> None:
     await world.drain()
     for n in range(size):
         await world.change_members(f"g{n}", [f"g{(n + 1) % size}"])
+
+
+async def put_on_top(world: World) -> None:
+    """A mapped group that contains one of the circle; still to be reconciled."""
+    await world.put_group("top")
+    await world.put_mapping("top", ["role:Owner"])
+    await world.change_members("top", ["g7"])
+
+
+async def go_until_a_walk_is_next(world: World, reconciler: Reconciler) -> None:
+    """Handle messages in order until the next one is a piece of a shared walk."""
+    while not (cursor := world.queue[0][1]) or not Cursor.model_validate(cursor).leads:
+        await reconciler.handle(TENANT, *world.queue.pop(0))
 
 
 class Walks:
@@ -59,9 +73,7 @@ async def test_who_comes_during_a_walk_waits_for_the_next_one(world: World) -> N
     reconciler = world.reconciler()
     while not any(cursor and Cursor.model_validate(cursor).leads for _, cursor in world.queue):
         await reconciler.handle(TENANT, *world.queue.pop(0))
-    await world.put_group("top")
-    await world.put_mapping("top", ["role:Owner"])
-    await world.change_members("top", ["g7"])
+    await put_on_top(world)
     came = world.queue[-1][0]
     await reconciler.handle(TENANT, *world.queue.pop(-1))
     assert (await world.event(came))["state"] == "pending"
@@ -76,8 +88,7 @@ async def test_an_event_that_is_done_while_it_walks_for_others_leaves_nobody_wai
 ) -> None:
     await circle(world, 16)
     reconciler = world.reconciler()
-    while not (cursor := world.queue[0][1]) or not Cursor.model_validate(cursor).leads:
-        await reconciler.handle(TENANT, *world.queue.pop(0))
+    await go_until_a_walk_is_next(world, reconciler)
     await reconciler.handle(TENANT, world.queue[0][0], {"exhausted": True})
     assert (await world.event(world.queue[0][0]))["state"] == "done"
     await world.drain()
@@ -182,11 +193,8 @@ async def test_a_walk_that_is_not_needed_any_more_gives_the_turn_on(world: World
     await circle(world, 16)
     reconciler = world.reconciler()
     first = world.queue[0]
-    while not (cursor := world.queue[0][1]) or not Cursor.model_validate(cursor).leads:
-        await reconciler.handle(TENANT, *world.queue.pop(0))
-    await world.put_group("top")
-    await world.put_mapping("top", ["role:Owner"])
-    await world.change_members("top", ["g7"])
+    await go_until_a_walk_is_next(world, reconciler)
+    await put_on_top(world)
     await reconciler.handle(TENANT, *world.queue.pop(-1))
     while {"exhausted": True} not in (cursor for _, cursor in world.queue):
         await reconciler.handle(TENANT, *world.queue.pop(0))
@@ -198,9 +206,7 @@ async def test_a_walk_that_is_not_needed_any_more_gives_the_turn_on(world: World
 async def test_an_event_that_ends_alone_after_it_waited_gives_the_turn_on(world: World) -> None:
     """It came twice, and the second time there were fewer groups; another one waits for it."""
     await circle(world, 12)
-    await world.put_group("top")
-    await world.put_mapping("top", ["role:Owner"])
-    await world.change_members("top", ["g7"])
+    await put_on_top(world)
     reconciler = world.reconciler()
     waits, later = world.queue[0], world.queue[-1]
     await reconciler.handle(TENANT, *waits)
