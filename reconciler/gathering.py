@@ -9,37 +9,38 @@ needs. Likewise, events that end while a batch marks others done are marked by t
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from directory.store import Throttled, Unavailable
 
 type Causes = Mapping[str, str]
 """Users (SCIM ids) to recompute → the event (ULID) that causes it."""
-type Work[T] = Callable[[str, Mapping[str, T]], Awaitable[None]]
+type Work[T, R] = Callable[[str, Mapping[str, T]], Awaitable[R]]
 """Does the requested work of one tenant: id → what is to be done with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Request[T]:
+class _Request[T, R]:
     asked: Mapping[str, T]
-    done: asyncio.Future[None]
+    done: asyncio.Future[R]
 
 
-class Gathering[T]:
+class Gathering[T, R]:
     """Hands gathered requests to `work`, at most `page` ids at once (a request is never divided),
     one page of a tenant after the other."""
 
-    def __init__(self, work: Work[T], page: int) -> None:
+    def __init__(self, work: Work[T, R], page: int) -> None:
         self._do = work
         self._page = page
-        self._waiting: dict[str, deque[_Request[T]]] = {}
+        self._waiting: dict[str, deque[_Request[T, R]]] = {}
         self._working: set[asyncio.Task[None]] = set()
 
-    async def ask(self, tenant_id: str, asked: Mapping[str, T]) -> None:
-        """Have this done, and wait for it. Raises what `work` raises."""
+    async def ask(self, tenant_id: str, asked: Mapping[str, T]) -> R:
+        """Have this done, and wait for it; answers what `work` returned for the page that includes
+        it. Raises what `work` raises."""
         loop = asyncio.get_running_loop()
-        request = _Request(asked, loop.create_future())
+        request: _Request[T, R] = _Request(asked, loop.create_future())
         if tenant_id in self._waiting:
             self._waiting[tenant_id].append(request)
         else:
@@ -47,11 +48,11 @@ class Gathering[T]:
             task = loop.create_task(self._work(tenant_id))
             self._working.add(task)
             task.add_done_callback(self._working.discard)
-        await request.done
+        return await request.done
 
     async def _work(self, tenant_id: str) -> None:
         waiting = self._waiting[tenant_id]
-        requests: list[_Request[T]] = []
+        requests: list[_Request[T, R]] = []
         try:
             while waiting:
                 requests = [waiting.popleft()]
@@ -66,24 +67,28 @@ class Gathering[T]:
                 request.done.cancel()
 
     async def _settle(
-        self, tenant_id: str, requests: list[_Request[T]], page: Mapping[str, T]
+        self, tenant_id: str, requests: list[_Request[T, R]], page: Mapping[str, T]
     ) -> None:
         """Answer requests; where the page fails because of one, each by a page for itself."""
-        failure: Exception | None = None
         try:
-            await self._do(tenant_id, page)
+            result = await self._do(tenant_id, page)
         except (Throttled, Unavailable) as error:
-            failure = error
+            _fail(requests, error)
         except Exception as error:  # noqa: BLE001 - the caller of `ask` gets it
-            if len(requests) > 1:
-                for request in requests:
-                    await self._settle(tenant_id, [request], request.asked)
+            if len(requests) == 1:
+                _fail(requests, error)
                 return
-            failure = error
-        for request in requests:
-            if request.done.done():  # nobody waits for it any more
-                continue
-            if failure is None:
-                request.done.set_result(None)
-            else:
-                request.done.set_exception(failure)
+            for request in requests:
+                await self._settle(tenant_id, [request], request.asked)
+        else:
+            for done in _waited_for(requests):
+                done.set_result(result)
+
+
+def _fail[T, R](requests: Iterable[_Request[T, R]], error: Exception) -> None:
+    for done in _waited_for(requests):
+        done.set_exception(error)
+
+
+def _waited_for[T, R](requests: Iterable[_Request[T, R]]) -> Iterator[asyncio.Future[R]]:
+    return (request.done for request in requests if not request.done.done())

@@ -148,12 +148,16 @@ class Reconciler:
         else:
             ids = [event_id(event) for event in message.event_ids]
             known = await read_all(self._store, tenant_id, ids)
-            together = self._portions.users_per_batch
-            for some in batched(message.event_ids, together, strict=False):
-                others = await self._handle_page(tenant_id, some, known)
-                await _each(self.handle(tenant_id, event, known=known) for event in others)
+            pages = batched(message.event_ids, self._portions.users_per_batch, strict=False)
+            await _each(self._handle_page(tenant_id, some, known) for some in pages)
 
-    async def _handle_page(
+    async def _handle_page(self, tenant_id: str, ulids: Sequence[str], known: Known) -> None:
+        """While the events of a page end, the next page is worked on: the store has fewer and
+        larger transactions."""
+        others = await self._handle_together(tenant_id, ulids, known)
+        await _each(self.handle(tenant_id, event, known=known) for event in others)
+
+    async def _handle_together(
         self, tenant_id: str, ulids: Sequence[str], known: Known
     ) -> Sequence[str]:
         """Handle those of the events that touch one user each, as most do, as one page: no task, no
@@ -172,8 +176,8 @@ class Reconciler:
             with ExitStack() as spans:
                 for event, _ in page.values():
                     spans.enter_context(_span_of(event))
-                await self._few.ask(tenant_id, causes)
-                await self._ends.ask(tenant_id, page)
+                publishing = await self._few.ask(tenant_id, causes)
+                await _each((self._ends.ask(tenant_id, page), publishing))
         except (Throttled, Unavailable):
             raise
         except Exception:  # noqa: BLE001 - raised again for the event that fails
@@ -313,14 +317,20 @@ class Reconciler:
     def _is_for_sharing(self, event: Event, cursor: Cursor) -> bool:
         return shared_walk.is_for_sharing(event, cursor, self._portions.groups_per_event)
 
-    async def _recompute_each(self, tenant_id: str, causes: Causes) -> None:
-        """Recompute users, each with its cause. Raises Unreadable after all others are done."""
+    async def _recompute_each(self, tenant_id: str, causes: Causes) -> "asyncio.Task[None]":
+        """Recompute users, each with its cause, and begin to publish the changes: whoever has them
+        recomputed waits for that, too. Raises Unreadable after all others are done."""
         done = Recomputed()
         await self._records.recompute(tenant_id, causes, done)
+        publishing = asyncio.create_task(self._published(done))
+        if done.unreadable:
+            await publishing
+            raise done.unreadable[0]
+        return publishing
+
+    async def _published(self, done: Recomputed) -> None:
         if done.committed:
             await self._publish(done.committed)
-        if done.unreadable:
-            raise done.unreadable[0]
 
     async def _recompute_share(
         self, event: Event, cursor: Cursor, *, begins: bool = False
@@ -349,13 +359,12 @@ class Reconciler:
                 users = {}
         if cursor.exhausted and cursor.done <= loss.FEW:  # together with other events' users
             try:
-                await self._few.ask(event.tenant_id, users)
+                await (await self._few.ask(event.tenant_id, users))
             except Unreadable as error:
                 done.unreadable.append(error)
         else:
             await self._records.recompute(event.tenant_id, users, done)
-        if done.committed:
-            await self._publish(done.committed)
+        await self._published(done)
         return cursor.without(done.unreadable)
 
     async def _sweep(self, event: Event) -> int:

@@ -17,13 +17,14 @@ class Recorder:
         self.open = asyncio.Event()
         self.failures: dict[str, Exception] = {}
 
-    async def __call__(self, tenant_id: str, causes: Causes) -> None:
-        """One page."""
+    async def __call__(self, tenant_id: str, causes: Causes) -> set[str]:
+        """One page; answers its users."""
         self.pages.append((tenant_id, dict(causes)))
         await self.open.wait()
         for user in causes:
             if user in self.failures:
                 raise self.failures[user]
+        return {*causes}
 
 
 async def test_what_is_asked_meanwhile_makes_the_next_page() -> None:
@@ -37,7 +38,9 @@ async def test_what_is_asked_meanwhile_makes_the_next_page() -> None:
     await asyncio.sleep(0)
     assert not any(task.done() for task in (*asked, other, again))
     recorder.open.set()
-    await asyncio.gather(*asked, other, again)
+    answers = await asyncio.gather(*asked, other, again)
+    first, second = {"u0", "u1", "u2"}, {"u3", "u4", "u0"}
+    assert answers == [first, first, first, second, second, {"u"}, second]
     # u0's first page began before it was asked for again, so it is in a later one, too.
     assert [causes for tenant, causes in recorder.pages if tenant == "t"] == [
         {"u0": "e0", "u1": "e1", "u2": "e2"},

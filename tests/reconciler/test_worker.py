@@ -1,5 +1,6 @@
 """What each kind of event does to access, and how an event ends."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,8 +38,9 @@ from queues.relay import EventMessage
 from reconciler.access import STEPS_PER_GRANT
 from reconciler.questions.preview import Preview
 from reconciler.questions.proposal import MappingProposal
+from reconciler.recomputation import Committed
 from tests.contract.explaining import explained
-from tests.reconciler.world import TENANT, Hooked, World
+from tests.reconciler.world import TENANT, Hooked, World, tenant
 
 
 async def staff(world: World, count: int = 3) -> None:
@@ -477,6 +479,11 @@ def one_message(world: World) -> EventMessage:
     return EventMessage(TENANT, first, others=tuple(others))
 
 
+def created_by(operations: Sequence[Operation]) -> set[str]:
+    """The documents (ids) that these create."""
+    return {each.document["id"] for each in operations if isinstance(each, Create)}
+
+
 def ends_of(operations: Sequence[Operation]) -> list[str]:
     """The documents that are changed or replaced."""
     changed = [one.id for one in operations if isinstance(one, Update)]
@@ -537,6 +544,49 @@ async def test_an_event_that_is_changed_while_its_message_is_handled_keeps_the_c
     await marking.handle_all(message, delivery=1, last=False)
     await world.settled()
     assert (await world.event(marked))["x"] == 1
+
+
+async def test_the_next_page_waits_neither_for_the_topic_nor_for_the_ends_of_events(
+    place: str,
+) -> None:
+    async with tenant(place, Portions(users_per_batch=2)) as world:
+        for number in range(4):
+            await world.put_user(f"u{number}")
+        message = one_message(world)
+        first, second = message.event_ids[:2], asyncio.Event()
+
+        async def hold(method: str, asked: tuple[Any, ...]) -> None:
+            if method == "batch" and event_id(first[0]) in ends_of(asked[1]):
+                await second.wait()
+
+        async def note(method: str, asked: tuple[Any, ...]) -> None:
+            if method == "batch" and access_id("u3") in created_by(asked[1]):
+                second.set()
+
+        async def publish(committed: Sequence[Committed]) -> None:
+            if {change.event_id for one in committed for change in one.changes} & {*first}:
+                await second.wait()
+            await world.publish(committed)
+
+        reconciler = world.reconciler(Hooked(world.store, hold, note), publish=publish)
+        async with asyncio.timeout(10):
+            await reconciler.handle_all(message, delivery=1, last=False)
+        await world.settled()
+
+
+@pytest.mark.parametrize("events", [1, 3])
+async def test_a_message_waits_until_its_changes_are_published(world: World, events: int) -> None:
+    """Or the host might stop meanwhile, and the timer would send them only minutes later."""
+    for number in range(events):
+        await world.put_user(f"u{number}")
+
+    async def publish(committed: Sequence[Committed]) -> None:
+        await asyncio.sleep(0.1)
+        await world.publish(committed)
+
+    slow = world.reconciler(publish=publish)
+    await slow.handle_all(one_message(world), delivery=1, last=False)
+    assert {change.user_id for change in world.told} == {f"u{number}" for number in range(events)}
 
 
 async def test_a_message_whose_events_are_done_writes_nothing(world: World) -> None:

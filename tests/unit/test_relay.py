@@ -274,7 +274,8 @@ class TestSubmit:
             relay.submit("t1", name)
         await relay.drain()
         messages = await received(queue)
-        assert [len(message.event_ids) for message in messages] == [1, 100, 100, 49]
+        full = MESSAGE_EVENTS
+        assert [len(message.event_ids) for message in messages] == [1, full, full, 249 - 2 * full]
         assert [name for message in messages for name in message.event_ids] == names
 
     async def test_sends_in_batches(self, relay: Relay, sender: Sender) -> None:
