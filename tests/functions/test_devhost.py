@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from laptop.bench.process import started_by
+from laptop.devhost.roles import NICENESS
 from tests.hosting import ROOT, running_host, start
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -200,6 +201,14 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: P
     log = (tmp_path / "data.log").read_text()
     assert log.count("The process that answers requests ended (-9); it is started again") == 2
     assert log.count("The process that works on messages ended (-9); it is started again") == 1
+
+
+def test_answers_come_before_what_follows_from_them(tmp_path: Path) -> None:
+    """Where processors are short: what works on messages is started first, and has less of them."""
+    with running(tmp_path / "data") as host:
+        priorities = [os.getpriority(os.PRIO_PROCESS, each) for each in children(host)]
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert [each - ours for each in priorities] == [NICENESS, 0, 0]
 
 
 def test_no_process_outlives_the_first_that_had_not_heard_all(tmp_path: Path) -> None:
