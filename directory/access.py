@@ -137,9 +137,8 @@ class AccessChange(StoredModel):
     def to_document(self) -> Document:
         """As it is stored: each grant once, beside what gave it before and what gives it since
         (`Differences`), however many grants both sides have."""
-        sides = {"before", "after"}
-        body = self.model_copy(update=dict.fromkeys(sides)).model_dump(
-            mode="json", by_alias=True, exclude_none=True
+        body = self.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"before", "after"}
         )
         return body | {
             "id": self.document_id,
