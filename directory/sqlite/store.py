@@ -8,6 +8,7 @@ it, a moment before.
 """
 
 import asyncio
+import math
 import os
 import sqlite3
 import threading
@@ -30,7 +31,7 @@ from directory.lanes import Lanes
 from directory.sqlite.batch import Batch, execute, purge
 from directory.sqlite.feed import select_changes, to_changes
 from directory.sqlite.json_text import original_text, stored_text
-from directory.sqlite.schema import BUSY_SECONDS, CHECKPOINT_PAGES, connect, open_database
+from directory.sqlite.schema import BUSY_SECONDS, connect, open_database
 from directory.sqlite.select import Row, Select, select_count, select_page, to_page, whole
 from directory.store import (
     READ_MANY,
@@ -71,7 +72,14 @@ COMMIT_SECONDS = 0.005
 """A thread commits once a commit took longer: a fast disk takes a tenth of it."""
 CHECKPOINT_OPERATIONS = 4000
 """After so many operations of this process, or where the log may have a gap, a thread commits, so
-that it can copy the log into the file. Three busy processes write some 7,000 pages meanwhile."""
+that it can copy the log into the file. Three busy processes write some 17,000 pages (70 MB)
+meanwhile. Pages that changed several times are copied once: with a fourth of it, 3 % fewer POSTs
+and 15 % fewer bulk requests."""
+AGAIN_OPERATIONS = 500
+"""After so many more it is tried again, where the log could not begin anew."""
+RESTART_MILLISECONDS = 20
+"""How long the log waits for others to let it begin anew. Nobody writes while it waits for those
+who read."""
 
 _flush: Callable[[FileIO], None] = getattr(os, "fdatasync", os.fsync)
 """Has a file's content written to the disk."""
@@ -140,15 +148,17 @@ class SqliteStore:
         self._now = now
         self._writer = open_database(path)
         self._writer.execute("PRAGMA busy_timeout = 0")  # `_begin` waits
-        self._writer.execute("PRAGMA wal_autocheckpoint = 0")  # `_commit_and_copy` does it
+        self._writer.execute("PRAGMA wal_autocheckpoint = 0")  # `_commit_and_copy` copies
         self._log = FileIO(f"{path}-wal", "r+b")
+        self._log_number = _log_number(self._log)
         self._reader = connect(path)
         self._reader.set_progress_handler(self._is_too_long, instructions)
         self._inline_seconds = inline_seconds
         self._turn_seconds = turn_seconds
         self._commit_seconds = commit_seconds
         self._commit_took = 0.0
-        self._not_copied = 0
+        self._not_copied: float = 0
+        """Operations; infinite where the log may have a gap."""
         self._busy_seconds = busy_seconds
         self._inline_until = 0.0
         self._turn_began: float | None = None
@@ -330,10 +340,19 @@ class SqliteStore:
                 time.sleep(LOOK_SECONDS)  # noqa: ASYNC251 - uvloop pauses for 1 ms at least
 
     async def _commit(self) -> None:
+        if CHECKPOINT_OPERATIONS <= self._not_copied < math.inf:
+            self._look_at_log()
         if self._not_copied >= CHECKPOINT_OPERATIONS:
             await self._in_thread(self._commit_and_copy)
         else:
             await self._on_the_disk(self._commit_now)
+
+    def _look_at_log(self) -> None:
+        """Another process may have had it copied since. So the one that writes most does it for
+        all: on a laptop, the one that does not answer requests."""
+        number = _log_number(self._log)
+        if number != self._log_number:
+            self._log_number, self._not_copied = number, 0
 
     async def _flushed(self) -> None:
         """A position that was given is never given to another change: not even after the loss of
@@ -355,14 +374,22 @@ class SqliteStore:
         await asyncio.get_running_loop().run_in_executor(self._write_thread, work)
 
     def _commit_and_copy(self) -> None:
-        """The log begins anew only where nobody wrote since all of it was copied. So a log that is
-        still long is copied again after the next commit; so is one that could not be copied. The
-        writes are on the disk in any case."""
+        """Others write while most of the log is copied, and so it would never be copied whole and
+        begin anew: it would grow, every page would take longer to find, and each commit would copy
+        it once more. So the rest is copied while nobody writes, which takes some milliseconds. A
+        log that cannot be copied or begin anew is tried later; the writes are on the disk in any
+        case."""
         self._commit_now()
+        self._not_copied -= AGAIN_OPERATIONS
         with suppress(sqlite3.Error):
-            _, pages, _ = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if pages < CHECKPOINT_PAGES:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._writer.execute(f"PRAGMA busy_timeout = {RESTART_MILLISECONDS}")
+            busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if not busy:
+                self._log_number += 1
                 self._not_copied = 0
+        with suppress(sqlite3.Error):
+            self._writer.execute("PRAGMA busy_timeout = 0")
 
     def _commit_now(self) -> None:
         """SQLite can flush its log before it lets others write (`synchronous = FULL`). They need
@@ -377,7 +404,7 @@ class SqliteStore:
         try:
             _flush(self._log)
         except OSError:  # a later flush may not write it either, and nothing after a gap is read
-            self._not_copied = CHECKPOINT_OPERATIONS
+            self._not_copied = math.inf
             raise
 
     def _execute_waiting(
@@ -424,6 +451,13 @@ class SqliteStore:
 
     def _execute(self, batch: Batch, db: sqlite3.Connection) -> list[str | None]:
         return execute(db, batch, self._now())
+
+
+def _log_number(log: FileIO) -> int:
+    """How often the log began anew; 0 for an empty one. It is in the header at byte 12
+    (https://www.sqlite.org/walformat.html)."""
+    log.seek(12)
+    return int.from_bytes(log.read(4))
 
 
 async def _turns() -> None:

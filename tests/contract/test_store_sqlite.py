@@ -14,6 +14,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
+from threading import Timer
 from typing import Any
 
 import orjson
@@ -35,7 +36,7 @@ from directory.condition import (
 )
 from directory.indexing import ELEMENT_INDEXES, ENTERPRISE_USER, SCALAR_INDEXES
 from directory.sqlite.schema import SCHEMA_VERSION, DamagedFile
-from directory.sqlite.store import CHECKPOINT_OPERATIONS, SqliteStore
+from directory.sqlite.store import AGAIN_OPERATIONS, CHECKPOINT_OPERATIONS, SqliteStore
 from directory.store import (
     NEWEST_FIRST,
     BadContinuation,
@@ -737,17 +738,55 @@ async def test_a_log_that_cannot_be_copied_stops_no_write(store: SqliteStore) ->
 
 
 async def test_a_log_of_which_somebody_reads_is_copied_later(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, path: Path
 ) -> None:
-    monkeypatch.setattr("directory.sqlite.store.CHECKPOINT_PAGES", 10)
     await create(store, [document("acme", "first")])
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM documents").fetchall()
+        asked = traced(store, CHECKPOINT)
         await write_many(store, range(CHECKPOINT_OPERATIONS + 100))
         assert not is_copied(path)
-    await create(store, [document("acme", "last")])
+        assert len(asked) <= 2, "not after each commit"
+    await create(store, [document("acme", f"later {n}") for n in range(AGAIN_OPERATIONS)])
     assert is_copied(path)
+
+
+async def test_the_log_begins_anew_while_others_write(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite lets it only while nobody has written since the last of it was copied."""
+    monkeypatch.setattr("directory.sqlite.store.RESTART_MILLISECONDS", 10_000)
+    monkeypatch.setattr("directory.sqlite.store.CHECKPOINT_OPERATIONS", 10)
+    await create(store, [document("acme", "0")])
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        commit = Timer(0.05, lambda: other.execute("COMMIT"))
+
+        def write_meanwhile(statement: str) -> None:
+            if statement == CHECKPOINT:
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("UPDATE documents SET etag = 'other' WHERE id = '0'")
+                commit.start()
+
+        store._writer.set_trace_callback(write_meanwhile)
+        await create(store, [document("acme", f"copied {n}") for n in range(9)])
+        commit.join()
+    await create(store, [document("acme", "last")])
+    header = path.with_name(f"{path.name}-wal").read_bytes()[:32]
+    assert int.from_bytes(header[12:16]) == 1  # https://www.sqlite.org/walformat.html
+    assert (await store.read("acme", "0")).etag == "other"
+
+
+async def test_one_process_has_the_log_copied_for_all(path: Path) -> None:
+    most, least = SqliteStore(path), SqliteStore(path)
+    copied = traced(most, CHECKPOINT), traced(least, CHECKPOINT)
+    half = CHECKPOINT_OPERATIONS // 2
+    for round in range(6):
+        await create(most, [document("acme", f"most {round}-{n}") for n in range(2 * half + 1)])
+        await create(least, [document("acme", f"least {round}-{n}") for n in range(half + 1)])
+    assert [len(each) for each in copied] == [6, 0]
+    for store in (most, least):
+        await store.close()
 
 
 @pytest.fixture(params=[1.0, -1.0], ids=["fast disk", "slow disk"])
@@ -787,11 +826,17 @@ async def test_a_write_is_answered_once_it_is_on_the_disk_while_others_write(
 async def test_a_disk_that_fails_makes_it_unavailable(
     any_disk: SqliteStore,
     asks: Callable[[SqliteStore], Awaitable[object]],
+    path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also where another process had the log copied before."""
+
     def fail(_log: FileIO) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(RESTART)")
+    await create(any_disk, [document("acme", "first of the new log")])
     with monkeypatch.context() as patched:
         patched.setattr("directory.sqlite.store._flush", fail)
         with pytest.raises(Unavailable, match="Input/output error"):
