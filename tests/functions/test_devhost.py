@@ -187,13 +187,11 @@ def test_it_stops_in_order_and_finds_its_state_again(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: Path) -> None:
     with running(tmp_path / "data") as host:
-        first = children(host)
-        assert len(first) == 3
+        first = working(host)
         for number, dying in enumerate(first):
             os.kill(dying, signal.SIGKILL)
             becomes_access(host, f"user{number}")
-        eventually(lambda: {"processes": len(children(host))}, lambda now: now["processes"] == 3)
-        replaced = children(host)
+        replaced = working(host)
         assert not {*first} & {*replaced}
         host.process.kill()
         host.process.wait()
@@ -206,7 +204,7 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: P
 def test_answers_come_before_what_follows_from_them(tmp_path: Path) -> None:
     """Where processors are short: what works on messages is started first, and has less of them."""
     with running(tmp_path / "data") as host:
-        priorities = [os.getpriority(os.PRIO_PROCESS, each) for each in children(host)]
+        priorities = [os.getpriority(os.PRIO_PROCESS, each) for each in working(host)]
         ours = os.getpriority(os.PRIO_PROCESS, 0)
         assert [each - ours for each in priorities] == [NICENESS, 0, 0]
 
@@ -214,7 +212,7 @@ def test_answers_come_before_what_follows_from_them(tmp_path: Path) -> None:
 def test_no_process_outlives_the_first_that_had_not_heard_all(tmp_path: Path) -> None:
     """A socket whose other end was closed with something unread reports an error, not its end."""
     with running(tmp_path / "data") as host, ExitStack() as stack:
-        processes = children(host)
+        processes = working(host)
         eventually(lambda: kept(host), lambda kept: kept == {})
         for each in processes:
             os.kill(each, signal.SIGSTOP)
@@ -234,7 +232,7 @@ def test_no_process_outlives_the_first_that_had_not_heard_all(tmp_path: Path) ->
 
 def test_a_connection_that_a_process_did_not_take_is_served_by_another(tmp_path: Path) -> None:
     with running(tmp_path / "data") as host, ExitStack() as stack:
-        _, dying, _ = children(host)
+        _, dying, _ = working(host)
         os.kill(dying, signal.SIGSTOP)
         connections = [HTTPConnection(*address(host), timeout=20) for _ in range(4)]
         for connection in connections:
@@ -271,7 +269,7 @@ def test_connections_are_handed_to_the_processes_in_turn(tmp_path: Path) -> None
             connection.request("GET", "/health")
             assert connection.getresponse().read()
             sockets.append(connection.sock)
-        _, dying, _ = children(host)
+        _, dying, _ = working(host)
         os.kill(dying, signal.SIGKILL)
         eventually(lambda: cut(sockets), lambda found: len(found) == 3)
 
@@ -285,6 +283,12 @@ def cut(sockets: list[socket.socket]) -> dict[str, int]:
 def children(host: Running) -> list[int]:
     """The process ids of the others, in the order of their start."""
     return sorted(started_by(host.process.pid))
+
+
+def working(host: Running) -> list[int]:
+    """The same, once the one that prints what to do has ended."""
+    eventually(lambda: {"processes": len(children(host))}, lambda now: now["processes"] == 3)
+    return children(host)
 
 
 def kept(host: Running) -> dict[str, str]:
